@@ -1,0 +1,5 @@
+"""Data sets: one entry, `load`, for everything the experiments run on."""
+
+from dgg_jax.data.loaders import DATASETS, Dataset, load
+
+__all__ = ["DATASETS", "Dataset", "load"]

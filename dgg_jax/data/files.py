@@ -1,0 +1,196 @@
+"""The idx files that MNIST is published in, gzip-compressed or not."""
+
+import gzip
+import math
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from dgg_jax.checks import InvalidInput
+
+# Train before test, images before labels: the order in which everything is returned.
+MNIST_FILES = (
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
+)
+_IMAGE_SHAPE = (28, 28)
+_GZIP_MAGIC = b"\x1f\x8b"
+_REMEDY = "Replace it with a fresh copy of the original file"
+
+
+class LabelledImages(NamedTuple):
+    """Images and their labels, as the files hold them.
+
+    Attributes:
+      images: pixels 0 to 255, uint8 of shape [N, 28, 28].
+      labels: digits 0 to 9, uint8 of shape [N].
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+
+
+def find_mnist(directories: Sequence[Path]) -> tuple[Path, ...] | None:
+    """Returns the paths of the four MNIST files, in the order of MNIST_FILES.
+
+    A file may be called train-images-idx3-ubyte or train-images.idx3-ubyte, with or
+    without .gz. All four must lie in one directory; the first complete one is taken.
+
+    Args:
+      directories: where to look, in this order; they need not exist.
+
+    Returns:
+      Four paths, or None if no directory has any of the files.
+
+    Raises:
+      InvalidInput: if files are there but no directory has all four; the message names
+        the missing ones.
+    """
+    incomplete = None
+    for directory in directories:
+        found = {name: _find(directory, name) for name in MNIST_FILES}
+        missing = [name for name, path in found.items() if path is None]
+        if not missing:
+            return tuple(found.values())
+        if len(missing) < len(MNIST_FILES):
+            incomplete = incomplete or (directory, missing)
+    if incomplete:
+        directory, missing = incomplete
+        raise InvalidInput(
+            f"{directory} has only {len(MNIST_FILES) - len(missing)} of the 4 MNIST "
+            f"files; missing: {', '.join(missing)} (with or without .gz). Put them "
+            "there too, or move the others away to use prepared or downloaded data."
+        )
+    return None
+
+
+def _find(directory: Path, name: str) -> Path | None:
+    for stem in (name, name.replace("-idx", ".idx")):
+        for suffix in ("", ".gz"):
+            path = directory / (stem + suffix)
+            # Archives are often unpacked to a folder with the name of its one file.
+            if path.is_file():
+                return path
+    return None
+
+
+def read_idx(path: Path, num_dimensions: int) -> np.ndarray:
+    """Returns the array in an idx file of unsigned bytes.
+
+    The format is two zero bytes, 0x08 for uint8, the number of dimensions, each
+    dimension as a big-endian 32-bit integer, then the values in row-major order.
+
+    Args:
+      path: the file, gzip-compressed or not: its content tells, not its name.
+      num_dimensions: how many dimensions the array must have.
+
+    Returns:
+      uint8 array, read-only.
+
+    Raises:
+      InvalidInput: if the file cannot be read, is not such an idx file, or is cut short
+        or too long.
+    """
+    content = _content(path)
+    magic = bytes([0, 0, 8, num_dimensions])
+    if content[:4] != magic:
+        raise InvalidInput(
+            f"{path} must start with the bytes {magic.hex(' ')} (an idx file of uint8 "
+            f"with {num_dimensions} dimension(s)), it starts with "
+            f"{content[:4].hex(' ') or 'nothing, it is empty'}. {_REMEDY}."
+        )
+    start = 4 + 4 * num_dimensions
+    header = content[4:start]
+    if len(header) < start - 4:
+        raise InvalidInput(
+            f"{path} is truncated: its header must hold {start} bytes, the whole file "
+            f"holds {len(content)}. {_REMEDY}."
+        )
+    shape = tuple(np.frombuffer(header, ">u4").tolist())
+    # Python's integers, because damaged dimensions may overflow an int64.
+    expected = start + math.prod(shape)
+    if len(content) != expected:
+        problem = "truncated" if len(content) < expected else "too long"
+        raise InvalidInput(
+            f"{path} is {problem}: it must hold {expected:,} bytes uncompressed (a "
+            f"header of {start} and an array of shape {shape}), it holds "
+            f"{len(content):,}. {_REMEDY}."
+        )
+    return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
+
+
+def _content(path: Path) -> bytes:
+    try:
+        content = path.read_bytes()
+        if content.startswith(_GZIP_MAGIC):
+            content = gzip.decompress(content)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise InvalidInput(
+            f"{path} must be a complete gzip file, it is truncated or damaged "
+            f"({error}). {_REMEDY}."
+        ) from error
+    except OSError as error:
+        raise InvalidInput(
+            f"{path} must be a readable file, reading it failed ({error.strerror}). "
+            "Check its permissions."
+        ) from error
+    return content
+
+
+def read_mnist_pair(images_path: Path, labels_path: Path) -> LabelledImages:
+    """Returns the images of one file with the labels of another.
+
+    Args:
+      images_path: idx file of N images of 28 x 28 pixels.
+      labels_path: idx file of N labels.
+
+    Returns:
+      N images and labels, in the files' order.
+
+    Raises:
+      InvalidInput: if a file is unusable (see `read_idx`), images are not 28 x 28,
+        labels are not digits, or the two files differ in N.
+    """
+    images = read_idx(images_path, 3)
+    labels = read_idx(labels_path, 1)
+    if images.shape[1:] != _IMAGE_SHAPE:
+        raise InvalidInput(
+            f"{images_path} must hold images of shape {_IMAGE_SHAPE}, it holds images "
+            f"of shape {images.shape[1:]}. {_REMEDY}."
+        )
+    if len(images) != len(labels):
+        raise InvalidInput(
+            f"{images_path} and {labels_path} must hold as many images as labels, they "
+            f"hold {len(images):,} images and {len(labels):,} labels. Replace them "
+            "with files of the same set."
+        )
+    if labels.size and labels.max() > 9:
+        raise InvalidInput(
+            f"{labels_path} must hold labels from 0 to 9, it holds {labels.max()}. "
+            f"{_REMEDY}."
+        )
+    return LabelledImages(images, labels)
+
+
+def read_mnist(paths: Sequence[Path]) -> LabelledImages:
+    """Returns all of MNIST from its four files: train, then test, in the files' order.
+
+    Args:
+      paths: in the order of MNIST_FILES, as `find_mnist` returns them.
+
+    Returns:
+      All N images and labels.
+
+    Raises:
+      InvalidInput: if a file is unusable; see `read_mnist_pair`.
+    """
+    train = read_mnist_pair(paths[0], paths[1])
+    test = read_mnist_pair(paths[2], paths[3])
+    return LabelledImages(
+        *(np.concatenate(parts) for parts in zip(train, test, strict=True))
+    )

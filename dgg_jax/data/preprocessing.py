@@ -1,0 +1,36 @@
+"""The steps between a data set's files and the matrix that is clustered.
+
+A data set's provenance names the steps it went through, in order.
+"""
+
+import numpy as np
+
+
+def divide_by(x: np.ndarray, divisor: float) -> np.ndarray:
+    """Returns x / divisor, computed in float32.
+
+    Brings pixels stored as 0, ..., divisor into [0, 1], as the Bernoulli likelihood
+    needs them; x = divisor gives exactly 1.
+
+    Args:
+      x: any numbers, any shape.
+      divisor: the largest value that x can take, not 0.
+
+    Returns:
+      float32 array of the shape of x.
+    """
+    return np.asarray(x, np.float32) / np.float32(divisor)
+
+
+def flatten(x: np.ndarray) -> np.ndarray:
+    """Returns one row for each data point, in row-major order.
+
+    Args:
+      x: data points, shape [N, ...].
+
+    Returns:
+      x as a matrix [N, D], where D is the product of the other dimensions.
+    """
+    x = np.asarray(x)
+    # The product, not -1, which is ambiguous when N = 0.
+    return x.reshape(len(x), int(np.prod(x.shape[1:])))

@@ -1,0 +1,57 @@
+"""Generated data: the two half circles of the paper's first experiment."""
+
+import numpy as np
+
+from dgg_jax import checks
+
+RADIUS = 1.0
+NOISE = 0.05
+# From the end of one half circle straight down (or up) to the middle of the other.
+GAPS = {"near": 0.3, "far": 0.75}
+
+
+def half_circles(
+    num_per_class: int = 2000, distance: str = "near", seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns two interleaved half circles of points in the plane.
+
+    The paper has 2,000 points a class, at two distances "near" and "far"; erratum E33:
+    it does not state radius, offset or noise. Ours: radius 1; the upper half circle is
+    (cos t, sin t), the lower one (1 - cos t, 1 - gap - sin t), t uniform in [0, pi], so
+    that each ends `gap` away from the middle of the other; Gaussian noise of standard
+    deviation 0.05 in both coordinates. The gap is 0.3 for "near" and 0.75 for "far".
+
+    Measured over seeds 0 to 4 with 2,000 points a class: of the edges of the graph of
+    40 nearest neighbours, 0.02 % to 0.07 % join the two classes for "near" and none for
+    "far". K-means with K = 2 reaches an accuracy of 0.72 to 0.73 and 0.79 to 0.80.
+
+    Args:
+      num_per_class: points in each half circle, at least 1.
+      distance: "near" or "far".
+      seed: of the angles, the noise and the order of the rows; not negative.
+
+    Returns:
+      x, float32 of shape [2 * num_per_class, 2], and y, int32 of shape
+      [2 * num_per_class], 0 for the upper half circle and 1 for the lower one; the rows
+      are shuffled.
+
+    Raises:
+      InvalidInput: if an argument is outside of the above.
+    """
+    checks.in_range("num_per_class", num_per_class, 1)
+    checks.one_of("distance", distance, tuple(GAPS))
+    checks.in_range("seed", seed, 0)
+    rng = np.random.default_rng(seed)
+    upper, lower = rng.uniform(0.0, np.pi, (2, num_per_class))
+    x = np.concatenate(
+        [
+            np.stack([np.cos(upper), np.sin(upper)], axis=1),
+            np.stack([1.0 - np.cos(lower), 1.0 - np.sin(lower)], axis=1),
+        ]
+    )
+    x *= RADIUS
+    x[num_per_class:, 1] -= GAPS[distance]
+    x += rng.normal(0.0, NOISE, x.shape)
+    y = np.repeat(np.arange(2, dtype=np.int32), num_per_class)
+    order = rng.permutation(len(x))
+    return x[order].astype(np.float32), y[order]

@@ -1,0 +1,8 @@
+"""The similarity graph: neighbours, weights, smoothing, spectral clustering."""
+
+from dgg_jax.graph.neighbors import knn
+from dgg_jax.graph.smoothing import smoothing_operator
+from dgg_jax.graph.spectral import spectral_labels
+from dgg_jax.graph.weights import neighbor_weights
+
+__all__ = ["knn", "neighbor_weights", "smoothing_operator", "spectral_labels"]

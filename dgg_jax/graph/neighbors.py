@@ -1,0 +1,134 @@
+"""The k nearest neighbours of every point, without an N x N matrix."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import logging
+from numpy.typing import ArrayLike
+
+from dgg_jax import checks
+
+EXACT_LIMIT = 200_000  # rows up to which the exact search is the default
+# Squared distances by ab - 2 ab + bb are rounded; this many more candidates than asked
+# for are ranked again by the distances of their differences.
+_SPARE_CANDIDATES = 16
+_RECALL_ROWS = 1_000
+
+
+def knn(
+    x: ArrayLike,
+    k: int,
+    *,
+    metric: str = "euclidean",
+    method: str | None = None,
+    block_size: int = 512,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The k nearest other points of every point.
+
+    The exact search compares blocks of rows with all points on the device: memory is
+    block_size * N distances. The approximate one is pynndescent, an optional extra.
+
+    Args:
+      x: points, shape [N, D].
+      k: neighbours a point; cut to N - 1 with a warning.
+      metric: "euclidean".
+      method: "exact" or "approximate"; by default exact up to 200,000 rows.
+      block_size: rows of one block of the exact search.
+
+    Returns:
+      indices, int32 of shape [N, k], and distances, float32 of shape [N, k]: Euclidean
+      (not squared), ascending. A point is not its own neighbour, by index: among
+      duplicates the others stay, at distance 0.
+
+    Raises:
+      InvalidInput: if x is no matrix of at least 2 rows, k < 1, or metric or method is
+        unknown.
+      ImportError: if method is "approximate" and pynndescent is not installed.
+    """
+    x = np.asarray(x, np.float32)
+    checks.one_of("metric", metric, ("euclidean",))
+    if method is None:
+        method = "exact" if len(x) <= EXACT_LIMIT else "approximate"
+    checks.one_of("method", method, ("exact", "approximate"))
+    if x.ndim != 2 or len(x) < 2:
+        raise checks.InvalidInput(
+            f"x must be a matrix of at least 2 rows, got shape {x.shape}."
+        )
+    checks.in_range("k", k, 1)
+    if k > len(x) - 1:
+        logging.warning(
+            "k=%d exceeds the %d other points; using %d.", k, len(x) - 1, len(x) - 1
+        )
+        k = len(x) - 1
+    if method == "approximate":
+        return _approximate(x, k)
+    return _exact(x, x, np.arange(len(x)), k, block_size)
+
+
+def _exact(x, queries, query_indices, k, block_size) -> tuple[np.ndarray, np.ndarray]:
+    """Neighbours of rows ``query_indices`` of x; queries are those rows."""
+    # Distances do not change; products of small numbers lose less.
+    center = x.mean(axis=0)
+    points = jnp.asarray(x - center)
+    squared_norms = jnp.sum(points**2, axis=1)
+    block_size = min(block_size, len(queries))
+    indices = np.empty((len(queries), k), np.int32)
+    distances = np.empty((len(queries), k), np.float32)
+    for start in range(0, len(queries), block_size):
+        # The last block overlaps the one before, so that all have one shape.
+        start = min(start, len(queries) - block_size)
+        block = slice(start, start + block_size)
+        indices[block], distances[block] = _nearest_in_block(
+            points, squared_norms, queries[block] - center, query_indices[block], k
+        )
+    return indices, distances
+
+
+@functools.partial(jax.jit, static_argnames="k")
+def _nearest_in_block(points, squared_norms, queries, query_indices, k):
+    num_candidates = min(k + _SPARE_CANDIDATES, len(points) - 1)
+    scores = 2.0 * queries @ points.T - squared_norms[None]
+    scores = scores.at[jnp.arange(len(queries)), query_indices].set(-jnp.inf)
+    _, candidates = jax.lax.top_k(scores, num_candidates)
+
+    def rank(query, candidates):
+        squared = jnp.sum((points[candidates] - query[None]) ** 2, axis=1)
+        # Equal distances are ranked by index, whatever the block.
+        order = jnp.lexsort((candidates, squared))[:k]
+        return candidates[order], jnp.sqrt(squared[order])
+
+    return jax.lax.map(lambda pair: rank(*pair), (queries, candidates), batch_size=32)
+
+
+def _approximate(x: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    try:
+        import pynndescent
+    except ImportError as error:
+        raise ImportError(
+            f"the approximate kNN graph of {len(x):,} rows needs pynndescent: "
+            "pip install 'dgg-jax[approximate]', or ask for method='exact'."
+        ) from error
+
+    index = pynndescent.NNDescent(x, n_neighbors=k + 1, random_state=0)
+    indices, distances = index.neighbor_graph
+    # The point itself is first unless duplicates displace it: mark it, or else the
+    # farthest, and take the rest in order.
+    itself = indices == np.arange(len(x))[:, None]
+    itself[~itself.any(axis=1), -1] = True
+    indices = indices[~itself].reshape(len(x), k)
+    distances = distances[~itself].reshape(len(x), k)
+
+    rows = np.random.default_rng(0).choice(
+        len(x), min(_RECALL_ROWS, len(x)), replace=False
+    )
+    exact, _ = _exact(x, x[rows], rows, k, 512)
+    found = [np.isin(a, b).mean() for a, b in zip(exact, indices[rows], strict=True)]
+    logging.info(
+        "Approximate kNN graph of %d rows; recall on %d sampled rows: %.4f.",
+        len(x),
+        len(rows),
+        np.mean(found),
+    )
+    return indices.astype(np.int32), distances.astype(np.float32)

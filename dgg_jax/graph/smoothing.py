@@ -1,0 +1,194 @@
+"""The operator A = (1 - eta/2) I + (eta/2) W and what training needs of it.
+
+The node form of the objective (``losses.dgg.node_objective``) replaces the neighbours
+of a point by sums over A: degrees and statistics, computed once on the host in float64,
+and pi and r, recomputed from the table of gammas on the device at every epoch.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy import sparse
+
+from dgg_jax import checks
+from dgg_jax.distributions import floor_log
+from dgg_jax.likelihoods import (
+    Bernoulli,
+    CenteredStatistics,
+    GaussianLikelihood,
+    Likelihood,
+)
+from dgg_jax.types import Graph
+
+_BLOCK_ELEMENTS = 2**24  # float64 elements a host computation holds at a time
+
+
+def smoothing_operator(graph: Graph, graph_strength: float = 1.0) -> sparse.csr_array:
+    """A = (1 - eta/2) I + (eta/2) W, whose rows sum to 1 (erratum E5).
+
+    Args:
+      graph: indices and weights of shape [N, S], rows of weights summing to 1.
+      graph_strength: eta in [0, 2]; 1 is eq. (19) of DGG.
+
+    Returns:
+      A as a float64 scipy.sparse.csr_array of shape [N, N].
+
+    Raises:
+      InvalidInput: if graph_strength lies outside [0, 2], the shapes differ, or an
+        index is out of range.
+    """
+    checks.in_range("graph_strength", graph_strength, 0, 2)
+    indices = np.asarray(graph.indices)
+    weights = np.asarray(graph.weights, np.float64)
+    num_points = len(indices)
+    if indices.ndim != 2 or indices.shape != weights.shape:
+        raise checks.InvalidInput(
+            "graph.indices and graph.weights must both be [N, S], got shapes "
+            f"{indices.shape} and {weights.shape}."
+        )
+    if indices.size and not 0 <= indices.min() <= indices.max() < num_points:
+        raise checks.InvalidInput(
+            f"graph.indices must lie in [0, {num_points - 1}], got values from "
+            f"{indices.min()} to {indices.max()}."
+        )
+    # float32 rows sum to 1 only to 1e-7.
+    weights = weights / weights.sum(axis=1, keepdims=True)
+    rows = np.repeat(np.arange(num_points), indices.shape[1])
+    shape = (num_points, num_points)
+    neighbors = sparse.csr_array((weights.ravel(), (rows, indices.ravel())), shape)
+    identity = sparse.eye_array(num_points, format="csr")
+    operator = (1 - graph_strength / 2) * identity + graph_strength / 2 * neighbors
+    operator.eliminate_zeros()
+    return operator.tocsr()
+
+
+class SmoothedData(NamedTuple):
+    """What the node form knows of the points that a source j speaks for.
+
+    Attributes:
+      statistics: t_j of every source, leaves of shape [N, ...]: the likelihood's
+        sufficient statistics for Bernoulli, CenteredStatistics for Gaussians.
+      degree: d_j = sum_i A_ij, shape [N].
+    """
+
+    statistics: Any
+    degree: jax.Array
+
+
+def smooth_data(
+    x: np.ndarray, operator: sparse.csr_array, likelihood: Likelihood
+) -> SmoothedData:
+    """Sums the statistics of all points over A, once, in float64.
+
+    Args:
+      x: data, shape [N, D].
+      operator: A, shape [N, N].
+      likelihood: one of dgg_jax.likelihoods.
+
+    Returns:
+      SmoothedData of float32 numpy arrays.
+    """
+    transposed = operator.T.tocsr()
+    degree = np.asarray(transposed.sum(axis=1)).ravel()
+    total = np.empty(x.shape, np.float64)
+    width = max(1, _BLOCK_ELEMENTS // len(x))
+    for start in range(0, x.shape[1], width):
+        block = slice(start, start + width)
+        total[:, block] = transposed @ x[:, block].astype(np.float64)
+    if isinstance(likelihood, Bernoulli):
+        statistics = total.astype(np.float32)
+    else:
+        mean = total / np.where(degree > 0, degree, 1.0)[:, None]
+        scatter = _scatter(x, transposed, mean)
+        if isinstance(likelihood, GaussianLikelihood):
+            scatter = scatter.sum(axis=1)
+        statistics = CenteredStatistics(
+            mean.astype(np.float32), scatter.astype(np.float32)
+        )
+    return SmoothedData(statistics, degree.astype(np.float32))
+
+
+def _scatter(
+    x: np.ndarray, transposed: sparse.csr_array, mean: np.ndarray
+) -> np.ndarray:
+    """sum_i A_ij (x_i - mean_j)^2 for every j, shape [N, D], without cancellation."""
+    scatter = np.zeros(x.shape, np.float64)
+    pointer = transposed.indptr
+    most_entries = max(1, _BLOCK_ELEMENTS // x.shape[1])
+    start = 0
+    while start < len(x):
+        stop = int(np.searchsorted(pointer, pointer[start] + most_entries)) - 1
+        stop = min(max(stop, start + 1), len(x))
+        entries = slice(pointer[start], pointer[stop])
+        owner = np.repeat(np.arange(start, stop), np.diff(pointer[start : stop + 1]))
+        squared = (x[transposed.indices[entries]] - mean[owner]) ** 2
+        squared *= transposed.data[entries, None]
+        filled = np.flatnonzero(np.diff(pointer[start : stop + 1]))
+        if len(filled):
+            scatter[start + filled] = np.add.reduceat(
+                squared, pointer[start:stop][filled] - pointer[start], axis=0
+            )
+        start = stop
+    return scatter
+
+
+class RowBuckets(NamedTuple):
+    """A sparse matrix on the device, its rows grouped by length.
+
+    Rows of up to 1, 2, 4, ... entries are padded to a common length, so that a product
+    is a gather and a sum of fixed order: no atomic adds, the same bits every time.
+
+    Attributes:
+      indices: for each bucket the columns, int32 of shape [rows, length].
+      weights: for each bucket the entries, 0 where padded, shape [rows, length].
+      position: where the row of each point lies in the concatenated buckets, shape [N].
+    """
+
+    indices: tuple[jax.Array, ...]
+    weights: tuple[jax.Array, ...]
+    position: jax.Array
+
+
+def bucket_rows(matrix: sparse.csr_array) -> RowBuckets:
+    """Groups the rows of a sparse matrix [N, M] by length, as numpy arrays."""
+    lengths = np.diff(matrix.indptr)
+    bucket_of_row = np.ceil(np.log2(np.maximum(lengths, 1))).astype(int)
+    indices, weights, rows = [], [], []
+    for bucket in np.unique(bucket_of_row):
+        members = np.flatnonzero(bucket_of_row == bucket)
+        slot = np.arange(lengths[members].max(initial=1))
+        real = slot[None] < lengths[members, None]
+        entry = np.where(real, matrix.indptr[members, None] + slot[None], 0)
+        indices.append(np.where(real, matrix.indices[entry], 0).astype(np.int32))
+        weights.append(np.where(real, matrix.data[entry], 0.0).astype(np.float32))
+        rows.append(members)
+    position = np.argsort(np.concatenate(rows), kind="stable").astype(np.int32)
+    return RowBuckets(tuple(indices), tuple(weights), position)
+
+
+def multiply(buckets: RowBuckets, table: jax.Array) -> jax.Array:
+    """The product of a bucketed matrix [N, M] and a table [M, K], shape [N, K]."""
+    products = [
+        jnp.einsum("rsk,rs->rk", table[indices], weights)
+        for indices, weights in zip(buckets.indices, buckets.weights, strict=True)
+    ]
+    return jnp.concatenate(products)[buckets.position]
+
+
+def smoothed_log_prior(
+    log_assignments: jax.Array, rows: RowBuckets, columns: RowBuckets
+) -> jax.Array:
+    """r_j = sum_i A_ij ln pi_i with pi = A gamma, from the table of gammas.
+
+    Args:
+      log_assignments: the table ln gamma, shape [N, K].
+      rows: A by rows.
+      columns: A by columns, that is the rows of its transpose.
+
+    Returns:
+      r, shape [N, K].
+    """
+    log_prior = floor_log(jnp.log(multiply(rows, jnp.exp(log_assignments))))
+    return multiply(columns, log_prior)

@@ -1,0 +1,226 @@
+"""The likelihoods p(x | z) of eq. (3) of DGG, for one data point.
+
+Each likelihood answers three questions, all in nats with every constant kept:
+
+- ``log_prob(x, decoded)``: ln p(x | z) of one point;
+- ``sufficient_statistics(x)``: T(x), with ln p(x | z) affine in T(x);
+- ``smoothed_log_prob(statistics, degree, decoded)``: sum_i A_ij ln p(x_i | z_j) from
+  t_j = sum_i A_ij T(x_i) and d_j = sum_i A_ij alone. The neighbours have disappeared
+  into statistics, which is what makes the node form of the objective as cheap as a VAE.
+
+The Gaussians' raw statistics cancel in float32 when the data lie far from 0 relative to
+their spread; training carries ``CenteredStatistics`` instead, which every Gaussian's
+``smoothed_log_prob`` accepts in their place.
+"""
+
+import dataclasses
+import math
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+
+from dgg_jax.distributions import LOG_2PI, gaussian_log_prob
+from dgg_jax.types import Gaussian
+
+
+class CenteredStatistics(NamedTuple):
+    """The Gaussian statistics of a weighted set of points, about their mean.
+
+    Attributes:
+      mean: t1_j / d_j with t1_j = sum_i A_ij x_i, shape [D].
+      scatter: sum_i A_ij (x_i - mean)^2: shape [D], or its sum over the features (a
+        scalar) where one fixed variance makes that sufficient.
+    """
+
+    mean: jax.Array
+    scatter: jax.Array
+
+
+class Likelihood(Protocol):
+    """What an ELBO asks of p(x | z); decoded is whatever the decoder returns."""
+
+    def log_prob(self, x: jax.Array, decoded: Any) -> jax.Array:
+        """ln p(x | z) of one point in nats, a scalar."""
+        ...
+
+    def sufficient_statistics(self, x: jax.Array) -> Any:
+        """T(x), a pytree of arrays."""
+        ...
+
+    def smoothed_log_prob(
+        self, statistics: Any, degree: jax.Array, decoded: Any
+    ) -> jax.Array:
+        """sum_i A_ij ln p(x_i | z_j) from statistics of the x_i, a scalar."""
+        ...
+
+    def mean(self, decoded: Any) -> jax.Array:
+        """E[x | z], shape [D]."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Bernoulli:
+    """Independent Bernoulli features; ``decoded`` are logits of shape [D].
+
+    For grey values x in [0, 1] the log-probability is the expected one of a pixel
+    binarised with probability x.
+    """
+
+    def log_prob(self, x: jax.Array, decoded: jax.Array) -> jax.Array:
+        """x . l - sum softplus(l), the first line of eq. (21) of DGG.
+
+        Args:
+          x: values in [0, 1], shape [D].
+          decoded: logits l, shape [D].
+
+        Returns:
+          ln p(x | z) in nats, a scalar.
+        """
+        return jnp.sum(x * decoded - jax.nn.softplus(decoded))
+
+    def sufficient_statistics(self, x: jax.Array) -> jax.Array:
+        """T(x) = x, shape [D]."""
+        return x
+
+    def smoothed_log_prob(
+        self, statistics: jax.Array, degree: jax.Array, decoded: jax.Array
+    ) -> jax.Array:
+        """t_j . l - d_j sum softplus(l).
+
+        Args:
+          statistics: t_j = sum_i A_ij x_i, shape [D].
+          degree: d_j = sum_i A_ij, a scalar.
+          decoded: logits l of the source j, shape [D].
+
+        Returns:
+          sum_i A_ij ln p(x_i | z_j) in nats, a scalar.
+        """
+        return jnp.sum(statistics * decoded - degree * jax.nn.softplus(decoded))
+
+    def mean(self, decoded: jax.Array) -> jax.Array:
+        """E[x | z] = sigmoid(l), shape [D]."""
+        return jax.nn.sigmoid(decoded)
+
+
+@dataclasses.dataclass(frozen=True)
+class GaussianLikelihood:
+    """N(x; decoded, variance I) with one fixed variance, DGG's lambda.
+
+    Attributes:
+      variance: lambda of eq. (3) of DGG, in squared units of x; positive.
+    """
+
+    variance: float = 1.0
+
+    def __post_init__(self):
+        if not 0.0 < self.variance < math.inf:
+            raise ValueError(
+                f"variance must be positive and finite, got {self.variance!r}."
+            )
+
+    def log_prob(self, x: jax.Array, decoded: jax.Array) -> jax.Array:
+        """-D/2 ln(2 pi lambda) - |x - mu|^2 / (2 lambda).
+
+        Supplement eq. (6) of DGG with its sign corrected and its constant kept (erratum
+        E9).
+
+        Args:
+          x: shape [D].
+          decoded: the mean mu, shape [D].
+
+        Returns:
+          ln p(x | z) in nats, a scalar.
+        """
+        constant = x.size * (LOG_2PI + math.log(self.variance))
+        return -0.5 * (constant + jnp.sum((x - decoded) ** 2) / self.variance)
+
+    def sufficient_statistics(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """T(x) = (x, |x|^2), shapes [D] and []."""
+        return x, jnp.sum(x * x)
+
+    def smoothed_log_prob(
+        self,
+        statistics: tuple[jax.Array, jax.Array] | CenteredStatistics,
+        degree: jax.Array,
+        decoded: jax.Array,
+    ) -> jax.Array:
+        """sum_i A_ij ln N(x_i; mu, lambda I).
+
+        Args:
+          statistics: (t1, t2) = sum_i A_ij (x_i, |x_i|^2), or CenteredStatistics with a
+            scalar scatter, which does not cancel.
+          degree: d_j = sum_i A_ij, a scalar.
+          decoded: the source's mean mu, shape [D].
+
+        Returns:
+          The sum in nats, a scalar.
+        """
+        if isinstance(statistics, CenteredStatistics):
+            distance = jnp.sum((statistics.mean - decoded) ** 2)
+            squared = statistics.scatter + degree * distance
+        else:
+            first, second = statistics
+            squared = (
+                second - 2.0 * jnp.sum(first * decoded) + degree * jnp.sum(decoded**2)
+            )
+        constant = degree * decoded.size * (LOG_2PI + math.log(self.variance))
+        return -0.5 * (constant + squared / self.variance)
+
+    def mean(self, decoded: jax.Array) -> jax.Array:
+        """E[x | z] = decoded, shape [D]."""
+        return decoded
+
+
+@dataclasses.dataclass(frozen=True)
+class LearnedVarianceGaussian:
+    """N(x; mean, exp(logvar)) with both decoded from z, as eq. (2) of VaDE prints."""
+
+    def log_prob(self, x: jax.Array, decoded: Gaussian) -> jax.Array:
+        """ln N(x; mean, exp(logvar)).
+
+        Args:
+          x: shape [D].
+          decoded: Gaussian(mean, logvar), shapes [D].
+
+        Returns:
+          ln p(x | z) in nats, a scalar.
+        """
+        return gaussian_log_prob(x, decoded)
+
+    def sufficient_statistics(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """T(x) = (x, x * x), both of shape [D]."""
+        return x, x * x
+
+    def smoothed_log_prob(
+        self,
+        statistics: tuple[jax.Array, jax.Array] | CenteredStatistics,
+        degree: jax.Array,
+        decoded: Gaussian,
+    ) -> jax.Array:
+        """sum_i A_ij ln N(x_i; mu, v).
+
+        -1/2 sum_m [d ln(2 pi v_m) + (scatter_m + d (mean_m - mu_m)^2) / v_m].
+
+        Args:
+          statistics: (t1, t2) = sum_i A_ij (x_i, x_i * x_i), or CenteredStatistics with
+            a scatter of shape [D], which does not cancel.
+          degree: d_j = sum_i A_ij, a scalar.
+          decoded: the source's Gaussian(mean mu, logvar ln v), shapes [D].
+
+        Returns:
+          The sum in nats, a scalar.
+        """
+        if isinstance(statistics, CenteredStatistics):
+            distance = (statistics.mean - decoded.mean) ** 2
+            squared = statistics.scatter + degree * distance
+        else:
+            first, second = statistics
+            squared = second - 2.0 * first * decoded.mean + degree * decoded.mean**2
+        return -0.5 * jnp.sum(
+            degree * (LOG_2PI + decoded.logvar) + squared * jnp.exp(-decoded.logvar)
+        )
+
+    def mean(self, decoded: Gaussian) -> jax.Array:
+        """E[x | z] = decoded.mean, shape [D]."""
+        return decoded.mean

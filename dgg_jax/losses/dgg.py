@@ -1,0 +1,278 @@
+"""The DGG objective: both exact forms of J, its prior update and its bound on the JS.
+
+With A = (1 - eta/2) I + (eta/2) W, the objective of eq. (19) of DGG is
+
+    J = sum_i sum_j A_ij L(x_i; j),        pi_i = sum_j A_ij gamma_j,
+
+where eta = ``graph_strength`` is 1 in the paper. ``tuple_objective`` is the inner sum
+of one point i over its sources j, as Algorithm 1 prints it: 1 + S network passes a
+point. ``node_objective`` is the sum over all points i of one source j: the points that
+list j as their neighbour enter through weighted sufficient statistics, so a source
+costs one network pass whatever S is. Summed over all points, both give J.
+"""
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from dgg_jax.distributions import (
+    expectation,
+    floor_log,
+    gaussian_log_prob,
+    mixture_log_prob,
+)
+from dgg_jax.likelihoods import Likelihood
+from dgg_jax.losses.elbo import elbo, latent_terms
+from dgg_jax.types import ElboTerms, Gaussian, Mixture
+
+__all__ = [
+    "elbo",
+    "jensen_shannon_bound",
+    "log_evidence",
+    "node_objective",
+    "node_terms",
+    "operator_weights",
+    "tuple_objective",
+    "tuple_terms",
+    "update_prior",
+]
+
+
+def operator_weights(weights: jax.Array, graph_strength: float = 1.0) -> jax.Array:
+    """The row of A = (1 - eta/2) I + (eta/2) W of one point, self first.
+
+    Args:
+      weights: w_ij of its neighbours, shape [S], summing to 1.
+      graph_strength: eta in [0, 2]; 1 is the paper (erratum E5).
+
+    Returns:
+      A_ij of the point itself and its neighbours, shape [1 + S].
+    """
+    own = jnp.ones(1, weights.dtype) - graph_strength / 2
+    return jnp.concatenate([own, graph_strength / 2 * weights])
+
+
+def update_prior(
+    log_assignment: jax.Array,
+    neighbor_log_assignments: jax.Array,
+    weights: jax.Array,
+    graph_strength: float = 1.0,
+) -> jax.Array:
+    """ln pi_i of the empirical-Bayes prior that maximises eq. (30) of DGG.
+
+    pi_i = (1 - eta/2) gamma_i + (eta/2) sum_j w_ij gamma_j. Eq. (31) as printed is not
+    the Lagrange solution of eq. (30) and does not sum to 1; this is (erratum E2).
+
+    Args:
+      log_assignment: ln gamma_i, shape [K].
+      neighbor_log_assignments: ln gamma_j, shape [S, K].
+      weights: w_ij, shape [S], summing to 1.
+      graph_strength: eta in [0, 2]; 1 is the paper.
+
+    Returns:
+      ln pi_i, shape [K], floored at the smallest normal float.
+    """
+    log_assignments = jnp.concatenate(
+        [log_assignment[None], neighbor_log_assignments], axis=0
+    )
+    row = operator_weights(weights.astype(log_assignment.dtype), graph_strength)
+    return floor_log(jax.nn.logsumexp(log_assignments, b=row[:, None], axis=0))
+
+
+def tuple_terms(
+    x: jax.Array,
+    decoded: Any,
+    posteriors: Gaussian,
+    log_assignments: jax.Array,
+    weights: jax.Array,
+    mixture: Mixture,
+    likelihood: Likelihood,
+    graph_strength: float = 1.0,
+) -> ElboTerms:
+    """The terms of ``tuple_objective``, each weighted over the sources; same arguments.
+
+    Returns:
+      ElboTerms of scalars in nats, whose total is the share of point i in J.
+    """
+    log_prior = jax.lax.stop_gradient(
+        update_prior(log_assignments[0], log_assignments[1:], weights, graph_strength)
+    )
+
+    def from_source(decoded, posterior, log_assignment):
+        return elbo(
+            x, decoded, posterior, log_assignment, log_prior, mixture, likelihood
+        )
+
+    terms = jax.vmap(from_source)(decoded, posteriors, log_assignments)
+    row = operator_weights(weights, graph_strength)
+    return jax.tree.map(lambda term: jnp.sum(row * term), terms)
+
+
+def tuple_objective(
+    x: jax.Array,
+    decoded: Any,
+    posteriors: Gaussian,
+    log_assignments: jax.Array,
+    weights: jax.Array,
+    mixture: Mixture,
+    likelihood: Likelihood,
+    graph_strength: float = 1.0,
+) -> jax.Array:
+    """sum_j A_ij L(x_i; j) for one point i: Algorithm 1 of DGG as printed.
+
+    The summand of eq. (19) evaluated by eq. (21) and (26); the prior is that of
+    ``update_prior`` and passes no gradient, which loses nothing at its maximum (E3).
+
+    Args:
+      x: the point i, shape [D].
+      decoded: g(z_j) of the sources, self first, leaves of shape [1 + S, ...].
+      posteriors: q(z | x_j), self first, fields of shape [1 + S, L].
+      log_assignments: ln gamma_j, self first, shape [1 + S, K].
+      weights: w_ij of the neighbours, shape [S].
+      mixture: fields of shape [K, L].
+      likelihood: p(x | z).
+      graph_strength: eta in [0, 2]; 1 is the paper.
+
+    Returns:
+      The share of point i in J, in nats, a scalar.
+    """
+    return tuple_terms(
+        x,
+        decoded,
+        posteriors,
+        log_assignments,
+        weights,
+        mixture,
+        likelihood,
+        graph_strength,
+    ).total
+
+
+def node_terms(
+    statistics: Any,
+    degree: jax.Array,
+    decoded: Any,
+    posterior: Gaussian,
+    log_assignment: jax.Array,
+    smoothed_log_prior: jax.Array,
+    mixture: Mixture,
+    likelihood: Likelihood,
+) -> ElboTerms:
+    """The terms of ``node_objective``, each summed over A; same arguments.
+
+    Returns:
+      ElboTerms of scalars in nats, whose total is the share of source j in J.
+    """
+    latent_prior, latent_entropy, cluster_entropy = latent_terms(
+        posterior, log_assignment, mixture
+    )
+    smoothed_log_prior = jax.lax.stop_gradient(smoothed_log_prior)
+    return ElboTerms(
+        reconstruction=likelihood.smoothed_log_prob(statistics, degree, decoded),
+        latent_prior=degree * latent_prior,
+        latent_entropy=degree * latent_entropy,
+        cluster_prior=expectation(log_assignment, smoothed_log_prior),
+        cluster_entropy=degree * cluster_entropy,
+    )
+
+
+def node_objective(
+    statistics: Any,
+    degree: jax.Array,
+    decoded: Any,
+    posterior: Gaussian,
+    log_assignment: jax.Array,
+    smoothed_log_prior: jax.Array,
+    mixture: Mixture,
+    likelihood: Likelihood,
+) -> jax.Array:
+    """sum_i A_ij L(x_i; j) for one source j: the node form of J.
+
+    R(z_j; t_j, d_j) + d_j (latent prior_j + latent entropy_j + cluster entropy_j)
+    + sum_k gamma_jk r_jk, where t_j = sum_i A_ij T(x_i), d_j = sum_i A_ij and
+    r_j = sum_i A_ij ln pi_i. It reorders the double sum of eq. (19) of DGG, so that
+    sampling j uniformly estimates J / N without bias for the price of one VAE pass.
+
+    Args:
+      statistics: t_j, a pytree as the likelihood's sufficient_statistics, or its
+        centred form.
+      degree: d_j, a scalar.
+      decoded: g(z_j) as the likelihood takes it.
+      posterior: q(z | x_j), fields of shape [L].
+      log_assignment: ln gamma_j, shape [K].
+      smoothed_log_prior: r_j, shape [K]; constant, no gradient passes.
+      mixture: fields of shape [K, L].
+      likelihood: p(x | z).
+
+    Returns:
+      The share of source j in J, in nats, a scalar.
+    """
+    return node_terms(
+        statistics,
+        degree,
+        decoded,
+        posterior,
+        log_assignment,
+        smoothed_log_prior,
+        mixture,
+        likelihood,
+    ).total
+
+
+def jensen_shannon_bound(
+    log_evidence: jax.Array, own_elbo: jax.Array, neighbor_elbo: jax.Array
+) -> jax.Array:
+    """G(x_i, x_j) = ln p(x_i) - (L(x_i) + L(x_i, x_j)) / 2, eq. (12) and (16) of DGG.
+
+    With ELBOs that are exact in eps, G bounds the JS of the two joint posteriors from
+    above, eq. (13); that JS equals the JS of q(z | x_i) and q(z | x_j) (erratum E17).
+
+    Args:
+      log_evidence: ln p(x_i) under x_i's own prior, in nats, a scalar.
+      own_elbo: L(x_i; i), a scalar.
+      neighbor_elbo: L(x_i; j), a scalar.
+
+    Returns:
+      The bound in nats, a scalar.
+    """
+    return log_evidence - 0.5 * (own_elbo + neighbor_elbo)
+
+
+def log_evidence(
+    x: jax.Array,
+    decoded: Any,
+    z: jax.Array,
+    posterior: Gaussian,
+    log_prior: jax.Array,
+    mixture: Mixture,
+    likelihood: Likelihood,
+) -> jax.Array:
+    """ln p(x) by importance sampling from q(z | x).
+
+    ln 1/M sum_m p(x | z_m) sum_k pi_k N(z_m; mu_k, sigma_k^2) / q(z_m | x): consistent,
+    and below ln p(x) in the mean at finite M.
+
+    Args:
+      x: shape [D].
+      decoded: g(z_m), leaves of shape [M, ...].
+      z: draws from the posterior, shape [M, L].
+      posterior: q(z | x), fields of shape [L].
+      log_prior: ln pi of x, shape [K].
+      mixture: fields of shape [K, L].
+      likelihood: p(x | z).
+
+    Returns:
+      The estimate in nats, a scalar.
+    """
+
+    def log_weight(decoded, z):
+        return (
+            likelihood.log_prob(x, decoded)
+            + mixture_log_prob(z, log_prior, mixture)
+            - gaussian_log_prob(z, posterior)
+        )
+
+    log_weights = jax.vmap(log_weight)(decoded, z)
+    return jax.nn.logsumexp(log_weights) - math.log(len(z))

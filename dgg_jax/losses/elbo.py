@@ -1,0 +1,80 @@
+"""The evidence lower bound of a VAE whose prior is a Gaussian mixture."""
+
+from typing import Any
+
+import jax
+
+from dgg_jax.distributions import (
+    categorical_entropy,
+    expectation,
+    expected_component_log_probs,
+    floor_log,
+    gaussian_entropy,
+)
+from dgg_jax.likelihoods import Likelihood
+from dgg_jax.types import ElboTerms, Gaussian, Mixture
+
+
+def latent_terms(
+    posterior: Gaussian, log_assignment: jax.Array, mixture: Mixture
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """The ELBO terms that depend on the source alone, not on the point or its prior.
+
+    Args:
+      posterior: q(z | x_j), fields of shape [L].
+      log_assignment: ln gamma_j, shape [K].
+      mixture: fields of shape [K, L].
+
+    Returns:
+      latent_prior, latent_entropy and cluster_entropy: scalars in nats.
+    """
+    log_densities = expected_component_log_probs(posterior, mixture)
+    return (
+        expectation(log_assignment, log_densities),
+        gaussian_entropy(posterior),
+        categorical_entropy(log_assignment),
+    )
+
+
+def elbo(
+    x: jax.Array,
+    decoded: Any,
+    posterior: Gaussian,
+    log_assignment: jax.Array,
+    log_prior: jax.Array,
+    mixture: Mixture,
+    likelihood: Likelihood,
+) -> ElboTerms:
+    """One-sample estimate of the mixture ELBO of x, seen from a source j.
+
+    ln p(x | z_j) + sum_k gamma_jk E_q(z|x_j)[ln N(z; mu_k, sigma_k^2)] + H[q(z | x_j)]
+    + sum_k gamma_jk ln pi_k - sum_k gamma_jk ln gamma_jk: eq. (21) of DGG when the
+    source's arguments are x's own, eq. (26) when they are a neighbour's, with the 1/2
+    of the latent prior (E1), x's own prior (E3) and every constant (E9, E11). gamma is
+    taken at one z while the latent prior integrates over q(z | x) (E13, E15), so the
+    mean over eps is the ELBO at q(c | x) = E[gamma] less I(c; z): still a lower bound
+    of ln p(x). With log_prior = ln pi shared by all points it is eq. (13) of VaDE.
+
+    Args:
+      x: the data point, shape [D].
+      decoded: g(z_j) as the likelihood takes it.
+      posterior: q(z | x_j), fields of shape [L].
+      log_assignment: ln gamma_j, shape [K].
+      log_prior: ln pi of x, shape [K]; floored at the smallest normal float, so that
+        gamma = 0 against pi = 0 is 0.
+      mixture: fields of shape [K, L].
+      likelihood: p(x | z).
+
+    Returns:
+      ElboTerms of scalars, in nats per data point.
+    """
+    latent_prior, latent_entropy, cluster_entropy = latent_terms(
+        posterior, log_assignment, mixture
+    )
+    return ElboTerms(
+        reconstruction=likelihood.log_prob(x, decoded),
+        latent_prior=latent_prior,
+        latent_entropy=latent_entropy,
+        cluster_prior=expectation(log_assignment, floor_log(log_prior)),
+        cluster_entropy=cluster_entropy,
+    )

@@ -1,0 +1,1 @@
+"""The methods: each pairs networks with losses and runs its stages."""

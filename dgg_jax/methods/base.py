@@ -1,0 +1,224 @@
+"""The one runner: stages in order, with checkpoints, metrics and callbacks."""
+
+import json
+import os
+import pathlib
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dgg_jax.training import Diverged, Monitor, TrainState
+from dgg_jax.training.checkpoints import Checkpoints
+
+State = dict[str, Any]  # nested dicts of arrays: what a stage hands to the next
+Metrics = dict[str, Any]
+
+_FINISHED = "stages"  # the series of checkpoints with the state after a stage
+
+
+class Interrupted(Exception):
+    """A run was asked to stop; its state is in a checkpoint if it has a workdir."""
+
+
+class Run(Monitor):
+    """Runs stages one after the other and loses nothing when it is killed.
+
+    With a workdir, the state after every stage, and within a stage that of every loop
+    at least ``checkpoint_seconds`` apart, goes into checkpoints; constructing a Run on
+    the same workdir continues from the newest. metrics.jsonl gets one line an epoch.
+
+    Attributes:
+      workdir: folder of checkpoints/ and metrics.jsonl; None keeps nothing on disk.
+      records: name, seconds and metrics of every finished stage.
+      history: the lines of metrics.jsonl so far.
+    """
+
+    def __init__(
+        self,
+        workdir: pathlib.Path | None = None,
+        *,
+        checkpoint_seconds: float = 30.0,
+        on_epoch: Callable[[str, str, int, int, Metrics], None] | None = None,
+        on_stage: Callable[[Metrics], None] | None = None,
+        should_stop: Callable[[], bool] = lambda: False,
+    ):
+        """Opens a run.
+
+        Args:
+          workdir: folder to keep the run in, or None.
+          checkpoint_seconds: least time between two checkpoints of a loop.
+          on_epoch: called with (stage, loop, epoch, number of epochs, metrics).
+          on_stage: called with the record of every stage that finishes.
+          should_stop: asked after every epoch and stage; True saves a checkpoint and
+            raises Interrupted.
+        """
+        self.workdir = pathlib.Path(workdir) if workdir is not None else None
+        self.records: list[Metrics] = []
+        self.history: list[Metrics] = []
+        self._checkpoint_seconds = checkpoint_seconds
+        self._on_epoch = on_epoch or (lambda *arguments: None)
+        self._on_stage = on_stage or (lambda record: None)
+        self._should_stop = should_stop
+        self._started: list[str] = []
+        self._state: State = {}
+        self._checkpoints = None
+        if self.workdir is not None:
+            self._checkpoints = Checkpoints(self.workdir / "checkpoints")
+            self._continue()
+
+    def _continue(self) -> None:
+        restored = self._checkpoints.restore(_FINISHED)
+        if restored is not None:
+            _, self._state, self.records = restored
+        for series in self._checkpoints.series():
+            if series.split(".")[0] in [record["name"] for record in self.records]:
+                self._checkpoints.delete(series)
+        self.history = _read_lines(self.workdir / "metrics.jsonl")
+
+    def stage(
+        self,
+        name: str,
+        function: Callable[[State], tuple[State, Metrics]],
+        state: State,
+    ) -> State:
+        """Runs a stage, or returns its state from the checkpoint if it has finished.
+
+        Args:
+          name: of the stage, unique in the run.
+          function: from the state to (new entries of the state, metrics).
+          state: nested dicts of arrays.
+
+        Returns:
+          The state with the new entries, as numpy arrays.
+
+        Raises:
+          Interrupted: if the run was asked to stop.
+          Diverged: if a loss is not finite; the message names the stage.
+        """
+        self._started.append(name)
+        if len(self._started) <= len(self.records):
+            return self._state
+        self._seconds_before = 0.0
+        self._began = self._saved = time.monotonic()
+        try:
+            entries, metrics = function(state)
+        except Diverged as error:
+            raise Diverged(f"{error} of stage {name}") from None
+        self._state = jax.device_get({**state, **entries})
+        self._state = jax.tree.map(np.asarray, self._state)
+        record = {"name": name, "seconds": round(self._seconds(), 3), **metrics}
+        self.records.append(record)
+        if self._checkpoints is not None:
+            number = len(self.records)
+            self._checkpoints.save(_FINISHED, number, self._state, self.records)
+            for series in self._checkpoints.series():
+                if series.startswith(f"{name}."):
+                    self._checkpoints.delete(series)
+        self._on_stage(record)
+        self._stop_if_asked()
+        return self._state
+
+    def restore(self, loop: str, state: TrainState) -> tuple[TrainState, int]:
+        """Returns the state of the loop's newest checkpoint and its finished epochs."""
+        epoch = 0
+        if self._checkpoints is not None:
+            restored = self._checkpoints.restore(self._series(loop), state)
+            if restored is not None:
+                epoch, state, record = restored
+                state = jax.tree.map(jnp.asarray, state)
+                self._seconds_before = record["seconds"]
+                self._began = time.monotonic()
+        stage = self._started[-1]
+        self._rewrite_history(
+            lambda line: (
+                (line["stage"], line["loop"]) != (stage, loop) or line["epoch"] <= epoch
+            )
+        )
+        return state, epoch
+
+    def epoch_end(
+        self,
+        loop: str,
+        epoch: int,
+        num_epochs: int,
+        state: TrainState,
+        metrics: Metrics,
+    ) -> None:
+        """Logs an epoch and saves a checkpoint when one is due."""
+        stage = self._started[-1]
+        line = {"stage": stage, "loop": loop, "epoch": epoch, **metrics}
+        self.history.append(line)
+        if self.workdir is not None:
+            with open(self.workdir / "metrics.jsonl", "a") as file:
+                file.write(json.dumps(line) + "\n")
+        self._on_epoch(stage, loop, epoch, num_epochs, metrics)
+        due = time.monotonic() - self._saved >= self._checkpoint_seconds
+        stop = self._should_stop()
+        if self._checkpoints is not None and (due or stop or epoch == num_epochs):
+            record = {"seconds": self._seconds()}
+            self._checkpoints.save(self._series(loop), epoch, state, record)
+            self._saved = time.monotonic()
+        self._stop_if_asked()
+
+    def remember(
+        self, name: str, compute: Callable[[], dict[str, np.ndarray]]
+    ) -> dict[str, np.ndarray]:
+        """Computes arrays once in a run, however often it is killed."""
+        if self._checkpoints is None:
+            return compute()
+        restored = self._checkpoints.restore(self._series(name))
+        if restored is not None:
+            _, arrays, record = restored
+            self._seconds_before = record["seconds"]
+            self._began = time.monotonic()
+            return arrays
+        arrays = compute()
+        record = {"seconds": self._seconds()}
+        self._checkpoints.save(self._series(name), 0, arrays, record)
+        self._stop_if_asked()
+        return arrays
+
+    def close(self) -> None:
+        """Lets go of the workdir."""
+        if self._checkpoints is not None:
+            self._checkpoints.close()
+
+    def _series(self, name: str) -> str:
+        return f"{self._started[-1]}.{name}"
+
+    def _seconds(self) -> float:
+        return self._seconds_before + time.monotonic() - self._began
+
+    def _stop_if_asked(self) -> None:
+        if self._should_stop():
+            raise Interrupted
+
+    def _rewrite_history(self, keep: Callable[[Metrics], bool]) -> None:
+        """Drops lines of epochs that no checkpoint holds: they will be run again."""
+        kept = [line for line in self.history if keep(line)]
+        if len(kept) != len(self.history):
+            self.history = kept
+            path = self.workdir / "metrics.jsonl"
+            text = "".join(json.dumps(line) + "\n" for line in kept)
+            write_atomically(path, text)
+
+
+def write_atomically(path: pathlib.Path, text: str) -> None:
+    """Replaces a text file; a reader, or a crash, sees the old one or the new."""
+    temporary = path.with_name(path.name + ".partial")
+    temporary.write_text(text)
+    os.replace(temporary, path)
+
+
+def _read_lines(path: pathlib.Path) -> list[Metrics]:
+    """Lines of a metrics.jsonl; a torn last line is cut off the file."""
+    if not path.exists():
+        return []
+    complete, _, torn = path.read_text().rpartition("\n")
+    if torn:
+        write_atomically(path, complete + "\n" if complete else "")
+    return [json.loads(line) for line in complete.splitlines()]

@@ -1,0 +1,94 @@
+"""Clustering metrics against true labels; for reporting only, never for training."""
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.optimize import linear_sum_assignment
+from sklearn import metrics as sk_metrics
+from sklearn.metrics.cluster import contingency_matrix
+
+
+def _label_pair(true: ArrayLike, predicted: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    true, predicted = np.asarray(true), np.asarray(predicted)
+    if true.ndim != 1 or true.shape != predicted.shape or len(true) == 0:
+        raise ValueError(
+            "labels_true and labels_pred must be two vectors of the same length >= 1, "
+            f"got shapes {true.shape} and {predicted.shape}."
+        )
+    return true, predicted
+
+
+def clustering_accuracy(labels_true: ArrayLike, labels_pred: ArrayLike) -> float:
+    """ACC: the share of points right under the best one-to-one map of clusters.
+
+    max_m sum_n 1{l_n = m(c_n)} / N, eq. (33) of DGG, by the Hungarian method. With more
+    clusters than classes the surplus clusters count as wrong.
+
+    Args:
+      labels_true: integers or strings, shape [N].
+      labels_pred: integers, shape [N].
+
+    Returns:
+      A share in [0, 1].
+
+    Raises:
+      ValueError: if the two are not vectors of the same length.
+    """
+    true, predicted = _label_pair(labels_true, labels_pred)
+    counts = contingency_matrix(true, predicted)
+    rows, columns = linear_sum_assignment(counts, maximize=True)
+    return float(counts[rows, columns].sum() / len(true))
+
+
+def normalized_mutual_info(labels_true: ArrayLike, labels_pred: ArrayLike) -> float:
+    """NMI with the arithmetic mean of the entropies, in [0, 1] (erratum E32).
+
+    Args:
+      labels_true: shape [N].
+      labels_pred: shape [N].
+
+    Raises:
+      ValueError: if the two are not vectors of the same length.
+    """
+    pair = _label_pair(labels_true, labels_pred)
+    return float(sk_metrics.normalized_mutual_info_score(*pair))
+
+
+def adjusted_rand_index(labels_true: ArrayLike, labels_pred: ArrayLike) -> float:
+    """ARI: Rand index adjusted for chance, at most 1, 0 for random labels.
+
+    Args:
+      labels_true: shape [N].
+      labels_pred: shape [N].
+
+    Raises:
+      ValueError: if the two are not vectors of the same length.
+    """
+    return float(sk_metrics.adjusted_rand_score(*_label_pair(labels_true, labels_pred)))
+
+
+def most_confident_label_accuracy(
+    labels_true: ArrayLike, probabilities: ArrayLike
+) -> float:
+    """GMVAE's score: a cluster takes the label of its most confident point.
+
+    The score of GMVAE's table 1, which may give one label to several clusters and is
+    therefore not comparable with ACC (erratum E62).
+
+    Args:
+      labels_true: shape [N].
+      probabilities: p(c | x), shape [N, K].
+
+    Returns:
+      A share in [0, 1].
+
+    Raises:
+      ValueError: if the shapes do not match.
+    """
+    true, probabilities = np.asarray(labels_true), np.asarray(probabilities)
+    if probabilities.ndim != 2 or true.shape != probabilities.shape[:1]:
+        raise ValueError(
+            "probabilities must be [N, K] for labels_true of shape [N], got shapes "
+            f"{probabilities.shape} and {true.shape}."
+        )
+    label_of_cluster = true[probabilities.argmax(axis=0)]
+    return float(np.mean(label_of_cluster[probabilities.argmax(axis=1)] == true))

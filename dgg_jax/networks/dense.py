@@ -1,0 +1,100 @@
+"""The fully connected networks of DGG: f_1, g, f_2 and the Siamese embedding."""
+
+from collections.abc import Sequence
+
+import jax
+from flax import linen as nn
+
+from dgg_jax.types import Gaussian
+
+
+def _hidden_layers(x: jax.Array, sizes: Sequence[int]) -> jax.Array:
+    for index, size in enumerate(sizes):
+        x = nn.relu(nn.Dense(size, name=f"hidden_{index}")(x))
+    return x
+
+
+class Encoder(nn.Module):
+    """f_1 of eq. (6) of DGG: D-500-500-2000-L, with heads for mean and logvar.
+
+    Attributes:
+      hidden_sizes: widths of the ReLU layers.
+      latent_dim: L.
+    """
+
+    hidden_sizes: Sequence[int]
+    latent_dim: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> Gaussian:
+        """Maps x [B, D] to q(z | x) with fields of shape [B, L]."""
+        x = _hidden_layers(x, self.hidden_sizes)
+        # The log-variances start at 0 wherever x lies, also after pretraining stages
+        # that do not train this head.
+        zeros = nn.initializers.zeros
+        return Gaussian(
+            mean=nn.Dense(self.latent_dim, name="mean")(x),
+            logvar=nn.Dense(self.latent_dim, kernel_init=zeros, name="logvar")(x),
+        )
+
+
+class Decoder(nn.Module):
+    """The decoder g of eq. (22) of DGG: L-2000-500-500-D.
+
+    Attributes:
+      hidden_sizes: widths of the ReLU layers, first the one next to z.
+      num_features: D.
+      learned_variance: whether to decode Gaussian(mean, logvar) in place of logits or
+        means.
+    """
+
+    hidden_sizes: Sequence[int]
+    num_features: int
+    learned_variance: bool = False
+
+    @nn.compact
+    def __call__(self, z: jax.Array) -> jax.Array | Gaussian:
+        """Maps z [B, L] to what the likelihood calls ``decoded``, [B, D]."""
+        z = _hidden_layers(z, self.hidden_sizes)
+        output = nn.Dense(self.num_features, name="output")(z)
+        if not self.learned_variance:
+            return output
+        zeros = nn.initializers.zeros
+        logvar = nn.Dense(self.num_features, kernel_init=zeros, name="logvar")(z)
+        return Gaussian(mean=output, logvar=logvar)
+
+
+class Classifier(nn.Module):
+    """f_2 of eq. (7) of DGG: L-K, or L-K-K for few clusters.
+
+    Attributes:
+      hidden_sizes: widths of the ReLU layers; none is the linear classifier.
+      num_clusters: K.
+    """
+
+    hidden_sizes: Sequence[int]
+    num_clusters: int
+
+    @nn.compact
+    def __call__(self, z: jax.Array) -> jax.Array:
+        """Maps z [B, L] to ln q(c | z), [B, K]."""
+        z = _hidden_layers(z, self.hidden_sizes)
+        return nn.log_softmax(nn.Dense(self.num_clusters, name="output")(z))
+
+
+class Embedding(nn.Module):
+    """The Siamese network, as the encoder's mean: supplement 5 of DGG.
+
+    Attributes:
+      hidden_sizes: widths of the ReLU layers.
+      latent_dim: dimension of the embedding.
+    """
+
+    hidden_sizes: Sequence[int]
+    latent_dim: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps x [B, D] to its embedding [B, L]."""
+        x = _hidden_layers(x, self.hidden_sizes)
+        return nn.Dense(self.latent_dim, name="mean")(x)

@@ -1,0 +1,21 @@
+"""Figures: pure functions from numpy arrays to matplotlib figures, without pyplot."""
+
+from dgg_jax.plots.confusion import confusion_matrix
+from dgg_jax.plots.curves import training_curves
+from dgg_jax.plots.latent_traversals import traversals
+from dgg_jax.plots.latents import latent_picture
+from dgg_jax.plots.samples import cluster_samples
+from dgg_jax.plots.scatter import points
+from dgg_jax.plots.sizes import cluster_sizes
+from dgg_jax.plots.variances import component_variances
+
+__all__ = [
+    "cluster_samples",
+    "cluster_sizes",
+    "component_variances",
+    "confusion_matrix",
+    "latent_picture",
+    "points",
+    "training_curves",
+    "traversals",
+]

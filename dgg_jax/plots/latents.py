@@ -1,0 +1,98 @@
+"""The latent space, drawn in two dimensions."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+from sklearn.manifold import TSNE
+from threadpoolctl import threadpool_limits
+
+from dgg_jax.plots.panels import axis_labels
+from dgg_jax.plots.scatter import cluster_and_class_panels, without_ticks
+
+
+def latent_picture(
+    embedding: np.ndarray,
+    labels: np.ndarray,
+    y: np.ndarray | None = None,
+    class_names: Sequence[str] | None = None,
+    max_points: int = 1500,
+    seed: int = 0,
+) -> Figure:
+    """Draws the latents, coloured by cluster and, beside it, by class.
+
+    Two latent dimensions are drawn as they are, for all points. More are brought to
+    two by t-SNE, on a seeded subsample; one is spread by random heights.
+
+    Args:
+      embedding: latents, shape [N, L]; rows that are not finite are left out.
+      labels: cluster of each point, shape [N].
+      y: true class of each point, shape [N], or None: one panel only.
+      class_names: names of the classes 0, 1, ...
+      max_points: at most so many points go through t-SNE.
+      seed: of the subsample and the heights.
+
+    Returns:
+      The figure; the same input gives the same figure.
+
+    Raises:
+      ValueError: if embedding is not a matrix or the lengths differ.
+    """
+    embedding = np.asarray(embedding, dtype=float)
+    if embedding.ndim != 2 or embedding.shape[1] == 0:
+        raise ValueError(
+            f"embedding must have shape [N, L] with L >= 1, got {embedding.shape}."
+        )
+    if len(labels) != len(embedding):
+        raise ValueError(
+            f"labels must have one entry for each of the {len(embedding)} rows of "
+            f"embedding, got {len(labels)}."
+        )
+    random = np.random.default_rng(seed)
+    if embedding.shape[1] == 2:
+        figure = cluster_and_class_panels(embedding, labels, y, class_names, equal=True)
+        for axes in figure.axes:
+            axis_labels(axes, "latent dimension 0")
+        axis_labels(figure.axes[0], "latent dimension 0", "latent dimension 1")
+        return figure
+
+    detail = ""
+    kept = np.flatnonzero(np.isfinite(embedding).all(axis=1))
+    if embedding.shape[1] == 1:
+        heights = random.uniform(size=len(kept))
+        positions = np.column_stack([embedding[kept, 0], heights])
+    else:
+        if len(kept) > max_points:
+            detail = f"{max_points:,} of {len(kept):,} points"
+            kept = np.sort(random.choice(kept, max_points, replace=False))
+        positions = _tsne(embedding[kept])
+    labels = np.asarray(labels)[kept]
+    y = None if y is None else np.asarray(y)[kept]
+    return without_ticks(
+        cluster_and_class_panels(
+            positions, labels, y, class_names, equal=False, detail=detail
+        )
+    )
+
+
+def _tsne(embedding: np.ndarray) -> np.ndarray:
+    """Returns t-SNE coordinates [N, 2], from the two leading principal components.
+
+    One thread, because the order in which threads add up would decide the picture.
+    """
+    if len(embedding) < 5:
+        return embedding[:, :2]
+    centered = embedding - embedding.mean(axis=0)
+    _, _, directions = np.linalg.svd(centered, full_matrices=False)
+    start = centered @ directions[:2].T
+    spread = start[:, 0].std()
+    start = 1e-4 * start / (spread if spread > 0 else 1.0)
+    tsne = TSNE(
+        init=start.astype(np.float32),
+        perplexity=min(30.0, (len(embedding) - 1) / 3),
+        learning_rate="auto",
+        max_iter=500,
+        random_state=0,
+    )
+    with threadpool_limits(1):
+        return tsne.fit_transform(centered.astype(np.float32))

@@ -1,0 +1,83 @@
+"""Grids of panels with the typography that all figures share."""
+
+import math
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from dgg_jax.plots.palette import INK, MUTED, PAPER, RULE
+
+TEXT_SIZE = 8.0
+TITLE_SIZE = 9.0
+SMALL_SIZE = 7.0
+
+
+def blank_figure(width: float, height: float) -> Figure:
+    """Returns an empty figure of ``width`` by ``height`` inches, no pyplot involved."""
+    figure = Figure(figsize=(width, height), layout="constrained", facecolor=PAPER)
+    figure.get_layout_engine().set(w_pad=0.08, h_pad=0.07)
+    return figure
+
+
+def panel_grid(
+    count: int, columns: int, width: float, height: float, **shared: bool
+) -> tuple[Figure, list[Axes]]:
+    """Lays out panels row by row.
+
+    Args:
+      count: number of panels, at least 1.
+      columns: at most so many beside each other.
+      width: of one panel, in inches.
+      height: of one panel, in inches.
+      **shared: ``sharex`` and ``sharey`` of ``Figure.subplots``.
+
+    Returns:
+      The figure, and its ``count`` axes in reading order.
+    """
+    columns = min(count, columns)
+    rows = math.ceil(count / columns)
+    figure = blank_figure(width * columns, height * rows)
+    grid = figure.subplots(rows, columns, squeeze=False, **shared)
+    panels = list(grid.flat)
+    for unused in panels[count:]:
+        unused.remove()
+    for axes in panels[:count]:
+        quiet(axes)
+    return figure, panels[:count]
+
+
+def quiet(axes: Axes) -> None:
+    """Takes the box away and sets ticks small and grey."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(RULE)
+    axes.tick_params(colors=MUTED, labelsize=SMALL_SIZE, length=2.5, width=0.6)
+
+
+def bare(axes: Axes) -> None:
+    """Takes spines and ticks away: for images and for coordinates without a unit."""
+    axes.spines[:].set_visible(False)
+    axes.set_xticks([])
+    axes.set_yticks([])
+
+
+def title(axes: Axes, text: str, detail: str = "") -> None:
+    """Writes ``text`` above the panel at the left, and ``detail`` in grey at the right.
+
+    Class and file names end up here, so dollar signs stay dollar signs.
+    """
+    axes.set_title(text, loc="left", fontsize=TITLE_SIZE, color=INK, parse_math=False)
+    if detail:
+        axes.set_title(
+            detail, loc="right", fontsize=SMALL_SIZE, color=MUTED, parse_math=False
+        )
+
+
+def axis_labels(axes: Axes, x: str = "", y: str = "") -> None:
+    """Names the axes; an empty name leaves that axis unnamed."""
+    axes.set_xlabel(x, fontsize=TEXT_SIZE, color=MUTED)
+    axes.set_ylabel(y, fontsize=TEXT_SIZE, color=MUTED)
+
+
+def shortened(text: str, length: int) -> str:
+    """Returns ``text`` cut to ``length`` characters, with an ellipsis if it was cut."""
+    return text if len(text) <= length else text[: length - 1].rstrip() + "…"

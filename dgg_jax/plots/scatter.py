@@ -1,0 +1,150 @@
+"""Points in the plane, coloured by cluster and by class."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib import patheffects
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from dgg_jax.plots.confusion import class_name, matched_counts
+from dgg_jax.plots.palette import INK, PAPER, cluster_colors
+from dgg_jax.plots.panels import (
+    TITLE_SIZE,
+    axis_labels,
+    bare,
+    panel_grid,
+    shortened,
+    title,
+)
+
+
+def points(
+    x: np.ndarray,
+    labels: np.ndarray,
+    y: np.ndarray | None = None,
+    class_names: Sequence[str] | None = None,
+) -> Figure:
+    """Draws two-dimensional data, coloured by cluster and, beside it, by class.
+
+    Args:
+      x: data, shape [N, 2].
+      labels: cluster of each point, shape [N].
+      y: true class of each point, shape [N], or None: one panel only.
+      class_names: names of the classes 0, 1, ...
+
+    Returns:
+      The figure.
+
+    Raises:
+      ValueError: if x is not of shape [N, 2] or labels do not fit it.
+    """
+    figure = cluster_and_class_panels(x, labels, y, class_names, equal=True)
+    for axes in figure.axes:
+        axis_labels(axes, "feature 0")
+    axis_labels(figure.axes[0], "feature 0", "feature 1")
+    return figure
+
+
+def cluster_and_class_panels(
+    positions: np.ndarray,
+    labels: np.ndarray,
+    y: np.ndarray | None,
+    class_names: Sequence[str] | None,
+    *,
+    equal: bool,
+    detail: str = "",
+) -> Figure:
+    """Draws positions once by cluster and, when y exists, once by class.
+
+    A class takes the colour of the cluster matched to it, so that where both panels
+    agree they have the same colours.
+
+    Args:
+      positions: shape [N, 2]; rows that are not finite are left out.
+      labels: cluster of each point, shape [N].
+      y: true class of each point, shape [N], or None.
+      class_names: names of the classes 0, 1, ...
+      equal: whether both coordinates have the same unit.
+      detail: a note on the points that are drawn; their number without it.
+
+    Returns:
+      The figure with one or two axes.
+
+    Raises:
+      ValueError: if positions are not of shape [N, 2] or the lengths differ.
+    """
+    positions, labels = np.asarray(positions, dtype=float), np.asarray(labels)
+    if positions.ndim != 2 or positions.shape[1] != 2:
+        raise ValueError(
+            f"points must have shape [N, 2], got {positions.shape}; other data have "
+            "latent_picture."
+        )
+    for name, values in (("labels", labels), ("y", y)):
+        if values is not None and len(values) != len(positions):
+            raise ValueError(
+                f"{name} must have one entry for each of the {len(positions)} points, "
+                f"got {len(values)}."
+            )
+    figure, panels = panel_grid(1 if y is None else 2, 2, 3.7, 3.6)
+    names = {k: str(k) for k in np.unique(labels)}
+    _scatter(panels[0], positions, labels, cluster_colors(labels), names)
+    title(panels[0], "By cluster", detail or f"{len(positions):,} points")
+    if y is not None:
+        y = np.asarray(y)
+        matched = matched_counts(y, labels)
+        color = dict(zip(matched.rows, matched.clusters, strict=False))
+        # Classes without a cluster of their own take colours that no cluster has.
+        spare = iter(range(int(labels.max()) + 1, 10**6))
+        color = [
+            color[row] if row in color else next(spare)
+            for row in range(len(matched.classes))
+        ]
+        drawn = np.asarray(color)[np.searchsorted(matched.classes, y)]
+        names = {v: shortened(class_name(v, class_names), 14) for v in matched.classes}
+        _scatter(panels[1], positions, y, cluster_colors(drawn), names)
+        title(panels[1], "By true class")
+    if equal:
+        for axes in panels:
+            axes.set_aspect("equal", adjustable="datalim")
+    return figure
+
+
+def _scatter(
+    axes: Axes,
+    positions: np.ndarray,
+    groups: np.ndarray,
+    colors: np.ndarray,
+    names: dict,
+) -> None:
+    """Draws the points, and each group's name at the member nearest its median.
+
+    The median itself may lie outside a bent group.
+    """
+    shown = np.isfinite(positions).all(axis=1)
+    # A fixed shuffle, so that no group hides the others by being drawn last.
+    order = np.random.default_rng(0).permutation(np.flatnonzero(shown))
+    size = float(np.clip(9000.0 / max(len(order), 1), 1.5, 14.0))
+    axes.scatter(*positions[order].T, s=size, c=colors[order], alpha=0.75, lw=0)
+    for value, name in names.items():
+        group = positions[shown & (groups == value)]
+        if len(group):
+            offsets = np.square(group - np.median(group, axis=0)).sum(axis=1)
+            axes.text(
+                *group[offsets.argmin()],
+                name,
+                ha="center",
+                va="center",
+                fontsize=TITLE_SIZE,
+                fontweight="bold",
+                color=INK,
+                parse_math=False,
+                path_effects=[patheffects.withStroke(linewidth=2.5, foreground=PAPER)],
+            )
+
+
+def without_ticks(figure: Figure) -> Figure:
+    """Returns the figure after taking the ticks of all its panels away."""
+    for axes in figure.axes:
+        bare(axes)
+    return figure

@@ -1,0 +1,129 @@
+"""Evaluation of a model as it stands: assignments, ELBO terms, metrics."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dgg_jax import metrics
+from dgg_jax.distributions import sample_gaussian
+from dgg_jax.likelihoods import Likelihood
+from dgg_jax.losses import autoencoder
+from dgg_jax.losses.elbo import elbo
+from dgg_jax.stages.train import ApplyFunctions
+from dgg_jax.types import ElboTerms, Gaussian
+
+_BATCH = 1000
+
+
+@functools.partial(jax.jit, static_argnames="networks")
+def infer(
+    networks: ApplyFunctions, params: Any, x: jax.Array
+) -> tuple[Gaussian, jax.Array]:
+    """Posteriors of all points and f_2 at their means (erratum E13), in batches.
+
+    Args:
+      networks: the apply functions.
+      params: {"encoder", "classifier", ...}.
+      x: data, shape [N, D].
+
+    Returns:
+      q(z | x) with fields [N, L], and ln q(c | mean) [N, K].
+    """
+
+    def one(x):
+        posterior = networks.encode(params["encoder"], x)
+        return posterior, networks.classify(params["classifier"], posterior.mean)
+
+    return jax.lax.map(one, x, batch_size=_BATCH)
+
+
+@functools.partial(jax.jit, static_argnames="encode")
+def encode_all(encode: Any, params: Any, x: jax.Array) -> Any:
+    """A network of one input on all rows of x [N, D], in batches."""
+    return jax.lax.map(functools.partial(encode, params), x, batch_size=_BATCH)
+
+
+@functools.partial(jax.jit, static_argnames=("networks", "likelihood", "draws"))
+def mean_elbo_terms(
+    networks: ApplyFunctions,
+    likelihood: Likelihood,
+    params: Any,
+    log_weights: jax.Array,
+    x: jax.Array,
+    key: jax.Array,
+    draws: int,
+    log_assignments: jax.Array | None = None,
+) -> ElboTerms:
+    """The own-ELBO L(x_i; i) under a global prior, averaged over points and draws.
+
+    gamma is f_2 at the sampled z, so that the mean bounds ln p(x) (erratum E13).
+
+    Args:
+      networks: the apply functions.
+      likelihood: p(x | z).
+      params: {"encoder", "decoder", "classifier", "mixture"}; without a "mixture" the
+        prior is N(0, I), the VAE of pretraining.
+      log_weights: ln pi of the global prior, shape [K]; unused without a mixture.
+      x: data, shape [N, D].
+      key: random key.
+      draws: samples of z a point.
+      log_assignments: fixed ln gamma [N, K] to use in place of f_2.
+
+    Returns:
+      ElboTerms of means, in nats per data point.
+    """
+
+    def one(point):
+        x, index, log_assignment = point
+        posterior = networks.encode(params["encoder"], x)
+
+        def draw(key):
+            eps = jax.random.normal(key, posterior.mean.shape)
+            z = sample_gaussian(posterior, eps)
+            decoded = networks.decode(params["decoder"], z)
+            if "mixture" not in params:
+                return autoencoder.vae_elbo(x, decoded, posterior, likelihood)
+            gamma = log_assignment
+            if gamma is None:
+                gamma = networks.classify(params["classifier"], z)
+            return elbo(
+                x,
+                decoded,
+                posterior,
+                gamma,
+                log_weights,
+                params["mixture"],
+                likelihood,
+            )
+
+        keys = jax.random.split(jax.random.fold_in(key, index), draws)
+        return jax.tree.map(jnp.mean, jax.vmap(draw)(keys))
+
+    points = (x, jnp.arange(len(x)), log_assignments)
+    terms = jax.lax.map(one, points, batch_size=_BATCH)
+    return jax.tree.map(jnp.mean, terms)
+
+
+def global_log_weights(log_assignments: jax.Array) -> jax.Array:
+    """ln of the mean gamma [K]: the prior for new data (erratum E4), of [N, K]."""
+    return jax.nn.logsumexp(log_assignments, axis=0) - np.log(len(log_assignments))
+
+
+def label_metrics(y: np.ndarray | None, labels: np.ndarray) -> dict[str, float | None]:
+    """ACC, NMI and ARI of labels [N] against y [N]; None where y is."""
+    if y is None:
+        return {"accuracy": None, "nmi": None, "ari": None}
+    return {
+        "accuracy": metrics.clustering_accuracy(y, labels),
+        "nmi": metrics.normalized_mutual_info(y, labels),
+        "ari": metrics.adjusted_rand_index(y, labels),
+    }
+
+
+def elbo_metrics(terms: ElboTerms) -> dict[str, float]:
+    """The ELBO and its terms as floats, in nats per data point."""
+    values = {"elbo": terms.total, **terms._asdict()}
+    return {name: float(value) for name, value in values.items()}

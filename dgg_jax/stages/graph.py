@@ -1,0 +1,138 @@
+"""The similarity graph: a Siamese network, its neighbours, their weights."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dgg_jax.graph import neighbor_weights
+from dgg_jax.losses import siamese
+from dgg_jax.training import Monitor, StepOutput, adam, compile_epoch, fit
+from dgg_jax.training.loop import steps_per_epoch
+from dgg_jax.training.state import create_state
+from dgg_jax.types import Graph
+
+
+def train_siamese(
+    x: np.ndarray,
+    neighbors: np.ndarray,
+    params: Any,
+    embed: Callable[[Any, jax.Array], jax.Array],
+    *,
+    margin: float,
+    epochs: int,
+    batch_size: int,
+    learning_rate: float,
+    decay: float,
+    decay_epochs: int,
+    weight_decay: float,
+    key: jax.Array,
+    monitor: Monitor,
+) -> Any:
+    """Trains the embedding that measures similarity, supplement 5 of DGG.
+
+    Every point makes N_t positive pairs, with its nearest neighbours, and N_t negative
+    ones, with points at random: those of the same shuffled batch, which are embedded
+    anyway.
+
+    Args:
+      x: data, shape [N, D].
+      neighbors: the N_t nearest neighbours of each point, shape [N, N_t].
+      params: initial parameters of the embedding.
+      embed: from (params, x [B, D]) to [B, L].
+      margin: distance to which negative pairs are pushed.
+      epochs: how many.
+      batch_size: points of a batch.
+      learning_rate: Adam's initial rate.
+      decay: factor of the rate every ``decay_epochs`` epochs.
+      decay_epochs: epochs of one stair.
+      weight_decay: L2 weight decay.
+      key: random key.
+      monitor: follows the loop ``siamese``.
+
+    Returns:
+      The trained parameters.
+    """
+    num_points, num_pairs = neighbors.shape
+    batch_size = min(batch_size, num_points)
+    pair_loss = jax.vmap(siamese.contrastive_loss, (0, 0, None, None))
+
+    def loss(params, data, indices, key):
+        x, neighbors = data
+        sources = jnp.concatenate([indices, neighbors[indices].ravel()])
+        embedding = embed(params, x[sources])
+        own, others = embedding[:batch_size], embedding[batch_size:]
+        repeated = jnp.repeat(own, num_pairs, axis=0)
+        # Shifts of the batch: a point never meets itself.
+        shifts = 1 + jax.random.randint(key, (num_pairs,), 0, max(1, batch_size - 1))
+        partners = (jnp.arange(batch_size)[:, None] + shifts[None]) % batch_size
+        positive = jnp.mean(pair_loss(repeated, others, True, margin))
+        negative = jnp.mean(pair_loss(repeated, own[partners.ravel()], False, margin))
+        value = positive + negative
+        return value, StepOutput(
+            {"loss": value, "positive": positive, "negative": negative}
+        )
+
+    optimizer = adam(
+        learning_rate,
+        steps_per_epoch=steps_per_epoch(num_points, batch_size),
+        decay=decay,
+        decay_epochs=decay_epochs,
+        weight_decay=weight_decay,
+    )
+    epoch = compile_epoch(loss, optimizer, num_points=num_points, batch_size=batch_size)
+    state = create_state(params, optimizer)
+    data = (x, neighbors)
+    return fit("siamese", epoch, state, data, key, epochs, monitor=monitor).params
+
+
+def draw_neighbors(
+    indices: np.ndarray,
+    distances: np.ndarray,
+    num_neighbors: int,
+    *,
+    choice: str,
+    weights: str,
+    seed: int,
+) -> Graph:
+    """Chooses S of each point's candidates and weighs them.
+
+    "random" draws them once per run, as 20 of the 100 nearest in section 4.2 of DGG
+    (erratum E24); "nearest" keeps the S nearest.
+
+    Args:
+      indices: candidates of each point, nearest first, shape [N, C].
+      distances: their distances, shape [N, C].
+      num_neighbors: S; cut to C.
+      choice: "random" or "nearest".
+      weights: "uniform" or "gaussian".
+      seed: of the draw.
+
+    Returns:
+      Graph of shape [N, S], each row nearest first.
+    """
+    num_points, num_candidates = indices.shape
+    num_neighbors = min(num_neighbors, num_candidates)
+    if choice == "random" and num_neighbors < num_candidates:
+        rng = np.random.default_rng(seed)
+        # Ranks of random numbers: a draw without replacement for every row.
+        noise = rng.random((num_points, num_candidates), np.float32)
+        kept = np.argpartition(noise, num_neighbors - 1, axis=1)[:, :num_neighbors]
+        kept.sort(axis=1)
+        indices = np.take_along_axis(indices, kept, axis=1)
+        distances = np.take_along_axis(distances, kept, axis=1)
+    return neighbor_weights(
+        indices[:, :num_neighbors], distances[:, :num_neighbors], weights
+    )
+
+
+def neighbor_purity(indices: np.ndarray, labels: np.ndarray) -> float:
+    """Share of neighbours that have the point's own label, for reporting only.
+
+    Args:
+      indices: neighbours, shape [N, S].
+      labels: true labels, shape [N].
+    """
+    return float(np.mean(labels[indices] == labels[:, None]))

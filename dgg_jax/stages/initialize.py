@@ -1,0 +1,146 @@
+"""Initialisation: labels, the mixture of each label, the classifier fitted to them."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from sklearn.cluster import KMeans
+from sklearn.mixture import GaussianMixture
+
+from dgg_jax import checks
+from dgg_jax.distributions import sample_gaussian
+from dgg_jax.graph import spectral_labels
+from dgg_jax.training import Monitor, StepOutput, adam, compile_epoch, fit
+from dgg_jax.training.loop import steps_per_epoch
+from dgg_jax.training.state import create_state
+from dgg_jax.types import Gaussian, Mixture
+
+
+def initial_labels(
+    init: str,
+    latents: np.ndarray,
+    neighbors: np.ndarray,
+    num_clusters: int,
+    *,
+    num_eigenvectors: int,
+    seed: int,
+) -> np.ndarray:
+    """Clusters to start from.
+
+    "spectral": spectral clustering of the graph; "kmeans": K-means of the latents, the
+    paper's; "gmm": a diagonal Gaussian mixture of the latents.
+
+    Args:
+      init: one of the three.
+      latents: posterior means, shape [N, L].
+      neighbors: nearest neighbours for "spectral", shape [N, S].
+      num_clusters: K.
+      num_eigenvectors: for "spectral".
+      seed: of the clustering.
+
+    Returns:
+      Labels in 0..K-1, int32 of shape [N].
+
+    Raises:
+      InvalidInput: if init is unknown.
+    """
+    checks.one_of("init", init, ("spectral", "kmeans", "gmm"))
+    if init == "spectral":
+        return spectral_labels(neighbors, num_clusters, num_eigenvectors, seed)
+    if init == "kmeans":
+        kmeans = KMeans(num_clusters, n_init=10, random_state=seed)
+        return kmeans.fit_predict(latents).astype(np.int32)
+    mixture = GaussianMixture(
+        num_clusters, covariance_type="diag", n_init=3, random_state=seed
+    )
+    return mixture.fit_predict(latents.astype(np.float64)).astype(np.int32)
+
+
+def label_mixture(
+    latents: np.ndarray, labels: np.ndarray, num_clusters: int, variance_floor: float
+) -> Mixture:
+    """Mean and unbiased variance of the latents of each label (section 4 of DGG).
+
+    Args:
+      latents: shape [N, L].
+      labels: in 0..K-1, shape [N].
+      num_clusters: K; a label without points takes the moments of all.
+      variance_floor: smallest variance.
+
+    Returns:
+      Mixture of float32 arrays [K, L].
+    """
+    latents = latents.astype(np.float64)
+    means, variances = [], []
+    for k in range(num_clusters):
+        members = latents[labels == k]
+        members = members if len(members) else latents
+        means.append(members.mean(axis=0))
+        degrees = max(1, len(members) - 1)
+        variances.append(((members - means[-1]) ** 2).sum(axis=0) / degrees)
+    variance = np.maximum(np.stack(variances), variance_floor)
+    return Mixture(
+        np.stack(means).astype(np.float32), np.log(variance).astype(np.float32)
+    )
+
+
+def fit_classifier(
+    posterior: Gaussian,
+    labels: np.ndarray,
+    params: Any,
+    classify: Callable[[Any, jax.Array], jax.Array],
+    *,
+    sampled: bool,
+    epochs: int,
+    batch_size: int,
+    learning_rate: float,
+    keys: jax.Array,
+    monitor: Monitor,
+) -> Any:
+    """Fits f_2 to the initial labels by cross-entropy, for R restarts at once.
+
+    Args:
+      posterior: q(z | x) of all points, fields of shape [N, L].
+      labels: of each restart, shape [R, N].
+      params: initial parameters, leaves with a leading axis R.
+      classify: from (params, z [B, L]) to ln q(c | z) [B, K].
+      sampled: whether f_2 sees samples of q(z | x), or its means.
+      epochs: how many.
+      batch_size: points of a batch.
+      learning_rate: of Adam.
+      keys: random keys, [R].
+      monitor: follows the loop ``classifier``.
+
+    Returns:
+      Trained parameters, leaves with a leading axis R.
+    """
+    num_points = labels.shape[1]
+    batch_size = min(batch_size, num_points)
+
+    def loss(params, data, indices, key):
+        posterior, labels = data
+        batch = jax.tree.map(lambda field: field[indices], posterior)
+        z = batch.mean
+        if sampled:
+            z = sample_gaussian(batch, jax.random.normal(key, z.shape))
+        targets = labels[indices][:, None]
+        log_likelihood = jnp.take_along_axis(classify(params, z), targets, axis=1)
+        value = -jnp.mean(log_likelihood)
+        return value, StepOutput({"loss": value})
+
+    optimizer = adam(
+        learning_rate, steps_per_epoch=steps_per_epoch(num_points, batch_size)
+    )
+    epoch = compile_epoch(
+        loss,
+        optimizer,
+        num_points=num_points,
+        batch_size=batch_size,
+        restarts=True,
+        data_axes=(None, 0),
+    )
+    state = jax.vmap(lambda params: create_state(params, optimizer))(params)
+    data = (posterior, labels)
+    return fit("classifier", epoch, state, data, keys, epochs, monitor=monitor).params

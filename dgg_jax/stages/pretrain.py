@@ -1,0 +1,241 @@
+"""Pretraining: layer-wise denoising, deep autoencoder, VAE (section 4 of DGG)."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+
+from dgg_jax.distributions import sample_gaussian
+from dgg_jax.likelihoods import Likelihood
+from dgg_jax.losses import autoencoder
+from dgg_jax.training import Monitor, StepOutput, adam, compile_epoch, fit
+from dgg_jax.training.loop import Loss, steps_per_epoch
+from dgg_jax.training.state import create_state
+from dgg_jax.types import Gaussian
+
+Params = dict[str, Any]
+
+
+def _fit(
+    loop: str,
+    loss: Loss,
+    params: Params,
+    data: Any,
+    key: jax.Array,
+    *,
+    epochs: int,
+    batch_size: int,
+    learning_rate: float,
+    monitor: Monitor,
+) -> Params:
+    num_points = len(jax.tree.leaves(data)[0])
+    batch_size = min(batch_size, num_points)
+    optimizer = adam(
+        learning_rate, steps_per_epoch=steps_per_epoch(num_points, batch_size)
+    )
+    epoch = compile_epoch(loss, optimizer, num_points=num_points, batch_size=batch_size)
+    state = create_state(params, optimizer)
+    return fit(loop, epoch, state, data, key, epochs, monitor=monitor).params
+
+
+def layerwise(
+    x: np.ndarray,
+    encoder_params: Params,
+    decoder_params: Params,
+    layers: Sequence[tuple[str, str]],
+    likelihood: Likelihood,
+    *,
+    corruption: float,
+    epochs: int,
+    batch_size: int,
+    learning_rate: float,
+    key: jax.Array,
+    monitor: Monitor,
+) -> tuple[Params, Params]:
+    """Greedy layer-wise training: each layer pair is a denoising autoencoder.
+
+    Vincent et al., JMLR 2010: the l-th pair learns to reconstruct the features of the
+    (l - 1)-th layer from a corrupted copy; the first pair the data, by its likelihood.
+
+    Args:
+      x: data, shape [N, D].
+      encoder_params: of the encoder, replaced layer by layer.
+      decoder_params: of the decoder, replaced layer by layer.
+      layers: pairs of layer names, encoder's and decoder's, from the data inwards; the
+        innermost encoder layer is linear, all others have a ReLU.
+      likelihood: p(x | z) of the outermost pair.
+      corruption: share of inputs set to 0.
+      epochs: of each layer.
+      batch_size: points of a batch.
+      learning_rate: of Adam.
+      key: random key.
+      monitor: follows the loops ``layer_1``, ``layer_2``, ...
+
+    Returns:
+      Encoder and decoder parameters with all layers trained.
+    """
+    encoder_params = {**encoder_params}
+    decoder_params = {**decoder_params}
+    features = jnp.asarray(x)
+    for depth, (inner, outer) in enumerate(layers):
+        innermost, outermost = depth == len(layers) - 1, depth == 0
+
+        def encode(params, h, innermost=innermost):
+            h = h @ params["kernel"] + params["bias"][None]
+            return h if innermost else nn.relu(h)
+
+        def loss(params, h, indices, key, encode=encode, outermost=outermost):
+            h = h[indices]
+            hidden = encode(params["inner"], autoencoder.corrupt(h, key, corruption))
+            decoded = hidden @ params["outer"]["kernel"] + params["outer"]["bias"][None]
+            if outermost:
+                variance = params.get("logvar")
+                if variance is not None:
+                    logvar = jnp.broadcast_to(variance[None], decoded.shape)
+                    decoded = Gaussian(decoded, logvar)
+                values = -jax.vmap(likelihood.log_prob)(h, decoded)
+            else:
+                values = jax.vmap(autoencoder.squared_error)(h, nn.relu(decoded))
+            value = jnp.mean(values)
+            return value, StepOutput({"loss": value})
+
+        params = {"inner": encoder_params[inner], "outer": decoder_params[outer]}
+        if outermost and "logvar" in decoder_params:
+            params["logvar"] = decoder_params["logvar"]["bias"]
+        params = _fit(
+            f"layer_{depth + 1}",
+            loss,
+            params,
+            features,
+            jax.random.fold_in(key, depth),
+            epochs=epochs,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            monitor=monitor,
+        )
+        encoder_params[inner] = params["inner"]
+        decoder_params[outer] = params["outer"]
+        if "logvar" in params:
+            decoder_params["logvar"] = {
+                **decoder_params["logvar"],
+                "bias": params["logvar"],
+            }
+        features = jax.jit(encode)(params["inner"], features)
+    return encoder_params, decoder_params
+
+
+def deep_autoencoder(
+    x: np.ndarray,
+    params: Params,
+    encode: Callable[[Params, jax.Array], Gaussian],
+    decode: Callable[[Params, jax.Array], Any],
+    likelihood: Likelihood,
+    *,
+    corruption: float,
+    epochs: int,
+    batch_size: int,
+    learning_rate: float,
+    key: jax.Array,
+    monitor: Monitor,
+) -> Params:
+    """Trains all layers together as a denoising autoencoder through the latent mean.
+
+    Args:
+      x: data, shape [N, D].
+      params: {"encoder", "decoder"}.
+      encode: from (encoder parameters, x [B, D]) to Gaussian of [B, L].
+      decode: from (decoder parameters, z [B, L]) to ``decoded`` of the likelihood.
+      likelihood: p(x | z), whose negative log is the reconstruction loss.
+      corruption: share of inputs set to 0.
+      epochs: how many.
+      batch_size: points of a batch.
+      learning_rate: of Adam.
+      key: random key.
+      monitor: follows the loop ``autoencoder``.
+
+    Returns:
+      The trained {"encoder", "decoder"}.
+    """
+
+    def loss(params, x, indices, key):
+        x = x[indices]
+        corrupted = autoencoder.corrupt(x, key, corruption)
+        decoded = decode(params["decoder"], encode(params["encoder"], corrupted).mean)
+        value = -jnp.mean(jax.vmap(likelihood.log_prob)(x, decoded))
+        return value, StepOutput({"loss": value})
+
+    return _fit(
+        "autoencoder",
+        loss,
+        params,
+        x,
+        key,
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        monitor=monitor,
+    )
+
+
+def vae(
+    x: np.ndarray,
+    params: Params,
+    encode: Callable[[Params, jax.Array], Gaussian],
+    decode: Callable[[Params, jax.Array], Any],
+    likelihood: Likelihood,
+    *,
+    epochs: int,
+    batch_size: int,
+    learning_rate: float,
+    key: jax.Array,
+    monitor: Monitor,
+) -> Params:
+    """Trains encoder and decoder as a VAE with prior N(0, I).
+
+    Args:
+      x: data, shape [N, D].
+      params: {"encoder", "decoder"}.
+      encode: from (encoder parameters, x [B, D]) to Gaussian of [B, L].
+      decode: from (decoder parameters, z [B, L]) to ``decoded`` of the likelihood.
+      likelihood: p(x | z).
+      epochs: how many.
+      batch_size: points of a batch.
+      learning_rate: of Adam.
+      key: random key.
+      monitor: follows the loop ``vae``.
+
+    Returns:
+      The trained {"encoder", "decoder"}.
+    """
+
+    def loss(params, x, indices, key):
+        x = x[indices]
+        posterior = encode(params["encoder"], x)
+        eps = jax.random.normal(key, posterior.mean.shape)
+        decoded = decode(params["decoder"], sample_gaussian(posterior, eps))
+        terms = jax.vmap(autoencoder.vae_elbo, (0, 0, 0, None))(
+            x, decoded, posterior, likelihood
+        )
+        means = jax.tree.map(jnp.mean, terms)
+        metrics = {
+            "loss": -means.total,
+            "reconstruction": means.reconstruction,
+            "latent_prior": means.latent_prior,
+            "latent_entropy": means.latent_entropy,
+        }
+        return -means.total, StepOutput(metrics)
+
+    return _fit(
+        "vae",
+        loss,
+        params,
+        x,
+        key,
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        monitor=monitor,
+    )

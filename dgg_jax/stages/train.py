@@ -1,0 +1,261 @@
+"""Joint training of encoder, decoder, classifier and mixture."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dgg_jax.distributions import sample_gaussian
+from dgg_jax.graph import smoothing, smoothing_operator
+from dgg_jax.likelihoods import Likelihood
+from dgg_jax.losses import dgg
+from dgg_jax.training import Monitor, StepOutput, TrainState, adam, compile_epoch, fit
+from dgg_jax.training.loop import Loss, steps_per_epoch
+from dgg_jax.training.state import create_state
+from dgg_jax.types import ElboTerms, Gaussian, Graph
+
+
+class ApplyFunctions(NamedTuple):
+    """The networks as pure functions of (their parameters, a batch).
+
+    Attributes:
+      encode: f_1, from x [B, D] to Gaussian of [B, L].
+      decode: g, from z [B, L] to ``decoded`` of the likelihood.
+      classify: f_2, from z [B, L] to ln q(c | z) [B, K].
+    """
+
+    encode: Callable[[Any, jax.Array], Gaussian]
+    decode: Callable[[Any, jax.Array], Any]
+    classify: Callable[[Any, jax.Array], jax.Array]
+
+
+class NodeData(NamedTuple):
+    """Data of the node form; everything on the device, nothing of size N x S x D.
+
+    Attributes:
+      x: [N, D].
+      smoothed: statistics and degrees of every source.
+      rows: A by rows.
+      columns: A by columns.
+    """
+
+    x: jax.Array
+    smoothed: smoothing.SmoothedData
+    rows: smoothing.RowBuckets
+    columns: smoothing.RowBuckets
+
+
+class TupleData(NamedTuple):
+    """Data of the tuple form.
+
+    Attributes:
+      x: [N, D].
+      graph: neighbours and weights, [N, S].
+    """
+
+    x: jax.Array
+    graph: Graph
+
+
+def node_data(
+    x: np.ndarray, graph: Graph, graph_strength: float, likelihood: Likelihood
+) -> NodeData:
+    """Sums neighbours into statistics, once for a graph.
+
+    Args:
+      x: data, shape [N, D].
+      graph: indices and weights, shape [N, S].
+      graph_strength: eta in [0, 2].
+      likelihood: p(x | z).
+
+    Returns:
+      NodeData of numpy arrays.
+    """
+    operator = smoothing_operator(graph, graph_strength)
+    return NodeData(
+        x=x,
+        smoothed=smoothing.smooth_data(x, operator, likelihood),
+        rows=smoothing.bucket_rows(operator),
+        columns=smoothing.bucket_rows(operator.T.tocsr()),
+    )
+
+
+def _infer(
+    networks: ApplyFunctions, params: Any, x: jax.Array, key: jax.Array, sampled: bool
+) -> tuple[Gaussian, jax.Array, Any]:
+    posterior = networks.encode(params["encoder"], x)
+    eps = jax.random.normal(key, posterior.mean.shape, posterior.mean.dtype)
+    z = jax.vmap(sample_gaussian)(posterior, eps)
+    classifier_input = z if sampled else posterior.mean
+    log_assignment = networks.classify(params["classifier"], classifier_input)
+    return posterior, log_assignment, networks.decode(params["decoder"], z)
+
+
+def _output(
+    terms: ElboTerms, log_assignment: jax.Array
+) -> tuple[jax.Array, StepOutput]:
+    means = jax.tree.map(jnp.mean, terms)
+    metrics = {**means._asdict(), "objective": means.total}
+    return -means.total, StepOutput(metrics, rows=log_assignment)
+
+
+def node_loss(
+    networks: ApplyFunctions, likelihood: Likelihood, *, sampled: bool
+) -> Loss:
+    """-J / N estimated on a batch of sources, one network pass a source.
+
+    Args:
+      networks: the apply functions.
+      likelihood: p(x | z).
+      sampled: whether f_2 sees samples of q(z | x), or its means (erratum E13).
+
+    Returns:
+      A loss for ``compile_epoch`` over (NodeData, r), with the table of gammas.
+    """
+    terms_of_batch = jax.vmap(dgg.node_terms, (0, 0, 0, 0, 0, 0, None, None))
+
+    def loss(params, prepared, indices, key):
+        data, smoothed_log_prior = prepared
+        statistics = jax.tree.map(lambda t: t[indices], data.smoothed.statistics)
+        posterior, log_assignment, decoded = _infer(
+            networks, params, data.x[indices], key, sampled
+        )
+        terms = terms_of_batch(
+            statistics,
+            data.smoothed.degree[indices],
+            decoded,
+            posterior,
+            log_assignment,
+            smoothed_log_prior[indices],
+            params["mixture"],
+            likelihood,
+        )
+        return _output(terms, log_assignment)
+
+    return loss
+
+
+def tuple_loss(
+    networks: ApplyFunctions,
+    likelihood: Likelihood,
+    *,
+    sampled: bool,
+    graph_strength: float,
+) -> Loss:
+    """-J / N estimated on a batch of tuples: Algorithm 1 of DGG, 1 + S passes a point.
+
+    Args:
+      networks: the apply functions.
+      likelihood: p(x | z).
+      sampled: whether f_2 sees samples of q(z | x), or its means.
+      graph_strength: eta in [0, 2].
+
+    Returns:
+      A loss for ``compile_epoch`` over TupleData, with the table of gammas.
+    """
+    terms_of_batch = jax.vmap(dgg.tuple_terms, (0, 0, 0, 0, 0, None, None, None))
+
+    def loss(params, data, indices, key):
+        neighbors = data.graph.indices[indices]
+        sources = jnp.concatenate([indices[:, None], neighbors], axis=1)
+        inferred = _infer(networks, params, data.x[sources.ravel()], key, sampled)
+        posteriors, log_assignments, decoded = jax.tree.map(
+            lambda leaf: leaf.reshape(*sources.shape, *leaf.shape[1:]), inferred
+        )
+        terms = terms_of_batch(
+            data.x[indices],
+            decoded,
+            posteriors,
+            log_assignments,
+            data.graph.weights[indices],
+            params["mixture"],
+            likelihood,
+            graph_strength,
+        )
+        return _output(terms, log_assignments[:, 0])
+
+    return loss
+
+
+def with_smoothed_log_prior(
+    log_assignments: jax.Array, data: NodeData
+) -> tuple[NodeData, jax.Array]:
+    """Recomputes r from the table of gammas, at the start of an epoch."""
+    return data, smoothing.smoothed_log_prior(log_assignments, data.rows, data.columns)
+
+
+def train_dgg(
+    x: np.ndarray,
+    graph: Graph,
+    params: Any,
+    log_assignments: jax.Array,
+    networks: ApplyFunctions,
+    likelihood: Likelihood,
+    *,
+    objective: str,
+    graph_strength: float,
+    sampled: bool,
+    epochs: int,
+    batch_size: int,
+    learning_rate: float,
+    decay: float,
+    decay_epochs: int,
+    weight_decay: float,
+    keys: jax.Array,
+    monitor: Monitor,
+    describe: Callable[[TrainState], dict[str, Any]] = lambda state: {},
+) -> TrainState:
+    """Maximises J by Adam, for R restarts at once.
+
+    Args:
+      x: data, shape [N, D].
+      graph: indices and weights, shape [N, S].
+      params: {"encoder", "decoder", "classifier", "mixture"}, leaves with a leading
+        axis R.
+      log_assignments: the first table of gammas, shape [R, N, K].
+      networks: the apply functions.
+      likelihood: p(x | z).
+      objective: "node", or "tuple" for Algorithm 1 as printed.
+      graph_strength: eta in [0, 2].
+      sampled: whether f_2 sees samples of q(z | x), or its means.
+      epochs: how many.
+      batch_size: points of a batch.
+      learning_rate: Adam's initial rate.
+      decay: factor of the rate every ``decay_epochs`` epochs.
+      decay_epochs: epochs of one stair.
+      weight_decay: L2 weight decay.
+      keys: random keys, [R].
+      monitor: follows the loop ``train``.
+      describe: more metrics of the state after an epoch.
+
+    Returns:
+      The last state: params and the table of gammas, with a leading axis R.
+    """
+    num_points = len(x)
+    batch_size = min(batch_size, num_points)
+    optimizer = adam(
+        learning_rate,
+        steps_per_epoch=steps_per_epoch(num_points, batch_size),
+        decay=decay,
+        decay_epochs=decay_epochs,
+        weight_decay=weight_decay,
+    )
+    sizes = {"num_points": num_points, "batch_size": batch_size, "restarts": True}
+    if objective == "node":
+        data = node_data(x, graph, graph_strength, likelihood)
+        loss = node_loss(networks, likelihood, sampled=sampled)
+        epoch = compile_epoch(loss, optimizer, prepare=with_smoothed_log_prior, **sizes)
+    else:
+        data = TupleData(x, graph)
+        loss = tuple_loss(
+            networks, likelihood, sampled=sampled, graph_strength=graph_strength
+        )
+        epoch = compile_epoch(loss, optimizer, **sizes)
+    state = jax.vmap(lambda params, table: create_state(params, optimizer, table))(
+        params, log_assignments
+    )
+    return fit(
+        "train", epoch, state, data, keys, epochs, monitor=monitor, describe=describe
+    )

@@ -1,0 +1,15 @@
+"""The training loop: one compiled call an epoch, resumable at every epoch's end."""
+
+from dgg_jax.training.loop import Diverged, Monitor, StepOutput, compile_epoch, fit
+from dgg_jax.training.schedules import adam
+from dgg_jax.training.state import TrainState
+
+__all__ = [
+    "Diverged",
+    "Monitor",
+    "StepOutput",
+    "TrainState",
+    "adam",
+    "compile_epoch",
+    "fit",
+]

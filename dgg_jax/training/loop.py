@@ -1,0 +1,188 @@
+"""One epoch as one compiled call, and the loop over epochs."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import optax
+
+from dgg_jax.training.state import TrainState
+
+
+class StepOutput(NamedTuple):
+    """What a loss returns beside its value.
+
+    Attributes:
+      metrics: named scalars, logged as their mean over the epoch.
+      rows: new rows of the state's table for the batch, leaves of shape [B, ...].
+    """
+
+    metrics: dict[str, jax.Array]
+    rows: Any = ()
+
+
+# (params, data, indices [B], key) -> (value to minimise, StepOutput)
+Loss = Callable[[Any, Any, jax.Array, jax.Array], tuple[jax.Array, StepOutput]]
+# (state, data, key) -> (state, metrics of every step)
+Epoch = Callable[[TrainState, Any, jax.Array], tuple[TrainState, dict[str, jax.Array]]]
+
+
+class Diverged(RuntimeError):
+    """A metric of a training step was not finite; the message names step and metric."""
+
+
+def steps_per_epoch(num_points: int, batch_size: int) -> int:
+    """Full batches of one epoch; the rest of a shuffle waits for the next one."""
+    return max(1, num_points // batch_size)
+
+
+def compile_epoch(
+    loss: Loss,
+    optimizer: optax.GradientTransformation,
+    *,
+    num_points: int,
+    batch_size: int,
+    prepare: Callable[[Any, Any], Any] = lambda table, data: data,
+    restarts: bool = False,
+    data_axes: Any = None,
+) -> Epoch:
+    """Compiles an epoch: a scan of optimiser steps over shuffled batches.
+
+    The data stay on the device, the state is donated and nothing syncs with the host.
+    All randomness is a function of the key and the step, so that a resumed run repeats
+    an uninterrupted one bit for bit.
+
+    Args:
+      loss: from (params, data, indices [B], key) to the value to minimise and a
+        StepOutput. It gathers its batch itself, neighbours included.
+      optimizer: an optax transformation.
+      num_points: N, rows of the data.
+      batch_size: B; at most N rows are used.
+      prepare: from (table, data) to the data of this epoch, such as priors recomputed
+        from the table.
+      restarts: whether state and key carry a leading axis of R independent restarts.
+      data_axes: which of the data carry it too, as ``in_axes`` of ``jax.vmap``.
+
+    Returns:
+      A compiled function from (state, data, key) to (state, metrics), metrics of shape
+      [steps], or [R, steps] with restarts.
+    """
+    batch_size = min(batch_size, num_points)
+    num_steps = steps_per_epoch(num_points, batch_size)
+
+    def epoch(state, data, key):
+        data = prepare(state.table, data)
+        order_key, step_key = jax.random.split(key)
+        order = jax.random.permutation(
+            jax.random.fold_in(order_key, state.step), num_points
+        )
+        batches = order[: num_steps * batch_size].reshape(num_steps, batch_size)
+
+        def step(state, indices):
+            gradient = jax.grad(loss, has_aux=True)
+            gradients, output = gradient(
+                state.params, data, indices, jax.random.fold_in(step_key, state.step)
+            )
+            updates, opt_state = optimizer.update(
+                gradients, state.opt_state, state.params
+            )
+            table = jax.tree.map(
+                lambda table, rows: table.at[indices].set(
+                    rows, unique_indices=True, mode="promise_in_bounds"
+                ),
+                state.table,
+                output.rows,
+            )
+            params = optax.apply_updates(state.params, updates)
+            return TrainState(state.step + 1, params, opt_state, table), output.metrics
+
+        return jax.lax.scan(step, state, batches)
+
+    if restarts:
+        epoch = jax.vmap(epoch, in_axes=(0, data_axes, 0))
+    return jax.jit(epoch, donate_argnums=0)
+
+
+class Monitor:
+    """Follows the loops and computations of a run; this one does nothing.
+
+    ``methods.base.Run`` is the one that checkpoints, logs and resumes.
+    """
+
+    def restore(self, loop: str, state: TrainState) -> tuple[TrainState, int]:
+        """Returns the state that a loop continues from and its finished epochs."""
+        return state, 0
+
+    def epoch_end(
+        self,
+        loop: str,
+        epoch: int,
+        num_epochs: int,
+        state: TrainState,
+        metrics: dict[str, Any],
+    ) -> None:
+        """Receives the state after an epoch, counted from 1, and its mean metrics."""
+
+    def remember(
+        self, name: str, compute: Callable[[], dict[str, np.ndarray]]
+    ) -> dict[str, np.ndarray]:
+        """Returns the arrays that ``compute`` makes, from a checkpoint if there."""
+        return compute()
+
+
+def fit(
+    loop: str,
+    epoch: Epoch,
+    state: TrainState,
+    data: Any,
+    key: jax.Array,
+    num_epochs: int,
+    *,
+    monitor: Monitor,
+    describe: Callable[[TrainState], dict[str, Any]] = lambda state: {},
+) -> TrainState:
+    """Trains for a number of epochs, from wherever the monitor left off.
+
+    Args:
+      loop: name of this loop, unique in its run.
+      epoch: from ``compile_epoch``.
+      state: the state before the first epoch; it is donated.
+      data: the pytree that the loss gathers its batches from.
+      key: random key of this loop, [R] of them with restarts.
+      num_epochs: epochs in all.
+      monitor: restores, logs and checkpoints.
+      describe: more metrics of the state after an epoch.
+
+    Returns:
+      The state after the last epoch.
+
+    Raises:
+      Diverged: if a metric of any step is not finite; the state before that epoch is
+        the last the monitor saw.
+    """
+    state, finished = monitor.restore(loop, state)
+    data = jax.tree.map(jax.numpy.asarray, data)
+    for index in range(finished, num_epochs):
+        state, per_step = epoch(state, data, key)
+        per_step = jax.device_get(per_step)
+        _check_finite(loop, index, per_step)
+        means = {name: values.mean(axis=-1) for name, values in per_step.items()}
+        metrics = {name: mean.tolist() for name, mean in means.items()}
+        monitor.epoch_end(loop, index + 1, num_epochs, state, metrics | describe(state))
+    return state
+
+
+def _check_finite(loop: str, index: int, per_step: dict[str, np.ndarray]) -> None:
+    """Names the first step with a non-finite metric, and the first such metric."""
+    first = None
+    for name, values in per_step.items():
+        bad = ~np.isfinite(values).reshape(-1, values.shape[-1]).all(axis=0)
+        if bad.any() and (first is None or bad.argmax() < first[0]):
+            first = int(bad.argmax()), name, len(bad)
+    if first is not None:
+        step, name, num_steps = first
+        raise Diverged(
+            f"{name} is not finite at step {step + 1} of {num_steps} in epoch "
+            f"{index + 1} of {loop}"
+        )

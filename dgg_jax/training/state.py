@@ -1,0 +1,36 @@
+"""What an epoch of training receives and returns."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+
+class TrainState(NamedTuple):
+    """Everything that changes while a loop trains; a checkpoint holds all of it.
+
+    Attributes:
+      step: optimiser steps taken, an int32 scalar; random keys are folded with it.
+      params: parameters, a pytree.
+      opt_state: the optimiser's state.
+      table: values kept per data point, leaves of shape [N, ...], such as DGG's table
+        of gammas; () where there are none.
+    """
+
+    step: jax.Array
+    params: Any
+    opt_state: Any
+    table: Any = ()
+
+
+def create_state(
+    params: Any, optimizer: optax.GradientTransformation, table: Any = ()
+) -> TrainState:
+    """The state before the first step, in buffers of its own.
+
+    The copies are what an epoch may take over (donation) without taking the caller's.
+    """
+    params = jax.tree.map(jnp.array, params)
+    table = jax.tree.map(jnp.array, table)
+    return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params), table)

@@ -1,0 +1,64 @@
+"""The values that travel through the library, as NamedTuples of arrays."""
+
+from typing import NamedTuple
+
+import jax
+
+
+class Gaussian(NamedTuple):
+    """A diagonal Gaussian, such as q(z | x).
+
+    Attributes:
+      mean: shape [..., L].
+      logvar: natural log of the variance, shape [..., L].
+    """
+
+    mean: jax.Array
+    logvar: jax.Array
+
+
+class Mixture(NamedTuple):
+    """The K diagonal Gaussian components p(z | c), eq. (2) of DGG.
+
+    Attributes:
+      mean: shape [K, L].
+      logvar: natural log of the variance, shape [K, L].
+    """
+
+    mean: jax.Array
+    logvar: jax.Array
+
+
+class Graph(NamedTuple):
+    """A directed similarity graph; row i lists the neighbours of point i.
+
+    Attributes:
+      indices: neighbours of each point, integers of shape [N, S].
+      weights: w_ij of eq. (32) of DGG, shape [N, S]; every row sums to 1.
+    """
+
+    indices: jax.Array
+    weights: jax.Array
+
+
+class ElboTerms(NamedTuple):
+    """The five terms of the mixture ELBO, in nats, each with its sign in the ELBO.
+
+    Attributes:
+      reconstruction: ln p(x | z), scalar.
+      latent_prior: sum_k gamma_k E_q[ln N(z; mu_k, sigma_k^2)], scalar.
+      latent_entropy: H[q(z | x)], scalar.
+      cluster_prior: sum_k gamma_k ln pi_k, scalar.
+      cluster_entropy: -sum_k gamma_k ln gamma_k, scalar.
+    """
+
+    reconstruction: jax.Array
+    latent_prior: jax.Array
+    latent_entropy: jax.Array
+    cluster_prior: jax.Array
+    cluster_entropy: jax.Array
+
+    @property
+    def total(self) -> jax.Array:
+        """The ELBO: the sum of the five terms."""
+        return sum(self[1:], self[0])

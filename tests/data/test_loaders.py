@@ -1,0 +1,163 @@
+import hashlib
+import logging
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+from dgg_jax import data
+from dgg_jax.checks import InvalidInput
+from dgg_jax.data import loaders, preprocessing, synthetic
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_digits():
+    digits = data.load("digits")
+    assert digits.x.shape == (1797, 64)
+    assert digits.x.dtype == np.float32
+    assert digits.y.dtype == np.int32
+    expected = load_digits()
+    np.testing.assert_array_equal(digits.x * 16, expected.data)
+    np.testing.assert_array_equal(digits.y, expected.target)
+    assert (digits.x.min(), digits.x.max()) == (0, 1)
+    assert digits.name == "digits"
+    assert digits.feature_shape == (8, 8)
+    assert digits.class_names == tuple("0123456789")
+    assert "1,797 rows; divide_by(16), flatten" in digits.provenance
+
+
+def test_moons():
+    moons = data.load("moons", moons_distance="far", seed=3)
+    x, y = synthetic.half_circles(distance="far", seed=3)
+    np.testing.assert_array_equal(moons.x, x)
+    np.testing.assert_array_equal(moons.y, y)
+    assert moons.feature_shape == (2,)
+    assert moons.class_names == ("upper", "lower")
+    assert "distance='far', seed=3), 4,000 rows" in moons.provenance
+
+
+@pytest.mark.parametrize("inside", ["", "mnist"])
+def test_mnist_from_raw_files(tmp_path, tiny, inside, caplog):
+    tiny.write(tmp_path / inside)
+    with caplog.at_level(logging.WARNING, logger="absl"):
+        mnist = data.load("mnist", data_dir=str(tmp_path))
+    assert mnist.x.dtype == np.float32
+    assert mnist.y.dtype == np.int32
+    expected = tiny.images.reshape(10, 784) / np.float32(255)
+    np.testing.assert_array_equal(mnist.x, expected)
+    np.testing.assert_array_equal(mnist.y, tiny.labels)
+    assert mnist.feature_shape == (28, 28)
+    assert f"idx files in {tmp_path / inside}, NOT the original" in mnist.provenance
+    assert "10 rows, train then test; divide_by(255), flatten" in mnist.provenance
+    assert "\n" not in mnist.provenance
+    assert "not the original 70,000 of MNIST" in caplog.text
+
+
+def test_original_mnist(real_mnist, caplog):
+    with caplog.at_level(logging.WARNING, logger="absl"):
+        mnist = data.load("mnist", data_dir=real_mnist)
+    assert not caplog.records
+    assert mnist.x.shape == (70000, 784)
+    assert mnist.y[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
+    assert mnist.y[60000:60010].tolist() == [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]
+    assert mnist.x.max() == 1
+    # Mean and deviation of the training pixels that everybody normalises by.
+    assert mnist.x[:60000].mean(dtype=np.float64) == pytest.approx(0.1307, abs=5e-5)
+    assert mnist.x[:60000].std(dtype=np.float64) == pytest.approx(0.3081, abs=5e-5)
+    assert "the original data by SHA-256, 70,000 rows" in mnist.provenance
+    assert "NOT" not in mnist.provenance
+
+
+def test_original_means_pixels_and_labels(tmp_path, tiny, as_idx, monkeypatch):
+    tiny.write(tmp_path, compress=False)
+    content = tiny.images.tobytes() + tiny.labels.tobytes()
+    digest = hashlib.sha256(content).hexdigest()
+    monkeypatch.setattr(loaders, "_MNIST_SHA256", digest)
+    assert "NOT" not in data.load("mnist", data_dir=tmp_path).provenance
+    wrong = as_idx(np.zeros(7, np.uint8))
+    (tmp_path / "train-labels-idx1-ubyte").write_bytes(wrong)
+    assert "NOT the original" in data.load("mnist", data_dir=tmp_path).provenance
+
+
+def test_default_folder_is_the_users_cache(tmp_path, tiny, monkeypatch):
+    tiny.write(tmp_path / "cache" / "dgg_jax" / "mnist")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert f"idx files in {tmp_path / 'cache'}" in data.load("mnist").provenance
+
+    tiny.write(tmp_path / "home" / ".cache" / "dgg_jax")
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for data_dir in (None, "~/.cache/dgg_jax"):
+        mnist = data.load("mnist", data_dir=data_dir)
+        assert f"idx files in {tmp_path / 'home'}" in mnist.provenance
+
+
+def test_incomplete_files_do_not_go_to_the_network(tmp_path, tiny):
+    tiny.write(tmp_path / "mnist")
+    (tmp_path / "mnist" / "t10k-labels-idx1-ubyte.gz").unlink()
+    with pytest.raises(InvalidInput, match="missing: t10k-labels-idx1-ubyte "):
+        data.load("mnist", data_dir=tmp_path)
+
+
+def test_unknown_name():
+    with pytest.raises(InvalidInput, match="dataset='minst' is unknown; choose one of"):
+        data.load("minst")
+
+
+def test_unknown_distance():
+    with pytest.raises(InvalidInput, match="distance='nearby' is unknown"):
+        data.load("moons", moons_distance="nearby")
+
+
+def test_data_dir_must_be_a_folder(tmp_path):
+    path = tmp_path / "mnist.gz"
+    path.write_bytes(b"")
+    with pytest.raises(InvalidInput, match="must be a folder, it is a file"):
+        data.load("mnist", data_dir=path)
+
+
+def test_data_dir_must_be_readable(tmp_path, monkeypatch):
+    # Not by chmod, which does not stop root.
+    monkeypatch.setattr("os.access", lambda path, mode: path != tmp_path)
+    with pytest.raises(InvalidInput, match="must be readable"):
+        data.load("mnist", data_dir=tmp_path)
+
+
+def test_imports_are_lazy(tmp_path, tiny):
+    tiny.write(tmp_path)
+    code = (
+        "import sys\n"
+        "import dgg_jax.data\n"
+        "dgg_jax.data.load('moons')\n"
+        f"dgg_jax.data.load('mnist', data_dir={str(tmp_path)!r})\n"
+        "heavy = {'tensorflow_datasets', 'tensorflow', 'sklearn', 'requests', 'jax'}\n"
+        "print(sorted(heavy & set(sys.modules)))\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stdout == "[]\n"
+
+
+def test_divide_by_gives_exact_ends():
+    x = preprocessing.divide_by(np.uint8([0, 51, 255]), 255.0)
+    assert x.dtype == np.float32
+    np.testing.assert_array_equal(x, np.float32([0, 0.2, 1]))
+
+
+def test_flatten():
+    x = np.arange(24).reshape(2, 3, 4)
+    np.testing.assert_array_equal(
+        preprocessing.flatten(x), [np.arange(12), np.arange(12, 24)]
+    )
+    assert preprocessing.flatten(np.zeros((0, 3, 4))).shape == (0, 12)
+    assert preprocessing.flatten(np.zeros((5, 2))).shape == (5, 2)

@@ -1,0 +1,83 @@
+import numpy as np
+import pytest
+from sklearn.cluster import KMeans
+from sklearn.neighbors import NearestNeighbors
+
+from dgg_jax.checks import InvalidInput
+from dgg_jax.data import synthetic
+
+
+def crossing_share(x, y, num_neighbors=40):
+    nearest = NearestNeighbors(n_neighbors=num_neighbors).fit(x)
+    indices = nearest.kneighbors(return_distance=False)
+    return np.mean(y[indices] != y[:, None])
+
+
+@pytest.mark.parametrize("distance", ["near", "far"])
+def test_shapes_and_classes(distance):
+    x, y = synthetic.half_circles(distance=distance)
+    assert x.shape == (4000, 2)
+    assert x.dtype == np.float32
+    assert y.dtype == np.int32
+    np.testing.assert_array_equal(np.bincount(y), [2000, 2000])
+    # Shuffled: the first half would otherwise be one class.
+    assert 0.4 < y[:2000].mean() < 0.6
+
+
+@pytest.mark.parametrize(("distance", "gap"), [("near", 0.3), ("far", 0.75)])
+def test_points_lie_on_half_circles(distance, gap):
+    x, y = synthetic.half_circles(distance=distance, seed=3)
+    for label, center, side in [(0, (0, 0), 1), (1, (1, 1 - gap), -1)]:
+        offset = x[y == label] - np.array(center)
+        radius = np.linalg.norm(offset, axis=1)
+        assert abs(radius.mean() - 1) < 0.005
+        assert 0.045 < radius.std() < 0.055
+        # The right half, but for noise at the ends; the whole of it.
+        assert (side * offset[:, 1]).min() > -5 * 0.05
+        assert offset[:, 0].min() < -0.95
+        assert offset[:, 0].max() > 0.95
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_neighbor_graph_hardly_joins_the_classes(seed):
+    assert crossing_share(*synthetic.half_circles(distance="far", seed=seed)) == 0
+    near = crossing_share(*synthetic.half_circles(distance="near", seed=seed))
+    assert 0 < near < 0.001
+
+
+@pytest.mark.parametrize("distance", ["near", "far"])
+def test_kmeans_fails(distance):
+    x, y = synthetic.half_circles(distance=distance)
+    labels = KMeans(2, n_init=5, random_state=0).fit_predict(x)
+    accuracy = max(np.mean(labels == y), np.mean(labels != y))
+    assert 0.6 < accuracy < 0.85
+
+
+def test_seed_determines_everything():
+    first = synthetic.half_circles(50, seed=7)
+    again = synthetic.half_circles(50, seed=7)
+    other = synthetic.half_circles(50, seed=8)
+    np.testing.assert_array_equal(first[0], again[0])
+    np.testing.assert_array_equal(first[1], again[1])
+    assert not np.array_equal(first[0], other[0])
+    assert not np.array_equal(first[1], other[1])
+
+
+def test_distance_moves_one_class_only():
+    near, labels = synthetic.half_circles(50, distance="near", seed=7)
+    far, _ = synthetic.half_circles(50, distance="far", seed=7)
+    expected = np.where(labels[:, None] == 1, [0.0, -0.45], 0.0)
+    np.testing.assert_allclose(far - near, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"num_per_class": 0}, "num_per_class must be at least 1, got 0"),
+        ({"distance": "close"}, "distance='close' is unknown; choose one of: near, "),
+        ({"seed": -1}, "seed must be at least 0, got -1"),
+    ],
+)
+def test_bad_arguments(arguments, message):
+    with pytest.raises(InvalidInput, match=message):
+        synthetic.half_circles(**arguments)

@@ -1,0 +1,220 @@
+import base64
+import html.parser
+import re
+
+import numpy as np
+import pytest
+
+from experiments.report import ReportInputs, report_figures, write_report
+
+VOID = {"meta", "img", "br", "hr", "link", "input"}
+
+
+class Balance(html.parser.HTMLParser):
+    """Collects tags, attributes and text, and fails where tags do not nest."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.seen, self.attributes, self.texts = [], [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.seen.append(tag)
+        self.attributes += attrs
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open and self.open[-1] == tag, f"</{tag}> closes {self.open}"
+        self.open.pop()
+
+    def handle_data(self, data):
+        if data.strip() and self.open[-1:] != ["style"]:
+            self.texts.append(data.strip())
+
+
+def parsed(path):
+    parser = Balance()
+    parser.feed(path.read_text(encoding="utf-8"))
+    parser.close()
+    assert parser.open == []
+    return parser
+
+
+def fake(
+    num_clusters=3, num_latents=2, shape=(4, 4), labelled=True, name="digits", **result
+):
+    random = np.random.default_rng(0)
+    num_points, num_features = 60, int(np.prod(shape))
+    labels = np.arange(num_points) % num_clusters
+    probabilities = random.dirichlet(np.ones(num_clusters) * 0.2, num_points)
+    is_image = len(shape) > 1
+    scores = {"accuracy": 0.91, "nmi": 0.8, "ari": 0.7} if labelled else {}
+    base = {
+        "final": {"accuracy": None, "nmi": None, "ari": None, "elbo": -9.5} | scores,
+        "stages": [
+            {"name": "pretrain", "seconds": 1.5, "elbo": -12.25}
+            | ({"accuracy": 0.7} if labelled else {}),
+            {"name": "graph", "seconds": None, "neighbor_purity": 0.96},
+            {"name": "train", "seconds": 75.0, "elbo": -9.5, "reconstruction": -7.0}
+            | scores,
+        ],
+        "versions": {"python": "3.11", "jax": None},
+        "device": "cpu",
+        "seed": 0,
+        "dataset": {"name": name, "rows": num_points, "provenance": None},
+        "seconds": 80.0,
+        "paper": None,
+        "git_revision": None,
+        "command": "python -m experiments.main --dataset=digits",
+    }
+    return ReportInputs(
+        config={"method": "dgg", "epochs": 40, "hidden": [500, 500], "data_dir": None},
+        result=base | result,
+        history=[{"stage": "train", "loop": "train", "epoch": 0, "objective": -9.0}],
+        x=random.uniform(size=(num_points, num_features)),
+        feature_shape=shape,
+        y=labels if labelled else None,
+        class_names=[f"class {k}" for k in range(num_clusters)] if labelled else None,
+        labels=labels,
+        probabilities=probabilities,
+        embedding=random.normal(size=(num_points, num_latents)),
+        mixture_mean=random.normal(size=(num_clusters, num_latents)),
+        mixture_logvar=random.normal(size=(num_clusters, num_latents)),
+        weights=probabilities.mean(axis=0),
+        samples=random.uniform(size=(num_clusters, 4, num_features)),
+        traversals=(
+            random.uniform(size=(num_clusters, num_latents, 15, num_features))
+            if is_image
+            else None
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("num_clusters", "num_latents", "shape", "labelled"),
+    [(2, 2, (2,), True), (10, 10, (4, 4), True), (2, 10, (12,), False),
+     (10, 2, (3, 4, 3), False)],
+)  # fmt: skip
+def test_the_report_is_one_page_with_its_figures(
+    tmp_path, num_clusters, num_latents, shape, labelled
+):
+    inputs = fake(num_clusters, num_latents, shape, labelled)
+    path = write_report(tmp_path / "run", inputs)
+    assert path == tmp_path / "run" / "report.html"
+    page = parsed(path)
+
+    expected = {"latents", "sizes", "samples", "variances", "curves"}
+    expected |= {"confusion"} if labelled else set()
+    expected |= {"points"} if shape == (2,) else set()
+    expected |= {"traversals"} if len(shape) > 1 else set()
+    files = list((tmp_path / "run" / "figures").iterdir())
+    assert {file.name for file in files} == {f"{name}.png" for name in expected}
+    images = [v for k, v in page.attributes if k == "src"]
+    assert len(images) == len(files)
+    embedded = {
+        base64.b64decode(i.removeprefix("data:image/png;base64,")) for i in images
+    }
+    assert embedded == {file.read_bytes() for file in files}
+    assert all(png.startswith(b"\x89PNG\r\n") and len(png) > 1000 for png in embedded)
+    # Nothing half-written stays behind.
+    assert {p.name for p in path.parent.iterdir()} == {"figures", "report.html"}
+
+
+@pytest.fixture
+def words(tmp_path, monkeypatch):
+    """Writes a report without figures, for tests of what it says."""
+    monkeypatch.setattr("experiments.report.report_figures", lambda _: [])
+
+    def write(**changes):
+        return write_report(tmp_path, fake(**changes))
+
+    return write
+
+
+def test_nothing_is_requested_and_no_path_is_shown(tmp_path):
+    path = write_report(tmp_path, fake())
+    page = parsed(path)
+    references = [v for k, v in page.attributes if k in ("src", "href", "srcset")]
+    assert references
+    assert all(value.startswith("data:image/png;base64,") for value in references)
+    text = path.read_text(encoding="utf-8")
+    assert not re.search(r"https?://|url\(|@import|file:|<script|<link", text)
+    assert str(path.parent) not in text
+
+
+def test_everything_is_escaped(words):
+    evil = '<script>alert("x")</script>'
+    inputs = {
+        "name": evil,
+        "command": f"python {evil}",
+        "device": evil,
+        "paper": {"accuracy": 0.97, "source": evil},
+        "stages": [{"name": evil, "accuracy": evil, "elbo": evil, evil: evil}],
+        "versions": {evil: evil},
+        "git_revision": [evil],
+    }
+    path = words(**inputs)
+    assert "<script" not in path.read_text(encoding="utf-8")
+    page = parsed(path)
+    assert "script" not in page.seen
+    assert any(evil in text for text in page.texts)
+
+
+def test_what_is_null_is_an_en_dash(words):
+    nothing = dict.fromkeys(("accuracy", "nmi", "ari", "elbo"))
+    page = parsed(words(final=nothing, seconds=None, command=None))
+    assert page.texts.count("\N{EN DASH}") >= 8
+    assert "None" not in " ".join(page.texts)
+    assert "nan" not in " ".join(page.texts).lower().split()
+
+
+@pytest.mark.parametrize("missing", [{}, {"final": None, "stages": None}])
+def test_a_result_that_holds_nothing_still_gives_a_page(tmp_path, missing):
+    inputs = fake(shape=(3,))._replace(result=missing, config={}, history=[])
+    parsed(write_report(tmp_path, inputs))
+
+
+def test_the_papers_figure_and_the_changes_between_stages(words):
+    page = parsed(words(paper={"accuracy": 0.9758, "source": "table 1"}))
+    text = " ".join(page.texts)
+    assert "paper 0.976 (table 1)" in text
+    assert "difference \N{MINUS SIGN}0.066" in text
+    assert "+0.210" in text
+    assert "neighbor purity 0.96" in text
+    assert "91.0\xa0% of the rows" in text
+
+
+def test_without_labels_the_tiles_speak_of_clusters(words):
+    page = parsed(words(labelled=False))
+    assert "Mean confidence" in page.texts
+    assert "ACC" not in page.texts
+    assert "without labels" in " ".join(page.texts)
+
+
+def test_an_empty_cluster_is_pointed_out(tmp_path, monkeypatch):
+    monkeypatch.setattr("experiments.report.report_figures", lambda _: [])
+    inputs = fake()
+    inputs = inputs._replace(labels=np.minimum(inputs.labels, 1))
+    text = " ".join(parsed(write_report(tmp_path, inputs)).texts)
+    assert "Nearly or quite empty: 2." in text
+
+
+def test_a_failed_write_leaves_the_old_report(tmp_path, monkeypatch):
+    monkeypatch.setattr("experiments.report.report_figures", lambda _: [])
+    path = write_report(tmp_path, fake())
+    before = path.read_bytes()
+
+    def fail(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr("experiments.report.os.replace", fail)
+    with pytest.raises(OSError, match="disk full"):
+        write_report(tmp_path, fake(name="other"))
+    assert path.read_bytes() == before
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_figures_are_grouped_and_captioned():
+    sections = report_figures(fake(shape=(2,)))
+    assert [len(figures) for _, figures in sections] == [4, 2, 1]
+    assert all(item.caption.endswith(".") for _, items in sections for item in items)

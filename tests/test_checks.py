@@ -1,0 +1,106 @@
+"""Every message names the argument, what came and what to do about it."""
+
+import math
+
+import numpy as np
+import pytest
+
+from dgg_jax import checks
+
+
+@pytest.fixture
+def x():
+    return np.linspace(0.0, 1.0, 12).reshape(4, 3)
+
+
+def message(function, *args, **kwargs):
+    with pytest.raises(checks.InvalidInput) as error:
+        function(*args, **kwargs)
+    return str(error.value)
+
+
+def test_invalid_input_is_a_value_error():
+    assert issubclass(checks.InvalidInput, ValueError)
+
+
+def test_missing_data_is_a_file_error_with_its_message_alone():
+    error = checks.MissingData("put train.csv into data/")
+    assert isinstance(error, checks.InvalidInput)
+    assert isinstance(error, FileNotFoundError)
+    assert str(error) == "put train.csv into data/"
+    assert str(checks.MissingData("one", "two")) == "one"
+
+
+def test_one_of_returns_a_valid_value():
+    assert checks.one_of("method", "dgg", ["dgg", "vade"]) == "dgg"
+
+
+def test_one_of_lists_the_valid_values():
+    assert (
+        message(checks.one_of, "method", "dg", ["dgg", "vade"])
+        == "method='dg' is unknown; choose one of: dgg, vade."
+    )
+
+
+@pytest.mark.parametrize("value", [0.0, 0.5, 2, 2.0])
+def test_in_range_returns_a_valid_value(value):
+    assert checks.in_range("graph_strength", value, 0.0, 2.0) is value
+
+
+@pytest.mark.parametrize("value", [-0.1, 2.5, math.nan, math.inf])
+def test_in_range_names_the_range(value):
+    assert (
+        message(checks.in_range, "graph_strength", value, 0.0, 2.0)
+        == f"graph_strength must be in [0, 2], got {value!r}."
+    )
+
+
+@pytest.mark.parametrize("value", [0, -1, math.nan, -math.inf])
+def test_in_range_without_an_upper_end(value):
+    assert (
+        message(checks.in_range, "epochs", value, 1)
+        == f"epochs must be at least 1, got {value!r}."
+    )
+    assert checks.in_range("epochs", 10**9, 1) == 10**9
+
+
+@pytest.mark.parametrize("unit_interval", [True, False])
+def test_data_matrix_accepts_good_data(x, unit_interval):
+    checks.data_matrix(x, 4, unit_interval=unit_interval)
+    checks.data_matrix((x > 0.5).astype(np.uint8), 2, unit_interval=unit_interval)
+
+
+@pytest.mark.parametrize("shape", [(12,), (4, 3, 1), (4, 0)])
+def test_data_matrix_refuses_other_shapes(shape):
+    text = message(checks.data_matrix, np.zeros(shape), 1, unit_interval=False)
+    assert text.startswith("x must be a matrix [N, D] with D >= 1, got shape")
+    assert f"{shape}; flatten" in text
+
+
+def test_data_matrix_refuses_more_clusters_than_rows(x):
+    assert message(checks.data_matrix, x, 5, unit_interval=False).startswith(
+        "num_clusters=5 exceeds the 4 rows of x;"
+    )
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_data_matrix_counts_and_locates_what_is_not_finite(x, value):
+    x[1, 2] = x[3, 0] = value
+    assert message(checks.data_matrix, x, 2, unit_interval=True) == (
+        "x holds 2 NaN or infinite values, the first at row 1, column 2 "
+        f"({np.float64(value)}); remove or impute them."
+    )
+
+
+def test_data_matrix_refuses_constant_data():
+    assert message(
+        checks.data_matrix, np.full((4, 3), 2.5), 2, unit_interval=False
+    ).startswith("x is constant (every value is 2.5);")
+
+
+@pytest.mark.parametrize(("shift", "range_"), [(-0.5, "[-0.5, 0.5]"), (1.0, "[1, 2]")])
+def test_data_matrix_holds_bernoulli_data_to_the_unit_interval(x, shift, range_):
+    text = message(checks.data_matrix, x + shift, 2, unit_interval=True)
+    assert f"needs values in [0, 1], x has values in {range_};" in text
+    assert "divide by 255" in text and "likelihood=gaussian" in text
+    checks.data_matrix(x + shift, 2, unit_interval=False)
