@@ -91,7 +91,7 @@ def test_bernoulli_on_grey_is_the_mean_over_binarised_pixels(x64):
 
 
 def test_log_prob_gradient_matches_differences(x64, case):
-    check_grads(jax.jit(case.likelihood.log_prob), (case.x[0], case.decoded), order=2)
+    check_grads(jax.jit(case.likelihood.log_prob), (case.x[0], case.decoded), order=1)
 
 
 def test_mean(x64, case):

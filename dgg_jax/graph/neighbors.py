@@ -1,6 +1,7 @@
 """The k nearest neighbours of every point, without an N x N matrix."""
 
 import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +25,7 @@ def knn(
     metric: str = "euclidean",
     method: str | None = None,
     block_size: int = 512,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The k nearest other points of every point.
 
@@ -36,6 +38,7 @@ def knn(
       metric: "euclidean".
       method: "exact" or "approximate"; by default exact up to 200,000 rows.
       block_size: rows of one block of the exact search.
+      progress: called with (rows done, N) after every block of the exact search.
 
     Returns:
       indices, int32 of shape [N, k], and distances, float32 of shape [N, k]: Euclidean
@@ -64,10 +67,12 @@ def knn(
         k = len(x) - 1
     if method == "approximate":
         return _approximate(x, k)
-    return _exact(x, x, np.arange(len(x)), k, block_size)
+    return _exact(x, x, np.arange(len(x)), k, block_size, progress)
 
 
-def _exact(x, queries, query_indices, k, block_size) -> tuple[np.ndarray, np.ndarray]:
+def _exact(
+    x, queries, query_indices, k, block_size, progress
+) -> tuple[np.ndarray, np.ndarray]:
     """Neighbours of rows ``query_indices`` of x; queries are those rows."""
     # Distances do not change; products of small numbers lose less.
     center = x.mean(axis=0)
@@ -83,6 +88,7 @@ def _exact(x, queries, query_indices, k, block_size) -> tuple[np.ndarray, np.nda
         indices[block], distances[block] = _nearest_in_block(
             points, squared_norms, queries[block] - center, query_indices[block], k
         )
+        progress(block.stop, len(queries))
     return indices, distances
 
 
@@ -123,7 +129,7 @@ def _approximate(x: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     rows = np.random.default_rng(0).choice(
         len(x), min(_RECALL_ROWS, len(x)), replace=False
     )
-    exact, _ = _exact(x, x[rows], rows, k, 512)
+    exact, _ = _exact(x, x[rows], rows, k, 512, lambda done, total: None)
     found = [np.isin(a, b).mean() for a, b in zip(exact, indices[rows], strict=True)]
     logging.info(
         "Approximate kNN graph of %d rows; recall on %d sampled rows: %.4f.",

@@ -150,6 +150,11 @@ class Run(Monitor):
     ) -> None:
         """Logs an epoch and saves a checkpoint when one is due."""
         stage = self._started[-1]
+        # A list has a value for each restart; of one restart, that value.
+        metrics = {
+            name: value[0] if isinstance(value, list) and len(value) == 1 else value
+            for name, value in metrics.items()
+        }
         line = {"stage": stage, "loop": loop, "epoch": epoch, **metrics}
         self.history.append(line)
         if self.workdir is not None:
@@ -182,6 +187,11 @@ class Run(Monitor):
         self._stop_if_asked()
         return arrays
 
+    def progress(self, name: str, done: int, total: int) -> None:
+        """Shows the progress of a computation that is no training loop."""
+        self._on_epoch(self._started[-1], name, done, total, {})
+        self._stop_if_asked()
+
     def close(self) -> None:
         """Lets go of the workdir."""
         if self._checkpoints is not None:
@@ -207,10 +217,10 @@ class Run(Monitor):
             write_atomically(path, text)
 
 
-def write_atomically(path: pathlib.Path, text: str) -> None:
-    """Replaces a text file; a reader, or a crash, sees the old one or the new."""
+def write_atomically(path: pathlib.Path, content: str | bytes) -> None:
+    """Replaces a file; a reader, or a crash, sees the old content or the new."""
     temporary = path.with_name(path.name + ".partial")
-    temporary.write_text(text)
+    temporary.write_bytes(content.encode() if isinstance(content, str) else content)
     os.replace(temporary, path)
 
 

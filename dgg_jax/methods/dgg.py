@@ -321,7 +321,15 @@ class _Stages:
         if preset.siamese_epochs:
             nearest = self.runner.remember(
                 "input_neighbors",
-                lambda: {"indices": knn(self.x, preset.siamese_pairs)[0]},
+                lambda: {
+                    "indices": knn(
+                        self.x,
+                        preset.siamese_pairs,
+                        progress=functools.partial(
+                            self.runner.progress, "input_neighbors"
+                        ),
+                    )[0]
+                },
             )
             key = self._key("graph")
             if preset.siamese_init == "encoder":
@@ -352,7 +360,11 @@ class _Stages:
             embedding = np.asarray(evaluate.encode_all(embed, params, self.x))
         num_candidates = max(preset.num_candidates, preset.spectral_neighbors)
         num_candidates = min(num_candidates, len(self.x) - 1)
-        indices, distances = knn(embedding, num_candidates)
+        indices, distances = knn(
+            embedding,
+            num_candidates,
+            progress=functools.partial(self.runner.progress, "neighbors"),
+        )
         kept = graph.draw_neighbors(
             indices[:, : preset.num_candidates],
             distances[:, : preset.num_candidates],
@@ -388,7 +400,7 @@ class _Stages:
                 )
             )
             mixture = initialize.label_mixture(
-                latents, labels[-1], preset.num_clusters, preset.variance_floor
+                posterior, labels[-1], preset.num_clusters, preset.variance_floor
             )
             mixtures.append(mixture._asdict())
             one_hot = np.eye(preset.num_clusters, dtype=np.float32)[labels[-1]]

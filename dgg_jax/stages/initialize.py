@@ -59,12 +59,17 @@ def initial_labels(
 
 
 def label_mixture(
-    latents: np.ndarray, labels: np.ndarray, num_clusters: int, variance_floor: float
+    posterior: Gaussian, labels: np.ndarray, num_clusters: int, variance_floor: float
 ) -> Mixture:
     """Mean and unbiased variance of the latents of each label (section 4 of DGG).
 
+    The latents are q(z | x), not its means alone: the variance of a label is the
+    unbiased variance of its means plus its mean posterior variance, which maximises the
+    latent prior of the ELBO. Means alone give a dimension that a VAE left unused, whose
+    posteriors are all N(0, 1), a variance near 0 and an ELBO tens of nats too low.
+
     Args:
-      latents: shape [N, L].
+      posterior: q(z | x), fields of shape [N, L].
       labels: in 0..K-1, shape [N].
       num_clusters: K; a label without points takes the moments of all.
       variance_floor: smallest variance.
@@ -72,14 +77,17 @@ def label_mixture(
     Returns:
       Mixture of float32 arrays [K, L].
     """
-    latents = latents.astype(np.float64)
+    latents = np.asarray(posterior.mean, np.float64)
+    spread = np.exp(np.asarray(posterior.logvar, np.float64))
     means, variances = [], []
     for k in range(num_clusters):
-        members = latents[labels == k]
-        members = members if len(members) else latents
-        means.append(members.mean(axis=0))
-        degrees = max(1, len(members) - 1)
-        variances.append(((members - means[-1]) ** 2).sum(axis=0) / degrees)
+        members = labels == k
+        if not members.any():
+            members = np.ones(len(labels), bool)
+        means.append(latents[members].mean(axis=0))
+        scatter = ((latents[members] - means[-1]) ** 2).sum(axis=0)
+        unbiased = scatter / max(1, np.count_nonzero(members) - 1)
+        variances.append(unbiased + spread[members].mean(axis=0))
     variance = np.maximum(np.stack(variances), variance_floor)
     return Mixture(
         np.stack(means).astype(np.float32), np.log(variance).astype(np.float32)

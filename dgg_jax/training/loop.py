@@ -124,6 +124,9 @@ class Monitor:
     ) -> None:
         """Receives the state after an epoch, counted from 1, and its mean metrics."""
 
+    def progress(self, name: str, done: int, total: int) -> None:
+        """Receives how much of a computation, such as a kNN search, is done."""
+
     def remember(
         self, name: str, compute: Callable[[], dict[str, np.ndarray]]
     ) -> dict[str, np.ndarray]:

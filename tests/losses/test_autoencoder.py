@@ -14,6 +14,9 @@ from dgg_jax.likelihoods import LearnedVarianceGaussian
 from dgg_jax.losses import autoencoder, dgg
 from dgg_jax.types import ElboTerms, Gaussian, Mixture
 
+jitted_elbo = jax.jit(dgg.elbo, static_argnums=6)
+vae_elbo = jax.jit(autoencoder.vae_elbo, static_argnums=3)
+
 
 def random_arguments(likelihood):
     rng = np.random.default_rng(0)
@@ -60,10 +63,10 @@ def test_squared_error_by_hand():
 def test_vae_elbo_is_the_mixture_elbo_of_one_standard_component(x64, likelihood):
     x, decoded, posterior = random_arguments(likelihood)
     standard = Mixture(np.zeros((1, 3)), np.zeros((1, 3)))
-    expected = dgg.elbo(
+    expected = jitted_elbo(
         x, decoded, posterior, np.zeros(1), np.zeros(1), standard, likelihood
     )
-    actual = autoencoder.vae_elbo(x, decoded, posterior, likelihood)
+    actual = vae_elbo(x, decoded, posterior, likelihood)
     np.testing.assert_allclose(actual, expected, rtol=1e-13)
     assert actual.cluster_prior == actual.cluster_entropy == 0.0
 
@@ -72,7 +75,7 @@ def test_vae_elbo_is_the_reconstruction_less_the_textbook_divergence(x64, likeli
     x, decoded, posterior = random_arguments(likelihood)
     mean, logvar = posterior
     divergence = 0.5 * np.sum(np.exp(logvar) + mean**2 - 1.0 - logvar)
-    terms = autoencoder.vae_elbo(x, decoded, posterior, likelihood)
+    terms = vae_elbo(x, decoded, posterior, likelihood)
     np.testing.assert_allclose(
         terms.total, likelihood.log_prob(x, decoded) - divergence, rtol=1e-12
     )
@@ -96,8 +99,8 @@ def test_dtype_is_kept(x64, likelihood, dtype):
     x, decoded, posterior = jax.tree.map(
         lambda a: jax.ShapeDtypeStruct(np.shape(a), dtype), random_arguments(likelihood)
     )
-    vae_elbo = functools.partial(autoencoder.vae_elbo, likelihood=likelihood)
-    terms = jax.eval_shape(vae_elbo, x, decoded, posterior)
+    of_likelihood = functools.partial(autoencoder.vae_elbo, likelihood=likelihood)
+    terms = jax.eval_shape(of_likelihood, x, decoded, posterior)
     assert isinstance(terms, ElboTerms)
     for term in terms:
         assert (term.shape, term.dtype) == ((), dtype)

@@ -101,13 +101,13 @@ def gather(sources):
 
 
 @functools.partial(jax.jit, static_argnums=3)
-@functools.partial(jax.value_and_grad, argnums=0)
+@functools.partial(jax.value_and_grad, has_aux=True)
 def tuple_form(parameters, weights, graph_strength, likelihood):
-    """J and its gradient, one point at a time."""
+    """(J, its terms) and J's gradient, one point at a time."""
     decoded, posteriors, log_assignments = gather(encode_all(parameters, likelihood))
 
     def of_point(x, decoded, posteriors, log_assignments, weights):
-        return dgg.tuple_objective(
+        arguments = (
             x,
             decoded,
             posteriors,
@@ -117,28 +117,26 @@ def tuple_form(parameters, weights, graph_strength, likelihood):
             likelihood,
             graph_strength,
         )
+        return dgg.tuple_objective(*arguments), dgg.tuple_terms(*arguments)
 
-    objectives = jax.vmap(of_point)(
-        data(), decoded, posteriors, log_assignments, weights
-    )
-    return jnp.sum(objectives)
+    shares = jax.vmap(of_point)(data(), decoded, posteriors, log_assignments, weights)
+    return jax.tree.map(jnp.sum, shares)
 
 
 @functools.partial(jax.jit, static_argnums=4)
-@functools.partial(jax.value_and_grad, argnums=0)
+@functools.partial(jax.value_and_grad, has_aux=True)
 def node_form(parameters, statistics, degree, smoothed_log_prior, likelihood):
-    """J and its gradient, one source at a time."""
+    """(J, its terms) and J's gradient, one source at a time."""
     decoded, posterior, log_assignment = encode_all(parameters, likelihood)
-    of_source = jax.vmap(
-        functools.partial(
-            dgg.node_objective, mixture=mixture_of(parameters), likelihood=likelihood
-        )
+
+    def of_source(*arguments):
+        arguments = *arguments, mixture_of(parameters), likelihood
+        return dgg.node_objective(*arguments), dgg.node_terms(*arguments)
+
+    shares = jax.vmap(of_source)(
+        statistics, degree, decoded, posterior, log_assignment, smoothed_log_prior
     )
-    return jnp.sum(
-        of_source(
-            statistics, degree, decoded, posterior, log_assignment, smoothed_log_prior
-        )
-    )
+    return jax.tree.map(jnp.sum, shares)
 
 
 def raw_statistics(matrix, likelihood):
@@ -206,8 +204,8 @@ def test_the_comparison_of_forms_notices_mistakes(likelihood, mistake):
     else:  # pi_jk in place of pi_ik, erratum E3
         smoothed = matrix.sum(axis=0)[:, None] * log_prior
     degree = matrix.sum(axis=0)
-    wrong, _ = node_form(parameters, statistics, degree, smoothed, likelihood)
-    right, _ = tuple_form(parameters, weights, 1.0, likelihood)
+    (wrong, _), _ = node_form(parameters, statistics, degree, smoothed, likelihood)
+    (right, _), _ = tuple_form(parameters, weights, 1.0, likelihood)
     assert abs(wrong - right) > 1e-3
 
 
@@ -226,20 +224,22 @@ def test_tuple_form_is_the_double_sum(likelihood, graph_strength):
         mixture_of(parameters),
         likelihood,
     )
-    actual, _ = tuple_form(parameters, weights, graph_strength, likelihood)
-    np.testing.assert_allclose(actual, np.sum(matrix * elbos), rtol=1e-12)
+    (actual, terms), _ = tuple_form(parameters, weights, graph_strength, likelihood)
+    np.testing.assert_allclose(actual, np.sum(matrix * elbos.total), rtol=1e-12)
+    for term, each in zip(terms, elbos, strict=True):
+        np.testing.assert_allclose(term, np.sum(matrix * each), rtol=1e-12)
 
 
 @functools.partial(jax.jit, static_argnums=6)
 def all_elbos(x, decoded, posteriors, log_assignments, log_prior, mixture, likelihood):
-    """L(x_i; j), shape [N, N]."""
+    """The terms of L(x_i; j), each of shape [N, N]."""
 
-    def total(x, log_prior, decoded, posterior, log_assignment):
+    def terms(x, log_prior, decoded, posterior, log_assignment):
         return dgg.elbo(
             x, decoded, posterior, log_assignment, log_prior, mixture, likelihood
-        ).total
+        )
 
-    over_sources = jax.vmap(total, (None, None, 0, 0, 0))
+    over_sources = jax.vmap(terms, (None, None, 0, 0, 0))
     over_points = jax.vmap(over_sources, (0, 0, None, None, None))
     return over_points(x, log_prior, decoded, posteriors, log_assignments)
 
@@ -314,7 +314,7 @@ def test_a_neighbor_of_weight_zero_changes_nothing(likelihood):
     x, decoded, posteriors, log_assignments, _, mixture = point_arguments(likelihood)
     sources = decoded, posteriors, log_assignments
     first = jax.tree.map(lambda a: a[:2], sources)
-    without = dgg.tuple_objective(x, *first, np.ones(1), mixture, likelihood, 1.5)
+    without = point_objective((x, *first, np.ones(1), mixture), 1.5, likelihood)
     added = point_objective(
         (x, *sources, np.array([1.0, 0.0]), mixture), 1.5, likelihood
     )
@@ -342,19 +342,14 @@ def test_without_a_graph_the_cluster_terms_cancel(likelihood):
 def test_one_cluster_leaves_a_smoothed_vae(likelihood):
     x, decoded, posteriors, _, weights, mixture = point_arguments(likelihood)
     single = jax.tree.map(lambda a: a[:1], mixture)
-    actual = dgg.tuple_objective(
-        x, decoded, posteriors, np.zeros((1 + S, 1)), weights, single, likelihood, 1.0
-    )
-    component = jax.tree.map(lambda a: a[0], Gaussian(*single))
-    expected = [
-        likelihood.log_prob(x, each) - distributions.gaussian_kl(posterior, component)
-        for each, posterior in (
-            jax.tree.map(lambda a, j=j: a[j], (decoded, posteriors))
-            for j in range(1 + S)
-        )
-    ]
+    arguments = x, decoded, posteriors, np.zeros((1 + S, 1)), weights, single
+    actual = point_objective(arguments, 1.0, likelihood)
+    reconstructions = jax.vmap(likelihood.log_prob, (None, 0))(x, decoded)
+    component = Gaussian(*(np.tile(field, (1 + S, 1)) for field in single))
+    divergences = distributions.gaussian_kl(posteriors, component)
     row = np.concatenate([[0.5], 0.5 * weights])
-    np.testing.assert_allclose(actual, row @ np.array(expected), rtol=1e-12)
+    expected = row @ np.asarray(reconstructions - divergences)
+    np.testing.assert_allclose(actual, expected, rtol=1e-12)
 
 
 def test_the_objective_of_a_point_ignores_the_size_of_its_batch(likelihood):
@@ -363,12 +358,17 @@ def test_the_objective_of_a_point_ignores_the_size_of_its_batch(likelihood):
     arguments = point_arguments(likelihood)
     one = point_objective(arguments, 1.0, likelihood)
     batch = jax.tree.map(lambda a: np.stack([a] * 7), arguments)
-    many = jax.vmap(lambda a: dgg.tuple_objective(*a, likelihood, 1.0))(batch)
+    over_batch = jax.vmap(
+        lambda arguments: dgg.tuple_objective(*arguments, likelihood, 1.0)
+    )
+    many = jax.jit(over_batch)(batch)
     assert many.shape == (7,)
     np.testing.assert_allclose(many, one, rtol=1e-12)
 
 
 # The prior
+
+update_prior = jax.jit(dgg.update_prior)
 
 
 def random_assignments(seed, num_sources=1 + S, num_clusters=4):
@@ -387,9 +387,9 @@ def test_update_prior_by_hand():
         (1.0, [0.55, 0.45]),
         (2.0, [0.2, 0.8]),
     ]:
-        actual = np.exp(dgg.update_prior(own, neighbor, weights, strength))
+        actual = np.exp(update_prior(own, neighbor, weights, strength))
         np.testing.assert_allclose(actual, expected, rtol=1e-12)
-    default = dgg.update_prior(own, neighbor, weights)
+    default = update_prior(own, neighbor, weights)
     np.testing.assert_allclose(np.exp(default), [0.55, 0.45], rtol=1e-12)
     # Eq. (31) as printed gives (9/11, 1/9), which is not a distribution (erratum E2).
     printed = np.array([0.9, 0.1]) / np.array([0.9 + 0.2, 0.1 + 0.8])
@@ -407,7 +407,7 @@ def test_update_prior_maximises_equation_30(graph_strength):
 
     solution = optimize.minimize(negative, np.zeros(gammas.shape[1]), tol=1e-10)
     actual = np.exp(
-        dgg.update_prior(np.log(gammas[0]), np.log(gammas[1:]), weights, graph_strength)
+        update_prior(np.log(gammas[0]), np.log(gammas[1:]), weights, graph_strength)
     )
     np.testing.assert_allclose(actual.sum(), 1.0, rtol=1e-12)
     np.testing.assert_allclose(actual, special.softmax(solution.x), atol=1e-5)
@@ -418,7 +418,7 @@ def test_update_prior_maximises_equation_30(graph_strength):
 def test_update_prior_of_one_hot_assignments_is_finite(graph_strength):
     own, neighbors = ONE_HOT, np.stack([ONE_HOT, np.roll(ONE_HOT, 1)])
     weights = np.array([0.25, 0.75])
-    actual = dgg.update_prior(own, neighbors, weights, graph_strength)
+    actual = update_prior(own, neighbors, weights, graph_strength)
     assert np.all(np.isfinite(actual))
     second = 0.75 * graph_strength / 2.0
     np.testing.assert_allclose(
@@ -489,7 +489,8 @@ def test_objectives_pass_no_gradient_through_the_prior(likelihood):
             likelihood,
         )
 
-    np.testing.assert_array_equal(jax.grad(node)(np.array([-1.0, -2.0, -3.0])), 0.0)
+    gradient = jax.jit(jax.grad(node))(np.array([-1.0, -2.0, -3.0]))
+    np.testing.assert_array_equal(gradient, 0.0)
 
 
 @pytest.mark.parametrize("graph_strength", [0.0, 0.5, 2.0])
@@ -772,12 +773,14 @@ def test_dtype_is_kept(likelihood, dtype):
 
 def test_batch_equals_loop_and_jit_equals_no_jit(likelihood):
     parameters, weights = network(), graph_weights("gaussian")
-    batch, _ = tuple_form(parameters, weights, 0.5, likelihood)
+    (batch, _), _ = tuple_form(parameters, weights, 0.5, likelihood)
     loop = [
-        dgg.tuple_objective(*point_arguments(likelihood, i), likelihood, 0.5)
+        point_objective(point_arguments(likelihood, i), 0.5, likelihood)
         for i in range(N)
     ]
     np.testing.assert_allclose(batch, np.sum(loop), rtol=1e-12)
+    eager = dgg.tuple_objective(*point_arguments(likelihood), likelihood, 0.5)
+    np.testing.assert_allclose(eager, loop[0], rtol=1e-12)
 
 
 def test_one_trace_serves_every_graph_strength():

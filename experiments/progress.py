@@ -1,0 +1,91 @@
+"""Progress of a run: a bar on a terminal, plain lines otherwise."""
+
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from tqdm import tqdm
+
+_LINE_SECONDS = 5.0  # least time between two plain lines of a loop
+_SHOWN = ("loss", "objective", "accuracy")
+
+
+class Progress:
+    """Callbacks of ``methods.base.Run`` that write to the terminal."""
+
+    def __init__(self, stages: Sequence[str]):
+        """Starts.
+
+        Args:
+          stages: names of all stages, in order.
+        """
+        self._stages = stages
+        self._finished = 0
+        self._bar: tqdm | None = None
+        self._loop: str | None = None
+        self._last_line = 0.0
+        self._terminal = sys.stderr.isatty()
+
+    def resume(self, records: Sequence[dict[str, Any]]) -> None:
+        """Says which stages an earlier session has finished."""
+        for record in records:
+            self.stage(record)
+
+    def epoch(
+        self,
+        stage: str,
+        loop: str,
+        epoch: int,
+        num_epochs: int,
+        metrics: dict[str, Any],
+    ) -> None:
+        """Shows an epoch, or a step of other long work."""
+        text = "  ".join(
+            f"{name} {self._number(metrics[name])}"
+            for name in _SHOWN
+            if name in metrics
+        )
+        if self._terminal:
+            if self._loop != loop:
+                self.close()
+                self._bar = tqdm(
+                    total=num_epochs, initial=epoch - 1, desc=f"  {loop}", leave=False
+                )
+            self._bar.set_postfix_str(text, refresh=False)
+            self._bar.update(epoch - self._bar.n)
+        elif (
+            time.monotonic() - self._last_line >= _LINE_SECONDS
+            or self._loop != loop
+            or epoch == num_epochs
+        ):
+            print(f"  {loop} {epoch}/{num_epochs}  {text}".rstrip(), flush=True)
+            self._last_line = time.monotonic()
+        self._loop = loop
+
+    def stage(self, record: dict[str, Any]) -> None:
+        """Says what a finished stage reached."""
+        self.close()
+        self._finished += 1
+        parts = [f"{record['seconds']:.1f} s"]
+        reached = record.get("restarts", [record])
+        for name, title, digits in (("accuracy", "ACC", 4), ("elbo", "ELBO", 2)):
+            values = [one.get(name) for one in reached]
+            if None not in values:
+                numbers = ", ".join(f"{value:.{digits}f}" for value in values)
+                parts.append(f"{title} {numbers}")
+        if record.get("neighbor_purity") is not None:
+            parts.append(f"neighbour purity {record['neighbor_purity']:.4f}")
+        number = f"[{self._finished}/{len(self._stages)}]"
+        print(f"{number} {record['name']}: {'  '.join(parts)}", flush=True)
+
+    def close(self) -> None:
+        """Takes the bar off the terminal."""
+        if self._bar is not None:
+            self._bar.close()
+        self._bar = self._loop = None
+
+    @staticmethod
+    def _number(value: Any) -> str:
+        values = value if isinstance(value, list) else [value]
+        return ",".join(f"{number:.4g}" for number in values)
