@@ -23,7 +23,7 @@ def floor_log(log_probabilities: jax.Array) -> jax.Array:
 def expectation(log_probabilities: jax.Array, values: jax.Array) -> jax.Array:
     """sum_k p_k v_k for p given by its logarithm; entries with p_k = 0 count as 0.
 
-    The inner ``where`` keeps the gradient finite at log 0 and at infinite values.
+    The inner ``where`` keeps the gradient finite at log 0.
 
     Args:
       log_probabilities: ln p, shape [K]; -inf is allowed.
@@ -34,8 +34,7 @@ def expectation(log_probabilities: jax.Array, values: jax.Array) -> jax.Array:
     """
     possible = log_probabilities > -jnp.inf
     probabilities = jnp.exp(jnp.where(possible, log_probabilities, 0.0))
-    products = probabilities * jnp.where(possible, values, 0.0)
-    return jnp.sum(jnp.where(possible, products, 0.0))
+    return jnp.sum(jnp.where(possible, probabilities * values, 0.0))
 
 
 def categorical_entropy(log_probabilities: jax.Array) -> jax.Array:

@@ -19,7 +19,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from absl import app, flags
+from absl import app, flags, logging
 
 from dgg_jax import checks
 from experiments import config as config_module
@@ -33,6 +33,8 @@ _EXIT_DIVERGED = 3
 
 def main(arguments: Sequence[str]) -> int:
     """Parses, runs and reports; a user's mistake is one line on stderr."""
+    if not flags.FLAGS["verbosity"].present:
+        logging.set_verbosity(logging.WARNING)  # orbax and jax tell a lot
     try:
         if len(arguments) > 1:
             raise checks.InvalidInput(

@@ -74,8 +74,8 @@ def update_prior(
     Returns:
       ln pi_i, shape [K], floored at the smallest normal float.
     """
-    log_assignments = jnp.concatenate(
-        [log_assignment[None], neighbor_log_assignments], axis=0
+    log_assignments = floor_log(
+        jnp.concatenate([log_assignment[None], neighbor_log_assignments], axis=0)
     )
     row = operator_weights(weights.astype(log_assignment.dtype), graph_strength)
     return floor_log(jax.nn.logsumexp(log_assignments, b=row[:, None], axis=0))

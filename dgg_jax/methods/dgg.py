@@ -439,19 +439,38 @@ class _Stages:
             keys=jax.vmap(jax.random.fold_in, (0, None))(keys, 1),
             monitor=self.runner,
         )
-        models = [
-            {
-                "encoder": state["encoder"],
-                "decoder": state["decoder"],
-                **_restart_of(
-                    {"classifier": classifier, "mixture": state["mixture"]}, restart
-                ),
-            }
-            for restart in range(preset.restarts)
-        ]
-        log_assignments, reports = self._assess(models)
+        shared = {"encoder": state["encoder"], "decoder": state["decoder"]}
+        models = {
+            **jax.tree.map(lambda leaf: np.stack([leaf] * preset.restarts), shared),
+            "classifier": classifier,
+            "mixture": Mixture(**state["mixture"]),
+        }
+        if preset.label_epochs:
+            models = train.fit_to_labels(
+                self.x,
+                Graph(**state["graph"]),
+                state["initial_labels"],
+                models,
+                self.networks,
+                self.likelihood,
+                graph_strength=preset.graph_strength,
+                sampled=preset.classifier_input == "sample",
+                epochs=preset.label_epochs,
+                batch_size=preset.batch_size,
+                learning_rate=preset.learning_rate,
+                keys=jax.vmap(jax.random.fold_in, (0, None))(keys, 2),
+                monitor=self.runner,
+            )
+        return self._assessed(models)
+
+    def _assessed(self, models: Any) -> tuple[State, Metrics]:
+        """What a stage returns whose models, with a leading axis R, are now these."""
+        models = jax.device_get({**models, "mixture": models["mixture"]._asdict()})
+        log_assignments, reports = self._assess(
+            [_restart_of(models, restart) for restart in range(self.preset.restarts)]
+        )
         entries = {
-            "models": jax.tree.map(lambda *leaves: np.stack(leaves), *models),
+            "models": models,
             "log_assignments": np.stack(log_assignments),
         }
         return entries, {"restarts": reports}
@@ -480,13 +499,7 @@ class _Stages:
             monitor=self.runner,
             describe=self._describe,
         )
-        params = trained.params
-        params = {**params, "mixture": params["mixture"]._asdict()}
-        params = jax.device_get(params)
-        models = [_restart_of(params, index) for index in range(preset.restarts)]
-        log_assignments, reports = self._assess(models)
-        entries = {"models": params, "log_assignments": np.stack(log_assignments)}
-        return entries, {"restarts": reports}
+        return self._assessed(trained.params)
 
     def evaluate(self, state: State) -> tuple[State, Metrics]:
         """The restart with the best ELBO, and what it says of every point."""

@@ -137,6 +137,50 @@ def node_loss(
     return loss
 
 
+def label_loss(
+    networks: ApplyFunctions, likelihood: Likelihood, *, sampled: bool
+) -> Loss:
+    """-J / N with gamma held at given labels, less the log-likelihood of f_2.
+
+    With q(c | x) fixed to the labels' one-hot vectors, J trains encoder, decoder and
+    mixture; ln f_2(z)_label trains the classifier, and the encoder to be classifiable.
+
+    Args:
+      networks: the apply functions.
+      likelihood: p(x | z).
+      sampled: whether f_2 sees samples of q(z | x), or its means.
+
+    Returns:
+      A loss for ``compile_epoch`` over (NodeData, labels [N]).
+    """
+    terms_of_batch = jax.vmap(dgg.node_terms, (0, 0, 0, 0, 0, None, None, None))
+
+    def loss(params, prepared, indices, key):
+        data, labels = prepared
+        labels = labels[indices]
+        statistics = jax.tree.map(lambda t: t[indices], data.smoothed.statistics)
+        posterior, log_assignment, decoded = _infer(
+            networks, params, data.x[indices], key, sampled
+        )
+        num_clusters = log_assignment.shape[1]
+        held = jnp.log(jax.nn.one_hot(labels, num_clusters))
+        terms = terms_of_batch(
+            statistics,
+            data.smoothed.degree[indices],
+            decoded,
+            posterior,
+            held,
+            jnp.zeros(num_clusters),
+            params["mixture"],
+            likelihood,
+        )
+        fit = jnp.take_along_axis(log_assignment, labels[:, None], axis=1)
+        value = -jnp.mean(terms.total) - jnp.mean(fit)
+        return value, StepOutput({"loss": value, "label_log_prob": jnp.mean(fit)})
+
+    return loss
+
+
 def tuple_loss(
     networks: ApplyFunctions,
     likelihood: Likelihood,
@@ -177,6 +221,61 @@ def tuple_loss(
         return _output(terms, log_assignments[:, 0])
 
     return loss
+
+
+def fit_to_labels(
+    x: np.ndarray,
+    graph: Graph,
+    labels: np.ndarray,
+    params: Any,
+    networks: ApplyFunctions,
+    likelihood: Likelihood,
+    *,
+    graph_strength: float,
+    sampled: bool,
+    epochs: int,
+    batch_size: int,
+    learning_rate: float,
+    keys: jax.Array,
+    monitor: Monitor,
+) -> Any:
+    """Fits the whole model to the initial labels, for R restarts at once.
+
+    The classifier alone cannot follow labels that are no linear function of the
+    latents; what it misses is lost before the joint training starts.
+
+    Args:
+      x: data, shape [N, D].
+      graph: indices and weights, shape [N, S].
+      labels: of each restart, shape [R, N].
+      params: {"encoder", "decoder", "classifier", "mixture"}, leaves with a leading
+        axis R.
+      networks: the apply functions.
+      likelihood: p(x | z).
+      graph_strength: eta in [0, 2].
+      sampled: whether f_2 sees samples of q(z | x), or its means.
+      epochs: how many.
+      batch_size: points of a batch.
+      learning_rate: of Adam.
+      keys: random keys, [R].
+      monitor: follows the loop ``labels``.
+
+    Returns:
+      The fitted parameters, leaves with a leading axis R.
+    """
+    batch_size = min(batch_size, len(x))
+    optimizer = adam(learning_rate, steps_per_epoch=steps_per_epoch(len(x), batch_size))
+    epoch = compile_epoch(
+        label_loss(networks, likelihood, sampled=sampled),
+        optimizer,
+        num_points=len(x),
+        batch_size=batch_size,
+        restarts=True,
+        data_axes=(None, 0),
+    )
+    state = jax.vmap(lambda params: create_state(params, optimizer))(params)
+    data = (node_data(x, graph, graph_strength, likelihood), labels)
+    return fit("labels", epoch, state, data, keys, epochs, monitor=monitor).params
 
 
 def with_smoothed_log_prior(
