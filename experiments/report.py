@@ -5,7 +5,6 @@ import html
 import io
 import json
 import math
-import os
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -14,6 +13,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from dgg_jax import plots
+from dgg_jax.methods.base import write_atomically
 from dgg_jax.plots.confusion import class_name
 from dgg_jax.plots.images import is_image
 from dgg_jax.plots.palette import cluster_color
@@ -113,11 +113,11 @@ def write_report(workdir: pathlib.Path, inputs: ReportInputs) -> pathlib.Path:
         blocks = []
         for item in drawn:
             png = _png(item.figure)
-            _replace(folder / f"{item.name}.png", png)
+            write_atomically(folder / f"{item.name}.png", png)
             blocks.append(_figure_block(item, png))
         sections.append(_section(heading, "".join(blocks)))
     path = workdir / "report.html"
-    _replace(path, _page(inputs, "".join(sections)).encode())
+    write_atomically(path, _page(inputs, "".join(sections)).encode())
     return path
 
 
@@ -246,16 +246,6 @@ def _png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=_DPI, pil_kwargs={"optimize": True})
     return buffer.getvalue()
-
-
-def _replace(path: pathlib.Path, content: bytes) -> None:
-    """Writes a file beside ``path`` and moves it there, so that none is ever half."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 # Values as text. Everything that reaches the page goes through one of these.

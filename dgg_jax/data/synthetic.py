@@ -21,9 +21,10 @@ def half_circles(
     that each ends `gap` away from the middle of the other; Gaussian noise of standard
     deviation 0.05 in both coordinates. The gap is 0.3 for "near" and 0.75 for "far".
 
-    Measured over seeds 0 to 4 with 2,000 points a class: of the edges of the graph of
-    40 nearest neighbours, 0.02 % to 0.07 % join the two classes for "near" and none for
-    "far". K-means with K = 2 reaches an accuracy of 0.72 to 0.73 and 0.79 to 0.80.
+    Measured with 2,000 points a class: of the edges of the graph of 40 nearest
+    neighbours, 0.02 % to 0.07 % join the two classes for "near" and none for "far"
+    (seeds 0 to 4). K-means with K = 2 reaches an accuracy of 0.72 to 0.73 and 0.79
+    (seeds 0 and 1).
 
     Args:
       num_per_class: points in each half circle, at least 1.

@@ -220,8 +220,11 @@ class Run(Monitor):
 def write_atomically(path: pathlib.Path, content: str | bytes) -> None:
     """Replaces a file; a reader, or a crash, sees the old content or the new."""
     temporary = path.with_name(path.name + ".partial")
-    temporary.write_bytes(content.encode() if isinstance(content, str) else content)
-    os.replace(temporary, path)
+    try:
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _read_lines(path: pathlib.Path) -> list[Metrics]:
