@@ -451,7 +451,7 @@ def _stages(inputs: ReportInputs) -> str:
         for key, name in _SCORES.items()
         if inputs.y is not None or any(s.get(key) is not None for s in stages)
     }
-    known = {"name", "seconds", "elbo", *_SCORES, *_TERMS}
+    known = {"name", "seconds", "elbo", "restarts", *_SCORES, *_TERMS}
     rows = []
     previous = None
     for stage in stages:
@@ -470,6 +470,10 @@ def _stages(inputs: ReportInputs) -> str:
             for key, value in stage.items()
             if key not in known and value is not None
         ]
+        for key, name in {**_SCORES, "elbo": "ELBO"}.items():
+            values = [restart.get(key) for restart in stage.get("restarts", [])]
+            if values and None not in values:
+                extras.append(f"{name} of the restarts {_number(values)}")
         row.append(f'<span class="note extras">{"; ".join(extras)}</span>')
         rows.append(row)
     names = list(scores.values())

@@ -24,7 +24,8 @@ from experiments.config import Config
 from experiments.report import ReportInputs
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "scipy", "scikit-learn")
-_SAMPLES_PER_CLUSTER = 10
+_SAMPLES_PER_CLUSTER = 10  # as images or rows of a table
+_POINTS_PER_CLUSTER = 500  # as points in the plane
 
 
 def collect(
@@ -123,6 +124,8 @@ def report_inputs(
     """Gathers what the report shows."""
     mixture = model.params["mixture"]
     is_image = len(dataset.feature_shape) >= 2
+    in_plane = dataset.feature_shape == (2,)
+    num_samples = _POINTS_PER_CLUSTER if in_plane else _SAMPLES_PER_CLUSTER
     return ReportInputs(
         config=config.identity(),
         result=result,
@@ -137,6 +140,6 @@ def report_inputs(
         mixture_mean=np.asarray(mixture.mean),
         mixture_logvar=np.asarray(mixture.logvar),
         weights=np.exp(model.log_weights),
-        samples=dgg.samples_per_cluster(model, _SAMPLES_PER_CLUSTER, config.seed),
+        samples=dgg.samples_per_cluster(model, num_samples, config.seed),
         traversals=dgg.traversals(model) if is_image else None,
     )

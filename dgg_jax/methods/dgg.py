@@ -214,11 +214,18 @@ def restore(workdir: str | pathlib.Path) -> Model:
 
 
 def _select_restart(records: list[Metrics], restart: int) -> list[Metrics]:
-    """Brings the chosen restart's metrics to the top level of each record."""
-    return [
-        {**record, **record["restarts"][restart]} if "restarts" in record else record
-        for record in records
-    ]
+    """Brings the chosen restart's metrics to the top level of each record.
+
+    A single restart has nothing else to tell; several stay beside it.
+    """
+    selected = []
+    for record in records:
+        restarts = record.get("restarts", [{}])
+        chosen = {**record, **restarts[min(restart, len(restarts) - 1)]}
+        if len(restarts) == 1:
+            chosen.pop("restarts", None)
+        selected.append(chosen)
+    return selected
 
 
 class _Stages:

@@ -207,11 +207,11 @@ def test_a_failed_write_leaves_the_old_report(tmp_path, monkeypatch):
     def fail(*_):
         raise OSError("disk full")
 
-    monkeypatch.setattr("experiments.report.os.replace", fail)
+    monkeypatch.setattr("dgg_jax.methods.base.os.replace", fail)
     with pytest.raises(OSError, match="disk full"):
         write_report(tmp_path, fake(name="other"))
     assert path.read_bytes() == before
-    assert not list(tmp_path.rglob("*.tmp"))
+    assert not list(tmp_path.rglob("*.partial"))
 
 
 def test_figures_are_grouped_and_captioned():
