@@ -50,8 +50,6 @@ class DGGPreset:
       neighbor_weights: uniform or gaussian, eq. (32).
       init: labels to start from: spectral (of the graph), kmeans or gmm (of the
         latents).
-      spectral_neighbors: nearest points that spectral clustering links.
-      num_eigenvectors: eigenvectors that spectral clustering keeps.
       variance_floor: smallest initial variance of a mixture component.
       classifier_epochs: epochs that fit f_2 to the initial labels.
       classifier_learning_rate: Adam's rate for that.
@@ -94,12 +92,10 @@ class DGGPreset:
     neighbor_choice: str = "random"
     neighbor_weights: str = "uniform"
     init: str = "spectral"
-    spectral_neighbors: int = 10
-    num_eigenvectors: int = 12
     variance_floor: float = 1e-3
     classifier_epochs: int = 20
     classifier_learning_rate: float = 1e-2
-    label_epochs: int = 3
+    label_epochs: int = 0
     objective: str = "node"
     graph_strength: float = 1.0
     epochs: int = 40
@@ -169,9 +165,11 @@ _POSITIVE = (
     "pretrain_learning_rate",
     "siamese_margin",
     "siamese_learning_rate",
+    "siamese_decay",  # optax takes a decay of 0 for none
     "variance_floor",
     "classifier_learning_rate",
     "learning_rate",
+    "decay",
 )
 _RANGES = {  # from 0 to
     "pretrain_corruption": 0.99,
@@ -226,7 +224,6 @@ _MOONS = {
     "siamese_epochs": 0,
     "num_neighbors": 40,
     "num_candidates": 40,
-    "num_eigenvectors": 3,
     "learning_rate": 0.02,
     "batch_size": 100,
 }

@@ -167,7 +167,8 @@ class Run(Monitor):
             record = {"seconds": self._seconds()}
             self._checkpoints.save(self._series(loop), epoch, state, record)
             self._saved = time.monotonic()
-        self._stop_if_asked()
+        if stop:  # not asked again: what arrived since has no checkpoint yet
+            raise Interrupted
 
     def remember(
         self, name: str, compute: Callable[[], dict[str, np.ndarray]]

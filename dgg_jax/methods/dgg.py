@@ -24,7 +24,7 @@ from dgg_jax.networks import Classifier, Decoder, Embedding, Encoder
 from dgg_jax.presets import DGGPreset
 from dgg_jax.stages import evaluate, graph, initialize, pretrain, train
 from dgg_jax.stages.train import ApplyFunctions
-from dgg_jax.training import TrainState
+from dgg_jax.training import Diverged, TrainState
 from dgg_jax.training.checkpoints import Checkpoints
 from dgg_jax.types import Gaussian, Graph, Mixture
 
@@ -259,7 +259,12 @@ class _Stages:
             draws,
             log_assignments,
         )
-        return evaluate.elbo_metrics(terms)
+        metrics = evaluate.elbo_metrics(terms)
+        # The last update of a loop is seen here first.
+        for name in terms._fields:
+            if not np.isfinite(metrics[name]):
+                raise Diverged(f"{name} is not finite in the evaluation")
+        return metrics
 
     def _kmeans_metrics(self, embedding, stage):
         """What K-means of an embedding reaches: for the report, if there are labels."""
@@ -365,16 +370,14 @@ class _Stages:
                 monitor=self.runner,
             )
             embedding = np.asarray(evaluate.encode_all(embed, params, self.x))
-        num_candidates = max(preset.num_candidates, preset.spectral_neighbors)
-        num_candidates = min(num_candidates, len(self.x) - 1)
         indices, distances = knn(
             embedding,
-            num_candidates,
+            min(preset.num_candidates, len(self.x) - 1),
             progress=functools.partial(self.runner.progress, "neighbors"),
         )
         kept = graph.draw_neighbors(
-            indices[:, : preset.num_candidates],
-            distances[:, : preset.num_candidates],
+            indices,
+            distances,
             preset.num_neighbors,
             choice=preset.neighbor_choice,
             weights=preset.neighbor_weights,
@@ -383,11 +386,7 @@ class _Stages:
         metrics = self._kmeans_metrics(embedding, "graph")
         if self.y is not None:
             metrics["neighbor_purity"] = graph.neighbor_purity(kept.indices, self.y)
-        entries = {
-            "graph": kept._asdict(),
-            "nearest": indices[:, : preset.spectral_neighbors],
-        }
-        return entries, metrics | self._elbo(state)
+        return {"graph": kept._asdict()}, metrics | self._elbo(state)
 
     def initialize(self, state: State) -> tuple[State, Metrics]:
         """Labels and mixture of every restart; reports the labels."""
@@ -400,9 +399,8 @@ class _Stages:
                 initialize.initial_labels(
                     preset.init,
                     latents,
-                    state["nearest"],
+                    Graph(**state["graph"]),
                     preset.num_clusters,
-                    num_eigenvectors=preset.num_eigenvectors,
                     seed=self._numpy_seed("initialize", restart),
                 )
             )

@@ -15,16 +15,15 @@ from dgg_jax.graph import spectral_labels
 from dgg_jax.training import Monitor, StepOutput, adam, compile_epoch, fit
 from dgg_jax.training.loop import steps_per_epoch
 from dgg_jax.training.state import create_state
-from dgg_jax.types import Gaussian, Mixture
+from dgg_jax.types import Gaussian, Graph, Mixture
 
 
 def initial_labels(
     init: str,
     latents: np.ndarray,
-    neighbors: np.ndarray,
+    graph: Graph,
     num_clusters: int,
     *,
-    num_eigenvectors: int,
     seed: int,
 ) -> np.ndarray:
     """Clusters to start from.
@@ -35,9 +34,8 @@ def initial_labels(
     Args:
       init: one of the three.
       latents: posterior means, shape [N, L].
-      neighbors: nearest neighbours for "spectral", shape [N, S].
+      graph: the similarity graph for "spectral", of shape [N, S].
       num_clusters: K.
-      num_eigenvectors: for "spectral".
       seed: of the clustering.
 
     Returns:
@@ -48,7 +46,7 @@ def initial_labels(
     """
     checks.one_of("init", init, ("spectral", "kmeans", "gmm"))
     if init == "spectral":
-        return spectral_labels(neighbors, num_clusters, num_eigenvectors, seed)
+        return spectral_labels(graph, num_clusters, seed)
     if init == "kmeans":
         kmeans = KMeans(num_clusters, n_init=10, random_state=seed)
         return kmeans.fit_predict(latents).astype(np.int32)

@@ -22,6 +22,9 @@ class StepOutput(NamedTuple):
     rows: Any = ()
 
 
+# Sums of other metrics: of those that are not finite, a term says more.
+_TOTALS = ("loss", "objective")
+
 # (params, data, indices [B], key) -> (value to minimise, StepOutput)
 Loss = Callable[[Any, Any, jax.Array, jax.Array], tuple[jax.Array, StepOutput]]
 # (state, data, key) -> (state, metrics of every step)
@@ -177,9 +180,11 @@ def fit(
 
 
 def _check_finite(loop: str, index: int, per_step: dict[str, np.ndarray]) -> None:
-    """Names the first step with a non-finite metric, and the first such metric."""
+    """Names the first step with a non-finite metric, and a term before any total."""
     first = None
-    for name, values in per_step.items():
+    for name, values in sorted(
+        per_step.items(), key=lambda metric: metric[0] in _TOTALS
+    ):
         bad = ~np.isfinite(values).reshape(-1, values.shape[-1]).all(axis=0)
         if bad.any() and (first is None or bad.argmax() < first[0]):
             first = int(bad.argmax()), name, len(bad)
