@@ -50,6 +50,7 @@ class DGGPreset:
       neighbor_weights: uniform or gaussian, eq. (32).
       init: labels to start from: spectral (of the graph), kmeans or gmm (of the
         latents).
+      eigenvectors_per_cluster: times K, how many eigenvectors spectral clustering takes.
       variance_floor: smallest initial variance of a mixture component.
       classifier_epochs: epochs that fit f_2 to the initial labels.
       classifier_learning_rate: Adam's rate for that.
@@ -92,6 +93,7 @@ class DGGPreset:
     neighbor_choice: str = "random"
     neighbor_weights: str = "uniform"
     init: str = "spectral"
+    eigenvectors_per_cluster: float = 1.2
     variance_floor: float = 1e-3
     classifier_epochs: int = 20
     classifier_learning_rate: float = 1e-2
@@ -166,6 +168,7 @@ _POSITIVE = (
     "siamese_margin",
     "siamese_learning_rate",
     "siamese_decay",  # optax takes a decay of 0 for none
+    "eigenvectors_per_cluster",
     "variance_floor",
     "classifier_learning_rate",
     "learning_rate",

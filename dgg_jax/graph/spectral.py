@@ -1,4 +1,4 @@
-"""Spectral clustering of a similarity graph, the best of several by normalised cut."""
+"""Spectral clustering of a similarity graph."""
 
 import numpy as np
 from scipy import sparse
@@ -8,9 +8,6 @@ from sklearn.cluster import KMeans
 
 from dgg_jax import checks
 from dgg_jax.types import Graph
-
-_EMBEDDINGS = 6  # numbers of eigenvectors that are tried
-_STARTS = 5  # of K-means for each
 
 
 def affinity_matrix(graph: Graph) -> sparse.csr_array:
@@ -76,58 +73,32 @@ def spectral_embedding(affinity: sparse.csr_array, num_eigenvectors: int) -> np.
     return np.column_stack([known, vectors[:, order]])
 
 
-def normalized_cut(affinity: sparse.csr_array, labels: np.ndarray) -> float:
-    """Sum over clusters of the share of their affinity that leaves them.
+def spectral_labels(
+    graph: Graph, num_clusters: int, num_eigenvectors: int, seed: int
+) -> np.ndarray:
+    """Clusters a graph: K-means on the normalised rows of its spectral embedding.
 
-    Shi and Malik, PAMI 2000. 0 if no edge joins two clusters; an empty cluster counts
-    as 1, as one that keeps nothing.
-
-    Args:
-      affinity: symmetric, shape [N, N].
-      labels: clusters, integers in 0..K-1, shape [N].
-
-    Returns:
-      The cut, between 0 and the number of clusters.
-    """
-    members = np.eye(labels.max() + 1)[labels]
-    volume = members.T @ affinity.sum(axis=1)
-    inside = np.sum(members * (affinity @ members), axis=0)
-    return float(np.sum(1.0 - inside / np.where(volume > 0, volume, 1.0)))
-
-
-def spectral_labels(graph: Graph, num_clusters: int, seed: int) -> np.ndarray:
-    """Clusters a graph: K-means on the rows of its spectral embedding.
-
-    How many eigenvectors to take and where K-means starts decide between very different
-    labels (full MNIST, one graph, accuracy 0.82 to 0.97). Several of both are tried,
-    from K - 1 to 2 K eigenvectors, and the labels with the smallest normalised cut are
-    kept, which needs no true labels and ranks them almost as the accuracy does.
+    A few more eigenvectors than clusters do best: on the graph of a full MNIST run
+    (20 of the 100 nearest of the Siamese embedding) 12 and 13 gave an accuracy of 0.966
+    with both of two seeds of K-means, 9 gave 0.966 and 0.825, 20 gave 0.853 and 0.892.
 
     Args:
       graph: indices and weights, shape [N, S].
       num_clusters: K.
-      seed: of K-means.
+      num_eigenvectors: how many to take; cut to N - 2.
+      seed: of K-means' ten starts.
 
     Returns:
       Labels in 0..K-1, int32 of shape [N].
     """
     num_points = len(graph.indices)
-    if num_clusters == 1 or num_points < num_clusters + 3:
-        # Too few points for eigenvectors; each start of one cluster is the same.
+    if num_clusters == 1 or num_points < 4:
+        # Too few points for eigenvectors.
         return np.arange(num_points, dtype=np.int32) % num_clusters
-    affinity = affinity_matrix(graph)
-    most = min(2 * num_clusters, num_points - 2)
-    vectors = spectral_embedding(affinity, most)
-    sizes = np.unique(np.linspace(num_clusters - 1, most, _EMBEDDINGS).round())
-    best, best_cut = None, np.inf
-    for size in sizes.astype(int):
-        rows = vectors[:, :size]
-        lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-        rows = rows / np.maximum(lengths, np.finfo(np.float64).tiny)
-        for start in range(_STARTS):
-            kmeans = KMeans(num_clusters, n_init=1, random_state=seed + start)
-            labels = kmeans.fit_predict(rows)
-            cut = normalized_cut(affinity, labels)
-            if cut < best_cut:
-                best, best_cut = labels, cut
-    return best.astype(np.int32)
+    vectors = spectral_embedding(
+        affinity_matrix(graph), min(num_eigenvectors, num_points - 2)
+    )
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    rows = vectors / np.maximum(lengths, np.finfo(np.float64).tiny)
+    kmeans = KMeans(num_clusters, n_init=10, random_state=seed)
+    return kmeans.fit_predict(rows).astype(np.int32)

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import math
 import pathlib
 from typing import Any, NamedTuple
 
@@ -401,6 +402,9 @@ class _Stages:
                     latents,
                     Graph(**state["graph"]),
                     preset.num_clusters,
+                    num_eigenvectors=math.ceil(
+                        preset.eigenvectors_per_cluster * preset.num_clusters
+                    ),
                     seed=self._numpy_seed("initialize", restart),
                 )
             )

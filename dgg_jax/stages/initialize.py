@@ -24,6 +24,7 @@ def initial_labels(
     graph: Graph,
     num_clusters: int,
     *,
+    num_eigenvectors: int,
     seed: int,
 ) -> np.ndarray:
     """Clusters to start from.
@@ -36,6 +37,7 @@ def initial_labels(
       latents: posterior means, shape [N, L].
       graph: the similarity graph for "spectral", of shape [N, S].
       num_clusters: K.
+      num_eigenvectors: for "spectral".
       seed: of the clustering.
 
     Returns:
@@ -46,7 +48,7 @@ def initial_labels(
     """
     checks.one_of("init", init, ("spectral", "kmeans", "gmm"))
     if init == "spectral":
-        return spectral_labels(graph, num_clusters, seed)
+        return spectral_labels(graph, num_clusters, num_eigenvectors, seed)
     if init == "kmeans":
         kmeans = KMeans(num_clusters, n_init=10, random_state=seed)
         return kmeans.fit_predict(latents).astype(np.int32)
