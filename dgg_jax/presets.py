@@ -50,7 +50,7 @@ class DGGPreset:
       neighbor_weights: uniform or gaussian, eq. (32).
       init: labels to start from: spectral (of the graph), kmeans or gmm (of the
         latents).
-      eigenvectors_per_cluster: times K, how many eigenvectors spectral clustering takes.
+      eigenvectors_per_cluster: times K, the eigenvectors that spectral init takes.
       variance_floor: smallest initial variance of a mixture component.
       classifier_epochs: epochs that fit f_2 to the initial labels.
       classifier_learning_rate: Adam's rate for that.

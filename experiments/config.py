@@ -30,7 +30,13 @@ _DATA_DIR = flags.DEFINE_string(
 _WORKDIR = flags.DEFINE_string(
     "workdir", None, "Folder of the run; by default runs/<dataset>-<method>-<seed>."
 )
-_SEED = flags.DEFINE_integer("seed", 0, "Seed of every random number.", lower_bound=0)
+_SEED = flags.DEFINE_integer(
+    "seed",
+    0,
+    "Seed of every random number.",
+    lower_bound=0,
+    upper_bound=2**32 - 1,  # jax drops higher bits without a word
+)
 _PRESET = flags.DEFINE_enum(
     "preset",
     "default",

@@ -11,6 +11,7 @@ figures/*.png and report.html to --workdir. A run that was stopped continues wit
 
 import json
 import pathlib
+import re
 import shlex
 import shutil
 import signal
@@ -44,6 +45,8 @@ def main(arguments: Sequence[str]) -> int:
         return _run(config_module.from_flags())
     except checks.InvalidInput as error:
         return _fail(str(error), _EXIT_INVALID)
+    except KeyboardInterrupt:  # before there is anything to save
+        return _fail("interrupted.", 128 + signal.SIGINT)
 
 
 def _fail(message: str, status: int) -> int:
@@ -87,9 +90,14 @@ def _check_workdir(config: Config) -> dict[str, Any] | None:
                     "--resume, or name its --workdir."
                 )
             return None
+        theirs = json.loads(path.read_text())
+        if not isinstance(theirs, dict) or "preset_values" not in theirs:
+            raise checks.InvalidInput(
+                f"{path} is not of this program; choose another --workdir."
+            )
         if config.overwrite:
             return None
-        different = _differences(json.loads(path.read_text()), config.identity())
+        different = _differences(theirs, config.identity())
         if different:
             raise checks.InvalidInput(
                 f"{config.workdir} holds a run of another configuration (there: "
@@ -104,7 +112,7 @@ def _check_workdir(config: Config) -> dict[str, Any] | None:
                 "or start anew by --overwrite."
             )
         return None
-    except (OSError, json.JSONDecodeError) as error:
+    except (OSError, ValueError) as error:
         if isinstance(error, checks.InvalidInput):
             raise
         raise checks.InvalidInput(
@@ -160,6 +168,7 @@ class _StopSignal:
 
 def _train_and_report(config: Config, dataset: Any) -> int:
     began = time.monotonic()
+    stop = _StopSignal()
     # jax and what needs it take seconds to import; mistakes are told before.
     from dgg_jax.methods import base, dgg
     from dgg_jax.training import Diverged
@@ -168,7 +177,6 @@ def _train_and_report(config: Config, dataset: Any) -> int:
 
     print(f"{config.method} on {dataset.provenance}", flush=True)
     progress = Progress(dgg.STAGES)
-    stop = _StopSignal()
     runner = base.Run(
         config.workdir,
         checkpoint_seconds=config.checkpoint_seconds,
@@ -182,15 +190,8 @@ def _train_and_report(config: Config, dataset: Any) -> int:
             dataset.x, config.preset, seed=config.seed, y=dataset.y, runner=runner
         )
     except base.Interrupted:
-        flags_of_run = [
-            argument for argument in sys.argv[1:] if "resume" not in argument
-        ]
-        flags_of_run = [flag for flag in flags_of_run if "overwrite" not in flag]
-        command = shlex.join(
-            ["python", "-m", "experiments.main", *flags_of_run, "--resume"]
-        )
         print(f"Stopped; everything so far is in {config.workdir}. Continue with:")
-        print(f"  {command}")
+        print(f"  {_resume_command(sys.argv[1:])}")
         return 128 + stop.received
     except Diverged as error:
         return _fail(
@@ -214,6 +215,13 @@ def _train_and_report(config: Config, dataset: Any) -> int:
     base.write_atomically(config.workdir / "result.json", text)
     print("\n" + _summary(result, config.workdir))
     return 0
+
+
+def _resume_command(arguments: Sequence[str]) -> str:
+    """The command that continues the run that was started with these arguments."""
+    once = re.compile(r"--?(no)?(resume|overwrite)(=.*)?")
+    kept = [argument for argument in arguments if not once.fullmatch(argument)]
+    return shlex.join(["python", "-m", "experiments.main", *kept, "--resume"])
 
 
 def _summary(result: dict[str, Any], workdir: pathlib.Path) -> str:

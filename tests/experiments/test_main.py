@@ -1,0 +1,863 @@
+import contextlib
+import dataclasses
+import gzip
+import html.parser
+import io
+import json
+import math
+import os
+import pathlib
+import pty
+import re
+import select
+import shlex
+import signal
+import struct
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+from absl import flags
+from absl.testing import flagsaver
+from jax.experimental.compilation_cache import compilation_cache
+
+import dgg_jax
+from dgg_jax import data, presets
+from dgg_jax.data import Dataset
+from dgg_jax.methods import dgg
+from dgg_jax.presets import DGGPreset
+from dgg_jax.training.checkpoints import Checkpoints
+from experiments import config as config_module
+from experiments import main
+from experiments.progress import Progress
+
+REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
+PATIENCE = 120.0  # seconds, on a busy machine
+# The smallest run with every stage.
+TINY = (
+    "--preset=smoke",
+    "--pretrain_layer_epochs=0",
+    "--hidden_sizes=8",
+    "--num_neighbors=5",
+)
+MOONS = ("--dataset=moons", *TINY)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def xla(tmp_path_factory):
+    """Compiles without optimising, and once for all runs of the same shapes."""
+    names = {
+        "jax_compilation_cache_dir": str(tmp_path_factory.getbasetemp() / "xla"),
+        "jax_persistent_cache_min_compile_time_secs": 0.0,
+        "jax_persistent_cache_min_entry_size_bytes": -1,
+        "jax_disable_most_optimizations": True,
+    }
+    before = {name: jax.config.values[name] for name in names}
+    for name, value in names.items():
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()
+    # The same for processes.
+    yield {**os.environ, **{name.upper(): str(names[name]) for name in names}}
+    for name, value in before.items():
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()
+
+
+class Outcome(dict):
+    """code, out and err of a command line."""
+
+    __getattr__ = dict.__getitem__
+
+
+def call(*arguments):
+    """Runs a command line in this process."""
+    out, err = io.StringIO(), io.StringIO()
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    handlers = {number: signal.getsignal(number) for number in numbers}
+    try:
+        with (
+            flagsaver.flagsaver(),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+        ):
+            # A flag that was given stays "present" for absl after its value is back.
+            try:
+                code = main.main(main._parse_flags(["main", *arguments]))
+            except SystemExit as error:
+                code = error.code
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    return Outcome(code=code, out=out.getvalue(), err=err.getvalue())
+
+
+def execute(environment, *arguments, **options):
+    """Runs a command line in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-m", "experiments.main", *arguments],
+        cwd=options.pop("cwd", REPOSITORY),
+        env={**environment, "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        **options,
+    )
+    return Outcome(code=done.returncode, out=done.stdout, err=done.stderr)
+
+
+def assert_refused(outcome, *fragments, code=2):
+    assert outcome.code == code
+    assert outcome.err.endswith("\n") and outcome.err.count("\n") == 1, outcome.err
+    assert outcome.err.startswith("error: ")
+    for fragment in fragments:
+        assert fragment in outcome.err
+    assert "Traceback" not in outcome.err + outcome.out
+    assert outcome.out == ""
+
+
+@pytest.fixture
+def untrained(monkeypatch):
+    """Stops every run where its training would begin; lists how far it came."""
+    begun = []
+
+    def train(config, dataset):
+        begun.append((config, dataset))
+        return 0
+
+    monkeypatch.setattr(main, "_train_and_report", train)
+    return begun
+
+
+# --- Bad input ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fragments"),
+    [
+        (["--dataset=mnits"], ["--dataset=mnits", "digits", "mnist", "moons"]),
+        (["--preset=fast"], ["--preset=fast", "default", "paper", "smoke"]),
+        (["--method=dbscan"], ["--method=dbscan", "dgg"]),
+        (["--moons_distance=mid"], ["--moons_distance=mid", "near", "far"]),
+        (["--init=random"], ["--init=random", "spectral", "kmeans", "gmm"]),
+        (["--likelihood=poisson"], ["bernoulli", "gaussian", "learned_gaussian"]),
+        (["--objective=edge"], ["--objective=edge", "node", "tuple"]),
+        (["--epohcs=3"], ["Unknown command line flag 'epohcs'", "epochs"]),
+        (["digits"], ["unexpected argument 'digits'", "--dataset=digits"]),
+        (["--epochs=many"], ["--epochs=many"]),
+        (["--epochs=1.5"], ["--epochs=1.5"]),
+        (["--epochs=-1"], ["epochs must be at least 0, got -1"]),
+        (["--batch_size=0"], ["batch_size must be at least 1, got 0"]),
+        (["--restarts=0"], ["restarts must be at least 1, got 0"]),
+        (["--num_clusters=0"], ["num_clusters must be at least 1, got 0"]),
+        (["--hidden_sizes=8,x"], ["hidden_sizes", "integers", "'8,x'"]),
+        (["--hidden_sizes=8,0"], ["hidden_sizes must be at least 1, got 0"]),
+        (["--learning_rate=0"], ["learning_rate must be positive", "got 0.0"]),
+        (["--learning_rate=nan"], ["learning_rate must be positive", "got nan"]),
+        (["--variance=inf"], ["variance must be positive and finite, got inf"]),
+        (["--graph_strength=2.5"], ["graph_strength must be in [0, 2], got 2.5"]),
+        (["--decay=nan"], ["decay must be", "got nan"]),
+        (["--num_candidates=5"], ["num_candidates=5 must be at least num_neighbors"]),
+        (["--seed=-1"], ["--seed=-1"]),
+        (["--seed=4294967296"], ["--seed=4294967296", "4294967295"]),
+        (["--checkpoint_seconds=-1"], ["--checkpoint_seconds=-1"]),
+        (["--resume", "--overwrite"], ["--resume and --overwrite exclude each other"]),
+        (["--num_clusters=1798"], ["num_clusters=1798 exceeds the 1797 rows"]),
+        (
+            ["--dataset=moons", "--likelihood=bernoulli"],
+            ["Bernoulli", "values in [0, 1]", "[-1.1", "likelihood=gaussian"],
+        ),
+    ],
+    ids=lambda value: " ".join(value) if value[0].startswith("--") else "",
+)
+def test_bad_values_are_refused(tmp_path, untrained, arguments, fragments):
+    workdir = tmp_path / "run"
+    assert_refused(call(f"--workdir={workdir}", *arguments), *fragments)
+    assert not workdir.exists()
+    assert untrained == []
+
+
+def use_data(monkeypatch, x, y=None, feature_shape=None):
+    def load(name, **arguments):
+        shape = feature_shape or x.shape[1:]
+        return Dataset(x, y, name, shape, None, f"{len(x)} rows of a test")
+
+    monkeypatch.setattr(data, "load", load)
+
+
+def with_values(count, value):
+    x = np.random.default_rng(0).random((40, 4)).astype(np.float32)
+    x.ravel()[9 : 9 + count] = value
+    return x
+
+
+@pytest.mark.parametrize(
+    ("x", "fragments"),
+    [
+        (with_values(3, np.nan), ["3 NaN or infinite", "row 2, column 1 (nan)"]),
+        (with_values(1, np.inf), ["1 NaN or infinite", "row 2, column 1 (inf)"]),
+        (np.full((40, 4), 0.5, np.float32), ["constant", "0.5"]),
+        (with_values(1, 1.5), ["Bernoulli", "1.5", "divide by 255"]),
+        (with_values(1, -0.5), ["Bernoulli", "-0.5"]),
+        (with_values(0, 0)[:9], ["num_clusters=10 exceeds the 9 rows"]),
+        (with_values(0, 0)[:, :0], ["shape (40, 0)"]),
+    ],
+)
+def test_bad_data_are_refused(tmp_path, untrained, monkeypatch, x, fragments):
+    use_data(monkeypatch, x)
+    workdir = tmp_path / "run"
+    assert_refused(call(f"--workdir={workdir}"), *fragments)
+    assert not workdir.exists()
+    assert untrained == []
+
+
+def write_mnist(folder, num_images=30):
+    random = np.random.default_rng(5)
+    folder.mkdir()
+    for name in ("train", "t10k"):
+        images = random.integers(0, 256, (num_images, 28, 28), dtype=np.uint8)
+        labels = random.integers(0, 10, num_images, dtype=np.uint8)
+        for kind, array in (("images-idx3", images), ("labels-idx1", labels)):
+            header = struct.pack(
+                f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape
+            )
+            path = folder / f"{name}-{kind}-ubyte.gz"
+            path.write_bytes(gzip.compress(header + array.tobytes(), mtime=0))
+    return folder
+
+
+def test_files_of_mnist_are_found(tmp_path, untrained):
+    folder = write_mnist(tmp_path / "files")
+    outcome = call(
+        "--dataset=mnist", f"--data_dir={folder}", f"--workdir={tmp_path / 'run'}"
+    )
+    assert outcome.code == 0
+    ((config, dataset),) = untrained
+    assert (config.dataset, dataset.name) == ("mnist", "mnist")
+    assert dataset.x.shape == (60, 784)
+    assert str(folder) in dataset.provenance
+
+
+@pytest.mark.parametrize(
+    ("damage", "fragments"),
+    [
+        (lambda path: path.write_bytes(path.read_bytes()[:-9]), ["truncated"]),
+        (
+            lambda path: path.write_bytes(
+                gzip.compress(gzip.decompress(path.read_bytes())[:-9])
+            ),
+            ["truncated", "it must hold"],
+        ),
+        (lambda path: path.write_bytes(b"<html>"), ["must start with the bytes"]),
+        (lambda path: path.write_bytes(b""), ["it is empty"]),
+        (
+            lambda path: path.unlink(),
+            ["3 of the 4", "missing: train-images-idx3-ubyte"],
+        ),
+    ],
+    ids=["gzip", "idx", "html", "empty", "missing"],
+)
+def test_damaged_files_are_refused(tmp_path, untrained, damage, fragments):
+    folder = write_mnist(tmp_path / "files")
+    damage(folder / "train-images-idx3-ubyte.gz")
+    workdir = tmp_path / "run"
+    outcome = call("--dataset=mnist", f"--data_dir={folder}", f"--workdir={workdir}")
+    assert_refused(outcome, str(folder), *fragments)
+    assert not workdir.exists()
+    assert untrained == []
+
+
+def test_missing_data_say_what_to_put_where(tmp_path, untrained, monkeypatch):
+    from dgg_jax.data import builders
+
+    monkeypatch.setattr(builders, "_unavailable", lambda url, seconds: "no network")
+    folder, workdir = tmp_path / "files", tmp_path / "run"
+    outcome = call("--dataset=mnist", f"--data_dir={folder}", f"--workdir={workdir}")
+    assert_refused(
+        outcome, f"MNIST is not in {folder}", "no network", "train-images-idx3-ubyte",
+        "t10k-labels-idx1-ubyte", f"{folder / 'mnist'}", "--data_dir=",
+    )  # fmt: skip
+    assert not workdir.exists()
+    assert untrained == []
+
+
+def test_data_dir_must_be_a_folder(tmp_path, untrained):
+    path = tmp_path / "file"
+    path.touch()
+    outcome = call(
+        "--dataset=mnist", f"--data_dir={path}", f"--workdir={tmp_path / 'run'}"
+    )
+    assert_refused(outcome, str(path), "must be a folder")
+
+
+# --- The folder of a run -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["file", "file/run"])
+def test_a_workdir_that_is_no_folder_is_refused(tmp_path, untrained, name):
+    (tmp_path / "file").write_text("content")
+    outcome = call(f"--workdir={tmp_path / name}")
+    assert_refused(outcome, str(tmp_path / name), "cannot be written", "--workdir")
+    assert untrained == []
+    assert (tmp_path / "file").read_text() == "content"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_an_unwritable_workdir_is_refused(tmp_path, untrained):
+    tmp_path.chmod(0o500)
+    try:
+        outcome = call(f"--workdir={tmp_path / 'run'}")
+    finally:
+        tmp_path.chmod(0o700)
+    assert_refused(outcome, "cannot be written", "Permission denied")
+    assert untrained == []
+
+
+def test_a_full_disk_is_one_line(tmp_path, untrained, monkeypatch):
+    def full(self, *arguments, **keywords):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(pathlib.Path, "mkdir", full)
+    outcome = call(f"--workdir={tmp_path / 'run'}")
+    assert_refused(outcome, "cannot be written", "No space left on device")
+    assert untrained == []
+
+
+@pytest.mark.parametrize("arguments", [[], ["--resume"], ["--overwrite"]])
+@pytest.mark.parametrize("name", ["thesis.tex", "config.json"])
+def test_the_folder_of_something_else_is_left_alone(
+    tmp_path, untrained, arguments, name
+):
+    (tmp_path / name).write_text('["something else"]')
+    assert_refused(call(f"--workdir={tmp_path}", *arguments), "another --workdir")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_text() == '["something else"]'
+    assert untrained == []
+
+
+@pytest.mark.parametrize("content", [b"{", b"\xff\xfe\x00", b""])
+def test_a_damaged_config_is_one_line(tmp_path, untrained, content):
+    (tmp_path / "config.json").write_bytes(content)
+    assert_refused(call(f"--workdir={tmp_path}"), str(tmp_path), "cannot be used")
+    assert untrained == []
+
+
+def test_an_empty_folder_will_do(tmp_path, untrained):
+    assert call(f"--workdir={tmp_path}").code == 0
+    assert len(untrained) == 1
+
+
+def test_resume_needs_a_run(tmp_path, untrained):
+    workdir = tmp_path / "run"
+    outcome = call(f"--workdir={workdir}", "--resume")
+    assert_refused(outcome, "no run to resume", str(workdir))
+    assert not workdir.exists()
+
+
+def test_an_unfinished_run_waits_for_resume_or_overwrite(tmp_path, untrained):
+    workdir = tmp_path / "run"
+    assert call(f"--workdir={workdir}").code == 0
+    (workdir / "metrics.jsonl").write_text("{}\n")
+    outcome = call(f"--workdir={workdir}")
+    assert_refused(outcome, "unfinished", "--resume", "--overwrite", str(workdir))
+    assert len(untrained) == 1
+
+    assert call(f"--workdir={workdir}", "--resume").code == 0
+    assert len(untrained) == 2
+    assert (workdir / "metrics.jsonl").exists()
+
+    assert call(f"--workdir={workdir}", "--overwrite").code == 0
+    assert len(untrained) == 3
+    assert not (workdir / "metrics.jsonl").exists()
+
+
+@pytest.mark.parametrize("extra", [[], ["--resume"]])
+@pytest.mark.parametrize(
+    ("arguments", "named", "unnamed"),
+    [
+        (["--seed=1"], ["seed=0"], ["epochs", "dataset"]),
+        (["--epochs=7"], ["epochs=40"], ["seed", "label_epochs"]),
+        (["--hidden_sizes=8,9"], ["hidden_sizes=[500, 500, 2000]"], ["seed"]),
+        (["--preset=paper"], ["preset=default", "init=spectral"], ["seed"]),
+        (["--dataset=moons"], ["dataset=digits", "moons_distance=None"], ["seed"]),
+    ],
+)
+def test_another_configuration_is_refused_with_what_differs(
+    tmp_path, untrained, arguments, named, unnamed, extra
+):
+    workdir = tmp_path / "run"
+    assert call(f"--workdir={workdir}").code == 0
+    before = (workdir / "config.json").read_bytes()
+    outcome = call(f"--workdir={workdir}", *arguments, *extra)
+    assert_refused(outcome, "another configuration", *named)
+    there = outcome.err.partition("(there: ")[2].partition(")")[0]
+    for name in unnamed:
+        assert not re.search(rf"\b{name}=", there)
+    assert (workdir / "config.json").read_bytes() == before
+    assert call(f"--workdir={workdir}", *arguments, "--overwrite").code == 0
+
+
+def test_a_preset_value_given_twice_is_the_same_configuration(tmp_path, untrained):
+    workdir = tmp_path / "run"
+    assert call(f"--workdir={workdir}").code == 0
+    outcome = call(
+        f"--workdir={workdir}", "--epochs=40", "--checkpoint_seconds=1", "--resume"
+    )
+    assert outcome.code == 0
+
+
+def test_the_default_workdir_names_the_run(tmp_path, untrained, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert call("--dataset=moons", "--seed=3").code == 0
+    config = json.loads((tmp_path / "runs/moons-dgg-3/config.json").read_text())
+    assert (config["dataset"], config["seed"]) == ("moons", 3)
+    assert config["moons_distance"] == "near"
+    assert config["preset_values"] == json.loads(
+        json.dumps(dataclasses.asdict(presets.dgg("moons")))
+    )
+
+
+def test_every_field_of_the_preset_is_a_flag(untrained, tmp_path):
+    changed = {
+        int: lambda value: value + 1,
+        float: lambda value: value * 0.5 or 0.25,
+        tuple: lambda value: (7, 6),
+    }
+    default = presets.dgg("digits")
+    for field in dataclasses.fields(DGGPreset):
+        value = getattr(default, field.name)
+        if field.name in presets.CHOICES:
+            new = next(one for one in presets.CHOICES[field.name] if one != value)
+        else:
+            new = changed[type(value)](value)
+        if field.name == "num_candidates":
+            new = value + 10
+        text = ",".join(map(str, new)) if isinstance(new, tuple) else str(new)
+        workdir = tmp_path / field.name
+        outcome = call(f"--{field.name}={text}", f"--workdir={workdir}")
+        assert outcome.code == 0, outcome.err
+        config = untrained[-1][0]
+        assert getattr(config.preset, field.name) == new
+        assert dataclasses.replace(config.preset, **{field.name: value}) in (
+            default,
+            # More neighbours than candidates ask for more candidates.
+            dataclasses.replace(default, num_candidates=config.preset.num_candidates),
+        )
+
+
+def test_help_describes_every_flag(xla):
+    outcome = execute(xla, "--helpshort")
+    assert outcome.err == ""
+    texts = config_module._attribute_help(DGGPreset)
+    words = " ".join(outcome.out.split())
+    for field in dataclasses.fields(DGGPreset):
+        assert f"--{'[no]' if field.type is bool else ''}{field.name}:" in words
+        assert len(texts[field.name]) > 10, field.name
+        start = " ".join(texts[field.name].split()[:3])
+        assert f"--{field.name}: " in words and start in words
+    for name in ("dataset", "data_dir", "workdir", "seed", "preset", "moons_distance"):
+        assert f"--{name}:" in words
+    assert "--[no]resume:" in words and "--[no]overwrite:" in words
+
+
+def test_a_wrong_flag_of_a_process_is_one_line(xla, tmp_path):
+    outcome = execute(xla, "--epohcs=3", cwd=tmp_path)
+    assert_refused(outcome, "Unknown command line flag 'epohcs'")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_mistakes_are_told_before_jax_is_imported(xla, tmp_path):
+    program = (
+        "import sys; from experiments import main\n"
+        "code = main.main(main._parse_flags(['main', '--resume', '--workdir=none']))\n"
+        "assert code == 2, code\n"
+        "assert not {'jax', 'sklearn', 'tensorflow_datasets'} & set(sys.modules)\n"
+    )
+    environment = {**xla, "PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=environment, cwd=tmp_path, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+# --- A run -------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def finished(xla, tmp_path_factory):
+    """A finished run of moons: its folder, its arguments and what it printed."""
+    workdir = tmp_path_factory.mktemp("moons") / "run"
+    arguments = (*MOONS, "--seed=5", "--restarts=2", f"--workdir={workdir}")
+    outcome = call(*arguments)
+    assert outcome.code == 0, outcome.err
+    return workdir, arguments, outcome
+
+
+def test_a_run_is_plain_lines_off_a_terminal(finished):
+    _, _, outcome = finished
+    assert outcome.err == ""
+    assert "\r" not in outcome.out and "\x1b" not in outcome.out
+    lines = outcome.out.splitlines()
+    assert lines[0].startswith("dgg on half_circles(distance='near'")
+    assert "  train 3/3  objective " in outcome.out
+    numbered = [line for line in lines if re.match(r"\[\d/6\] ", line)]
+    expected = [f"[{n}/6] {name}:" for n, name in enumerate(dgg.STAGES, start=1)]
+    assert [" ".join(line.split()[:2]) for line in numbered] == expected
+    assert all(len(line) < 120 for line in lines)
+
+
+def test_a_run_ends_with_its_summary(finished):
+    workdir, _, outcome = finished
+    summary = outcome.out.partition("\n\n")[2]
+    final = json.loads((workdir / "result.json").read_text())["final"]
+    assert f"accuracy {final['accuracy']:.4f}" in summary
+    assert f"ELBO {final['elbo']:.2f} nats" in summary
+    assert outcome.out.rstrip().endswith(f"Report   {workdir / 'report.html'}")
+    for stage in dgg.STAGES:
+        assert f"\n  {stage} " in "\n" + summary
+
+
+def test_result_json_holds_the_run(finished):
+    workdir, _, _ = finished
+
+    def forbidden(value):
+        raise AssertionError(f"{value} is not JSON")
+
+    text = (workdir / "result.json").read_text()
+    result = json.loads(text, parse_constant=forbidden)
+    final = result["final"]
+    assert {"accuracy", "nmi", "ari", "elbo"} <= set(final)
+    assert all(type(value) is float for value in final.values())
+    assert 0.5 <= final["accuracy"] <= 1 and 0 <= final["nmi"] <= 1
+    assert [stage["name"] for stage in result["stages"]] == list(dgg.STAGES)
+    for stage in result["stages"]:
+        assert type(stage["seconds"]) is float and stage["seconds"] >= 0
+        assert math.isfinite(stage["elbo"])
+    last = result["stages"][-1]
+    assert {name: last[name] for name in final} == final
+    best = max(last["restarts"], key=lambda restart: restart["elbo"])
+    assert best["elbo"] == final["elbo"] and len(last["restarts"]) == 2
+    assert result["versions"]["jax"] == jax.__version__
+    assert result["versions"]["dgg_jax"] == dgg_jax.__version__
+    assert type(result["device"]) is str and result["device"]
+    assert type(result["seed"]) is int and result["seed"] == 5
+    assert result["dataset"]["rows"] == 4000 and result["dataset"]["features"] == 2
+    assert result["seconds"] > 0
+    config = json.loads((workdir / "config.json").read_text())
+    assert result["config"] == config
+    assert config["preset_values"]["hidden_sizes"] == [8]
+    assert config["preset_values"]["restarts"] == 2
+
+
+def test_predictions_load_without_pickle(finished):
+    workdir, _, _ = finished
+    with np.load(workdir / "predictions.npz", allow_pickle=False) as arrays:
+        labels = arrays["labels"]
+        probabilities, embedding = arrays["probabilities"], arrays["embedding"]
+    assert labels.shape == (4000,) and np.issubdtype(labels.dtype, np.integer)
+    assert probabilities.shape == (4000, 2) and embedding.shape == (4000, 2)
+    np.testing.assert_array_equal(probabilities.argmax(axis=1), labels)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1.0, rtol=1e-4)
+    _, y = data.synthetic.half_circles(distance="near", seed=0)
+    result = json.loads((workdir / "result.json").read_text())
+    accuracy = dgg_jax.metrics.clustering_accuracy(y, labels)
+    assert accuracy == result["final"]["accuracy"]
+    model = dgg.restore(workdir)
+    _, log_assignment = model.infer(data.load("moons").x)
+    np.testing.assert_allclose(np.exp(log_assignment), probabilities, atol=1e-5)
+
+
+class Links(html.parser.HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.links, self.tags = [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.links += [v for name, v in attrs if name in ("src", "href", "srcset")]
+
+
+def test_the_report_is_one_self_contained_page(finished):
+    workdir, _, _ = finished
+    page = (workdir / "report.html").read_text()
+    parser = Links()
+    parser.feed(page)
+    assert "img" in parser.tags
+    assert not {"script", "link", "iframe"} & set(parser.tags)
+    assert all(link.startswith(("data:", "#")) for link in parser.links)
+    assert "url(" not in page and "@import" not in page
+    pictures = list((workdir / "figures").glob("*.png"))
+    assert len(pictures) >= 4
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in pictures)
+
+
+def test_a_run_leaves_no_partial_files(finished):
+    workdir, _, _ = finished
+    names = {path.name for path in workdir.iterdir()}
+    assert names == {
+        "checkpoints", "config.json", "figures", "metrics.jsonl", "predictions.npz",
+        "report.html", "result.json",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("extra", [[], ["--resume"]])
+def test_a_finished_run_prints_its_summary_again(finished, untrained, extra):
+    workdir, arguments, first = finished
+    before = {path: path.stat().st_mtime_ns for path in workdir.iterdir()}
+    outcome = call(*arguments, *extra)
+    assert outcome.code == 0 and outcome.err == ""
+    assert "finished" in outcome.out and "--overwrite" in outcome.out
+    assert outcome.out.partition("\n\n")[2] == first.out.partition("\n\n")[2]
+    assert untrained == []
+    assert {path: path.stat().st_mtime_ns for path in workdir.iterdir()} == before
+
+
+def test_a_run_without_labels_has_no_accuracy(xla, tmp_path, monkeypatch):
+    random = np.random.default_rng(0)
+    x = np.concatenate([random.normal(c, 0.1, (40, 2)) for c in (0, 1)])
+    use_data(monkeypatch, x.astype(np.float32))
+    outcome = call(*MOONS, f"--workdir={tmp_path / 'run'}")
+    assert outcome.code == 0, outcome.err
+    result = json.loads((tmp_path / "run/result.json").read_text())
+    for name in ("accuracy", "nmi", "ari"):
+        assert result["final"][name] is None
+        assert all(stage[name] is None for stage in result["stages"])
+    assert math.isfinite(result["final"]["elbo"])
+    assert "no labels, hence no accuracy" in outcome.out
+    assert "ACC" not in outcome.out.partition("\n\n")[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "place"),
+    [
+        (["--label_epochs=0", "--epochs=3"], r"step \d of 2 in epoch \d of train"),
+        # The very last update: no step is left to see it.
+        (
+            ["--label_epochs=0", "--epochs=1", "--batch_size=80"],
+            "in the evaluation of stage train",
+        ),
+    ],
+)
+def test_divergence_names_the_place_and_keeps_the_checkpoint(
+    xla, tmp_path, monkeypatch, arguments, place
+):
+    random = np.random.default_rng(0)
+    x = np.concatenate([random.normal(c, 0.1, (40, 2)) for c in (0, 1)])
+    use_data(monkeypatch, x.astype(np.float32))
+    workdir = tmp_path / "run"
+    outcome = call(
+        *MOONS, "--batch_size=40", "--learning_rate=1e30", *arguments,
+        f"--workdir={workdir}",
+    )  # fmt: skip
+    assert outcome.code == 3
+    assert outcome.err.count("\n") == 1 and "Traceback" not in outcome.err
+    terms = "reconstruction|latent_prior|latent_entropy|cluster_prior|cluster_entropy"
+    assert re.match(
+        rf"error: training diverged: ({terms}) is not finite .*{place}", outcome.err
+    ), outcome.err
+    assert "of stage train" in outcome.err
+    assert str(workdir / "checkpoints") in outcome.err
+    assert "--learning_rate" in outcome.err
+    assert not (workdir / "result.json").exists()
+    checkpoints = Checkpoints(workdir / "checkpoints")
+    step, state, records = checkpoints.restore("stages")
+    checkpoints.close()
+    assert step == 4 and records[-1]["name"] == "classifier"
+    for leaf in jax.tree.leaves(state["models"]):
+        assert np.isfinite(leaf).all()
+
+
+# --- Progress ----------------------------------------------------------------------
+
+
+def test_progress_is_sparse_in_plain_lines(capsys, monkeypatch):
+    from experiments import progress as module
+
+    now = [0.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    progress = Progress(["train", "evaluate"])
+    for epoch in range(1, 31):
+        now[0] += 1.0
+        progress.epoch("train", "train", epoch, 30, {"objective": [-1.5, -2.25]})
+    progress.stage({"name": "train", "seconds": 30.0, "elbo": -2.0, "accuracy": None})
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    *epochs, stage = captured.out.splitlines()
+    assert epochs[0] == "  train 1/30  objective -1.5,-2.25"
+    assert epochs[-1] == "  train 30/30  objective -1.5,-2.25"
+    assert 6 <= len(epochs) <= 8
+    assert stage == "[1/2] train: 30.0 s  ELBO -2.00"
+
+
+def test_progress_tells_every_restart(capsys):
+    progress = Progress(["train"])
+    restarts = [{"accuracy": 0.5, "elbo": -1.0}, {"accuracy": 0.25, "elbo": -2.0}]
+    progress.stage({"name": "train", "seconds": 1.0, "restarts": restarts})
+    expected = "[1/1] train: 1.0 s  ACC 0.5000, 0.2500  ELBO -1.00, -2.00\n"
+    assert capsys.readouterr().out == expected
+
+
+def test_progress_of_finished_stages_is_repeated_on_resuming(capsys):
+    progress = Progress(["pretrain", "graph"])
+    progress.resume([{"name": "pretrain", "seconds": 2.0}])
+    progress.stage({"name": "graph", "seconds": 3.0})
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == ["[1/2] pretrain: 2.0 s", "[2/2] graph: 3.0 s"]
+
+
+@pytest.mark.slow
+def test_a_bar_is_drawn_on_a_terminal(xla, tmp_path):
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "experiments.main", *MOONS, "--epochs=30",
+         f"--workdir={tmp_path / 'run'}"],
+        cwd=REPOSITORY, env={**xla, "COLUMNS": "80"}, stdout=subprocess.DEVNULL,
+        stderr=theirs,
+    )  # fmt: skip
+    os.close(theirs)
+    shown = b""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        if select.select([ours], [], [], 1.0)[0]:
+            try:
+                piece = os.read(ours, 65536)
+            except OSError:  # Linux's way to say that the other side has closed
+                break
+            if not piece:
+                break
+            shown += piece
+    assert process.wait(PATIENCE) == 0, shown
+    os.close(ours)
+    frames = shown.decode().split("\r")
+    bars = [frame for frame in frames if "|" in frame and "%" in frame]
+    assert any(re.match(r"  train: .*\d+/30 \[.*objective", bar) for bar in bars)
+    assert any(bar.startswith("  autoencoder:") for bar in bars)
+    # Nothing else: no warning of a library, and no bar is left behind.
+    others = [frame for frame in frames if frame not in bars]
+    assert "".join(others).strip() == ""
+    assert "\n" not in shown.decode().strip()
+
+
+# --- Stopping ----------------------------------------------------------------------
+
+
+def test_a_stop_signal_is_remembered_and_the_next_one_ends(capsys):
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    handlers = {number: signal.getsignal(number) for number in numbers}
+    try:
+        stop = main._StopSignal()
+        assert not stop() and stop.received is None
+        signal.raise_signal(signal.SIGTERM)
+        assert stop() and stop.received == signal.SIGTERM
+        assert "once more to stop at once" in capsys.readouterr().err
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def test_ctrl_c_before_training_is_one_line(tmp_path, monkeypatch):
+    def load(*arguments, **keywords):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(data, "load", load)
+    outcome = call(f"--workdir={tmp_path / 'run'}")
+    assert_refused(outcome, "interrupted", code=130)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], "--resume"),
+        (["--resume"], "--resume"),
+        (["--overwrite", "--epochs=3"], "--epochs=3 --resume"),
+        (["-resume=true", "--noresume", "--nooverwrite"], "--resume"),
+        (
+            ["--workdir=/tmp/resume/overwrite"],
+            "--workdir=/tmp/resume/overwrite --resume",
+        ),
+        (["--workdir", "a b"], "--workdir 'a b' --resume"),
+    ],
+)
+def test_the_resume_command_keeps_the_other_flags(arguments, expected):
+    command = main._resume_command(arguments)
+    assert command == f"python -m experiments.main {expected}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stopped_run_says_how_to_go_on(xla, tmp_path, number):
+    workdir = tmp_path / "resume this"
+    arguments = [*MOONS, "--epochs=200", f"--workdir={workdir}"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "experiments.main", "--overwrite", *arguments],
+        cwd=REPOSITORY, env=xla, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    lines = workdir / "metrics.jsonl"
+    deadline = time.monotonic() + PATIENCE
+    while not (lines.exists() and '"loop": "train"' in lines.read_text()):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.005)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 128 + number
+    assert "Stopping at the next checkpoint; once more" in err
+    assert len(err.splitlines()) == 2 and "Traceback" not in err
+    assert f"everything so far is in {workdir}" in out
+    done = lines.read_text().count('"loop": "train"')
+    assert 1 <= done < 200
+    command = shlex.split(out.splitlines()[-1])
+    assert command == ["python", "-m", "experiments.main", *arguments, "--resume"]
+    assert not (workdir / "result.json").exists()
+
+    outcome = execute(xla, *command[3:])
+    assert outcome.code == 0 and outcome.err == ""
+    assert "Reached  accuracy" in outcome.out
+    epochs = [json.loads(line) for line in lines.read_text().splitlines()]
+    trained = [line["epoch"] for line in epochs if line["loop"] == "train"]
+    assert trained == list(range(1, 201))
+    # It went on where it stopped.
+    first = re.search(r"  train (\d+)/200", outcome.out)
+    assert int(first[1]) == done + 1
+
+
+# --- Smoke runs --------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_digits_run_from_the_command_line(xla, tmp_path):
+    workdir = tmp_path / "run"
+    outcome = execute(xla, "--preset=smoke", f"--workdir={workdir}")
+    assert outcome.code == 0
+    assert outcome.err == ""
+    result = json.loads((workdir / "result.json").read_text())
+    assert result["dataset"]["name"] == "digits"
+    assert result["dataset"]["rows"] == 1797
+    assert result["final"]["accuracy"] > 0.3
+    assert "--preset=smoke" in result["command"]
+    again = execute(xla, "--preset=smoke", f"--workdir={workdir}")
+    assert again.code == 0 and "holds this run, finished" in again.out
+
+
+@pytest.mark.slow
+def test_moons_far_run_from_the_command_line(xla, tmp_path):
+    outcome = execute(
+        xla, "--dataset=moons", "--moons_distance=far", "--preset=smoke",
+        f"--workdir={tmp_path / 'run'}",
+    )  # fmt: skip
+    assert outcome.code == 0
+    assert outcome.err == ""
+    result = json.loads((tmp_path / "run/result.json").read_text())
+    assert result["config"]["moons_distance"] == "far"
+    assert "distance='far'" in outcome.out
+
+
+def test_flags_are_as_before():
+    """What ``call`` parses must not leak into other tests."""
+    assert flags.FLAGS["seed"].value == 0
+    assert flags.FLAGS["workdir"].value is None

@@ -1,0 +1,208 @@
+import json
+import os
+import pathlib
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+
+from dgg_jax.training.checkpoints import Checkpoints
+
+pytestmark = pytest.mark.slow
+
+REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
+COMMAND = [
+    sys.executable,
+    "-m",
+    "experiments.main",
+    "--dataset=moons",
+    "--preset=smoke",
+    "--hidden_sizes=8",
+    "--pretrain_autoencoder_epochs=8",
+    "--pretrain_vae_epochs=2",
+    "--siamese_epochs=4",
+    "--num_neighbors=5",
+    "--classifier_epochs=6",
+    "--label_epochs=6",
+    "--epochs=8",
+    "--restarts=2",
+]
+PATIENCE = 120.0  # seconds, on a busy machine
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory):
+    """Processes share what XLA compiles, which takes most of their time."""
+    return {
+        **os.environ,
+        "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.getbasetemp() / "xla"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+    }
+
+
+def start(environment, workdir, *arguments):
+    with open(workdir.with_suffix(".out"), "a") as output:
+        return subprocess.Popen(
+            [*COMMAND, f"--workdir={workdir}", *arguments],
+            cwd=REPOSITORY,
+            env=environment,
+            stdout=output,
+            stderr=output,
+        )
+
+
+def finish(environment, workdir, *arguments):
+    process = start(environment, workdir, *arguments)
+    assert process.wait(PATIENCE) == 0, workdir.with_suffix(".out").read_text()
+
+
+def kill_when(process, reached):
+    """Sends SIGKILL as soon as ``reached`` says so; the process must not be done."""
+    deadline = time.monotonic() + PATIENCE
+    while not reached():
+        assert process.poll() is None, "the process ended before the point of the kill"
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+
+
+def epoch_of(workdir, stage, loop, epoch):
+    line = f'{{"stage": "{stage}", "loop": "{loop}", "epoch": {epoch},'
+    path = workdir / "metrics.jsonl"
+    return lambda: path.exists() and line in path.read_text()
+
+
+def checkpoint_of(workdir, path):
+    return (workdir / "checkpoints" / path).exists
+
+
+@pytest.fixture(scope="module")
+def reference(environment, tmp_path_factory):
+    """The folder of a run that nothing interrupted."""
+    workdir = tmp_path_factory.mktemp("reference") / "run"
+    finish(environment, workdir)
+    return workdir
+
+
+def final_state(workdir):
+    checkpoints = Checkpoints(workdir / "checkpoints")
+    step, state, records = checkpoints.restore("stages")
+    checkpoints.close()
+    assert step == 6
+    return state, records
+
+
+def without_seconds(records):
+    return [{k: v for k, v in record.items() if k != "seconds"} for record in records]
+
+
+def assert_same_run(workdir, reference):
+    """Parameters, metrics and predictions, bit for bit."""
+    state, records = final_state(workdir)
+    expected, expected_records = final_state(reference)
+    assert jax.tree.structure(state) == jax.tree.structure(expected)
+    paths = [path for path, _ in jax.tree.leaves_with_path(expected)]
+    assert any("encoder" in jax.tree_util.keystr(path) for path in paths)
+    leaves = jax.tree.leaves(state), jax.tree.leaves(expected)
+    for path, leaf, other in zip(paths, *leaves, strict=True):
+        assert leaf.tobytes() == other.tobytes(), jax.tree_util.keystr(path)
+    assert without_seconds(records) == without_seconds(expected_records)
+
+    name = "metrics.jsonl"
+    assert (workdir / name).read_text() == (reference / name).read_text()
+    with (
+        np.load(workdir / "predictions.npz", allow_pickle=False) as ours,
+        np.load(reference / "predictions.npz", allow_pickle=False) as theirs,
+    ):
+        assert (
+            sorted(ours) == sorted(theirs) == ["embedding", "labels", "probabilities"]
+        )
+        for key in ours:
+            assert ours[key].tobytes() == theirs[key].tobytes()
+    results = [
+        json.loads((folder / "result.json").read_text())
+        for folder in (workdir, reference)
+    ]
+    assert results[0]["final"] == results[1]["final"]
+    assert (workdir / "report.html").exists()
+
+
+def test_reference_is_worth_comparing(reference):
+    lines = [
+        json.loads(line)
+        for line in (reference / "metrics.jsonl").read_text().splitlines()
+    ]
+    stages = [line["stage"] for line in lines]
+    assert set(stages) == {"pretrain", "graph", "classifier", "train"}
+    assert len({line["objective"][0] for line in lines if line["loop"] == "train"}) == 8
+    _, records = final_state(reference)
+    first, second = (record["elbo"] for record in records[-1]["restarts"])
+    assert first != second
+
+
+def test_kills_in_every_stage(environment, reference, tmp_path):
+    """One run is killed in each stage, once more after each resume."""
+    workdir = tmp_path / "run"
+    points = [
+        ("0", epoch_of(workdir, "pretrain", "layer_2", 1)),
+        ("0", epoch_of(workdir, "pretrain", "autoencoder", 3)),
+        ("0", checkpoint_of(workdir, "graph.input_neighbors/0")),
+        # No checkpoint is due in this one: its epochs are run again.
+        ("3600", epoch_of(workdir, "graph", "siamese", 2)),
+        ("0", checkpoint_of(workdir, "stages/2")),
+        ("0", epoch_of(workdir, "classifier", "labels", 2)),
+        ("0", epoch_of(workdir, "train", "train", 3)),
+    ]
+    resume = []
+    for seconds, reached in points:
+        process = start(
+            environment, workdir, f"--checkpoint_seconds={seconds}", *resume
+        )
+        kill_when(process, reached)
+        assert not (workdir / "result.json").exists()
+        resume = ["--resume"]
+    finish(environment, workdir, *resume)
+    assert_same_run(workdir, reference)
+
+
+@pytest.mark.parametrize("seed", [0])
+def test_kills_at_random_times(environment, reference, tmp_path, seed):
+    workdir = tmp_path / "run"
+    rng = random.Random(seed)
+    resume = []
+    for _ in range(4):
+        output = workdir.with_suffix(".out")
+        output.unlink(missing_ok=True)
+        process = start(environment, workdir, "--checkpoint_seconds=0", *resume)
+        deadline = time.monotonic() + PATIENCE
+        while "dgg on" not in output.read_text():
+            assert process.poll() is None, output.read_text()
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        try:
+            process.wait(rng.uniform(0.0, 3.0))
+            break  # done already
+        except subprocess.TimeoutExpired:
+            process.kill()
+        assert process.wait() == -signal.SIGKILL
+        resume = ["--resume"]
+    finish(environment, workdir, "--resume")
+    assert_same_run(workdir, reference)
+
+
+def test_a_kill_while_results_are_written(environment, reference, tmp_path):
+    """Training is done, its checkpoint is there, the report is half written."""
+    workdir = tmp_path / "run"
+    process = start(environment, workdir)
+    kill_when(process, (workdir / "predictions.npz").exists)
+    assert not (workdir / "result.json").exists()
+    finish(environment, workdir, "--resume")
+    assert_same_run(workdir, reference)

@@ -1,0 +1,235 @@
+"""The kNN search against scikit-learn in float64, and what it promises users."""
+
+import sys
+import types
+
+import jax
+import numpy as np
+import pytest
+from sklearn.neighbors import NearestNeighbors
+
+from dgg_jax.checks import InvalidInput
+from dgg_jax.graph import knn, neighbors
+
+
+def points(num_points, num_features=3, seed=0):
+    return np.random.default_rng(seed).standard_normal((num_points, num_features))
+
+
+def brute_force(x, k):
+    search = NearestNeighbors(n_neighbors=k, algorithm="brute")
+    distances, indices = search.fit(np.asarray(x, np.float64)).kneighbors()
+    return indices, distances
+
+
+@pytest.mark.parametrize("block_size", [16, 20, 64, 1000])
+def test_equals_brute_force_at_every_block_size(block_size):
+    x = points(50).astype(np.float32)
+    indices, distances = knn(x, 7, block_size=block_size)
+    expected_indices, expected_distances = brute_force(x, 7)
+    np.testing.assert_array_equal(indices, expected_indices)
+    np.testing.assert_allclose(distances, expected_distances, rtol=1e-6)
+    assert indices.shape == distances.shape == (50, 7)
+    assert indices.dtype == np.int32
+    assert distances.dtype == np.float32
+
+
+def test_block_sizes_agree_bit_for_bit():
+    x = points(30)
+    expected = knn(x, 4, block_size=30)
+    for block_size in (1, 7, 16):
+        for values, wanted in zip(
+            knn(x, 4, block_size=block_size), expected, strict=True
+        ):
+            np.testing.assert_array_equal(values, wanted)
+
+
+def test_distances_are_euclidean_and_ascending():
+    x = np.array([[0.0, 0.0], [3.0, 4.0], [0.0, 1.0], [6.0, 8.0]])
+    indices, distances = knn(x, 3)
+    np.testing.assert_array_equal(indices[0], [2, 1, 3])
+    np.testing.assert_allclose(distances[0], [1.0, 5.0, 10.0], rtol=1e-6)
+    assert (np.diff(distances, axis=1) >= 0.0).all()
+
+
+def test_a_point_is_left_out_by_index_and_its_duplicates_stay():
+    x = np.repeat(points(4, 2), 3, axis=0)  # points 3 i, 3 i + 1, 3 i + 2 coincide
+    indices, distances = knn(x, 4)
+    for row, (own, far) in enumerate(zip(indices[:, :2], indices[:, 2:], strict=True)):
+        twins = {row - row % 3 + offset for offset in range(3)} - {row}
+        assert set(own.tolist()) == twins
+        assert not twins & set(far.tolist())
+        assert row not in far
+    np.testing.assert_array_equal(distances[:, :2], 0.0)
+    assert (distances[:, 2:] > 0.0).all()
+
+
+def test_more_duplicates_than_candidates():
+    x = np.concatenate([np.ones((40, 2)), np.zeros((1, 2))])
+    indices, distances = knn(x, 3)
+    assert not (indices == np.arange(41)[:, None]).any()
+    np.testing.assert_array_equal(distances[:40], 0.0)
+    np.testing.assert_allclose(distances[40], np.sqrt(2.0), rtol=1e-6)
+    assert all(len(set(row)) == 3 for row in indices.tolist())
+
+
+def test_points_far_from_the_origin_keep_distances_and_order():
+    # float32 holds 1e4 + i / 512 exactly; squares of 1e4 have an ulp of 8.
+    rng = np.random.default_rng(1)
+    x = (1e4 + rng.integers(0, 1024, (60, 4)) / 512).astype(np.float32)
+    indices, distances = knn(x, 5, block_size=16)
+    expected_indices, expected = brute_force(x.astype(np.float64) - 1e4, 5)
+    np.testing.assert_allclose(distances, expected, rtol=1e-5)
+    np.testing.assert_array_equal(indices, expected_indices)
+
+
+def test_a_far_outlier_does_not_blur_its_neighbours():
+    # About the mean, all but one of the points lie near (-100, 0), 1e-2 apart.
+    x = np.stack([np.arange(100) * 1e-2, np.zeros(100)], axis=1)
+    x[-1] = 1e4
+    indices, distances = knn(x[:], 1)
+    np.testing.assert_allclose(distances[:98, 0], 1e-2, rtol=1e-2)
+    assert (np.abs(indices[:98, 0] - np.arange(98)) == 1).all()
+
+
+def test_k_is_cut_to_the_other_points_with_a_warning(caplog):
+    x = points(6)
+    with caplog.at_level("WARNING", logger="absl"):
+        exact = knn(x, 5)
+    assert not caplog.records
+    with caplog.at_level("WARNING", logger="absl"):
+        cut = knn(x, 6)
+    assert caplog.messages == ["k=6 exceeds the 5 other points; using 5."]
+    for values, expected in zip(cut, exact, strict=True):
+        np.testing.assert_array_equal(values, expected)
+    assert (np.sort(cut[0], axis=1)[0] == [1, 2, 3, 4, 5]).all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ({"k": 0}, "k must be at least 1, got 0."),
+        (
+            {"metric": "cosine"},
+            "metric='cosine' is unknown; choose one of: euclidean.",
+        ),
+        (
+            {"method": "fast"},
+            "method='fast' is unknown; choose one of: exact, approximate.",
+        ),
+        ({"x": np.zeros(4)}, "x must be a matrix of at least 2 rows, got shape (4,)."),
+        (
+            {"x": np.zeros((1, 4))},
+            "x must be a matrix of at least 2 rows, got shape (1, 4).",
+        ),
+    ],
+)
+def test_errors_name_the_argument(arguments, text):
+    arguments = {"x": points(5), "k": 2, **arguments}
+    with pytest.raises(InvalidInput) as error:
+        knn(arguments.pop("x"), arguments.pop("k"), **arguments)
+    assert str(error.value) == text
+
+
+def test_progress_rises_to_the_number_of_points():
+    calls = []
+    knn(points(25), 3, block_size=10, progress=lambda *call: calls.append(call))
+    assert calls == [(10, 25), (20, 25), (25, 25)]
+
+
+def test_blocks_have_one_shape(monkeypatch):
+    shapes = []
+    original = neighbors._nearest_in_block
+
+    def recording(points, squared_norms, queries, query_indices, k):
+        shapes.append((points.shape, queries.shape, query_indices.shape))
+        return original(points, squared_norms, queries, query_indices, k)
+
+    monkeypatch.setattr(neighbors, "_nearest_in_block", recording)
+    knn(points(25), 3, block_size=10)
+    assert shapes == [((25, 3), (10, 3), (10,))] * 3
+
+
+def all_shapes(jaxpr):
+    """Shapes of every value of a jaxpr, inner ones included."""
+    for equation in jaxpr.eqns:
+        for variable in equation.outvars:
+            yield variable.aval.shape
+        for parameter in jax.tree.leaves(
+            list(equation.params.values()), is_leaf=lambda p: hasattr(p, "jaxpr")
+        ):
+            inner = getattr(parameter, "jaxpr", parameter)
+            if hasattr(inner, "eqns"):
+                yield from all_shapes(inner)
+
+
+def test_nothing_is_larger_than_a_block_of_distances():
+    num_points, block_size = 1000, 8
+    x = np.zeros((num_points, 3), np.float32)
+
+    def block(points, norms, queries, rows):
+        return neighbors._nearest_in_block(points, norms, queries, rows, 5)
+
+    jaxpr = jax.make_jaxpr(block)(
+        x, x[:, 0], x[:block_size], np.arange(block_size, dtype=np.int32)
+    )
+    shapes = set(all_shapes(jaxpr.jaxpr))
+    assert (block_size, num_points) in shapes
+    assert max(np.prod(shape) for shape in shapes) == block_size * num_points
+
+
+def test_approximate_without_pynndescent_says_what_to_do(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pynndescent", None)
+    with pytest.raises(ImportError) as error:
+        knn(points(10), 2, method="approximate")
+    assert "10 rows" in str(error.value)
+    assert "pip install 'dgg-jax[approximate]'" in str(error.value)
+    assert "method='exact'" in str(error.value)
+
+
+def test_the_size_decides_the_method(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pynndescent", None)
+    monkeypatch.setattr(neighbors, "EXACT_LIMIT", 10)
+    assert knn(points(10), 2)[0].shape == (10, 2)
+    with pytest.raises(ImportError):
+        knn(points(11), 2)
+    assert knn(points(11), 2, method="exact")[0].shape == (11, 2)
+
+
+def test_approximate_leaves_each_point_out(monkeypatch, caplog):
+    x = points(20)
+    indices, distances = brute_force(x, 4)
+    with_self = np.concatenate([np.arange(20)[:, None], indices], axis=1)
+    zeros = np.concatenate([np.zeros((20, 1)), distances], axis=1)
+    # Row 1 finds itself second, as a duplicate would make it, row 2 not at all.
+    with_self[1, :2] = with_self[1, [1, 0]]
+    with_self[2, :4], zeros[2, :4] = indices[2], distances[2]
+
+    class Index:
+        def __init__(self, x, n_neighbors, random_state):
+            assert n_neighbors == 5
+            self.neighbor_graph = with_self, zeros
+
+    module = types.SimpleNamespace(NNDescent=Index)
+    monkeypatch.setitem(sys.modules, "pynndescent", module)
+    with caplog.at_level("INFO", logger="absl"):
+        found, lengths = knn(x, 4, method="approximate")
+    np.testing.assert_array_equal(found, indices)
+    np.testing.assert_allclose(lengths[2:], distances[2:], rtol=1e-6)
+    assert found.dtype == np.int32
+    assert lengths.dtype == np.float32
+    assert "recall on 20 sampled rows: 1.0000" in caplog.text
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_approximate_finds_most_neighbours():
+    pytest.importorskip("pynndescent")
+    x = points(600, 5)
+    indices, distances = knn(x, 10, method="approximate")
+    expected, _ = brute_force(x, 10)
+    assert indices.shape == distances.shape == (600, 10)
+    assert not (indices == np.arange(600)[:, None]).any()
+    found = [np.isin(a, b).mean() for a, b in zip(expected, indices, strict=True)]
+    assert np.mean(found) > 0.9
+    assert (np.diff(distances, axis=1) >= 0.0).all()

@@ -1,0 +1,190 @@
+"""Spectral clustering of graphs whose clusters are known."""
+
+import numpy as np
+import pytest
+from scipy import sparse
+from sklearn.cluster import KMeans
+from sklearn.metrics import adjusted_rand_score
+
+from dgg_jax.checks import InvalidInput
+from dgg_jax.graph import knn, neighbor_weights, spectral, spectral_labels
+from dgg_jax.graph.spectral import affinity_matrix, normalized_cut, spectral_embedding
+from dgg_jax.types import Graph
+
+SIZE = 20
+
+
+def unweighted(indices):
+    return neighbor_weights(indices, np.zeros(np.shape(indices)))
+
+
+def components(num_groups, bridges=(), seed=0):
+    """Groups whose points list six of their own, and single edges between groups."""
+    rng = np.random.default_rng(seed)
+    indices = []
+    for i in range(num_groups * SIZE):
+        group = i // SIZE * SIZE
+        others = [j for j in range(group, group + SIZE) if j != i]
+        indices.append(rng.choice(others, 6, replace=False))
+    indices = np.stack(indices)
+    for i, j in bridges:
+        indices[i, 0] = j
+    return unweighted(indices), np.repeat(np.arange(num_groups), SIZE)
+
+
+def ring(num_groups):
+    starts = SIZE * np.arange(num_groups)
+    return components(num_groups, zip(starts, np.roll(starts, -1), strict=True))
+
+
+def test_affinity_by_hand():
+    weights = np.array([[0.75, 0.25], [1.0, 0.0], [0.5, 0.5]])
+    affinity = affinity_matrix(Graph(np.array([[1, 2], [0, 2], [1, 1]]), weights))
+    expected = [[0.0, 0.875, 0.125], [0.875, 0.0, 0.5], [0.125, 0.5, 0.0]]
+    np.testing.assert_allclose(affinity.toarray(), expected)
+
+
+def test_normalized_cut_by_hand():
+    # A path of four points with edges 2, 1, 2: each half keeps 4 of its volume of 5.
+    affinity = sparse.csr_array(np.diag([2.0, 1.0, 2.0], 1) + np.diag([2.0, 1, 2], -1))
+    assert normalized_cut(affinity, np.array([0, 0, 1, 1])) == pytest.approx(2 / 5)
+    # Of 0 | 1 2 3: point 0 keeps nothing of 2, the others 6 of 8.
+    assert normalized_cut(affinity, np.array([0, 1, 1, 1])) == pytest.approx(1 + 2 / 8)
+    assert normalized_cut(affinity, np.zeros(4, int)) == pytest.approx(0.0)
+    # An empty cluster keeps nothing.
+    assert normalized_cut(affinity, np.array([0, 0, 2, 2])) == pytest.approx(7 / 5)
+
+
+def test_two_separate_blobs():
+    rng = np.random.default_rng(0)
+    truth = rng.permutation(np.repeat([0, 1], 25))
+    x = rng.standard_normal((50, 2)) + 20.0 * truth[:, None]
+    labels = spectral_labels(neighbor_weights(*knn(x, 5)), 2, seed=0)
+    assert adjusted_rand_score(truth, labels) == 1.0
+    assert labels.shape == (50,)
+    assert labels.dtype == np.int32
+    assert set(labels.tolist()) == {0, 1}
+
+
+@pytest.mark.parametrize("num_groups", [3, 10])
+def test_disconnected_components(num_groups):
+    graph, truth = components(num_groups)
+    labels = spectral_labels(graph, num_groups, seed=0)
+    assert adjusted_rand_score(truth, labels) == 1.0
+
+
+@pytest.mark.parametrize("num_groups", [3, 8])
+def test_a_ring_of_groups(num_groups):
+    graph, truth = ring(num_groups)
+    labels = spectral_labels(graph, num_groups, seed=0)
+    assert adjusted_rand_score(truth, labels) == 1.0
+
+
+def test_half_circles_that_kmeans_cannot_part():
+    angles = np.linspace(0.0, np.pi, 60)
+    upper = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    x = np.concatenate([upper, np.array([[1.0, 0.4]]) - upper])
+    truth = np.repeat([0, 1], 60)
+    kmeans = KMeans(2, n_init=3, random_state=0).fit_predict(x)
+    assert adjusted_rand_score(truth, kmeans) < 0.6
+    labels = spectral_labels(neighbor_weights(*knn(x, 5)), 2, seed=0)
+    assert adjusted_rand_score(truth, labels) == 1.0
+
+
+def test_weights_count():
+    """Heavy edges within the halves of one complete graph."""
+    indices = np.array([[j for j in range(12) if j != i] for i in range(12)])
+    truth = np.arange(12) % 2
+    near = truth[indices] == truth[:, None]
+    weights = np.where(near, 1.0, 0.01)
+    graph = Graph(indices, weights / weights.sum(axis=1, keepdims=True))
+    assert adjusted_rand_score(truth, spectral_labels(graph, 2, seed=0)) == 1.0
+
+
+def test_labels_are_a_function_of_graph_and_seed(monkeypatch):
+    rng = np.random.default_rng(0)
+    graph = neighbor_weights(*knn(rng.random((60, 2)), 6))
+    first = spectral_labels(graph, 4, seed=5)
+    np.testing.assert_array_equal(first, spectral_labels(graph, 4, seed=5))
+    monkeypatch.setattr(spectral, "_STARTS", 1)
+    monkeypatch.setattr(spectral, "_EMBEDDINGS", 1)
+    labels = [spectral_labels(graph, 4, seed=seed) for seed in range(6)]
+    assert any((labels[0] != other).any() for other in labels)
+
+
+def test_the_smallest_cut_of_all_tries_is_kept(monkeypatch):
+    rng = np.random.default_rng(0)
+    graph = neighbor_weights(*knn(rng.random((60, 2)), 6))
+    affinity = affinity_matrix(graph)
+    best = normalized_cut(affinity, spectral_labels(graph, 5, seed=0))
+    starts = spectral._STARTS
+    monkeypatch.setattr(spectral, "_STARTS", 1)
+    single = [
+        normalized_cut(affinity, spectral_labels(graph, 5, seed=seed))
+        for seed in range(starts)
+    ]
+    assert best == min(single)
+    assert best < max(single)
+
+
+def test_the_order_of_the_points_does_not_matter():
+    graph, truth = ring(4)
+    order = np.random.default_rng(1).permutation(len(truth))
+    place = np.argsort(order)  # of each old point in the new order
+    permuted = Graph(place[graph.indices[order]], graph.weights[order])
+    labels = spectral_labels(graph, 4, seed=0)
+    again = spectral_labels(permuted, 4, seed=0)
+    assert adjusted_rand_score(labels[order], again) == 1.0
+    assert len(set(labels.tolist())) == 4
+
+
+@pytest.mark.parametrize("make", [ring, components])
+def test_embedding_equals_a_dense_eigendecomposition(make):
+    graph, _ = make(5)
+    affinity = affinity_matrix(graph)
+    root = np.sqrt(affinity.toarray().sum(axis=1))
+    _, vectors = np.linalg.eigh(affinity.toarray() / np.outer(root, root))
+    trivial = root / np.linalg.norm(root)
+    # Any basis of an eigenspace will do: compare projections on the leading one.
+    expected = vectors[:, -5:] @ vectors[:, -5:].T - np.outer(trivial, trivial)
+    embedding = spectral_embedding(affinity, 4)
+    assert embedding.shape == (5 * SIZE, 4)
+    np.testing.assert_allclose(embedding @ embedding.T, expected, atol=1e-4)
+    np.testing.assert_allclose(embedding.T @ trivial, 0.0, atol=1e-6)
+
+
+def test_leading_eigenvectors_come_first():
+    affinity = affinity_matrix(ring(4)[0])
+    embedding = spectral_embedding(affinity, 6)
+    root = np.sqrt(affinity.sum(axis=1))
+    values = np.sum(embedding * ((affinity / np.outer(root, root)) @ embedding), axis=0)
+    assert (np.diff(values) < 1e-8).all()
+
+
+def test_more_components_than_eigenvectors():
+    graph, truth = components(6)
+    embedding = spectral_embedding(affinity_matrix(graph), 3)
+    assert embedding.shape == (6 * SIZE, 3)
+    np.testing.assert_allclose(embedding.T @ embedding, np.eye(3), atol=1e-12)
+    # Constant on every component, in proportion to the root of the degree.
+    root = np.sqrt(affinity_matrix(graph).sum(axis=1))
+    for group in range(6):
+        profile = (embedding / root[:, None])[truth == group]
+        np.testing.assert_allclose(profile, np.tile(profile[:1], (SIZE, 1)), atol=1e-9)
+
+
+def test_one_cluster_and_tiny_graphs():
+    graph, _ = components(1)
+    np.testing.assert_array_equal(spectral_labels(graph, 1, seed=0), 0)
+    tiny = unweighted(np.array([[1], [0], [1]]))
+    labels = spectral_labels(tiny, 3, seed=0)
+    assert sorted(labels.tolist()) == [0, 1, 2]
+    assert labels.dtype == np.int32
+
+
+@pytest.mark.parametrize("num_eigenvectors", [0, 2 * SIZE - 1])
+def test_number_of_eigenvectors_out_of_range(num_eigenvectors):
+    affinity = affinity_matrix(components(2)[0])
+    text = rf"num_eigenvectors must be in \[1, {2 * SIZE - 2}\], got {num_eigenvectors}"
+    with pytest.raises(InvalidInput, match=text):
+        spectral_embedding(affinity, num_eigenvectors)

@@ -1,0 +1,59 @@
+"""Eq. (32) of DGG by hand."""
+
+import numpy as np
+import pytest
+
+from dgg_jax.checks import InvalidInput
+from dgg_jax.graph import neighbor_weights
+
+INDICES = np.array([[1, 2], [2, 0]])
+
+
+def test_gaussian_weights_by_hand():
+    # s_i is the distance to the farther neighbour: exponents 1/8 and 1/2, twice scaled.
+    graph = neighbor_weights(INDICES, np.array([[1.0, 2.0], [30.0, 60.0]]), "gaussian")
+    near, far = np.exp(-1 / 8), np.exp(-1 / 2)
+    row = [near / (near + far), far / (near + far)]
+    np.testing.assert_allclose(graph.weights, [row, row], rtol=1e-6)
+    np.testing.assert_array_equal(graph.indices, INDICES)
+    assert graph.indices.dtype == np.int32
+    assert graph.weights.dtype == np.float32
+
+
+def test_uniform_weights_ignore_the_distances():
+    graph = neighbor_weights(np.zeros((2, 4)), np.array([[1.0, 2, 3, 4], [0, 0, 0, 9]]))
+    np.testing.assert_array_equal(graph.weights, np.full((2, 4), 0.25, np.float32))
+
+
+def test_all_distances_0_gives_uniform_weights():
+    graph = neighbor_weights(INDICES, np.array([[0.0, 0.0], [0.0, 1.0]]), "gaussian")
+    np.testing.assert_array_equal(graph.weights[0], 0.5)
+    duplicate, far = 1.0, np.exp(-0.5)
+    expected = [duplicate / (duplicate + far), far / (duplicate + far)]
+    np.testing.assert_allclose(graph.weights[1], expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1.0, 1e30])
+def test_gaussian_rows_sum_to_1_and_fall_with_distance_at_any_scale(scale):
+    rng = np.random.default_rng(0)
+    distances = scale * np.sort(rng.random((6, 5)), axis=1)
+    weights = neighbor_weights(np.zeros((6, 5)), distances, "gaussian").weights
+    np.testing.assert_allclose(weights.sum(axis=1), 1.0, rtol=1e-6)
+    assert (np.diff(weights, axis=1) < 0.0).all()
+
+
+@pytest.mark.parametrize(
+    ("indices", "distances", "kind", "text"),
+    [
+        (INDICES, np.zeros((2, 2)), "cosine", "kind='cosine' is unknown; choose one"),
+        (INDICES, np.zeros((2, 3)), "uniform", "got shapes (2, 2) and (2, 3)."),
+        (np.zeros(3), np.zeros(3), "uniform", "got shapes (3,) and (3,)."),
+        (np.zeros((3, 0)), np.zeros((3, 0)), "uniform", "[N, S] with S >= 1"),
+    ],
+)
+def test_errors(indices, distances, kind, text):
+    with pytest.raises(InvalidInput) as error:
+        neighbor_weights(indices, distances, kind)
+    assert text in str(error.value)
+    if kind == "uniform":
+        assert str(error.value).startswith("indices and distances must both be")

@@ -1,0 +1,543 @@
+import json
+import os
+import pathlib
+import shutil
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from dgg_jax.methods import base
+from dgg_jax.methods.base import Interrupted, Run
+from dgg_jax.training import Diverged, StepOutput, compile_epoch, fit
+from dgg_jax.training.state import create_state
+
+EPOCHS = 3
+DATA = np.linspace(-1.0, 2.0, 8, dtype=np.float32)[:, None]
+OPTIMIZER = optax.adam(0.1)
+
+
+def loss(params, data, indices, key):
+    noise = 0.1 * jax.random.normal(key, (len(indices), 1))
+    value = jnp.mean((params["w"][None] - data[indices] - noise) ** 2)
+    return value, StepOutput({"loss": value}, rows=data[indices, 0])
+
+
+# Compiled once: every run of this file trains with it.
+EPOCH = compile_epoch(loss, OPTIMIZER, num_points=len(DATA), batch_size=4)
+
+
+class Toy:
+    """Two training stages, the second after a computation that is remembered."""
+
+    def __init__(self, runner, epochs=EPOCHS):
+        self.runner, self.epochs = runner, epochs
+        self.called, self.computed = [], 0
+
+    def descend(self, loop, start, seed):
+        state = create_state({"w": start}, OPTIMIZER, table=jnp.zeros(len(DATA)))
+        key = jax.random.key(seed)
+        return fit(loop, EPOCH, state, DATA, key, self.epochs, monitor=self.runner)
+
+    def first(self, state):
+        self.called.append("first")
+        w = self.descend("down", jnp.zeros(1), 0).params["w"]
+        return {"w": w, "nested": {"one": jnp.ones((2, 3), jnp.int32)}}, {"at": 1.5}
+
+    def compute(self):
+        self.computed += 1
+        return {"offset": np.full(1, 0.25, np.float32)}
+
+    def second(self, state):
+        self.called.append("second")
+        offset = self.runner.remember("offset", self.compute)["offset"]
+        w = self.descend("more", jnp.asarray(state["w"] + offset), 1)
+        again = self.descend("again", w.params["w"], 2)
+        return {"w": again.params["w"], "table": again.table}, {"accuracy": None}
+
+    def run(self):
+        state = {}
+        for name in ("first", "second"):
+            state = self.runner.stage(name, getattr(self, name), state)
+        self.runner.close()
+        return state
+
+
+def uninterrupted():
+    return Toy(Run()).run()
+
+
+def assert_same(one, other):
+    assert jax.tree.structure(one) == jax.tree.structure(other)
+    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
+        assert a.dtype == b.dtype and a.shape == b.shape
+        assert a.tobytes() == b.tobytes()
+
+
+def lines_of(folder):
+    text = (folder / "metrics.jsonl").read_text()
+    assert text.endswith("\n")
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def keys_of(lines):
+    return [(line["stage"], line["loop"], line["epoch"]) for line in lines]
+
+
+ALL_EPOCHS = [
+    (stage, loop, epoch)
+    for stage, loop in (("first", "down"), ("second", "more"), ("second", "again"))
+    for epoch in range(1, EPOCHS + 1)
+]
+
+
+class StopAfter:
+    """Asks to stop at the n-th question, and from then on."""
+
+    def __init__(self, questions):
+        self.left = questions
+
+    def __call__(self):
+        self.left -= 1
+        return self.left <= 0
+
+
+def test_stages_run_in_order_and_leave_records():
+    seen = []
+    runner = Run(on_stage=seen.append)
+    toy = Toy(runner)
+    state = toy.run()
+    assert toy.called == ["first", "second"]
+    assert [record["name"] for record in runner.records] == ["first", "second"]
+    assert runner.records == seen
+    assert runner.records[0]["at"] == 1.5
+    assert runner.records[1]["accuracy"] is None
+    assert all(0 <= record["seconds"] < 60 for record in runner.records)
+    assert set(state) == {"w", "nested", "table"}
+
+
+def test_a_stage_hands_on_numpy_arrays():
+    state = Toy(Run()).run()
+    assert all(type(leaf) is np.ndarray for leaf in jax.tree.leaves(state))
+    assert state["nested"]["one"].dtype == np.int32
+    assert state["w"].dtype == np.float32
+    # A later entry replaces an earlier one, all others stay.
+    runner = Run()
+    only_first = runner.stage("first", Toy(runner).first, {"w": np.zeros(1)})
+    assert not np.array_equal(state["w"], only_first["w"])
+    assert_same(state["nested"], only_first["nested"])
+
+
+def test_every_epoch_is_shown():
+    seen = []
+    Toy(Run(on_epoch=lambda *arguments: seen.append(arguments))).run()
+    assert [(stage, loop, epoch) for stage, loop, epoch, _, _ in seen] == ALL_EPOCHS
+    assert {total for _, _, _, total, _ in seen} == {EPOCHS}
+    assert all(set(metrics) == {"loss"} for *_, metrics in seen)
+
+
+def test_without_a_workdir_nothing_is_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    runner = Run()
+    Toy(runner).run()
+    assert list(tmp_path.iterdir()) == []
+    assert keys_of(runner.history) == ALL_EPOCHS
+
+
+def test_metrics_has_a_line_for_every_epoch(tmp_path):
+    runner = Run(tmp_path)
+    state = Toy(runner).run()
+    lines = lines_of(tmp_path)
+    assert keys_of(lines) == ALL_EPOCHS
+    assert lines == runner.history
+    assert all(np.isfinite(line["loss"]) for line in lines)
+    assert_same(state, uninterrupted())
+
+
+def test_lines_are_on_disk_as_soon_as_they_are_shown(tmp_path):
+    counts = []
+    shown = lambda *arguments: counts.append(len(lines_of(tmp_path)))  # noqa: E731
+    Toy(Run(tmp_path, on_epoch=shown)).run()
+    assert counts == list(range(1, len(ALL_EPOCHS) + 1))
+
+
+def test_finished_stages_are_not_run_again(tmp_path):
+    first = Run(tmp_path)
+    state = Toy(first).run()
+    second = Run(tmp_path)
+    toy = Toy(second)
+    assert_same(toy.run(), state)
+    assert toy.called == [] and toy.computed == 0
+    assert second.records == first.records
+    assert second.history == first.history
+    assert keys_of(lines_of(tmp_path)) == ALL_EPOCHS
+
+
+def test_finished_stages_leave_one_checkpoint(tmp_path):
+    Toy(Run(tmp_path, checkpoint_seconds=0)).run()
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["stages"]
+
+
+def test_a_record_survives_the_checkpoint(tmp_path):
+    record = {"restarts": [{"accuracy": None, "elbo": -1.25}], "flag": True, "n": 3}
+    runner = Run(tmp_path)
+    runner.stage("only", lambda state: ({"x": np.ones(1)}, record), {})
+    runner.close()
+    (restored,) = Run(tmp_path).records
+    assert restored == {
+        "name": "only",
+        "seconds": runner.records[0]["seconds"],
+        **record,
+    }
+
+
+# Asked after every epoch, after the stage (4) and after what is remembered (5).
+@pytest.mark.parametrize(
+    ("stop_after", "epochs"), [(1, 1), (3, 3), (4, 3), (5, 3), (6, 4), (8, 6), (10, 8)]
+)
+def test_a_stopped_run_continues_bit_equal(tmp_path, stop_after, epochs):
+    stop = StopAfter(stop_after)
+    # Checkpoints are not due for an hour: the stop alone must save one.
+    runner = Run(tmp_path, checkpoint_seconds=3600, should_stop=stop)
+    with pytest.raises(Interrupted):
+        Toy(runner).run()
+    runner.close()
+    before = keys_of(lines_of(tmp_path))
+    assert before == ALL_EPOCHS[:epochs]
+
+    shown = []
+    resumed = Run(tmp_path, on_epoch=lambda *arguments: shown.append(arguments[:3]))
+    assert_same(Toy(resumed).run(), uninterrupted())
+    # Everything that was done before stays done, to the epoch.
+    assert before + shown == ALL_EPOCHS
+    assert keys_of(lines_of(tmp_path)) == ALL_EPOCHS
+
+
+def test_a_run_without_a_workdir_can_be_stopped():
+    with pytest.raises(Interrupted):
+        Toy(Run(should_stop=StopAfter(2))).run()
+
+
+def test_a_computation_can_be_stopped():
+    shown = []
+    runner = Run(
+        on_epoch=lambda *arguments: shown.append(arguments), should_stop=StopAfter(2)
+    )
+
+    def long(state):
+        for done in range(5):
+            runner.progress("search", done, 5)
+
+    with pytest.raises(Interrupted):
+        runner.stage("graph", long, {})
+    assert shown == [("graph", "search", 0, 5, {}), ("graph", "search", 1, 5, {})]
+
+
+def test_a_stop_always_leaves_a_checkpoint_of_the_last_epoch(tmp_path):
+    """Whenever it arrives: before an epoch ends, or while its checkpoint is due."""
+    for stop_after in range(1, 5):
+        folder = tmp_path / str(stop_after)
+        folder.mkdir()
+        runner = Run(folder, checkpoint_seconds=3600, should_stop=StopAfter(stop_after))
+        with pytest.raises(Interrupted):
+            Toy(runner, epochs=10).run()
+        runner.close()
+        assert len(lines_of(folder)) == stop_after
+        steps = [path.name for path in (folder / "checkpoints/first.down").iterdir()]
+        assert steps == [str(stop_after)]
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that stands still until a test moves it."""
+
+    class Clock:
+        now = 100.0
+
+        def __call__(self):
+            return self.now
+
+    clock = Clock()
+    monkeypatch.setattr(base.time, "monotonic", clock)
+    return clock
+
+
+@pytest.mark.parametrize(
+    ("checkpoint_seconds", "epoch_seconds", "saved"),
+    [
+        (0.0, 1.0, [1, 2, 3, 4, 5, 6, 7]),
+        (2.0, 1.0, [2, 4, 6, 7]),
+        (3.0, 2.0, [2, 4, 6, 7]),
+        (100.0, 1.0, [7]),
+    ],
+)
+def test_checkpoints_keep_their_distance(
+    tmp_path, clock, monkeypatch, checkpoint_seconds, epoch_seconds, saved
+):
+    steps = []
+    save = base.Checkpoints.save
+
+    def spy(self, series, step, tree, record):
+        steps.append((series, step))
+        save(self, series, step, tree, record)
+
+    monkeypatch.setattr(base.Checkpoints, "save", spy)
+
+    def on_epoch(*arguments):
+        clock.now += epoch_seconds
+
+    runner = Run(tmp_path, checkpoint_seconds=checkpoint_seconds, on_epoch=on_epoch)
+    toy = Toy(runner, epochs=7)
+    runner.stage("first", toy.first, {})
+    runner.close()
+    expected = [("first.down", step) for step in saved]
+    assert steps == [*expected, ("stages", 1)]
+
+
+def test_seconds_add_up_over_sessions(tmp_path, clock):
+    def on_epoch(*arguments):
+        clock.now += 10.0
+
+    runner = Run(tmp_path, on_epoch=on_epoch, should_stop=StopAfter(2))
+    with pytest.raises(Interrupted):
+        Toy(runner).run()
+    runner.close()
+    clock.now += 1000.0  # nothing runs
+    runner = Run(tmp_path, on_epoch=on_epoch)
+    Toy(runner).run()
+    assert [record["seconds"] for record in runner.records] == [30.0, 60.0]
+
+
+def test_remember_computes_once_in_a_run(tmp_path):
+    # In the first loop after it.
+    runner = Run(tmp_path, should_stop=StopAfter(6))
+    toy = Toy(runner)
+    with pytest.raises(Interrupted):
+        toy.run()
+    runner.close()
+    assert toy.called == ["first", "second"] and toy.computed == 1
+    again = Toy(Run(tmp_path))
+    assert_same(again.run(), uninterrupted())
+    assert again.called == ["second"] and again.computed == 0
+
+
+def test_remember_without_a_workdir_computes():
+    toy = Toy(Run())
+    toy.run()
+    assert toy.computed == 1
+
+
+def test_lines_of_epochs_that_no_checkpoint_holds_are_dropped(tmp_path):
+    """As after a kill between two checkpoints: those epochs are run again."""
+
+    def kill(*arguments):
+        if arguments[:3] == ("second", "more", 3):
+            raise KeyboardInterrupt  # before epoch 3 is saved
+
+    runner = Run(tmp_path, checkpoint_seconds=3600, on_epoch=kill)
+    with pytest.raises(KeyboardInterrupt):
+        Toy(runner).run()
+    runner.close()
+    assert keys_of(lines_of(tmp_path)) == ALL_EPOCHS[:6]
+
+    shown = []
+    resumed = Run(tmp_path, on_epoch=lambda *arguments: shown.append(arguments[:3]))
+    assert_same(Toy(resumed).run(), uninterrupted())
+    assert shown == ALL_EPOCHS[3:]
+    assert keys_of(lines_of(tmp_path)) == ALL_EPOCHS
+    assert keys_of(resumed.history) == ALL_EPOCHS
+
+
+@pytest.mark.parametrize("torn", ['{"stage": "second", "lo', "{", "\x00" * 7])
+def test_a_torn_last_line_is_cut_off(tmp_path, torn):
+    runner = Run(tmp_path, checkpoint_seconds=0, should_stop=StopAfter(7))
+    with pytest.raises(Interrupted):
+        Toy(runner).run()
+    runner.close()
+    path = tmp_path / "metrics.jsonl"
+    whole = path.read_text()
+    path.write_text(whole + torn)
+    resumed = Run(tmp_path)
+    assert path.read_text() == whole
+    assert_same(Toy(resumed).run(), uninterrupted())
+    assert keys_of(lines_of(tmp_path)) == ALL_EPOCHS
+
+
+def test_a_file_of_one_torn_line_becomes_empty(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"stage": "fir')
+    runner = Run(tmp_path)
+    assert runner.history == []
+    assert (tmp_path / "metrics.jsonl").read_text() == ""
+    Toy(runner).run()
+    assert keys_of(lines_of(tmp_path)) == ALL_EPOCHS
+
+
+def test_values_of_one_restart_become_scalars(tmp_path):
+    runner = Run(tmp_path)
+    state = create_state({"w": jnp.zeros(1)}, OPTIMIZER)
+
+    def stage(_):
+        one = {"loss": [0.5], "plain": 2.0}
+        several = {"loss": [0.5, 0.25], "plain": 2.0}
+        runner.epoch_end("one", 1, 1, state, one)
+        runner.epoch_end("several", 1, 1, state, several)
+        return {"x": np.zeros(1)}, {}
+
+    runner.stage("train", stage, {})
+    one, several = lines_of(tmp_path)
+    assert (one["loss"], one["plain"]) == (0.5, 2.0)
+    assert (several["loss"], several["plain"]) == ([0.5, 0.25], 2.0)
+    assert runner.history == [one, several]
+
+
+def diverging(params, data, indices, key):
+    # With a rate of 1e12, w grows to where its square overflows float32.
+    value = jnp.mean((params["w"][None] - data[indices]) ** 2)
+    return value, StepOutput({"loss": value})
+
+
+def test_divergence_names_the_stage_and_keeps_the_checkpoint(tmp_path):
+    optimizer = optax.sgd(1e12)
+    epoch = compile_epoch(
+        diverging, optimizer, num_points=len(DATA), batch_size=len(DATA)
+    )
+    runner = Run(tmp_path, checkpoint_seconds=0)
+
+    def stage(state):
+        start = create_state({"w": jnp.zeros(1)}, optimizer)
+        fit("down", epoch, start, DATA, jax.random.key(0), 9, monitor=runner)
+
+    runner.stage("before", lambda state: ({"x": np.ones(1)}, {}), {})
+    with pytest.raises(Diverged) as error:
+        runner.stage("train", stage, {})
+    runner.close()
+    good = len(lines_of(tmp_path))
+    assert good >= 1
+    assert str(error.value) == (
+        f"loss is not finite at step 1 of 1 in epoch {good + 1} of down of stage train"
+    )
+    assert all(np.isfinite(line["loss"]) for line in lines_of(tmp_path))
+
+    resumed = Run(tmp_path)
+    assert [record["name"] for record in resumed.records] == ["before"]
+    restored = []
+
+    def look(state):
+        start = create_state({"w": jnp.zeros(1)}, optimizer)
+        restored.append(resumed.restore("down", start))
+        return {"x": np.ones(1)}, {}
+
+    resumed.stage("before", None, {})
+    resumed.stage("train", look, {})
+    state, epochs = restored[0]
+    assert epochs == good
+    assert np.isfinite(state.params["w"]).all()
+    assert int(state.step) == good
+
+
+def test_restore_returns_the_state_of_the_loop_with_its_types(tmp_path):
+    runner = Run(tmp_path, checkpoint_seconds=0, should_stop=StopAfter(2))
+    with pytest.raises(Interrupted):
+        Toy(runner).run()
+    runner.close()
+    resumed = Run(tmp_path)
+    template = create_state({"w": jnp.zeros(1)}, OPTIMIZER, jnp.zeros(len(DATA)))
+    restored = []
+
+    def look(_):
+        restored.append(resumed.restore("down", template))
+        restored.append(resumed.restore("unknown", template))
+        return {"x": np.ones(1)}, {}
+
+    resumed.stage("first", look, {})
+    (state, epochs), (fresh, none) = restored
+    assert (epochs, none) == (2, 0)
+    assert fresh is template
+    assert jax.tree.structure(state) == jax.tree.structure(template)
+    for leaf, like in zip(
+        jax.tree.leaves(state), jax.tree.leaves(template), strict=True
+    ):
+        assert isinstance(leaf, jax.Array)
+        assert (leaf.shape, leaf.dtype) == (like.shape, like.dtype)
+    assert int(state.step) == 2 * (len(DATA) // 4)
+
+
+def test_write_atomically_replaces_a_file(tmp_path):
+    path = tmp_path / "result.json"
+    base.write_atomically(path, "one")
+    base.write_atomically(path, "two")
+    assert path.read_text() == "two"
+    base.write_atomically(path, b"\x00\xff")
+    assert path.read_bytes() == b"\x00\xff"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_write_atomically_keeps_the_old_content_in_a_crash(tmp_path, monkeypatch):
+    path = tmp_path / "result.json"
+    base.write_atomically(path, "old")
+
+    def crash(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(base.os, "replace", crash)
+    with pytest.raises(KeyboardInterrupt):
+        base.write_atomically(path, "new")
+    assert path.read_text() == "old"
+
+
+class Snapshots:
+    """Copies a folder before every change that Python makes to its entries.
+
+    What a SIGKILL leaves behind is the folder as it was at that moment.
+    """
+
+    EVENTS = ("os.rename", "os.mkdir", "os.rmdir", "os.remove", "open")
+
+    def __init__(self, folder, target):
+        self.folder, self.target = str(folder), target
+        self.folders, self.active = {}, False
+        sys.addaudithook(self.hook)
+
+    def hook(self, event, arguments):
+        if not self.active or event not in self.EVENTS:
+            return
+        path = arguments[0]
+        if event == "open" and not set(str(arguments[1])) & set("wax+"):
+            return
+        if not isinstance(path, str | bytes | os.PathLike):
+            return
+        if os.fsdecode(path).startswith(self.folder):
+            self.active = False  # copying makes events too
+            self.copy()
+            self.active = True
+
+    def copy(self):
+        entries = sorted(pathlib.Path(self.folder).rglob("*"))
+        content = tuple((str(path), path.stat().st_size) for path in entries)
+        if content not in self.folders:
+            folder = self.target / str(len(self.folders))
+            shutil.copytree(self.folder, folder)
+            self.folders[content] = folder
+
+
+@pytest.mark.slow
+def test_a_kill_at_any_change_of_the_folder_loses_nothing(tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    snapshots = Snapshots(folder, tmp_path / "killed")
+    runner = Run(folder, checkpoint_seconds=0)
+    snapshots.active = True
+    state = Toy(runner, epochs=1).run()
+    snapshots.active = False
+    assert len(snapshots.folders) > 30
+    expected = (folder / "metrics.jsonl").read_bytes()
+    for killed in snapshots.folders.values():
+        resumed = Run(killed, checkpoint_seconds=3600)
+        assert_same(Toy(resumed, epochs=1).run(), state)
+        assert (killed / "metrics.jsonl").read_bytes() == expected
+        assert [record["name"] for record in resumed.records] == ["first", "second"]
+        left = [path.name for path in (killed / "checkpoints").iterdir()]
+        assert left == ["stages"]

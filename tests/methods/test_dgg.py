@@ -1,0 +1,453 @@
+import dataclasses
+import functools
+import json
+
+import jax
+import numpy as np
+import pytest
+from jax.experimental.compilation_cache import compilation_cache
+
+from dgg_jax import metrics
+from dgg_jax.checks import InvalidInput
+from dgg_jax.methods import dgg
+from dgg_jax.methods.base import Run, write_atomically
+from dgg_jax.presets import DGGPreset
+from dgg_jax.training import Diverged
+
+POINTS = 30  # of each blob
+PRESET = DGGPreset(
+    num_clusters=3,
+    likelihood="gaussian",
+    variance=0.01,
+    hidden_sizes=(16,),
+    latent_dim=2,
+    pretrain_autoencoder_epochs=40,
+    pretrain_vae_epochs=40,
+    pretrain_batch_size=10,
+    pretrain_learning_rate=1e-2,
+    siamese_epochs=2,
+    siamese_batch_size=30,
+    num_neighbors=6,
+    num_candidates=12,
+    classifier_epochs=40,
+    label_epochs=20,
+    epochs=20,
+    batch_size=10,
+    learning_rate=5e-3,
+)
+# As small as it gets, where only the way through the code matters.
+BRIEF = dataclasses.replace(
+    PRESET,
+    hidden_sizes=(5,),
+    pretrain_autoencoder_epochs=1,
+    pretrain_vae_epochs=1,
+    pretrain_batch_size=30,
+    siamese_epochs=1,
+    classifier_epochs=1,
+    label_epochs=1,
+    epochs=2,
+    batch_size=30,
+)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def compiled_once(tmp_path_factory):
+    """Compiles without optimising, and once for all runs of the same shapes."""
+    names = {
+        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("xla")),
+        "jax_persistent_cache_min_compile_time_secs": 0.0,
+        "jax_persistent_cache_min_entry_size_bytes": -1,
+        "jax_disable_most_optimizations": True,
+    }
+    before = {name: jax.config.values[name] for name in names}
+    for name, value in names.items():
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()
+    yield
+    for name, value in before.items():
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()
+
+
+@functools.cache
+def blobs():
+    """Three well separated blobs in a cube, in random order."""
+    random = np.random.default_rng(0)
+    centers = np.array([[0.1, 0.1, 0.9], [0.9, 0.1, 0.1], [0.1, 0.9, 0.5]])
+    y = random.permutation(np.repeat(np.arange(3), POINTS))
+    x = centers[y] + 0.03 * random.normal(size=(3 * POINTS, 3))
+    return np.clip(x, 0.0, 1.0).astype(np.float32), y
+
+
+@functools.cache
+def run(preset=PRESET, seed=0, labels="true"):
+    """The result of a run, (model, state, records); kept, for several tests."""
+    x, y = blobs()
+    y = {"true": y, "none": None, "permuted": np.roll(y, 7) % 2}[labels]
+    return dgg.run(x, preset, seed=seed, y=y)
+
+
+def brief(**changes):
+    return run(dataclasses.replace(BRIEF, **changes))
+
+
+def assert_same(one, other):
+    assert jax.tree.structure(one) == jax.tree.structure(other)
+    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
+        assert np.asarray(a).tobytes() == np.asarray(b).tobytes()
+
+
+def differ(one, other):
+    pairs = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
+    return any(np.asarray(a).tobytes() != np.asarray(b).tobytes() for a, b in pairs)
+
+
+@pytest.mark.parametrize("init", ["spectral", "kmeans", "gmm"])
+def test_blobs_are_found(init):
+    _, state, records = run(dataclasses.replace(PRESET, init=init))
+    _, y = blobs()
+    assert [record["name"] for record in records] == list(dgg.STAGES)
+    assert records[-1]["accuracy"] >= 0.98
+    assert records[-1]["accuracy"] == metrics.clustering_accuracy(y, state["labels"])
+    assert records[-1]["nmi"] == metrics.normalized_mutual_info(y, state["labels"])
+    # Training raises the ELBO of the stage before, and the stages can be compared.
+    elbos = {record["name"]: record["elbo"] for record in records}
+    assert elbos["train"] > elbos["classifier"]
+    assert records[1]["neighbor_purity"] > 0.95
+
+
+def test_the_state_describes_every_point():
+    model, state, _ = run()
+    x, _ = blobs()
+    assert state["labels"].shape == (len(x),)
+    assert state["labels"].dtype == np.int32
+    assert state["latent_mean"].shape == (len(x), PRESET.latent_dim)
+    probabilities = np.exp(state["log_assignment"])
+    assert probabilities.shape == (len(x), 3)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1.0, rtol=1e-5)
+    np.testing.assert_array_equal(probabilities.argmax(axis=1), state["labels"])
+    np.testing.assert_allclose(
+        np.exp(model.log_weights), probabilities.mean(axis=0), rtol=1e-5
+    )
+
+
+def test_elbo_of_a_record_is_the_sum_of_its_terms():
+    _, _, records = run()
+    terms = ("reconstruction", "latent_prior", "latent_entropy", "cluster_prior")
+    for record in records:
+        total = sum(record[name] for name in (*terms, "cluster_entropy"))
+        np.testing.assert_allclose(record["elbo"], total, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("labels", ["none", "permuted"])
+def test_labels_never_influence_training(labels):
+    model, state, records = run()
+    other_model, other_state, other_records = run(labels=labels)
+    assert_same(other_model.params, model.params)
+    assert_same(other_state, state)
+    for record, other in zip(records, other_records, strict=True):
+        assert other["elbo"] == record["elbo"]
+        if labels == "none":
+            assert other["accuracy"] is other["nmi"] is other["ari"] is None
+        else:
+            assert other["accuracy"] != record["accuracy"]
+
+
+def test_labels_never_choose_a_restart():
+    preset = dataclasses.replace(BRIEF, restarts=2)
+    _, state, _ = run(preset)
+    assert_same(run(preset, labels="permuted")[1], state)
+    assert_same(run(preset, labels="none")[1], state)
+
+
+def test_the_seed_decides_everything():
+    x, y = blobs()
+    model, state, _ = run()
+    again_model, again_state, _ = dgg.run(x, PRESET, seed=0, y=y)
+    assert_same(again_model.params, model.params)
+    assert_same(again_state, state)
+
+
+@pytest.mark.parametrize(
+    "stage", ["pretrain", "graph", "initialize", "classifier", "train"]
+)
+def test_another_seed_changes_every_stage(stage):
+    """Each stage draws from the seed, not only the first."""
+
+    def key_data(seed):
+        x, _ = blobs()
+        stages = dgg._Stages(x, None, BRIEF, seed, Run())
+        keys = jax.random.key_data(stages._restart_keys(stage))
+        return keys.tobytes(), stages._numpy_seed(stage)
+
+    keys, numpy_seed = key_data(0)
+    other_keys, other_numpy_seed = key_data(1)
+    assert keys != other_keys
+    assert numpy_seed != other_numpy_seed
+    assert (keys, numpy_seed) == key_data(0)
+
+
+def test_another_seed_gives_another_model():
+    model, _, _ = brief()
+    other, _, _ = run(BRIEF, seed=1)
+    for name in ("encoder", "decoder", "classifier", "mixture"):
+        assert differ(model.params[name], other.params[name]), name
+
+
+@functools.cache
+def three_restarts():
+    return run(dataclasses.replace(PRESET, init="kmeans", epochs=3, restarts=3))
+
+
+def test_the_best_elbo_of_the_restarts_is_kept():
+    model, state, records = three_restarts()
+    elbos = [one["elbo"] for one in records[-1]["restarts"]]
+    best = int(np.argmax(elbos))
+    assert len(elbos) == 3 and len(set(elbos)) == 3
+    assert int(state["restart"]) == best
+    assert records[-1]["elbo"] == elbos[best] == max(elbos)
+    chosen = jax.tree.map(lambda leaf: leaf[best], state["models"])
+    assert_same(state["model"], chosen)
+    assert_same(dict(model.params, mixture=model.params["mixture"]._asdict()), chosen)
+    np.testing.assert_array_equal(
+        state["log_assignment"], state["log_assignments"][best]
+    )
+
+
+def test_an_early_restart_may_win(monkeypatch):
+    """Whichever it is: the choice follows the ELBO, not the position."""
+    x, y = blobs()
+    preset = dataclasses.replace(BRIEF, restarts=3)
+    elbo = dgg._Stages._elbo
+    for best in range(3):
+        seen = iter(range(3))
+
+        def rigged(self, *arguments, draws=1, best=best, seen=seen, **keywords):
+            values = elbo(self, *arguments, draws=draws, **keywords)
+            if draws == dgg.ELBO_DRAWS:
+                values["elbo"] = 1e6 if next(seen) == best else -1e6
+            return values
+
+        monkeypatch.setattr(dgg._Stages, "_elbo", rigged)
+        _, state, records = dgg.run(x, preset, y=y)
+        assert int(state["restart"]) == best
+        assert records[-1]["elbo"] == 1e6
+        assert records[-2]["elbo"] == records[-2]["restarts"][best]["elbo"]
+
+
+def test_restarts_differ_and_share_the_first_stages():
+    _, state, records = three_restarts()
+    for one, other in ((0, 1), (0, 2), (1, 2)):
+        for name in ("encoder", "decoder", "classifier", "mixture"):
+            tree = state["models"][name]
+            first = jax.tree.map(lambda leaf, one=one: leaf[one], tree)
+            second = jax.tree.map(lambda leaf, other=other: leaf[other], tree)
+            assert differ(first, second), name
+    for record in records[:2]:
+        assert "restarts" not in record
+    for record in records[2:]:
+        assert len(record["restarts"]) == 3
+        best = record["restarts"][int(state["restart"])]
+        assert {name: record[name] for name in best} == best
+
+
+def test_one_restart_is_the_first_of_one():
+    _, state, records = run()
+    assert int(state["restart"]) == 0
+    assert [len(record.get("restarts", [0])) for record in records] == [1] * 6
+
+
+@pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian", "learned_gaussian"])
+def test_every_likelihood_runs(likelihood):
+    model, state, records = brief(likelihood=likelihood)
+    assert np.isfinite(records[-1]["elbo"])
+    decoded = model.decode(state["latent_mean"])
+    assert decoded.shape == blobs()[0].shape
+    if likelihood == "bernoulli":
+        assert decoded.min() >= 0.0 and decoded.max() <= 1.0
+    assert ("logvar" in model.params["decoder"]) == (likelihood == "learned_gaussian")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"objective": "tuple"},
+        {"siamese_epochs": 0},
+        {"siamese_init": "random"},
+        {"pretrain_layer_epochs": 1, "hidden_sizes": (6, 5)},
+        {"hidden_sizes": (), "siamese_epochs": 0},
+        {"classifier_hidden_sizes": (4,), "classifier_input": "mean"},
+        {"neighbor_choice": "nearest", "neighbor_weights": "gaussian"},
+        {"num_neighbors": 500, "num_candidates": 500},
+        {"batch_size": 500, "pretrain_batch_size": 500, "siamese_batch_size": 500},
+        {"num_clusters": 1},
+    ],
+    ids=lambda changes: "-".join(changes),
+)
+def test_settings_run_and_matter(changes):
+    model, _, records = brief(**changes)
+    assert len(records) == 6
+    assert np.isfinite(records[-1]["elbo"])
+    reference, _, _ = brief()
+    same = jax.tree.structure(model.params) == jax.tree.structure(reference.params)
+    assert not same or differ(model.params, reference.params)
+
+
+def test_stages_of_no_epochs_leave_parameters_alone():
+    stopped = {"label_epochs": 0, "classifier_epochs": 0, "epochs": 0}
+    _, state, _ = brief(**stopped)
+    assert_same(state["model"]["encoder"], state["encoder"])
+    assert_same(state["model"]["decoder"], state["decoder"])
+    mixture = jax.tree.map(lambda leaf: leaf[0], state["mixture"])
+    assert_same(state["model"]["mixture"], mixture)
+
+
+def test_infer_repeats_the_training_data():
+    model, state, _ = run()
+    x, _ = blobs()
+    posterior, log_assignment = model.infer(x)
+    np.testing.assert_array_equal(log_assignment, state["log_assignment"])
+    np.testing.assert_array_equal(posterior.mean, state["latent_mean"])
+    # A row's answer depends on that row alone.
+    posterior, log_assignment = model.infer(x[[70, 3]])
+    np.testing.assert_allclose(
+        log_assignment, state["log_assignment"][[70, 3]], atol=1e-5
+    )
+    np.testing.assert_allclose(posterior.mean, state["latent_mean"][[70, 3]], atol=1e-5)
+
+
+def test_infer_of_new_rows_finds_their_blobs():
+    model, state, _ = run()
+    x, _ = blobs()
+    new = np.clip(x.astype(np.float64) + 0.01, 0, 1)
+    _, log_assignment = model.infer(new)
+    np.testing.assert_array_equal(log_assignment.argmax(axis=1), state["labels"])
+
+
+@pytest.mark.parametrize("shape", [(4, 2), (4, 4), (3,), (2, 3, 3), (0,)])
+def test_infer_needs_the_features_of_training(shape):
+    model, _, _ = run()
+    with pytest.raises(InvalidInput) as error:
+        model.infer(np.zeros(shape))
+    expected = f"x must be [N, 3], as in training, got shape {shape}."
+    assert str(error.value) == expected
+
+
+def test_bad_data_are_refused_before_any_work():
+    x, _ = blobs()
+    calls = []
+    runner = Run(on_epoch=lambda *arguments: calls.append(arguments))
+    bad = x.copy()
+    bad[5, 1] = np.nan
+    with pytest.raises(InvalidInput, match=r"1 NaN or infinite .* row 5, column 1"):
+        dgg.run(bad, BRIEF, runner=runner)
+    with pytest.raises(InvalidInput, match=r"num_clusters=3 exceeds the 2 rows"):
+        dgg.run(x[:2], BRIEF, runner=runner)
+    bernoulli = dataclasses.replace(BRIEF, likelihood="bernoulli")
+    with pytest.raises(InvalidInput, match=r"needs values in \[0, 1\]"):
+        dgg.run(x * 2, bernoulli, runner=runner)
+    dgg.run(x * 2, dataclasses.replace(BRIEF, epochs=0))  # only Bernoulli minds
+    assert calls == [] and runner.records == []
+
+
+def test_a_last_update_that_diverges_is_seen():
+    """A loop sees its parameters at its next step; after the last there is none."""
+    x, _ = blobs()
+    preset = dataclasses.replace(
+        BRIEF, label_epochs=0, epochs=1, batch_size=500, learning_rate=1e30
+    )
+    with pytest.raises(Diverged, match=r"^\w+ is not finite in the evaluation of"):
+        dgg.run(x, preset)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The folder of a finished run and its model."""
+    folder = tmp_path_factory.mktemp("run")
+    x, y = blobs()
+    preset = dataclasses.replace(BRIEF, restarts=2)
+    runner = Run(folder)
+    model, _, _ = dgg.run(x, preset, seed=3, y=y, runner=runner)
+    runner.close()
+    config = json.dumps({"preset_values": dataclasses.asdict(preset)})
+    write_atomically(folder / "config.json", config)
+    return folder, model
+
+
+def test_restore_gives_the_model_in_memory(finished):
+    folder, model = finished
+    restored = dgg.restore(folder)
+    assert restored.preset == model.preset
+    assert isinstance(restored.preset.hidden_sizes, tuple)
+    assert_same(restored.params, model.params)
+    assert_same(restored.log_weights, model.log_weights)
+    x, _ = blobs()
+    assert_same(restored.infer(x), model.infer(x))
+    assert_same(dgg.restore(str(folder)).params, model.params)
+
+
+def test_a_run_in_a_folder_equals_one_in_memory(finished):
+    _, model = finished
+    other, _, _ = run(dataclasses.replace(BRIEF, restarts=2), seed=3)
+    assert_same(other.params, model.params)
+
+
+def test_restore_needs_a_finished_run(tmp_path):
+    with pytest.raises(InvalidInput, match=r"holds no finished run; .*--resume"):
+        dgg.restore(tmp_path)
+    with pytest.raises(InvalidInput, match="holds no finished run"):
+        dgg.restore(tmp_path / "missing")
+    assert not (tmp_path / "missing").exists()
+
+    class Stop(Exception):
+        pass
+
+    def stop(record):
+        if record["name"] == "train":
+            raise Stop
+
+    x, _ = blobs()
+    runner = Run(tmp_path, on_stage=stop)
+    with pytest.raises(Stop):
+        dgg.run(x, BRIEF, runner=runner)
+    runner.close()
+    with pytest.raises(InvalidInput, match="holds no finished run"):
+        dgg.restore(tmp_path)
+
+
+def test_traversals_follow_figure_2():
+    model, _, _ = run()
+    values = dgg.traversals(model)
+    num_clusters, latent_dim, num_features = 3, 2, 3
+    assert values.shape == (num_clusters, latent_dim, 15, num_features)
+    mixture = jax.tree.map(np.asarray, model.params["mixture"])
+    for k in range(num_clusters):
+        for dimension in range(latent_dim):
+            for j in range(1, 16):  # the paper counts from 1, erratum E34
+                z = mixture.mean[k].copy()
+                sigma = np.exp(mixture.logvar[k, dimension] / 2)
+                z[dimension] += 4 * (-1 + (j - 1) / 7) * sigma
+                np.testing.assert_allclose(
+                    values[k, dimension, j - 1], model.decode(z[None])[0], atol=1e-4
+                )
+    # The middle is the component's mean, whatever the dimension.
+    centers = model.decode(mixture.mean)
+    np.testing.assert_allclose(values[:, 0, 7], centers, atol=1e-5)
+    np.testing.assert_allclose(values[:, 1, 7], centers, atol=1e-5)
+    assert dgg.traversals(model, num_steps=3).shape == (3, 2, 3, 3)
+
+
+def test_samples_come_from_their_component():
+    model, state, _ = run()
+    samples = dgg.samples_per_cluster(model, 200, seed=1)
+    assert samples.shape == (3, 200, 3)
+    x, _ = blobs()
+    for k in range(3):
+        members = x[state["labels"] == k]
+        np.testing.assert_allclose(
+            samples[k].mean(axis=0), members.mean(axis=0), atol=0.15
+        )
+    assert_same(samples, dgg.samples_per_cluster(model, 200, seed=1))
+    assert differ(samples, dgg.samples_per_cluster(model, 200, seed=2))
+    # Within a component every draw is another.
+    assert len(np.unique(samples[0], axis=0)) == 200

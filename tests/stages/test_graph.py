@@ -1,0 +1,192 @@
+"""The Siamese embedding, the drawn graph and its purity."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dgg_jax.graph import knn
+from dgg_jax.networks import Embedding
+from dgg_jax.stages.graph import draw_neighbors, neighbor_purity, train_siamese
+from dgg_jax.training import Monitor
+
+SETTINGS = {
+    "margin": 3.0,
+    "batch_size": 16,
+    "decay": 1.0,
+    "decay_epochs": 10,
+    "weight_decay": 0.0,
+}
+
+
+class Metrics(Monitor):
+    def __init__(self):
+        self.lines = []
+
+    def epoch_end(self, loop, epoch, num_epochs, state, metrics):
+        assert loop == "siamese"
+        self.lines.append(metrics)
+
+
+@pytest.fixture(scope="module")
+def data():
+    """Two clusters in a plane, hidden among features of noise."""
+    rng = np.random.default_rng(0)
+    labels = np.repeat([0, 1], 32)
+    x = rng.standard_normal((64, 4))
+    x[:, 0] = 4.0 * labels + 0.3 * rng.standard_normal(64)
+    return x.astype(np.float32), labels
+
+
+def test_positive_pairs_end_closer_than_negative_ones(data):
+    x, labels = data
+    neighbors, _ = knn(x, 2)
+    network = Embedding((16,), 2)
+    params = network.init(jax.random.key(0), x[:1])["params"]
+
+    def embed(params, x):
+        return network.apply({"params": params}, x)
+
+    monitor = Metrics()
+    trained = train_siamese(
+        x,
+        neighbors,
+        params,
+        embed,
+        epochs=40,
+        learning_rate=1e-2,
+        key=jax.random.key(1),
+        monitor=monitor,
+        **SETTINGS,
+    )
+    assert len(monitor.lines) == 40
+    assert monitor.lines[-1]["loss"] < 0.7 * monitor.lines[0]["loss"]
+    for line in monitor.lines:
+        assert line["loss"] == pytest.approx(line["positive"] + line["negative"], 1e-5)
+
+    def mean_distances(params):
+        embedding = np.asarray(embed(params, x))
+        distance = np.linalg.norm(embedding[:, None] - embedding[None], axis=2)
+        near = distance[np.arange(64)[:, None], neighbors].mean()
+        apart = distance[labels == 0][:, labels == 1].mean()
+        return near, distance.sum() / (64 * 63), apart
+
+    near, mean, apart = mean_distances(trained)
+    near_before, mean_before, _ = mean_distances(params)
+    assert near < 0.25 * mean
+    assert near / mean < 0.9 * near_before / mean_before
+    assert apart > 0.8 * SETTINGS["margin"]
+
+
+def siamese_metrics(x, neighbors, epochs=1, **changes):
+    """Metrics of training an embedding that is the data times 1."""
+    monitor = Metrics()
+    settings = {**SETTINGS, "learning_rate": 1e-9, **changes}
+    train_siamese(
+        x,
+        neighbors,
+        {"scale": jnp.ones(())},
+        lambda params, x: params["scale"] * x,
+        epochs=epochs,
+        key=jax.random.key(0),
+        monitor=monitor,
+        **settings,
+    )
+    return monitor.lines
+
+
+def test_a_point_is_never_its_own_negative_partner():
+    # All points lie further apart than the margin: only itself could cost anything.
+    x = 10.0 * np.arange(7, dtype=np.float32)[:, None]
+    neighbors = np.tile(np.arange(7)[:, None], (1, 5))
+    lines = siamese_metrics(x, neighbors, epochs=20, batch_size=3)
+    assert [line["negative"] for line in lines] == [0.0] * 20
+    assert [line["positive"] for line in lines] == [0.0] * 20
+    lines = siamese_metrics(x, neighbors, epochs=20, batch_size=3, margin=10.5)
+    assert max(line["negative"] for line in lines) > 0.0
+
+
+def test_positive_pairs_are_the_neighbours():
+    x = np.array([[0.0], [1.0], [3.0], [7.0]], np.float32)
+    neighbors = np.array([[1, 2], [0, 2], [1, 0], [2, 1]])
+    (line,) = siamese_metrics(x, neighbors, batch_size=4)
+    squared = [1, 9, 1, 4, 4, 9, 16, 36]
+    assert line["positive"] == pytest.approx(np.mean(squared), rel=1e-5)
+
+
+def test_every_partner_is_a_point_of_the_batch():
+    """Two points: each meets the other, at distance 1, in all pairs."""
+    x = np.array([[0.0], [1.0]], np.float32)
+    (line,) = siamese_metrics(x, np.array([[1, 1, 1], [0, 0, 0]]), batch_size=8)
+    assert line["negative"] == pytest.approx(4.0, rel=1e-5)
+    assert line["positive"] == pytest.approx(1.0, rel=1e-5)
+
+
+@pytest.fixture(scope="module")
+def candidates():
+    x = np.random.default_rng(0).standard_normal((30, 2))
+    return knn(x, 8)
+
+
+def draw(candidates, num_neighbors=3, choice="random", weights="uniform", seed=0):
+    return draw_neighbors(
+        *candidates, num_neighbors, choice=choice, weights=weights, seed=seed
+    )
+
+
+def test_random_neighbours_are_a_draw_from_the_candidates(candidates):
+    indices, _ = candidates
+    graph = draw(candidates)
+    assert graph.indices.shape == (30, 3)
+    for row, allowed in zip(graph.indices.tolist(), indices.tolist(), strict=True):
+        assert len(set(row)) == 3
+        places = [allowed.index(neighbor) for neighbor in row]
+        assert places == sorted(places)  # nearest first
+    # All candidates have their chance: over 30 rows each place is drawn.
+    places = np.argmax(graph.indices[:, :, None] == indices[:, None], axis=2)
+    assert set(places.ravel().tolist()) == set(range(8))
+
+
+def test_random_neighbours_are_a_function_of_the_seed(candidates):
+    first = draw(candidates, seed=4)
+    np.testing.assert_array_equal(first.indices, draw(candidates, seed=4).indices)
+    assert (first.indices != draw(candidates, seed=5).indices).any()
+
+
+def test_every_candidate_is_as_likely():
+    indices = np.tile(np.arange(1, 6), (4000, 1))
+    graph = draw((indices, indices.astype(float)), 2)
+    share = np.bincount(graph.indices.ravel())[1:] / 8000
+    np.testing.assert_allclose(share, 0.2, atol=5 * np.sqrt(0.16 / 8000))
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_nearest_keeps_the_nearest(candidates, seed):
+    graph = draw(candidates, choice="nearest", seed=seed)
+    np.testing.assert_array_equal(graph.indices, candidates[0][:, :3])
+
+
+@pytest.mark.parametrize("choice", ["random", "nearest"])
+def test_no_more_neighbours_than_candidates(candidates, choice):
+    graph = draw(candidates, 20, choice=choice)
+    np.testing.assert_array_equal(graph.indices, candidates[0])
+    np.testing.assert_allclose(graph.weights, 1 / 8, rtol=1e-6)
+
+
+def test_gaussian_weights_are_of_the_drawn_distances(candidates):
+    indices, distances = candidates
+    graph = draw(candidates, weights="gaussian")
+    for i in range(30):
+        places = [indices[i].tolist().index(j) for j in graph.indices[i].tolist()]
+        d = distances[i, places].astype(np.float64)
+        affinity = np.exp(-0.5 * (d / d.max()) ** 2)
+        expected = affinity / affinity.sum()
+        np.testing.assert_allclose(graph.weights[i], expected, rtol=1e-5)
+
+
+def test_neighbor_purity_by_hand():
+    labels = np.array([0, 0, 1, 1])
+    indices = np.array([[1, 2], [0, 1], [3, 0], [0, 1]])
+    # Rows: 1 of 2, 2 of 2, 1 of 2, 0 of 2.
+    assert neighbor_purity(indices, labels) == 0.5
+    assert neighbor_purity(indices, np.array(list("aaab"))) == 5 / 8

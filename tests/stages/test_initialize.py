@@ -1,0 +1,180 @@
+"""Labels to start from, their mixture, and the classifier fitted to them."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from sklearn.metrics import adjusted_rand_score
+
+from dgg_jax.checks import InvalidInput
+from dgg_jax.graph import knn, neighbor_weights
+from dgg_jax.networks import Classifier
+from dgg_jax.stages.initialize import fit_classifier, initial_labels, label_mixture
+from dgg_jax.training import Monitor
+from dgg_jax.types import Gaussian, Graph
+
+NUM_CLUSTERS = 3
+
+
+@pytest.fixture(scope="module")
+def blobs():
+    """Three round clusters in the plane, far apart: latents, labels, graph."""
+    rng = np.random.default_rng(0)
+    labels = rng.permutation(np.repeat(np.arange(NUM_CLUSTERS), 16)).astype(np.int32)
+    centers = np.array([[0.0, 0.0], [6.0, 0.0], [0.0, 6.0]])
+    latents = centers[labels] + 0.5 * rng.standard_normal((48, 2))
+    latents = latents.astype(np.float32)
+    return latents, labels, neighbor_weights(*knn(latents, 5))
+
+
+@pytest.mark.parametrize("init", ["spectral", "kmeans", "gmm"])
+def test_initial_labels_of_separable_blobs(blobs, init):
+    latents, truth, graph = blobs
+    labels = initial_labels(init, latents, graph, NUM_CLUSTERS, seed=0)
+    assert adjusted_rand_score(truth, labels) == 1.0
+    assert labels.shape == (48,)
+    assert labels.dtype == np.int32
+    assert set(labels.tolist()) == {0, 1, 2}
+    again = initial_labels(init, latents, graph, NUM_CLUSTERS, seed=0)
+    np.testing.assert_array_equal(labels, again)
+
+
+def test_spectral_labels_look_at_the_graph_and_the_others_at_the_latents(blobs):
+    latents, truth, graph = blobs
+    order = np.random.default_rng(1).permutation(48)
+    place = np.argsort(order)
+    shuffled = Graph(place[graph.indices[order]].astype(np.int32), graph.weights)
+    labels = initial_labels("spectral", latents, shuffled, NUM_CLUSTERS, seed=0)
+    assert adjusted_rand_score(truth[order], labels) == 1.0
+    for init in ("kmeans", "gmm"):
+        labels = initial_labels(init, latents, shuffled, NUM_CLUSTERS, seed=0)
+        assert adjusted_rand_score(truth, labels) == 1.0
+
+
+def test_gmm_sees_variances_that_kmeans_does_not():
+    """A narrow cluster beside a wide one of the same size."""
+    rng = np.random.default_rng(0)
+    truth = np.repeat([0, 1], 200)
+    latents = np.where(truth[:, None] == 0, 0.1, 2.0) * rng.standard_normal((400, 2))
+    latents[:, 0] += 2.0 * truth
+    scores = {
+        init: adjusted_rand_score(
+            truth, initial_labels(init, latents.astype("f4"), None, 2, seed=0)
+        )
+        for init in ("kmeans", "gmm")
+    }
+    assert scores["gmm"] > scores["kmeans"] + 0.1
+
+
+def test_unknown_init(blobs):
+    latents, _, graph = blobs
+    with pytest.raises(InvalidInput) as error:
+        initial_labels("random", latents, graph, NUM_CLUSTERS, seed=0)
+    assert str(error.value) == (
+        "init='random' is unknown; choose one of: spectral, kmeans, gmm."
+    )
+
+
+MEANS = np.array([[0.0, 1.0], [2.0, 1.0], [4.0, 4.0], [7.0, 5.0]], np.float32)
+LOGVARS = np.log(
+    np.array([[1.0, 0.5], [2.0, 0.5], [0.0625, 3.0], [4.0, 4.0]], np.float32)
+)
+
+
+def test_label_mixture_by_hand():
+    mixture = label_mixture(
+        Gaussian(MEANS, LOGVARS), np.array([0, 0, 0, 1]), 2, variance_floor=1e-3
+    )
+    assert mixture.mean.dtype == mixture.logvar.dtype == np.float32
+    np.testing.assert_allclose(mixture.mean, [[2.0, 2.0], [7.0, 5.0]], rtol=1e-6)
+    # Unbiased variances of 0, 2, 4 and 1, 1, 4, plus the mean posterior variances; a
+    # single point has its posterior's.
+    variances = [[4.0 + 3.0625 / 3.0, 3.0 + 4.0 / 3.0], [4.0, 4.0]]
+    np.testing.assert_allclose(np.exp(mixture.logvar), variances, rtol=1e-5)
+
+
+def test_label_mixture_has_a_floor():
+    posterior = Gaussian(MEANS, np.full_like(MEANS, -30.0))
+    labels = np.array([0, 0, 1, 2])
+    mixture = label_mixture(posterior, labels, 3, variance_floor=0.25)
+    # 0 and 2 have variance 2, 1 and 1 have none, single points have none.
+    expected = [[2.0, 0.25], [0.25, 0.25], [0.25, 0.25]]
+    np.testing.assert_allclose(np.exp(mixture.logvar), expected, rtol=1e-5)
+
+
+def test_an_empty_label_takes_the_moments_of_all():
+    posterior = Gaussian(MEANS, LOGVARS)
+    labels = np.array([0, 0, 2, 2])
+    mixture = label_mixture(posterior, labels, 3, variance_floor=1e-3)
+    everything = label_mixture(posterior, np.zeros(4, int), 1, variance_floor=1e-3)
+    np.testing.assert_array_equal(mixture.mean[1], everything.mean[0])
+    np.testing.assert_array_equal(mixture.logvar[1], everything.logvar[0])
+    assert (mixture.mean[0] != mixture.mean[1]).all()
+
+
+CLASSIFIER = Classifier((), NUM_CLUSTERS)
+
+
+def classify(params, z):
+    return CLASSIFIER.apply({"params": params}, z)
+
+
+class Losses(Monitor):
+    def __init__(self):
+        self.curve = []
+
+    def epoch_end(self, loop, epoch, num_epochs, state, metrics):
+        assert loop == "classifier"
+        self.curve.append(metrics["loss"])
+
+
+def fitted(latents, labels, keys, *, logvar, sampled, epochs=60):
+    """fit_classifier from the same initial parameters for every restart."""
+    posterior = Gaussian(latents, np.full_like(latents, logvar))
+    params = CLASSIFIER.init(jax.random.key(0), latents[:1])["params"]
+    params = jax.tree.map(lambda leaf: jnp.stack([leaf] * len(labels)), params)
+    monitor = Losses()
+    params = fit_classifier(
+        posterior,
+        labels,
+        params,
+        classify,
+        sampled=sampled,
+        epochs=epochs,
+        batch_size=16,
+        learning_rate=5e-2,
+        keys=keys,
+        monitor=monitor,
+    )
+    return params, np.array(monitor.curve)
+
+
+def test_classifier_learns_the_labels_of_every_restart_from_the_means(blobs):
+    # No sample of posteriors that wide could be told apart.
+    latents, truth, _ = blobs
+    keys = jax.random.split(jax.random.key(1), 2)
+    labels = np.stack([truth, (truth + 1) % NUM_CLUSTERS])
+    settings = {"logvar": 8.0, "sampled": False}
+    params, curve = fitted(latents, labels, keys, **settings)
+    assert curve.shape == (60, 2)
+    assert (curve[-1] < 0.3 * curve[0]).all()
+    for restart in range(2):
+        own = jax.tree.map(lambda leaf, index=restart: leaf[index], params)
+        predicted = np.argmax(classify(own, latents), axis=1)
+        np.testing.assert_array_equal(predicted, labels[restart])
+
+    # A restart knows nothing of the others.
+    alone, single = fitted(latents, labels[1:], keys[1:], **settings)
+    jax.tree.map(
+        lambda many, one: np.testing.assert_allclose(many[1], one[0], rtol=1e-3),
+        params,
+        alone,
+    )
+    np.testing.assert_allclose(curve[:, 1], single[:, 0], rtol=1e-3)
+
+
+def test_classifier_may_learn_from_samples(blobs):
+    latents, truth, _ = blobs
+    keys = jax.random.split(jax.random.key(1), 1)
+    _, curve = fitted(latents, truth[None], keys, logvar=8.0, sampled=True)
+    assert curve[-1, 0] > 0.9

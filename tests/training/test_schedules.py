@@ -1,0 +1,47 @@
+"""Adam's staircase and coupled weight decay, step by step by hand."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dgg_jax.training import adam
+
+
+def steps(optimizer, gradient, params, count):
+    """Sizes of Adam's steps under a constant gradient: the rates."""
+    update = jax.jit(optimizer.update)
+    state, sizes = optimizer.init(params), []
+    for _ in range(count):
+        updates, state = update(gradient, state, params)
+        sizes.append(-float(updates[0]))
+    return np.array(sizes)
+
+
+def test_staircase_by_hand():
+    optimizer = adam(0.02, steps_per_epoch=3, decay=0.9, decay_epochs=10)
+    rates = steps(optimizer, jnp.array([5.0]), jnp.array([1.0]), 62)
+    np.testing.assert_allclose(rates[:30], 0.02, rtol=1e-3)
+    np.testing.assert_allclose(rates[30:60], 0.018, rtol=1e-3)
+    np.testing.assert_allclose(rates[60:], 0.0162, rtol=1e-3)
+
+
+def test_the_rate_is_constant_by_default():
+    rates = steps(adam(0.5, steps_per_epoch=1), jnp.array([5.0]), jnp.array([1.0]), 15)
+    np.testing.assert_allclose(rates, 0.5, rtol=1e-3)
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+def test_weight_decay_joins_the_gradient(weight_decay):
+    # 0.1 + 0.1 * -10 turns the sign of the first step; 1e-8 halves it, as epsilon.
+    params = jnp.array([-10.0, 2.0, 1e-7])
+    gradient = jnp.array([0.1, 0.0, 0.0])
+    optimizer = adam(0.01, steps_per_epoch=1, weight_decay=weight_decay)
+    updates, _ = optimizer.update(gradient, optimizer.init(params), params)
+    coupled = np.asarray(gradient) + weight_decay * np.asarray(params)
+    expected = -0.01 * coupled / (np.abs(coupled) + 1e-8)
+    np.testing.assert_allclose(updates, expected, rtol=1e-4)
+    if weight_decay:
+        np.testing.assert_allclose(updates, [0.01, -0.01, -0.005], rtol=1e-4)
+    else:
+        np.testing.assert_allclose(updates, [-0.01, 0.0, 0.0], rtol=1e-4)
