@@ -27,7 +27,8 @@ class DGGPreset:
       variance: lambda, the fixed variance of the gaussian likelihood.
       hidden_sizes: widths of the encoder's ReLU layers; the decoder mirrors them.
       latent_dim: L, dimension of the latent space.
-      classifier_hidden_sizes: widths of ReLU layers of the classifier f_2.
+      classifier_hidden_sizes: widths of ReLU layers of the classifier f_2; None is the
+        paper's rule: none for K >= 10, one of width K for fewer.
       classifier_input: what f_2 sees in training: sample (of q(z | x)) or mean.
       pretrain_layer_epochs: epochs of each layer's denoising autoencoder; 0 skips.
       pretrain_autoencoder_epochs: epochs of the deep denoising autoencoder.
@@ -71,7 +72,7 @@ class DGGPreset:
     variance: float = 1.0
     hidden_sizes: tuple[int, ...] = (500, 500, 2000)
     latent_dim: int = 10
-    classifier_hidden_sizes: tuple[int, ...] = ()
+    classifier_hidden_sizes: tuple[int, ...] | None = None
     classifier_input: str = "sample"
     pretrain_layer_epochs: int = 0
     pretrain_autoencoder_epochs: int = 8
@@ -224,6 +225,7 @@ _MOONS = {
     "variance": 0.01,
     "hidden_sizes": (20, 20),
     "latent_dim": 2,
+    "classifier_hidden_sizes": (),
     "siamese_epochs": 0,
     "num_neighbors": 40,
     "num_candidates": 40,

@@ -53,12 +53,16 @@ class Networks(NamedTuple):
 
 @functools.cache
 def build_networks(preset: DGGPreset, num_features: int) -> Networks:
-    """The networks of section 4 of DGG: D-500-500-2000-L and its mirror, L-K.
+    """The networks of section 4 of DGG: D-500-500-2000-L, its mirror, L-K or L-K-K.
 
     Args:
       preset: names sizes and likelihood.
       num_features: D.
     """
+    num_clusters = preset.num_clusters
+    classifier_sizes = preset.classifier_hidden_sizes
+    if classifier_sizes is None:
+        classifier_sizes = () if num_clusters >= 10 else (num_clusters,)
     return Networks(
         encoder=Encoder(preset.hidden_sizes, preset.latent_dim),
         decoder=Decoder(
@@ -66,7 +70,7 @@ def build_networks(preset: DGGPreset, num_features: int) -> Networks:
             num_features,
             learned_variance=preset.likelihood == "learned_gaussian",
         ),
-        classifier=Classifier(preset.classifier_hidden_sizes, preset.num_clusters),
+        classifier=Classifier(classifier_sizes, num_clusters),
         embedding=Embedding(preset.hidden_sizes, preset.latent_dim),
     )
 
