@@ -46,8 +46,8 @@ def knn(
       duplicates the others stay, at distance 0.
 
     Raises:
-      InvalidInput: if x is no matrix of at least 2 rows, k < 1, or metric or method is
-        unknown.
+      InvalidInput: if x is no matrix of at least 2 rows, k or block_size is below 1, or
+        metric or method is unknown.
       ImportError: if method is "approximate" and pynndescent is not installed.
     """
     x = np.asarray(x, np.float32)
@@ -60,6 +60,7 @@ def knn(
             f"x must be a matrix of at least 2 rows, got shape {x.shape}."
         )
     checks.in_range("k", k, 1)
+    checks.in_range("block_size", block_size, 1)
     if k > len(x) - 1:
         logging.warning(
             "k=%d exceeds the %d other points; using %d.", k, len(x) - 1, len(x) - 1
@@ -95,7 +96,9 @@ def _exact(
 @functools.partial(jax.jit, static_argnames="k")
 def _nearest_in_block(points, squared_norms, queries, query_indices, k):
     num_candidates = min(k + _SPARE_CANDIDATES, len(points) - 1)
-    scores = 2.0 * queries @ points.T - squared_norms[None]
+    # Not in TF32, the default of recent GPUs: the spare candidates would not suffice.
+    products = jnp.matmul(queries, points.T, precision=jax.lax.Precision.HIGHEST)
+    scores = 2.0 * products - squared_norms[None]
     scores = scores.at[jnp.arange(len(queries)), query_indices].set(-jnp.inf)
     _, candidates = jax.lax.top_k(scores, num_candidates)
 

@@ -25,7 +25,7 @@ from dgg_jax.networks import Classifier, Decoder, Embedding, Encoder
 from dgg_jax.presets import DGGPreset
 from dgg_jax.stages import evaluate, graph, initialize, pretrain, train
 from dgg_jax.stages.train import ApplyFunctions
-from dgg_jax.training import Diverged, TrainState
+from dgg_jax.training import Diverged, Schedule, TrainState
 from dgg_jax.training.checkpoints import Checkpoints
 from dgg_jax.types import Gaussian, Graph, Mixture
 
@@ -289,11 +289,12 @@ class _Stages:
             "encoder": modules.encoder.init(keys[0], self.x[:1])["params"],
             "decoder": modules.decoder.init(keys[1], latents)["params"],
         }
-        settings = {
-            "batch_size": preset.pretrain_batch_size,
-            "learning_rate": preset.pretrain_learning_rate,
-            "monitor": self.runner,
-        }
+
+        def schedule(epochs):
+            return Schedule(
+                epochs, preset.pretrain_batch_size, preset.pretrain_learning_rate
+            )
+
         if preset.pretrain_layer_epochs:
             depth = len(preset.hidden_sizes)
             hidden = [f"hidden_{index}" for index in range(depth)]
@@ -305,9 +306,9 @@ class _Stages:
                 list(layers),
                 self.likelihood,
                 corruption=preset.pretrain_corruption,
-                epochs=preset.pretrain_layer_epochs,
+                schedule=schedule(preset.pretrain_layer_epochs),
                 key=keys[2],
-                **settings,
+                monitor=self.runner,
             )
         functions = (self.networks.encode, self.networks.decode, self.likelihood)
         params = pretrain.deep_autoencoder(
@@ -315,17 +316,17 @@ class _Stages:
             params,
             *functions,
             corruption=preset.pretrain_corruption,
-            epochs=preset.pretrain_autoencoder_epochs,
+            schedule=schedule(preset.pretrain_autoencoder_epochs),
             key=keys[3],
-            **settings,
+            monitor=self.runner,
         )
         params = pretrain.vae(
             self.x,
             params,
             *functions,
-            epochs=preset.pretrain_vae_epochs,
+            schedule=schedule(preset.pretrain_vae_epochs),
             key=keys[4],
-            **settings,
+            monitor=self.runner,
         )
         posterior = evaluate.encode_all(self.networks.encode, params["encoder"], self.x)
         metrics = self._kmeans_metrics(np.asarray(posterior.mean), "pretrain")
@@ -365,12 +366,14 @@ class _Stages:
                 params,
                 embed,
                 margin=preset.siamese_margin,
-                epochs=preset.siamese_epochs,
-                batch_size=preset.siamese_batch_size,
-                learning_rate=preset.siamese_learning_rate,
-                decay=preset.siamese_decay,
-                decay_epochs=preset.siamese_decay_epochs,
-                weight_decay=preset.siamese_weight_decay,
+                schedule=Schedule(
+                    preset.siamese_epochs,
+                    preset.siamese_batch_size,
+                    preset.siamese_learning_rate,
+                    decay=preset.siamese_decay,
+                    decay_epochs=preset.siamese_decay_epochs,
+                    weight_decay=preset.siamese_weight_decay,
+                ),
                 key=key,
                 monitor=self.runner,
             )
@@ -446,9 +449,11 @@ class _Stages:
             ),
             self.networks.classify,
             sampled=preset.classifier_input == "sample",
-            epochs=preset.classifier_epochs,
-            batch_size=preset.batch_size,
-            learning_rate=preset.classifier_learning_rate,
+            schedule=Schedule(
+                preset.classifier_epochs,
+                preset.batch_size,
+                preset.classifier_learning_rate,
+            ),
             keys=jax.vmap(jax.random.fold_in, (0, None))(keys, 1),
             monitor=self.runner,
         )
@@ -468,9 +473,9 @@ class _Stages:
                 self.likelihood,
                 graph_strength=preset.graph_strength,
                 sampled=preset.classifier_input == "sample",
-                epochs=preset.label_epochs,
-                batch_size=preset.batch_size,
-                learning_rate=preset.learning_rate,
+                schedule=Schedule(
+                    preset.label_epochs, preset.batch_size, preset.learning_rate
+                ),
                 keys=jax.vmap(jax.random.fold_in, (0, None))(keys, 2),
                 monitor=self.runner,
             )
@@ -502,12 +507,14 @@ class _Stages:
             objective=preset.objective,
             graph_strength=preset.graph_strength,
             sampled=preset.classifier_input == "sample",
-            epochs=preset.epochs,
-            batch_size=preset.batch_size,
-            learning_rate=preset.learning_rate,
-            decay=preset.decay,
-            decay_epochs=preset.decay_epochs,
-            weight_decay=preset.weight_decay,
+            schedule=Schedule(
+                preset.epochs,
+                preset.batch_size,
+                preset.learning_rate,
+                decay=preset.decay,
+                decay_epochs=preset.decay_epochs,
+                weight_decay=preset.weight_decay,
+            ),
             keys=self._restart_keys("train"),
             monitor=self.runner,
             describe=self._describe,

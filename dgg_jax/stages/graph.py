@@ -9,9 +9,7 @@ import numpy as np
 
 from dgg_jax.graph import neighbor_weights
 from dgg_jax.losses import siamese
-from dgg_jax.training import Monitor, StepOutput, adam, compile_epoch, fit
-from dgg_jax.training.loop import steps_per_epoch
-from dgg_jax.training.state import create_state
+from dgg_jax.training import Monitor, Schedule, StepOutput, optimize
 from dgg_jax.types import Graph
 
 
@@ -22,12 +20,7 @@ def train_siamese(
     embed: Callable[[Any, jax.Array], jax.Array],
     *,
     margin: float,
-    epochs: int,
-    batch_size: int,
-    learning_rate: float,
-    decay: float,
-    decay_epochs: int,
-    weight_decay: float,
+    schedule: Schedule,
     key: jax.Array,
     monitor: Monitor,
 ) -> Any:
@@ -43,12 +36,7 @@ def train_siamese(
       params: initial parameters of the embedding.
       embed: from (params, x [B, D]) to [B, L].
       margin: distance to which negative pairs are pushed.
-      epochs: how many.
-      batch_size: points of a batch.
-      learning_rate: Adam's initial rate.
-      decay: factor of the rate every ``decay_epochs`` epochs.
-      decay_epochs: epochs of one stair.
-      weight_decay: L2 weight decay.
+      schedule: epochs, batch and learning rate.
       key: random key.
       monitor: follows the loop ``siamese``.
 
@@ -56,11 +44,11 @@ def train_siamese(
       The trained parameters.
     """
     num_points, num_pairs = neighbors.shape
-    batch_size = min(batch_size, num_points)
     pair_loss = jax.vmap(siamese.contrastive_loss, (0, 0, None, None))
 
     def loss(params, data, indices, key):
         x, neighbors = data
+        batch_size = len(indices)
         sources = jnp.concatenate([indices, neighbors[indices].ravel()])
         embedding = embed(params, x[sources])
         own, others = embedding[:batch_size], embedding[batch_size:]
@@ -75,17 +63,17 @@ def train_siamese(
             {"loss": value, "positive": positive, "negative": negative}
         )
 
-    optimizer = adam(
-        learning_rate,
-        steps_per_epoch=steps_per_epoch(num_points, batch_size),
-        decay=decay,
-        decay_epochs=decay_epochs,
-        weight_decay=weight_decay,
+    state = optimize(
+        "siamese",
+        loss,
+        params,
+        (x, neighbors),
+        key,
+        schedule,
+        num_points=num_points,
+        monitor=monitor,
     )
-    epoch = compile_epoch(loss, optimizer, num_points=num_points, batch_size=batch_size)
-    state = create_state(params, optimizer)
-    data = (x, neighbors)
-    return fit("siamese", epoch, state, data, key, epochs, monitor=monitor).params
+    return state.params
 
 
 def draw_neighbors(

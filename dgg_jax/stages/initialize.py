@@ -12,9 +12,7 @@ from sklearn.mixture import GaussianMixture
 from dgg_jax import checks
 from dgg_jax.distributions import sample_gaussian
 from dgg_jax.graph import spectral_labels
-from dgg_jax.training import Monitor, StepOutput, adam, compile_epoch, fit
-from dgg_jax.training.loop import steps_per_epoch
-from dgg_jax.training.state import create_state
+from dgg_jax.training import Monitor, Schedule, StepOutput, optimize
 from dgg_jax.types import Gaussian, Graph, Mixture
 
 
@@ -101,9 +99,7 @@ def fit_classifier(
     classify: Callable[[Any, jax.Array], jax.Array],
     *,
     sampled: bool,
-    epochs: int,
-    batch_size: int,
-    learning_rate: float,
+    schedule: Schedule,
     keys: jax.Array,
     monitor: Monitor,
 ) -> Any:
@@ -115,17 +111,13 @@ def fit_classifier(
       params: initial parameters, leaves with a leading axis R.
       classify: from (params, z [B, L]) to ln q(c | z) [B, K].
       sampled: whether f_2 sees samples of q(z | x), or its means.
-      epochs: how many.
-      batch_size: points of a batch.
-      learning_rate: of Adam.
+      schedule: epochs, batch and learning rate.
       keys: random keys, [R].
       monitor: follows the loop ``classifier``.
 
     Returns:
       Trained parameters, leaves with a leading axis R.
     """
-    num_points = labels.shape[1]
-    batch_size = min(batch_size, num_points)
 
     def loss(params, data, indices, key):
         posterior, labels = data
@@ -138,17 +130,16 @@ def fit_classifier(
         value = -jnp.mean(log_likelihood)
         return value, StepOutput({"loss": value})
 
-    optimizer = adam(
-        learning_rate, steps_per_epoch=steps_per_epoch(num_points, batch_size)
-    )
-    epoch = compile_epoch(
+    state = optimize(
+        "classifier",
         loss,
-        optimizer,
-        num_points=num_points,
-        batch_size=batch_size,
+        params,
+        (posterior, labels),
+        keys,
+        schedule,
+        num_points=labels.shape[1],
+        monitor=monitor,
         restarts=True,
         data_axes=(None, 0),
     )
-    state = jax.vmap(lambda params: create_state(params, optimizer))(params)
-    data = (posterior, labels)
-    return fit("classifier", epoch, state, data, keys, epochs, monitor=monitor).params
+    return state.params

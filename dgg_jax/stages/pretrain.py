@@ -11,34 +11,10 @@ from flax import linen as nn
 from dgg_jax.distributions import sample_gaussian
 from dgg_jax.likelihoods import Likelihood
 from dgg_jax.losses import autoencoder
-from dgg_jax.training import Monitor, StepOutput, adam, compile_epoch, fit
-from dgg_jax.training.loop import Loss, steps_per_epoch
-from dgg_jax.training.state import create_state
+from dgg_jax.training import Monitor, Schedule, StepOutput, optimize
 from dgg_jax.types import Gaussian
 
 Params = dict[str, Any]
-
-
-def _fit(
-    loop: str,
-    loss: Loss,
-    params: Params,
-    data: Any,
-    key: jax.Array,
-    *,
-    epochs: int,
-    batch_size: int,
-    learning_rate: float,
-    monitor: Monitor,
-) -> Params:
-    num_points = len(jax.tree.leaves(data)[0])
-    batch_size = min(batch_size, num_points)
-    optimizer = adam(
-        learning_rate, steps_per_epoch=steps_per_epoch(num_points, batch_size)
-    )
-    epoch = compile_epoch(loss, optimizer, num_points=num_points, batch_size=batch_size)
-    state = create_state(params, optimizer)
-    return fit(loop, epoch, state, data, key, epochs, monitor=monitor).params
 
 
 def layerwise(
@@ -49,9 +25,7 @@ def layerwise(
     likelihood: Likelihood,
     *,
     corruption: float,
-    epochs: int,
-    batch_size: int,
-    learning_rate: float,
+    schedule: Schedule,
     key: jax.Array,
     monitor: Monitor,
 ) -> tuple[Params, Params]:
@@ -68,9 +42,7 @@ def layerwise(
         innermost encoder layer is linear, all others have a ReLU.
       likelihood: p(x | z) of the outermost pair.
       corruption: share of inputs set to 0.
-      epochs: of each layer.
-      batch_size: points of a batch.
-      learning_rate: of Adam.
+      schedule: of each layer.
       key: random key.
       monitor: follows the loops ``layer_1``, ``layer_2``, ...
 
@@ -105,17 +77,16 @@ def layerwise(
         params = {"inner": encoder_params[inner], "outer": decoder_params[outer]}
         if outermost and "logvar" in decoder_params:
             params["logvar"] = decoder_params["logvar"]["bias"]
-        params = _fit(
+        params = optimize(
             f"layer_{depth + 1}",
             loss,
             params,
             features,
             jax.random.fold_in(key, depth),
-            epochs=epochs,
-            batch_size=batch_size,
-            learning_rate=learning_rate,
+            schedule,
+            num_points=len(x),
             monitor=monitor,
-        )
+        ).params
         encoder_params[inner] = params["inner"]
         decoder_params[outer] = params["outer"]
         if "logvar" in params:
@@ -135,9 +106,7 @@ def deep_autoencoder(
     likelihood: Likelihood,
     *,
     corruption: float,
-    epochs: int,
-    batch_size: int,
-    learning_rate: float,
+    schedule: Schedule,
     key: jax.Array,
     monitor: Monitor,
 ) -> Params:
@@ -150,9 +119,7 @@ def deep_autoencoder(
       decode: from (decoder parameters, z [B, L]) to ``decoded`` of the likelihood.
       likelihood: p(x | z), whose negative log is the reconstruction loss.
       corruption: share of inputs set to 0.
-      epochs: how many.
-      batch_size: points of a batch.
-      learning_rate: of Adam.
+      schedule: epochs, batch and learning rate.
       key: random key.
       monitor: follows the loop ``autoencoder``.
 
@@ -167,17 +134,17 @@ def deep_autoencoder(
         value = -jnp.mean(jax.vmap(likelihood.log_prob)(x, decoded))
         return value, StepOutput({"loss": value})
 
-    return _fit(
+    state = optimize(
         "autoencoder",
         loss,
         params,
         x,
         key,
-        epochs=epochs,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
+        schedule,
+        num_points=len(x),
         monitor=monitor,
     )
+    return state.params
 
 
 def vae(
@@ -187,9 +154,7 @@ def vae(
     decode: Callable[[Params, jax.Array], Any],
     likelihood: Likelihood,
     *,
-    epochs: int,
-    batch_size: int,
-    learning_rate: float,
+    schedule: Schedule,
     key: jax.Array,
     monitor: Monitor,
 ) -> Params:
@@ -201,9 +166,7 @@ def vae(
       encode: from (encoder parameters, x [B, D]) to Gaussian of [B, L].
       decode: from (decoder parameters, z [B, L]) to ``decoded`` of the likelihood.
       likelihood: p(x | z).
-      epochs: how many.
-      batch_size: points of a batch.
-      learning_rate: of Adam.
+      schedule: epochs, batch and learning rate.
       key: random key.
       monitor: follows the loop ``vae``.
 
@@ -228,14 +191,7 @@ def vae(
         }
         return -means.total, StepOutput(metrics)
 
-    return _fit(
-        "vae",
-        loss,
-        params,
-        x,
-        key,
-        epochs=epochs,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        monitor=monitor,
+    state = optimize(
+        "vae", loss, params, x, key, schedule, num_points=len(x), monitor=monitor
     )
+    return state.params

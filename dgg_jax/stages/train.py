@@ -11,9 +11,8 @@ from dgg_jax.distributions import sample_gaussian
 from dgg_jax.graph import smoothing, smoothing_operator
 from dgg_jax.likelihoods import Likelihood
 from dgg_jax.losses import dgg
-from dgg_jax.training import Monitor, StepOutput, TrainState, adam, compile_epoch, fit
-from dgg_jax.training.loop import Loss, steps_per_epoch
-from dgg_jax.training.state import create_state
+from dgg_jax.training import Monitor, Schedule, StepOutput, TrainState, optimize
+from dgg_jax.training.loop import Loss
 from dgg_jax.types import ElboTerms, Gaussian, Graph
 
 
@@ -233,9 +232,7 @@ def fit_to_labels(
     *,
     graph_strength: float,
     sampled: bool,
-    epochs: int,
-    batch_size: int,
-    learning_rate: float,
+    schedule: Schedule,
     keys: jax.Array,
     monitor: Monitor,
 ) -> Any:
@@ -254,28 +251,26 @@ def fit_to_labels(
       likelihood: p(x | z).
       graph_strength: eta in [0, 2].
       sampled: whether f_2 sees samples of q(z | x), or its means.
-      epochs: how many.
-      batch_size: points of a batch.
-      learning_rate: of Adam.
+      schedule: epochs, batch and learning rate.
       keys: random keys, [R].
       monitor: follows the loop ``labels``.
 
     Returns:
       The fitted parameters, leaves with a leading axis R.
     """
-    batch_size = min(batch_size, len(x))
-    optimizer = adam(learning_rate, steps_per_epoch=steps_per_epoch(len(x), batch_size))
-    epoch = compile_epoch(
+    state = optimize(
+        "labels",
         label_loss(networks, likelihood, sampled=sampled),
-        optimizer,
+        params,
+        (node_data(x, graph, graph_strength, likelihood), labels),
+        keys,
+        schedule,
         num_points=len(x),
-        batch_size=batch_size,
+        monitor=monitor,
         restarts=True,
         data_axes=(None, 0),
     )
-    state = jax.vmap(lambda params: create_state(params, optimizer))(params)
-    data = (node_data(x, graph, graph_strength, likelihood), labels)
-    return fit("labels", epoch, state, data, keys, epochs, monitor=monitor).params
+    return state.params
 
 
 def with_smoothed_log_prior(
@@ -296,12 +291,7 @@ def train_dgg(
     objective: str,
     graph_strength: float,
     sampled: bool,
-    epochs: int,
-    batch_size: int,
-    learning_rate: float,
-    decay: float,
-    decay_epochs: int,
-    weight_decay: float,
+    schedule: Schedule,
     keys: jax.Array,
     monitor: Monitor,
     describe: Callable[[TrainState], dict[str, Any]] = lambda state: {},
@@ -319,12 +309,7 @@ def train_dgg(
       objective: "node", or "tuple" for Algorithm 1 as printed.
       graph_strength: eta in [0, 2].
       sampled: whether f_2 sees samples of q(z | x), or its means.
-      epochs: how many.
-      batch_size: points of a batch.
-      learning_rate: Adam's initial rate.
-      decay: factor of the rate every ``decay_epochs`` epochs.
-      decay_epochs: epochs of one stair.
-      weight_decay: L2 weight decay.
+      schedule: epochs, batch and learning rate.
       keys: random keys, [R].
       monitor: follows the loop ``train``.
       describe: more metrics of the state after an epoch.
@@ -332,29 +317,27 @@ def train_dgg(
     Returns:
       The last state: params and the table of gammas, with a leading axis R.
     """
-    num_points = len(x)
-    batch_size = min(batch_size, num_points)
-    optimizer = adam(
-        learning_rate,
-        steps_per_epoch=steps_per_epoch(num_points, batch_size),
-        decay=decay,
-        decay_epochs=decay_epochs,
-        weight_decay=weight_decay,
-    )
-    sizes = {"num_points": num_points, "batch_size": batch_size, "restarts": True}
     if objective == "node":
         data = node_data(x, graph, graph_strength, likelihood)
         loss = node_loss(networks, likelihood, sampled=sampled)
-        epoch = compile_epoch(loss, optimizer, prepare=with_smoothed_log_prior, **sizes)
+        prepare = {"prepare": with_smoothed_log_prior}
     else:
         data = TupleData(x, graph)
         loss = tuple_loss(
             networks, likelihood, sampled=sampled, graph_strength=graph_strength
         )
-        epoch = compile_epoch(loss, optimizer, **sizes)
-    state = jax.vmap(lambda params, table: create_state(params, optimizer, table))(
-        params, log_assignments
-    )
-    return fit(
-        "train", epoch, state, data, keys, epochs, monitor=monitor, describe=describe
+        prepare = {}
+    return optimize(
+        "train",
+        loss,
+        params,
+        data,
+        keys,
+        schedule,
+        num_points=len(x),
+        monitor=monitor,
+        table=log_assignments,
+        restarts=True,
+        describe=describe,
+        **prepare,
     )

@@ -7,7 +7,8 @@ import jax
 import numpy as np
 import optax
 
-from dgg_jax.training.state import TrainState
+from dgg_jax.training.schedules import Schedule, adam
+from dgg_jax.training.state import TrainState, create_state
 
 
 class StepOutput(NamedTuple):
@@ -177,6 +178,79 @@ def fit(
         metrics = {name: mean.tolist() for name, mean in means.items()}
         monitor.epoch_end(loop, index + 1, num_epochs, state, metrics | describe(state))
     return state
+
+
+def optimize(
+    loop: str,
+    loss: Loss,
+    params: Any,
+    data: Any,
+    key: jax.Array,
+    schedule: Schedule,
+    *,
+    num_points: int,
+    monitor: Monitor,
+    table: Any = (),
+    prepare: Callable[[Any, Any], Any] = lambda table, data: data,
+    restarts: bool = False,
+    data_axes: Any = None,
+    describe: Callable[[TrainState], dict[str, Any]] = lambda state: {},
+) -> TrainState:
+    """Minimises a loss by Adam: a state, a compiled epoch and the loop over epochs.
+
+    Args:
+      loop: name of this loop, unique in its run.
+      loss: see ``compile_epoch``.
+      params: initial parameters; with restarts, leaves have a leading axis R.
+      data: the pytree that the loss gathers its batches from.
+      key: random key of this loop, [R] of them with restarts.
+      schedule: epochs, batch and learning rate.
+      num_points: N, rows of the data.
+      monitor: restores, logs and checkpoints.
+      table: first values of the table, with restarts leaves of shape [R, N, ...].
+      prepare: see ``compile_epoch``.
+      restarts: see ``compile_epoch``.
+      data_axes: see ``compile_epoch``.
+      describe: more metrics of the state after an epoch.
+
+    Returns:
+      The state after the last epoch.
+
+    Raises:
+      Diverged: if a metric of any step is not finite.
+    """
+    batch_size = min(schedule.batch_size, num_points)
+    optimizer = adam(
+        schedule.learning_rate,
+        steps_per_epoch=steps_per_epoch(num_points, batch_size),
+        decay=schedule.decay,
+        decay_epochs=schedule.decay_epochs,
+        weight_decay=schedule.weight_decay,
+    )
+    epoch = compile_epoch(
+        loss,
+        optimizer,
+        num_points=num_points,
+        batch_size=batch_size,
+        prepare=prepare,
+        restarts=restarts,
+        data_axes=data_axes,
+    )
+
+    def create(params, table):
+        return create_state(params, optimizer, table)
+
+    state = (jax.vmap(create) if restarts else create)(params, table)
+    return fit(
+        loop,
+        epoch,
+        state,
+        data,
+        key,
+        schedule.epochs,
+        monitor=monitor,
+        describe=describe,
+    )
 
 
 def _check_finite(loop: str, index: int, per_step: dict[str, np.ndarray]) -> None:

@@ -1,6 +1,28 @@
 """Optimisers of the papers, by optax."""
 
+from typing import NamedTuple
+
 import optax
+
+
+class Schedule(NamedTuple):
+    """How long and how fast a loop trains.
+
+    Attributes:
+      epochs: how many.
+      batch_size: points of a batch; all points if they are fewer.
+      learning_rate: Adam's initial rate.
+      decay: factor of the rate every ``decay_epochs`` epochs; 1 keeps it constant.
+      decay_epochs: epochs of one stair.
+      weight_decay: L2 weight decay.
+    """
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    decay: float = 1.0
+    decay_epochs: int = 10
+    weight_decay: float = 0.0
 
 
 def adam(

@@ -2,13 +2,12 @@
 
 import numpy as np
 import pytest
-from scipy import sparse
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score
 
 from dgg_jax.checks import InvalidInput
-from dgg_jax.graph import knn, neighbor_weights, spectral, spectral_labels
-from dgg_jax.graph.spectral import affinity_matrix, normalized_cut, spectral_embedding
+from dgg_jax.graph import knn, neighbor_weights, spectral_labels
+from dgg_jax.graph.spectral import affinity_matrix, spectral_embedding
 from dgg_jax.types import Graph
 
 SIZE = 20
@@ -44,39 +43,30 @@ def test_affinity_by_hand():
     np.testing.assert_allclose(affinity.toarray(), expected)
 
 
-def test_normalized_cut_by_hand():
-    # A path of four points with edges 2, 1, 2: each half keeps 4 of its volume of 5.
-    affinity = sparse.csr_array(np.diag([2.0, 1.0, 2.0], 1) + np.diag([2.0, 1, 2], -1))
-    assert normalized_cut(affinity, np.array([0, 0, 1, 1])) == pytest.approx(2 / 5)
-    # Of 0 | 1 2 3: point 0 keeps nothing of 2, the others 6 of 8.
-    assert normalized_cut(affinity, np.array([0, 1, 1, 1])) == pytest.approx(1 + 2 / 8)
-    assert normalized_cut(affinity, np.zeros(4, int)) == pytest.approx(0.0)
-    # An empty cluster keeps nothing.
-    assert normalized_cut(affinity, np.array([0, 0, 2, 2])) == pytest.approx(7 / 5)
-
-
-def test_two_separate_blobs():
+@pytest.mark.parametrize("num_eigenvectors", [1, 3])
+def test_two_separate_blobs(num_eigenvectors):
     rng = np.random.default_rng(0)
     truth = rng.permutation(np.repeat([0, 1], 25))
     x = rng.standard_normal((50, 2)) + 20.0 * truth[:, None]
-    labels = spectral_labels(neighbor_weights(*knn(x, 5)), 2, seed=0)
+    labels = spectral_labels(neighbor_weights(*knn(x, 5)), 2, num_eigenvectors, seed=0)
     assert adjusted_rand_score(truth, labels) == 1.0
     assert labels.shape == (50,)
     assert labels.dtype == np.int32
     assert set(labels.tolist()) == {0, 1}
 
 
+@pytest.mark.parametrize("more", [0, 2])
 @pytest.mark.parametrize("num_groups", [3, 10])
-def test_disconnected_components(num_groups):
+def test_disconnected_components(num_groups, more):
     graph, truth = components(num_groups)
-    labels = spectral_labels(graph, num_groups, seed=0)
+    labels = spectral_labels(graph, num_groups, num_groups + more, seed=0)
     assert adjusted_rand_score(truth, labels) == 1.0
 
 
 @pytest.mark.parametrize("num_groups", [3, 8])
 def test_a_ring_of_groups(num_groups):
     graph, truth = ring(num_groups)
-    labels = spectral_labels(graph, num_groups, seed=0)
+    labels = spectral_labels(graph, num_groups, num_groups, seed=0)
     assert adjusted_rand_score(truth, labels) == 1.0
 
 
@@ -87,7 +77,7 @@ def test_half_circles_that_kmeans_cannot_part():
     truth = np.repeat([0, 1], 60)
     kmeans = KMeans(2, n_init=3, random_state=0).fit_predict(x)
     assert adjusted_rand_score(truth, kmeans) < 0.6
-    labels = spectral_labels(neighbor_weights(*knn(x, 5)), 2, seed=0)
+    labels = spectral_labels(neighbor_weights(*knn(x, 5)), 2, 3, seed=0)
     assert adjusted_rand_score(truth, labels) == 1.0
 
 
@@ -98,33 +88,16 @@ def test_weights_count():
     near = truth[indices] == truth[:, None]
     weights = np.where(near, 1.0, 0.01)
     graph = Graph(indices, weights / weights.sum(axis=1, keepdims=True))
-    assert adjusted_rand_score(truth, spectral_labels(graph, 2, seed=0)) == 1.0
+    assert adjusted_rand_score(truth, spectral_labels(graph, 2, 1, seed=0)) == 1.0
 
 
-def test_labels_are_a_function_of_graph_and_seed(monkeypatch):
+def test_labels_are_a_function_of_graph_and_seed():
     rng = np.random.default_rng(0)
     graph = neighbor_weights(*knn(rng.random((60, 2)), 6))
-    first = spectral_labels(graph, 4, seed=5)
-    np.testing.assert_array_equal(first, spectral_labels(graph, 4, seed=5))
-    monkeypatch.setattr(spectral, "_STARTS", 1)
-    monkeypatch.setattr(spectral, "_EMBEDDINGS", 1)
-    labels = [spectral_labels(graph, 4, seed=seed) for seed in range(6)]
-    assert any((labels[0] != other).any() for other in labels)
-
-
-def test_the_smallest_cut_of_all_tries_is_kept(monkeypatch):
-    rng = np.random.default_rng(0)
-    graph = neighbor_weights(*knn(rng.random((60, 2)), 6))
-    affinity = affinity_matrix(graph)
-    best = normalized_cut(affinity, spectral_labels(graph, 5, seed=0))
-    starts = spectral._STARTS
-    monkeypatch.setattr(spectral, "_STARTS", 1)
-    single = [
-        normalized_cut(affinity, spectral_labels(graph, 5, seed=seed))
-        for seed in range(starts)
-    ]
-    assert best == min(single)
-    assert best < max(single)
+    first = spectral_labels(graph, 7, 8, seed=0)
+    np.testing.assert_array_equal(first, spectral_labels(graph, 7, 8, seed=0))
+    others = [spectral_labels(graph, 7, 8, seed=seed) for seed in range(1, 6)]
+    assert any((first != other).any() for other in others)
 
 
 def test_the_order_of_the_points_does_not_matter():
@@ -132,8 +105,8 @@ def test_the_order_of_the_points_does_not_matter():
     order = np.random.default_rng(1).permutation(len(truth))
     place = np.argsort(order)  # of each old point in the new order
     permuted = Graph(place[graph.indices[order]], graph.weights[order])
-    labels = spectral_labels(graph, 4, seed=0)
-    again = spectral_labels(permuted, 4, seed=0)
+    labels = spectral_labels(graph, 4, 4, seed=0)
+    again = spectral_labels(permuted, 4, 4, seed=0)
     assert adjusted_rand_score(labels[order], again) == 1.0
     assert len(set(labels.tolist())) == 4
 
@@ -175,11 +148,15 @@ def test_more_components_than_eigenvectors():
 
 def test_one_cluster_and_tiny_graphs():
     graph, _ = components(1)
-    np.testing.assert_array_equal(spectral_labels(graph, 1, seed=0), 0)
+    np.testing.assert_array_equal(spectral_labels(graph, 1, 2, seed=0), 0)
     tiny = unweighted(np.array([[1], [0], [1]]))
-    labels = spectral_labels(tiny, 3, seed=0)
+    labels = spectral_labels(tiny, 3, 5, seed=0)
     assert sorted(labels.tolist()) == [0, 1, 2]
     assert labels.dtype == np.int32
+    path = unweighted(np.array([[1], [0], [1], [2], [3]]))
+    # Of five points there are no more than three eigenvectors.
+    labels = spectral_labels(path, 2, 12, seed=0)
+    np.testing.assert_array_equal(labels, spectral_labels(path, 2, 3, seed=0))
 
 
 @pytest.mark.parametrize("num_eigenvectors", [0, 2 * SIZE - 1])

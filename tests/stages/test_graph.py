@@ -8,15 +8,7 @@ import pytest
 from dgg_jax.graph import knn
 from dgg_jax.networks import Embedding
 from dgg_jax.stages.graph import draw_neighbors, neighbor_purity, train_siamese
-from dgg_jax.training import Monitor
-
-SETTINGS = {
-    "margin": 3.0,
-    "batch_size": 16,
-    "decay": 1.0,
-    "decay_epochs": 10,
-    "weight_decay": 0.0,
-}
+from dgg_jax.training import Monitor, Schedule
 
 
 class Metrics(Monitor):
@@ -53,11 +45,10 @@ def test_positive_pairs_end_closer_than_negative_ones(data):
         neighbors,
         params,
         embed,
-        epochs=40,
-        learning_rate=1e-2,
+        margin=3.0,
+        schedule=Schedule(40, 16, 1e-2),
         key=jax.random.key(1),
         monitor=monitor,
-        **SETTINGS,
     )
     assert len(monitor.lines) == 40
     assert monitor.lines[-1]["loss"] < 0.7 * monitor.lines[0]["loss"]
@@ -75,22 +66,21 @@ def test_positive_pairs_end_closer_than_negative_ones(data):
     near_before, mean_before, _ = mean_distances(params)
     assert near < 0.25 * mean
     assert near / mean < 0.9 * near_before / mean_before
-    assert apart > 0.8 * SETTINGS["margin"]
+    assert apart > 0.8 * 3.0
 
 
-def siamese_metrics(x, neighbors, epochs=1, **changes):
+def siamese_metrics(x, neighbors, epochs=1, batch_size=16, margin=3.0):
     """Metrics of training an embedding that is the data times 1."""
     monitor = Metrics()
-    settings = {**SETTINGS, "learning_rate": 1e-9, **changes}
     train_siamese(
         x,
         neighbors,
         {"scale": jnp.ones(())},
         lambda params, x: params["scale"] * x,
-        epochs=epochs,
+        margin=margin,
+        schedule=Schedule(epochs, batch_size, 1e-9),
         key=jax.random.key(0),
         monitor=monitor,
-        **settings,
     )
     return monitor.lines
 

@@ -10,7 +10,7 @@ from dgg_jax.checks import InvalidInput
 from dgg_jax.graph import knn, neighbor_weights
 from dgg_jax.networks import Classifier
 from dgg_jax.stages.initialize import fit_classifier, initial_labels, label_mixture
-from dgg_jax.training import Monitor
+from dgg_jax.training import Monitor, Schedule
 from dgg_jax.types import Gaussian, Graph
 
 NUM_CLUSTERS = 3
@@ -30,12 +30,16 @@ def blobs():
 @pytest.mark.parametrize("init", ["spectral", "kmeans", "gmm"])
 def test_initial_labels_of_separable_blobs(blobs, init):
     latents, truth, graph = blobs
-    labels = initial_labels(init, latents, graph, NUM_CLUSTERS, seed=0)
+    labels = initial_labels(
+        init, latents, graph, NUM_CLUSTERS, num_eigenvectors=3, seed=0
+    )
     assert adjusted_rand_score(truth, labels) == 1.0
     assert labels.shape == (48,)
     assert labels.dtype == np.int32
     assert set(labels.tolist()) == {0, 1, 2}
-    again = initial_labels(init, latents, graph, NUM_CLUSTERS, seed=0)
+    again = initial_labels(
+        init, latents, graph, NUM_CLUSTERS, num_eigenvectors=3, seed=0
+    )
     np.testing.assert_array_equal(labels, again)
 
 
@@ -44,10 +48,14 @@ def test_spectral_labels_look_at_the_graph_and_the_others_at_the_latents(blobs):
     order = np.random.default_rng(1).permutation(48)
     place = np.argsort(order)
     shuffled = Graph(place[graph.indices[order]].astype(np.int32), graph.weights)
-    labels = initial_labels("spectral", latents, shuffled, NUM_CLUSTERS, seed=0)
+    labels = initial_labels(
+        "spectral", latents, shuffled, NUM_CLUSTERS, num_eigenvectors=3, seed=0
+    )
     assert adjusted_rand_score(truth[order], labels) == 1.0
     for init in ("kmeans", "gmm"):
-        labels = initial_labels(init, latents, shuffled, NUM_CLUSTERS, seed=0)
+        labels = initial_labels(
+            init, latents, shuffled, NUM_CLUSTERS, num_eigenvectors=3, seed=0
+        )
         assert adjusted_rand_score(truth, labels) == 1.0
 
 
@@ -59,7 +67,10 @@ def test_gmm_sees_variances_that_kmeans_does_not():
     latents[:, 0] += 2.0 * truth
     scores = {
         init: adjusted_rand_score(
-            truth, initial_labels(init, latents.astype("f4"), None, 2, seed=0)
+            truth,
+            initial_labels(
+                init, latents.astype("f4"), None, 2, num_eigenvectors=3, seed=0
+            ),
         )
         for init in ("kmeans", "gmm")
     }
@@ -69,7 +80,9 @@ def test_gmm_sees_variances_that_kmeans_does_not():
 def test_unknown_init(blobs):
     latents, _, graph = blobs
     with pytest.raises(InvalidInput) as error:
-        initial_labels("random", latents, graph, NUM_CLUSTERS, seed=0)
+        initial_labels(
+            "random", latents, graph, NUM_CLUSTERS, num_eigenvectors=3, seed=0
+        )
     assert str(error.value) == (
         "init='random' is unknown; choose one of: spectral, kmeans, gmm."
     )
@@ -140,9 +153,7 @@ def fitted(latents, labels, keys, *, logvar, sampled, epochs=60):
         params,
         classify,
         sampled=sampled,
-        epochs=epochs,
-        batch_size=16,
-        learning_rate=5e-2,
+        schedule=Schedule(epochs, 16, 5e-2),
         keys=keys,
         monitor=monitor,
     )

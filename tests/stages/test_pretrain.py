@@ -8,13 +8,12 @@ import pytest
 from dgg_jax.likelihoods import Bernoulli, GaussianLikelihood, LearnedVarianceGaussian
 from dgg_jax.networks import Decoder, Encoder
 from dgg_jax.stages import pretrain
-from dgg_jax.training import Monitor
+from dgg_jax.training import Monitor, Schedule
 from dgg_jax.types import Gaussian
 
 NUM_POINTS, NUM_FEATURES, NUM_LATENT, SIZES = 48, 6, 2, (8, 5)
 LAYERS = [("hidden_0", "output"), ("hidden_1", "hidden_1"), ("mean", "hidden_0")]
 ENCODER = Encoder(SIZES, NUM_LATENT)
-SETTINGS = {"batch_size": 10 * NUM_POINTS, "learning_rate": 1e-2}
 LIKELIHOODS = {
     "bernoulli": Bernoulli(),
     "gaussian": GaussianLikelihood(0.1),
@@ -111,10 +110,9 @@ def layerwise(x, params, name):
         LAYERS,
         LIKELIHOODS[name],
         corruption=0.5,
-        epochs=10,
+        schedule=Schedule(10, 10 * NUM_POINTS, 1e-2),
         key=jax.random.key(2),
         monitor=monitor,
-        **SETTINGS,
     )
     return {"encoder": encoder, "decoder": decoder}, monitor
 
@@ -180,10 +178,9 @@ def test_deep_autoencoder_lowers_its_loss_and_spares_the_logvar_head(x, name):
         decode,
         likelihood,
         corruption=0.5,
-        epochs=60,
+        schedule=Schedule(60, 10 * NUM_POINTS, 1e-2),
         key=jax.random.key(2),
         monitor=monitor,
-        **SETTINGS,
     )
     curve = monitor.curves["autoencoder"]
     assert len(curve) == 60
@@ -203,10 +200,9 @@ def test_vae_raises_its_elbo_and_trains_everything(x, name):
         x,
         params,
         *functions(name),
-        epochs=60,
+        schedule=Schedule(60, 10 * NUM_POINTS, 1e-2),
         key=jax.random.key(2),
         monitor=monitor,
-        **SETTINGS,
     )
     curve = monitor.curves["vae"]
     assert curve[-1] < curve[0] - 0.3

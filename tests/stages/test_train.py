@@ -12,7 +12,7 @@ from dgg_jax.losses import dgg
 from dgg_jax.networks import Classifier, Decoder, Encoder
 from dgg_jax.stages import train
 from dgg_jax.stages.train import ApplyFunctions, TupleData, node_data
-from dgg_jax.training import Monitor
+from dgg_jax.training import Monitor, Schedule
 from dgg_jax.types import Gaussian, Mixture
 
 NUM_POINTS, NUM_FEATURES, NUM_LATENT, NUM_CLUSTERS = 24, 5, 2, 3
@@ -210,12 +210,7 @@ def trained(request, x, graph):
         objective=request.param,
         graph_strength=STRENGTH,
         sampled=False,
-        epochs=40,
-        batch_size=NUM_POINTS,
-        learning_rate=2e-2,
-        decay=0.9,
-        decay_epochs=30,
-        weight_decay=0.0,
+        schedule=Schedule(40, NUM_POINTS, 2e-2, decay=0.9, decay_epochs=30),
         keys=jax.random.split(jax.random.key(7), 2),
         monitor=monitor,
         describe=lambda state: described.append(1) or {"seen": len(described)},
@@ -322,9 +317,7 @@ def test_fit_to_labels_pulls_the_classifier_to_each_restarts_labels(x, graph):
         LIKELIHOODS["bernoulli"],
         graph_strength=1.0,
         sampled=False,
-        epochs=100,
-        batch_size=NUM_POINTS,
-        learning_rate=3e-2,
+        schedule=Schedule(100, NUM_POINTS, 3e-2),
         keys=jax.random.split(jax.random.key(0), 2),
         monitor=monitor,
     )
