@@ -66,11 +66,13 @@ def finish(environment, workdir, *arguments):
 def kill_when(process, reached):
     """Sends SIGKILL as soon as ``reached`` says so; the process must not be done."""
     deadline = time.monotonic() + PATIENCE
-    while not reached():
-        assert process.poll() is None, "the process ended before the point of the kill"
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
-    process.kill()
+    try:
+        while not reached():
+            assert process.poll() is None, "the process ended before its kill"
+            assert time.monotonic() < deadline
+            time.sleep(0.002)
+    finally:
+        process.kill()
     assert process.wait() == -signal.SIGKILL
 
 
