@@ -141,8 +141,8 @@ def _claim_workdir(config: Config) -> None:
         write_atomically(config.workdir / "config.json", text + "\n")
     except OSError as error:
         raise checks.InvalidInput(
-            f"workdir {config.workdir} cannot be written: {error.strerror or error}; choose "
-            "another --workdir."
+            f"workdir {config.workdir} cannot be written: {error.strerror or error}; "
+            "choose another --workdir."
         ) from error
 
 
