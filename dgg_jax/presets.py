@@ -239,8 +239,8 @@ _DATASETS = {
             "pretrain_vae_epochs": 30,
             # A class has 180 points: 100 neighbours would reach far beyond it.
             "num_candidates": 20,
-            "label_epochs": 10,
-            "learning_rate": 5e-4,
+            "classifier_input": "mean",
+            "learning_rate": 1e-3,
             "batch_size": 64,
         },
         "paper": _PAPER_IMAGES,
