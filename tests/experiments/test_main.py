@@ -627,6 +627,7 @@ def test_a_finished_run_prints_its_summary_again(finished, untrained, extra):
     assert {path: path.stat().st_mtime_ns for path in workdir.iterdir()} == before
 
 
+@pytest.mark.slow
 def test_a_run_without_labels_has_no_accuracy(xla, tmp_path, monkeypatch):
     random = np.random.default_rng(0)
     x = np.concatenate([random.normal(c, 0.1, (40, 2)) for c in (0, 1)])

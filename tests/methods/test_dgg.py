@@ -190,6 +190,7 @@ def test_another_seed_changes_every_stage(stage):
     assert (keys, numpy_seed) == key_data(0)
 
 
+@pytest.mark.slow
 def test_another_seed_gives_another_model():
     model, _, _ = brief()
     other, _, _ = run(BRIEF, seed=1)
@@ -202,6 +203,7 @@ def three_restarts():
     return run(dataclasses.replace(BRIEF, init="kmeans", restarts=3))
 
 
+@pytest.mark.slow
 def test_the_best_elbo_of_the_restarts_is_kept():
     model, state, records = three_restarts()
     elbos = [one["elbo"] for one in records[-1]["restarts"]]
