@@ -790,8 +790,8 @@ def test_ctrl_c_before_training_is_one_line(tmp_path, monkeypatch):
         (["--overwrite", "--epochs=3"], "--epochs=3 --resume"),
         (["-resume=true", "--noresume", "--nooverwrite"], "--resume"),
         (
-            ["--workdir=/tmp/resume/overwrite"],
-            "--workdir=/tmp/resume/overwrite --resume",
+            ["--workdir=elsewhere/resume/overwrite"],
+            "--workdir=elsewhere/resume/overwrite --resume",
         ),
         (["--workdir", "a b"], "--workdir 'a b' --resume"),
     ],
