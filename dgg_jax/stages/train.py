@@ -274,10 +274,10 @@ def fit_to_labels(
 
 
 def with_smoothed_log_prior(
-    log_assignments: jax.Array, data: NodeData
+    state: TrainState, data: NodeData
 ) -> tuple[NodeData, jax.Array]:
     """Recomputes r from the table of gammas, at the start of an epoch."""
-    return data, smoothing.smoothed_log_prior(log_assignments, data.rows, data.columns)
+    return data, smoothing.smoothed_log_prior(state.table, data.rows, data.columns)
 
 
 def train_dgg(

@@ -8,12 +8,13 @@ from dgg_jax.training.loop import (
     fit,
     optimize,
 )
-from dgg_jax.training.schedules import Schedule, adam
+from dgg_jax.training.schedules import Rate, Schedule, adam
 from dgg_jax.training.state import TrainState
 
 __all__ = [
     "Diverged",
     "Monitor",
+    "Rate",
     "Schedule",
     "StepOutput",
     "TrainState",

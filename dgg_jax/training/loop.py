@@ -1,13 +1,14 @@
 """One epoch as one compiled call, and the loop over epochs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 import optax
 
-from dgg_jax.training.schedules import Schedule, adam
+from dgg_jax.training.schedules import Rate, Schedule, adam_by_entry
 from dgg_jax.training.state import TrainState, create_state
 
 
@@ -17,17 +18,20 @@ class StepOutput(NamedTuple):
     Attributes:
       metrics: named scalars, logged as their mean over the epoch.
       rows: new rows of the state's table for the batch, leaves of shape [B, ...].
+      collections: the state's collections after the step.
     """
 
     metrics: dict[str, jax.Array]
     rows: Any = ()
+    collections: Any = ()
 
 
 # Sums of other metrics: of those that are not finite, a term says more.
 _TOTALS = ("loss", "objective")
 
-# (params, data, indices [B], key) -> (value to minimise, StepOutput)
-Loss = Callable[[Any, Any, jax.Array, jax.Array], tuple[jax.Array, StepOutput]]
+# (params, data, indices [B], key) -> (value to minimise, StepOutput); where the state
+# has collections, they are a fifth argument.
+Loss = Callable[..., tuple[jax.Array, StepOutput]]
 # (state, data, key) -> (state, metrics of every step)
 Epoch = Callable[[TrainState, Any, jax.Array], tuple[TrainState, dict[str, jax.Array]]]
 
@@ -47,7 +51,7 @@ def compile_epoch(
     *,
     num_points: int,
     batch_size: int,
-    prepare: Callable[[Any, Any], Any] = lambda table, data: data,
+    prepare: Callable[[TrainState, Any], Any] = lambda state, data: data,
     restarts: bool = False,
     data_axes: Any = None,
 ) -> Epoch:
@@ -59,11 +63,12 @@ def compile_epoch(
 
     Args:
       loss: from (params, data, indices [B], key) to the value to minimise and a
-        StepOutput. It gathers its batch itself, neighbours included.
+        StepOutput. It gathers its batch itself, neighbours included. Where the state
+        has collections, such as batch statistics, they are its fifth argument.
       optimizer: an optax transformation.
       num_points: N, rows of the data.
       batch_size: B; at most N rows are used.
-      prepare: from (table, data) to the data of this epoch, such as priors recomputed
+      prepare: from (state, data) to the data of this epoch, such as priors recomputed
         from the table.
       restarts: whether state and key carry a leading axis of R independent restarts.
       data_axes: which of the data carry it too, as ``in_axes`` of ``jax.vmap``.
@@ -76,7 +81,8 @@ def compile_epoch(
     num_steps = steps_per_epoch(num_points, batch_size)
 
     def epoch(state, data, key):
-        data = prepare(state.table, data)
+        data = prepare(state, data)
+        has_collections = bool(jax.tree.leaves(state.collections))
         order_key, step_key = jax.random.split(key)
         order = jax.random.permutation(
             jax.random.fold_in(order_key, state.step), num_points
@@ -85,8 +91,13 @@ def compile_epoch(
 
         def step(state, indices):
             gradient = jax.grad(loss, has_aux=True)
+            collections = (state.collections,) if has_collections else ()
             gradients, output = gradient(
-                state.params, data, indices, jax.random.fold_in(step_key, state.step)
+                state.params,
+                data,
+                indices,
+                jax.random.fold_in(step_key, state.step),
+                *collections,
             )
             updates, opt_state = optimizer.update(
                 gradients, state.opt_state, state.params
@@ -99,7 +110,10 @@ def compile_epoch(
                 output.rows,
             )
             params = optax.apply_updates(state.params, updates)
-            return TrainState(state.step + 1, params, opt_state, table), output.metrics
+            state = TrainState(
+                state.step + 1, params, opt_state, table, output.collections
+            )
+            return state, output.metrics
 
         return jax.lax.scan(step, state, batches)
 
@@ -191,9 +205,11 @@ def optimize(
     num_points: int,
     monitor: Monitor,
     table: Any = (),
-    prepare: Callable[[Any, Any], Any] = lambda table, data: data,
+    collections: Any = (),
+    prepare: Callable[[TrainState, Any], Any] = lambda state, data: data,
     restarts: bool = False,
     data_axes: Any = None,
+    rates: Mapping[str, Rate] = MappingProxyType({}),
     describe: Callable[[TrainState], dict[str, Any]] = lambda state: {},
 ) -> TrainState:
     """Minimises a loss by Adam: a state, a compiled epoch and the loop over epochs.
@@ -208,9 +224,11 @@ def optimize(
       num_points: N, rows of the data.
       monitor: restores, logs and checkpoints.
       table: first values of the table, with restarts leaves of shape [R, N, ...].
+      collections: first values of mutable collections, such as batch statistics.
       prepare: see ``compile_epoch``.
       restarts: see ``compile_epoch``.
       data_axes: see ``compile_epoch``.
+      rates: learning rates of entries of ``params`` that have their own.
       describe: more metrics of the state after an epoch.
 
     Returns:
@@ -220,11 +238,10 @@ def optimize(
       Diverged: if a metric of any step is not finite.
     """
     batch_size = min(schedule.batch_size, num_points)
-    optimizer = adam(
-        schedule.learning_rate,
+    optimizer = adam_by_entry(
+        schedule.rate,
+        rates,
         steps_per_epoch=steps_per_epoch(num_points, batch_size),
-        decay=schedule.decay,
-        decay_epochs=schedule.decay_epochs,
         weight_decay=schedule.weight_decay,
     )
     epoch = compile_epoch(
@@ -237,10 +254,10 @@ def optimize(
         data_axes=data_axes,
     )
 
-    def create(params, table):
-        return create_state(params, optimizer, table)
+    def create(params, table, collections):
+        return create_state(params, optimizer, table, collections)
 
-    state = (jax.vmap(create) if restarts else create)(params, table)
+    state = (jax.vmap(create) if restarts else create)(params, table, collections)
     return fit(
         loop,
         epoch,

@@ -1,8 +1,26 @@
 """Optimisers of the papers, by optax."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
+import jax
 import optax
+
+
+class Rate(NamedTuple):
+    """A learning rate that falls in stairs.
+
+    Attributes:
+      learning_rate: the initial rate.
+      decay: its factor every ``decay_epochs`` epochs; 1 keeps it constant.
+      decay_epochs: epochs of one stair.
+      floor: the rate below which it does not fall.
+    """
+
+    learning_rate: float
+    decay: float = 1.0
+    decay_epochs: int = 10
+    floor: float = 0.0
 
 
 class Schedule(NamedTuple):
@@ -15,6 +33,7 @@ class Schedule(NamedTuple):
       decay: factor of the rate every ``decay_epochs`` epochs; 1 keeps it constant.
       decay_epochs: epochs of one stair.
       weight_decay: L2 weight decay.
+      floor: the rate below which it does not fall.
     """
 
     epochs: int
@@ -23,32 +42,71 @@ class Schedule(NamedTuple):
     decay: float = 1.0
     decay_epochs: int = 10
     weight_decay: float = 0.0
+    floor: float = 0.0
+
+    @property
+    def rate(self) -> Rate:
+        """The learning rate by itself."""
+        return Rate(self.learning_rate, self.decay, self.decay_epochs, self.floor)
 
 
 def adam(
-    learning_rate: float,
-    *,
-    steps_per_epoch: int,
-    decay: float = 1.0,
-    decay_epochs: int = 10,
-    weight_decay: float = 0.0,
+    rate: Rate, *, steps_per_epoch: int, weight_decay: float = 0.0
 ) -> optax.GradientTransformation:
     """Adam with a staircase: the rate times ``decay`` every ``decay_epochs`` epochs.
 
-    Section 4.1 of DGG has decay 0.9 every 10 epochs. The weight decay is added to the
-    gradient, as in the released code (errata E25, E35), not decoupled.
+    Section 4.1 of DGG and 4.2 of VaDE have decay 0.9 every 10 epochs. The weight decay
+    is added to the gradient, as in the released code (errata E25, E35), not decoupled.
 
     Args:
-      learning_rate: the initial rate.
+      rate: the staircase.
       steps_per_epoch: optimiser steps of one epoch.
-      decay: factor of one stair; 1 keeps the rate constant.
-      decay_epochs: epochs of one stair.
       weight_decay: factor of the parameters in the gradient.
 
     Returns:
       An optax gradient transformation.
     """
     schedule = optax.exponential_decay(
-        learning_rate, decay_epochs * steps_per_epoch, decay, staircase=True
+        rate.learning_rate,
+        rate.decay_epochs * steps_per_epoch,
+        rate.decay,
+        staircase=True,
+        end_value=rate.floor if rate.decay < 1.0 else None,
     )
     return optax.chain(optax.add_decayed_weights(weight_decay), optax.adam(schedule))
+
+
+def adam_by_entry(
+    rate: Rate,
+    rates: Mapping[str, Rate],
+    *,
+    steps_per_epoch: int,
+    weight_decay: float = 0.0,
+) -> optax.GradientTransformation:
+    """Adam for a dictionary of parameters, some entries of which have their own rate.
+
+    Args:
+      rate: of all other entries.
+      rates: of the entries that it names.
+      steps_per_epoch: optimiser steps of one epoch.
+      weight_decay: factor of the other entries' parameters in their gradient; a decay
+        to 0 says nothing of a mixture.
+
+    Returns:
+      An optax gradient transformation.
+    """
+    if not rates:
+        return adam(rate, steps_per_epoch=steps_per_epoch, weight_decay=weight_decay)
+
+    def labels(params):
+        return {
+            name: jax.tree.map(lambda leaf, name=name: name if name in rates else "", v)
+            for name, v in params.items()
+        }
+
+    own = {
+        name: adam(rate, steps_per_epoch=steps_per_epoch)
+        for name, rate in rates.items()
+    }
+    rest = adam(rate, steps_per_epoch=steps_per_epoch, weight_decay=weight_decay)
+    return optax.partition({**own, "": rest}, labels)

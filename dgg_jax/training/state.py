@@ -16,21 +16,28 @@ class TrainState(NamedTuple):
       opt_state: the optimiser's state.
       table: values kept per data point, leaves of shape [N, ...], such as DGG's table
         of gammas; () where there are none.
+      collections: mutable collections of the networks, such as batch statistics; ()
+        where there are none.
     """
 
     step: jax.Array
     params: Any
     opt_state: Any
     table: Any = ()
+    collections: Any = ()
 
 
 def create_state(
-    params: Any, optimizer: optax.GradientTransformation, table: Any = ()
+    params: Any,
+    optimizer: optax.GradientTransformation,
+    table: Any = (),
+    collections: Any = (),
 ) -> TrainState:
     """The state before the first step, in buffers of its own.
 
     The copies are what an epoch may take over (donation) without taking the caller's.
     """
-    params = jax.tree.map(jnp.array, params)
-    table = jax.tree.map(jnp.array, table)
-    return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params), table)
+    params, table, collections = jax.tree.map(jnp.array, (params, table, collections))
+    return TrainState(
+        jnp.zeros((), jnp.int32), params, optimizer.init(params), table, collections
+    )

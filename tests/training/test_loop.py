@@ -147,8 +147,8 @@ def test_a_batch_larger_than_the_data_is_all_of_them(data):
 
 
 def test_prepare_sees_the_table_at_the_start_of_each_epoch(data):
-    def prepare(table, data):
-        return data, jnp.sum(table)
+    def prepare(state, data):
+        return data, jnp.sum(state.table)
 
     def loss(params, prepared, indices, key):
         (x, _), total = prepared
@@ -162,6 +162,19 @@ def test_prepare_sees_the_table_at_the_start_of_each_epoch(data):
     expected = float(np.sum(state.table))
     _, metrics = epoch(state, data, jax.random.key(0))
     np.testing.assert_allclose(metrics["total"], expected, rtol=1e-6)
+
+
+def test_collections_reach_the_loss_and_the_next_step(data):
+    def loss(params, data, indices, key, collections):
+        count = collections["count"] + 1
+        output = StepOutput({"count": count}, collections={"count": count})
+        return jnp.sum(params["w"] ** 2), output
+
+    state = create_state(PARAMS, OPTIMIZER, collections={"count": np.int32(4)})
+    state, metrics = compiled(loss)(state, data, jax.random.key(0))
+    num_steps = steps_per_epoch(NUM_POINTS, BATCH_SIZE)
+    np.testing.assert_array_equal(metrics["count"], 5 + np.arange(num_steps))
+    assert int(state.collections["count"]) == 4 + num_steps
 
 
 def test_fit_logs_the_mean_of_every_epoch(epoch, data):

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dgg_jax.training import adam
+from dgg_jax.training import Rate, adam
+from dgg_jax.training.schedules import adam_by_entry
 
 
 def steps(optimizer, gradient, params, count):
@@ -19,7 +20,7 @@ def steps(optimizer, gradient, params, count):
 
 
 def test_staircase_by_hand():
-    optimizer = adam(0.02, steps_per_epoch=3, decay=0.9, decay_epochs=10)
+    optimizer = adam(Rate(0.02, 0.9, 10), steps_per_epoch=3)
     rates = steps(optimizer, jnp.array([5.0]), jnp.array([1.0]), 62)
     np.testing.assert_allclose(rates[:30], 0.02, rtol=1e-3)
     np.testing.assert_allclose(rates[30:60], 0.018, rtol=1e-3)
@@ -27,7 +28,7 @@ def test_staircase_by_hand():
 
 
 def test_the_rate_is_constant_by_default():
-    rates = steps(adam(0.5, steps_per_epoch=1), jnp.array([5.0]), jnp.array([1.0]), 15)
+    rates = steps(adam(Rate(0.5), steps_per_epoch=1), jnp.array([5.0]), jnp.array([1.0]), 15)
     np.testing.assert_allclose(rates, 0.5, rtol=1e-3)
 
 
@@ -36,7 +37,7 @@ def test_weight_decay_joins_the_gradient(weight_decay):
     # 0.1 + 0.1 * -10 turns the sign of the first step; 1e-8 halves it, as epsilon.
     params = jnp.array([-10.0, 2.0, 1e-7])
     gradient = jnp.array([0.1, 0.0, 0.0])
-    optimizer = adam(0.01, steps_per_epoch=1, weight_decay=weight_decay)
+    optimizer = adam(Rate(0.01), steps_per_epoch=1, weight_decay=weight_decay)
     updates, _ = optimizer.update(gradient, optimizer.init(params), params)
     coupled = np.asarray(gradient) + weight_decay * np.asarray(params)
     expected = -0.01 * coupled / (np.abs(coupled) + 1e-8)
@@ -45,3 +46,24 @@ def test_weight_decay_joins_the_gradient(weight_decay):
         np.testing.assert_allclose(updates, [0.01, -0.01, -0.005], rtol=1e-4)
     else:
         np.testing.assert_allclose(updates, [-0.01, 0.0, 0.0], rtol=1e-4)
+
+
+def test_the_rate_stops_at_its_floor():
+    optimizer = adam(Rate(0.1, 0.5, 2, floor=0.03), steps_per_epoch=1)
+    rates = steps(optimizer, jnp.array([5.0]), jnp.array([1.0]), 8)
+    expected = [0.1, 0.1, 0.05, 0.05, 0.03, 0.03, 0.03, 0.03]
+    np.testing.assert_allclose(rates, expected, rtol=1e-3)
+
+
+def test_entries_with_rates_of_their_own():
+    params = {"networks": {"w": jnp.ones(2)}, "mixture": jnp.ones(3)}
+    gradient = jax.tree.map(lambda leaf: 5.0 * leaf, params)
+    optimizer = adam_by_entry(
+        Rate(0.1), {"mixture": Rate(0.01, 0.5, 1)}, steps_per_epoch=1, weight_decay=-99
+    )
+    state = optimizer.init(params)
+    for mixture_rate in (0.01, 0.005, 0.0025):
+        updates, state = jax.jit(optimizer.update)(gradient, state, params)
+        # The weight decay, large enough to turn the sign, is not the mixture's.
+        np.testing.assert_allclose(updates["networks"]["w"], 0.1, rtol=1e-3)
+        np.testing.assert_allclose(updates["mixture"], -mixture_rate, rtol=1e-3)
