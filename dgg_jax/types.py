@@ -62,3 +62,24 @@ class ElboTerms(NamedTuple):
     def total(self) -> jax.Array:
         """The ELBO: the sum of the five terms."""
         return sum(self[1:], self[0])
+
+
+class GmvaeTerms(NamedTuple):
+    """The four terms of GMVAE's bound, eq. (4), in nats, each with its sign there.
+
+    Attributes:
+      reconstruction: ln p(x | z), scalar.
+      conditional_prior: -E KL(q(z | x) || p(z | w, c)), scalar.
+      w_prior: -KL(q(w | x) || N(0, I)), scalar.
+      cluster_prior: -KL(p(c | z, w) || pi) or its constrained form, scalar.
+    """
+
+    reconstruction: jax.Array
+    conditional_prior: jax.Array
+    w_prior: jax.Array
+    cluster_prior: jax.Array
+
+    @property
+    def total(self) -> jax.Array:
+        """The bound: the sum of the four terms."""
+        return sum(self[1:], self[0])

@@ -9,17 +9,15 @@ from absl import flags
 
 from dgg_jax import checks, presets
 from dgg_jax.data import DATASETS
-from dgg_jax.presets import DGGPreset
-
-METHODS = ("dgg",)
+from dgg_jax.presets import METHODS, Preset
 
 _METHOD = flags.DEFINE_enum("method", "dgg", METHODS, "The clustering method.")
 _DATASET = flags.DEFINE_enum(
     "dataset",
     "digits",
     DATASETS,
-    "What to cluster: digits (ships with scikit-learn), mnist, or moons (two half "
-    "circles).",
+    "What to cluster: digits (ships with scikit-learn), mnist, moons (two half "
+    "circles) or pinwheel (five arcs).",
 )
 _DATA_DIR = flags.DEFINE_string(
     "data_dir",
@@ -62,27 +60,54 @@ _CHECKPOINT_SECONDS = flags.DEFINE_float(
 
 
 def _attribute_help(cls: type) -> dict[str, str]:
-    """The description of each attribute in a class's docstring."""
-    _, _, attributes = (cls.__doc__ or "").partition("Attributes:\n")
-    entries = re.findall(r"^      (\w+): ((?:.|\n(?!      \w+: ))*)", attributes, re.M)
-    return {name: " ".join(text.split()) for name, text in entries}
+    """The description of each attribute in the docstrings of a class and its bases."""
+    described = {}
+    for base in reversed(cls.__mro__):
+        _, _, attributes = (base.__doc__ or "").partition("Attributes:\n")
+        entries = re.findall(
+            r"^      (\w+): ((?:.|\n(?!      \w+: ))*)", attributes, re.M
+        )
+        described |= {name: " ".join(text.split()) for name, text in entries}
+    return described
 
 
-def _define_preset_flags() -> None:
-    texts = _attribute_help(DGGPreset)
-    for field in dataclasses.fields(DGGPreset):
-        text = f"{texts.get(field.name, field.name)} Default: the preset's."
-        if field.name in presets.CHOICES:
-            flags.DEFINE_enum(field.name, None, presets.CHOICES[field.name], text)
-        elif field.type is int:
-            flags.DEFINE_integer(field.name, None, text)
-        elif field.type is float:
-            flags.DEFINE_float(field.name, None, text)
-        else:
-            flags.DEFINE_list(field.name, None, f"{text} Separated by commas.")
+def _methods_with(field: str) -> list[str]:
+    """The methods that have a setting."""
+    return [
+        method
+        for method in METHODS
+        if field in {f.name for f in dataclasses.fields(presets.preset_class(method))}
+    ]
 
 
-_define_preset_flags()
+def _define_preset_flags() -> dict[str, str]:
+    """Makes every setting of every method a flag, one for all methods that have it."""
+    kinds = {}
+    for method in METHODS:
+        cls = presets.preset_class(method)
+        texts = _attribute_help(cls)
+        for field in dataclasses.fields(cls):
+            if field.name in kinds:
+                continue
+            kinds[field.name] = field.type
+            methods = _methods_with(field.name)
+            text = f"{texts.get(field.name, field.name)} Default: the preset's."
+            if len(methods) < len(METHODS):
+                text += f" Of {', '.join(methods)}."
+            if field.name in presets.CHOICES:
+                flags.DEFINE_enum(field.name, None, presets.CHOICES[field.name], text)
+            elif field.type is bool:
+                flags.DEFINE_boolean(field.name, None, text)
+            elif field.type is int:
+                flags.DEFINE_integer(field.name, None, text)
+            elif field.type is float:
+                flags.DEFINE_float(field.name, None, text)
+            else:
+                flags.DEFINE_list(field.name, None, f"{text} Separated by commas.")
+    return kinds
+
+
+_PRESET_FLAGS = tuple(_define_preset_flags())
 
 
 class Config(NamedTuple):
@@ -105,7 +130,7 @@ class Config(NamedTuple):
     method: str
     dataset: str
     preset_name: str
-    preset: DGGPreset
+    preset: Preset
     seed: int
     moons_distance: str
     data_dir: str | None
@@ -128,30 +153,32 @@ class Config(NamedTuple):
         return identity
 
 
-def from_flags() -> Config:
+def from_flags(check_method: bool = True) -> Config:
     """Resolves the parsed flags.
+
+    Args:
+      check_method: whether --method is meant; a comparison has its own list.
 
     Raises:
       InvalidInput: if a value is out of range, or flags contradict each other.
     """
-    preset = presets.dgg(_DATASET.value, _PRESET.value)
-    changes = {}
-    for field in dataclasses.fields(DGGPreset):
-        value = flags.FLAGS[field.name].value
-        if value is not None:
-            changes[field.name] = _sizes(field.name, value)
-    if "num_neighbors" in changes and "num_candidates" not in changes:
-        # Asking for more neighbours than there are candidates asks for both.
-        changes["num_candidates"] = max(preset.num_candidates, changes["num_neighbors"])
-    preset = dataclasses.replace(preset, **changes)
     if _RESUME.value and _OVERWRITE.value:
         raise checks.InvalidInput("--resume and --overwrite exclude each other.")
+    changes = changes_from_flags() if check_method else {}
+    for name in changes:
+        if _METHOD.value not in _methods_with(name):
+            raise checks.InvalidInput(
+                f"--{name} is no setting of --method={_METHOD.value}, but of "
+                f"{', '.join(_methods_with(name))}; leave it out."
+            )
     name = f"{_DATASET.value}-{_METHOD.value}-{_SEED.value}"
     return Config(
         method=_METHOD.value,
         dataset=_DATASET.value,
         preset_name=_PRESET.value,
-        preset=preset,
+        preset=resolve(
+            presets.preset(_METHOD.value, _DATASET.value, _PRESET.value), changes
+        ),
         seed=_SEED.value,
         moons_distance=_MOONS_DISTANCE.value,
         data_dir=_DATA_DIR.value,
@@ -160,6 +187,25 @@ def from_flags() -> Config:
         overwrite=_OVERWRITE.value,
         checkpoint_seconds=_CHECKPOINT_SECONDS.value,
     )
+
+
+def changes_from_flags() -> dict[str, Any]:
+    """The settings that flags have changed."""
+    values = {name: flags.FLAGS[name].value for name in _PRESET_FLAGS}
+    return {name: _sizes(name, v) for name, v in values.items() if v is not None}
+
+
+def resolve(preset: Preset, changes: dict[str, Any]) -> Preset:
+    """A preset with changes.
+
+    Raises:
+      InvalidInput: if a value is out of range.
+    """
+    if "num_neighbors" in changes and hasattr(preset, "num_candidates"):
+        # Asking for more neighbours than there are candidates asks for both.
+        wider = max(preset.num_candidates, changes["num_neighbors"])
+        changes = {"num_candidates": wider, **changes}
+    return dataclasses.replace(preset, **changes)
 
 
 def _sizes(name: str, value: Any) -> Any:

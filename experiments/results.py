@@ -16,9 +16,8 @@ import jax
 import numpy as np
 
 import dgg_jax
-from dgg_jax import presets
+from dgg_jax import methods, presets
 from dgg_jax.data import Dataset
-from dgg_jax.methods import dgg
 from dgg_jax.methods.base import Metrics, State
 from experiments.config import Config
 from experiments.report import ReportInputs
@@ -45,9 +44,9 @@ def collect(
     last = records[-1]
     rows, columns = dataset.x.shape
     return {
-        "final": {name: last[name] for name in ("accuracy", "nmi", "ari", "elbo")},
+        "final": {name: last.get(name) for name in ("accuracy", "nmi", "ari", "elbo")},
         "stages": records,
-        "paper": presets.PAPER.get(config.dataset),
+        "paper": presets.paper(config.method, config.dataset),
         "dataset": {
             "name": dataset.name,
             "rows": rows,
@@ -102,14 +101,17 @@ def _git_revision() -> str | None:
 
 
 def predictions(state: State) -> bytes:
-    """An npz file: labels [N], probabilities [N, K], embedding [N, L]."""
+    """An npz file: labels [N], probabilities [N, K], embedding [N, L].
+
+    The last two where the method has them.
+    """
+    arrays = {"labels": state["labels"]}
+    if "log_assignment" in state:
+        arrays["probabilities"] = np.exp(state["log_assignment"])
+    if "latent_mean" in state:
+        arrays["embedding"] = state["latent_mean"]
     buffer = io.BytesIO()
-    np.savez_compressed(
-        buffer,
-        labels=state["labels"],
-        probabilities=np.exp(state["log_assignment"]),
-        embedding=state["latent_mean"],
-    )
+    np.savez_compressed(buffer, **arrays)
     return buffer.getvalue()
 
 
@@ -118,14 +120,25 @@ def report_inputs(
     dataset: Dataset,
     result: dict[str, Any],
     history: list[Metrics],
-    model: dgg.Model,
+    model: Any,
     state: State,
 ) -> ReportInputs:
     """Gathers what the report shows."""
-    mixture = model.params["mixture"]
     is_image = len(dataset.feature_shape) >= 2
     in_plane = dataset.feature_shape == (2,)
     num_samples = _POINTS_PER_CLUSTER if in_plane else _SAMPLES_PER_CLUSTER
+    labels = state["labels"]
+    if "log_assignment" in state:
+        probabilities = np.exp(state["log_assignment"])
+    else:  # hard clusters
+        probabilities = np.eye(config.preset.num_clusters, dtype=np.float32)[labels]
+    method = methods.method(config.method)
+    mixture, samples, traversals = None, None, None
+    if hasattr(method, "samples_per_cluster"):
+        samples = method.samples_per_cluster(model, num_samples, config.seed)
+    if hasattr(method, "traversals"):
+        mixture = model.params["mixture"]
+        traversals = method.traversals(model) if is_image else None
     return ReportInputs(
         config=config.identity(),
         result=result,
@@ -134,12 +147,12 @@ def report_inputs(
         feature_shape=dataset.feature_shape,
         y=dataset.y,
         class_names=dataset.class_names,
-        labels=state["labels"],
-        probabilities=np.exp(state["log_assignment"]),
-        embedding=state["latent_mean"],
-        mixture_mean=np.asarray(mixture.mean),
-        mixture_logvar=np.asarray(mixture.logvar),
-        weights=np.exp(model.log_weights),
-        samples=dgg.samples_per_cluster(model, num_samples, config.seed),
-        traversals=dgg.traversals(model) if is_image else None,
+        labels=labels,
+        probabilities=probabilities,
+        embedding=state.get("latent_mean", dataset.x),
+        mixture_mean=None if mixture is None else np.asarray(mixture.mean),
+        mixture_logvar=None if mixture is None else np.asarray(mixture.logvar),
+        weights=probabilities.mean(axis=0),
+        samples=samples,
+        traversals=traversals,
     )

@@ -15,10 +15,11 @@ from absl import logging
 from dgg_jax import checks
 from dgg_jax.data import files, preprocessing, synthetic
 
-DATASETS = ("digits", "mnist", "moons")
+DATASETS = ("digits", "mnist", "moons", "pinwheel")
 
 _DIGIT_NAMES = tuple(str(digit) for digit in range(10))
 # SHA-256 of the pixels, then the labels, of train and test in the files' order.
+_MNIST_TEST_ROWS = 10_000
 _MNIST_SHA256 = "c2069063c1105f2bf96266aef1ff68c6e13bdda7a54e37bf19c16f1db24efc83"
 
 
@@ -33,6 +34,7 @@ class Dataset(NamedTuple):
       feature_shape: shape of one data point before it was flattened to [D].
       class_names: what the values of y stand for, or None.
       provenance: one line: the source, the number of rows, the preprocessing steps.
+      is_test: rows of the official test set, bool of shape [N], or None without one.
     """
 
     x: np.ndarray
@@ -41,6 +43,7 @@ class Dataset(NamedTuple):
     feature_shape: tuple[int, ...]
     class_names: tuple[str, ...] | None
     provenance: str
+    is_test: np.ndarray | None = None
 
 
 def load(
@@ -57,13 +60,14 @@ def load(
       from the first of: the four original idx files in `data_dir` or `data_dir`/mnist;
       data prepared in `data_dir` by an earlier download; a download.
     moons: two half circles in the plane, 4,000 points (`synthetic.half_circles`).
+    pinwheel: five arcs in the plane, 10,000 points (`synthetic.five_arcs`).
 
     Args:
       name: one of DATASETS.
       data_dir: folder of files and downloads; by default dgg_jax in the user's cache
         ($XDG_CACHE_HOME, else ~/.cache). Only mnist uses it.
       moons_distance: "near" or "far". Only moons uses it.
-      seed: of generated data. Only moons uses it.
+      seed: of generated data. Only moons and pinwheel use it.
 
     Returns:
       The data set; the rows always come in the same order.
@@ -78,6 +82,8 @@ def load(
         return _digits()
     if name == "moons":
         return _moons(moons_distance, seed)
+    if name == "pinwheel":
+        return _pinwheel(seed)
     return _mnist(_data_directory(data_dir))
 
 
@@ -131,6 +137,18 @@ def _moons(distance: str, seed: int) -> Dataset:
     )
 
 
+def _pinwheel(seed: int) -> Dataset:
+    x, y = synthetic.five_arcs(seed=seed)
+    return Dataset(
+        x=x,
+        y=y,
+        name="pinwheel",
+        feature_shape=x.shape[1:],
+        class_names=tuple(f"arc {number}" for number in range(1, 6)),
+        provenance=f"five_arcs(seed={seed}), {len(x):,} rows; no preprocessing",
+    )
+
+
 def _mnist(directory: Path) -> Dataset:
     paths = files.find_mnist([directory, directory / "mnist"])
     if paths:
@@ -165,4 +183,5 @@ def _mnist(directory: Path) -> Dataset:
             f"MNIST from {source}, {content}, {len(images):,} rows, train then test; "
             "divide_by(255), flatten"
         ),
+        is_test=np.arange(len(images)) >= len(images) - _MNIST_TEST_ROWS,
     )

@@ -1,5 +1,6 @@
 """The one runner: stages in order, with checkpoints, metrics and callbacks."""
 
+import hashlib
 import json
 import os
 import pathlib
@@ -11,6 +12,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dgg_jax import checks
+from dgg_jax.presets import Preset
+from dgg_jax.stages import evaluate
 from dgg_jax.training import Diverged, Monitor, TrainState
 from dgg_jax.training.checkpoints import Checkpoints
 
@@ -41,6 +45,7 @@ class Run(Monitor):
         self,
         workdir: pathlib.Path | None = None,
         *,
+        shared: pathlib.Path | None = None,
         checkpoint_seconds: float = 30.0,
         on_epoch: Callable[[str, str, int, int, Metrics], None] | None = None,
         on_stage: Callable[[Metrics], None] | None = None,
@@ -50,6 +55,7 @@ class Run(Monitor):
 
         Args:
           workdir: folder to keep the run in, or None.
+          shared: folder of what runs on the same data have in common, or None.
           checkpoint_seconds: least time between two checkpoints of a loop.
           on_epoch: called with (stage, loop, epoch, number of epochs, metrics).
           on_stage: called with the record of every stage that finishes.
@@ -57,6 +63,7 @@ class Run(Monitor):
             raises Interrupted.
         """
         self.workdir = pathlib.Path(workdir) if workdir is not None else None
+        self._shared = Checkpoints(shared) if shared is not None else None
         self.records: list[Metrics] = []
         self.history: list[Metrics] = []
         self._checkpoint_seconds = checkpoint_seconds
@@ -188,6 +195,38 @@ class Run(Monitor):
         self._stop_if_asked()
         return arrays
 
+    def share(
+        self,
+        name: str,
+        identity: dict[str, Any],
+        compute: Callable[[], dict[str, Any]],
+    ) -> dict[str, Any]:
+        """Computes arrays once for all runs that share a folder.
+
+        The stage's seconds contain those of the computation, also where it is found
+        done: they are what the method costs by itself.
+
+        Args:
+          name: of the result.
+          identity: everything that the result depends on but the data.
+          compute: makes nested dicts of arrays.
+        """
+        if self._shared is None:
+            return compute()
+        text = json.dumps(identity, sort_keys=True)
+        series = f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+        restored = self._shared.restore(series)
+        if restored is not None:
+            _, arrays, record = restored
+            self._seconds_before += record["seconds"]
+            return arrays
+        began = self._seconds()
+        arrays = compute()
+        seconds = self._seconds() - began
+        record = {"identity": identity, "seconds": seconds}
+        self._shared.save(series, 0, arrays, record)
+        return jax.tree.map(np.asarray, jax.device_get(arrays))
+
     def progress(self, name: str, done: int, total: int) -> None:
         """Shows the progress of a computation that is no training loop."""
         self._on_epoch(self._started[-1], name, done, total, {})
@@ -195,8 +234,9 @@ class Run(Monitor):
 
     def close(self) -> None:
         """Lets go of the workdir."""
-        if self._checkpoints is not None:
-            self._checkpoints.close()
+        for checkpoints in (self._checkpoints, self._shared):
+            if checkpoints is not None:
+                checkpoints.close()
 
     def _series(self, name: str) -> str:
         return f"{self._started[-1]}.{name}"
@@ -216,6 +256,111 @@ class Run(Monitor):
             path = self.workdir / "metrics.jsonl"
             text = "".join(json.dumps(line) + "\n" for line in kept)
             write_atomically(path, text)
+
+
+# A stage draws its random numbers by its place here, whatever the method: methods that
+# share a stage and a seed share its result.
+_KEYS = (
+    "pretrain",
+    "graph",
+    "initialize",
+    "classifier",
+    "train",
+    "evaluate",
+    "embed",
+    "cluster",
+)
+
+
+class Stages:
+    """The stages of a method: from the state to (new entries of it, metrics).
+
+    A method is a subclass with a function of the stage's name for each of ``names``.
+
+    Attributes:
+      names: of the stages, in order.
+    """
+
+    names: tuple[str, ...]
+
+    def __init__(
+        self,
+        x: np.ndarray,
+        preset: Preset,
+        *,
+        seed: int = 0,
+        y: np.ndarray | None = None,
+        runner: Run | None = None,
+    ):
+        """Checks the data.
+
+        Args:
+          x: data, float32 of shape [N, D].
+          preset: all settings.
+          seed: of every random number of the run.
+          y: true labels [N] for the reported metrics; nothing else sees them.
+          runner: checkpoints and callbacks; by default in memory only.
+
+        Raises:
+          InvalidInput: if x cannot be clustered so.
+        """
+        self.x = np.ascontiguousarray(x, np.float32)
+        unit_interval = getattr(preset, "likelihood", None) == "bernoulli"
+        checks.data_matrix(self.x, preset.num_clusters, unit_interval=unit_interval)
+        self.preset, self.seed, self.y = preset, seed, y
+        self.runner = runner or Run()
+
+    def run(self) -> tuple[State, list[Metrics]]:
+        """Carries the data through all stages.
+
+        Returns:
+          The last state and the record of every stage.
+
+        Raises:
+          Diverged: if a loss is not finite.
+          Interrupted: if the runner was asked to stop.
+        """
+        state: State = {}
+        for name in self.names:
+            state = self.runner.stage(name, getattr(self, name), state)
+        return state, self.runner.records
+
+    def key(self, stage: str) -> jax.Array:
+        """The random key of a stage."""
+        return jax.random.fold_in(jax.random.key(self.seed), _KEYS.index(stage))
+
+    def numpy_seed(self, stage: str, restart: int = 0) -> int:
+        """The seed of what numpy and scikit-learn draw in a stage."""
+        entropy = (self.seed, _KEYS.index(stage), restart)
+        return int(np.random.SeedSequence(entropy).generate_state(1)[0])
+
+    def scores(self, labels: np.ndarray) -> Metrics:
+        """ACC, NMI and ARI of labels [N]; None without true ones."""
+        return evaluate.label_metrics(self.y, labels)
+
+
+def finished_run(
+    workdir: str | pathlib.Path, num_stages: int
+) -> tuple[dict[str, Any], State]:
+    """The configuration and the last state of a finished run.
+
+    Args:
+      workdir: the folder that ``experiments.main`` wrote.
+      num_stages: stages of the method.
+
+    Raises:
+      InvalidInput: if the folder holds no finished run.
+    """
+    workdir = pathlib.Path(workdir)
+    checkpoints = Checkpoints(workdir / "checkpoints")
+    restored = checkpoints.restore(_FINISHED)
+    checkpoints.close()
+    if restored is None or restored[0] < num_stages:
+        raise checks.InvalidInput(
+            f"{workdir} holds no finished run; start or resume one with "
+            f"`python -m experiments.main --workdir={workdir} --resume`."
+        )
+    return json.loads((workdir / "config.json").read_text()), restored[1]
 
 
 def write_atomically(path: pathlib.Path, content: str | bytes) -> None:

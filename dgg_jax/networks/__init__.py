@@ -1,5 +1,26 @@
 """Flax modules that run on batches and hold no random state."""
 
+from dgg_jax.networks.convolutional import (
+    MNIST_LAYERS,
+    SVHN_LAYERS,
+    ConvolutionalDecoder,
+    ConvolutionalLayer,
+    ConvolutionalTrunk,
+)
 from dgg_jax.networks.dense import Classifier, Decoder, Embedding, Encoder
+from dgg_jax.networks.gmvae import ComponentNetwork, DenseTrunk, RecognitionNetwork
 
-__all__ = ["Classifier", "Decoder", "Embedding", "Encoder"]
+__all__ = [
+    "MNIST_LAYERS",
+    "SVHN_LAYERS",
+    "Classifier",
+    "ComponentNetwork",
+    "ConvolutionalDecoder",
+    "ConvolutionalLayer",
+    "ConvolutionalTrunk",
+    "Decoder",
+    "DenseTrunk",
+    "Embedding",
+    "Encoder",
+    "RecognitionNetwork",
+]

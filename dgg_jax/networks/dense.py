@@ -8,7 +8,8 @@ from flax import linen as nn
 from dgg_jax.types import Gaussian
 
 
-def _hidden_layers(x: jax.Array, sizes: Sequence[int]) -> jax.Array:
+def hidden_layers(x: jax.Array, sizes: Sequence[int]) -> jax.Array:
+    """ReLU layers "hidden_0", ... of the module that calls it, x [B, D] to [B, H]."""
     for index, size in enumerate(sizes):
         x = nn.relu(nn.Dense(size, name=f"hidden_{index}")(x))
     return x
@@ -28,7 +29,7 @@ class Encoder(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> Gaussian:
         """Maps x [B, D] to q(z | x) with fields of shape [B, L]."""
-        x = _hidden_layers(x, self.hidden_sizes)
+        x = hidden_layers(x, self.hidden_sizes)
         # The log-variances start at 0 wherever x lies, also after pretraining stages
         # that do not train this head.
         zeros = nn.initializers.zeros
@@ -55,7 +56,7 @@ class Decoder(nn.Module):
     @nn.compact
     def __call__(self, z: jax.Array) -> jax.Array | Gaussian:
         """Maps z [B, L] to what the likelihood calls ``decoded``, [B, D]."""
-        z = _hidden_layers(z, self.hidden_sizes)
+        z = hidden_layers(z, self.hidden_sizes)
         output = nn.Dense(self.num_features, name="output")(z)
         if not self.learned_variance:
             return output
@@ -78,7 +79,7 @@ class Classifier(nn.Module):
     @nn.compact
     def __call__(self, z: jax.Array) -> jax.Array:
         """Maps z [B, L] to ln q(c | z), [B, K]."""
-        z = _hidden_layers(z, self.hidden_sizes)
+        z = hidden_layers(z, self.hidden_sizes)
         return nn.log_softmax(nn.Dense(self.num_clusters, name="output")(z))
 
 
@@ -96,5 +97,5 @@ class Embedding(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps x [B, D] to its embedding [B, L]."""
-        x = _hidden_layers(x, self.hidden_sizes)
+        x = hidden_layers(x, self.hidden_sizes)
         return nn.Dense(self.latent_dim, name="mean")(x)

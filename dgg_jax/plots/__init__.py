@@ -1,5 +1,6 @@
 """Figures: pure functions from numpy arrays to matplotlib figures, without pyplot."""
 
+from dgg_jax.plots.accuracies import run_accuracies
 from dgg_jax.plots.confusion import confusion_matrix
 from dgg_jax.plots.curves import training_curves
 from dgg_jax.plots.latent_traversals import traversals
@@ -16,6 +17,7 @@ __all__ = [
     "confusion_matrix",
     "latent_picture",
     "points",
+    "run_accuracies",
     "training_curves",
     "traversals",
 ]

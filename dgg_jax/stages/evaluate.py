@@ -22,11 +22,11 @@ _BATCH = 1000
 def infer(
     networks: ApplyFunctions, params: Any, x: jax.Array
 ) -> tuple[Gaussian, jax.Array]:
-    """Posteriors of all points and f_2 at their means (erratum E13), in batches.
+    """Posteriors of all points and q(c | z) at their means (erratum E13), in batches.
 
     Args:
       networks: the apply functions.
-      params: {"encoder", "classifier", ...}.
+      params: of the whole model.
       x: data, shape [N, D].
 
     Returns:
@@ -35,7 +35,7 @@ def infer(
 
     def one(x):
         posterior = networks.encode(params["encoder"], x)
-        return posterior, networks.classify(params["classifier"], posterior.mean)
+        return posterior, networks.classify(params, posterior.mean)
 
     return jax.lax.map(one, x, batch_size=_BATCH)
 
@@ -59,18 +59,18 @@ def mean_elbo_terms(
 ) -> ElboTerms:
     """The own-ELBO L(x_i; i) under a global prior, averaged over points and draws.
 
-    gamma is f_2 at the sampled z, so that the mean bounds ln p(x) (erratum E13).
+    gamma is taken at the sampled z, so that the mean bounds ln p(x) (erratum E13).
 
     Args:
       networks: the apply functions.
       likelihood: p(x | z).
-      params: {"encoder", "decoder", "classifier", "mixture"}; without a "mixture" the
-        prior is N(0, I), the VAE of pretraining.
+      params: of the whole model; without a "mixture" the prior is N(0, I), the VAE of
+        pretraining.
       log_weights: ln pi of the global prior, shape [K]; unused without a mixture.
       x: data, shape [N, D].
       key: random key.
       draws: samples of z a point.
-      log_assignments: fixed ln gamma [N, K] to use in place of f_2.
+      log_assignments: fixed ln gamma [N, K] to use in place of q(c | z).
 
     Returns:
       ElboTerms of means, in nats per data point.
@@ -88,7 +88,7 @@ def mean_elbo_terms(
                 return autoencoder.vae_elbo(x, decoded, posterior, likelihood)
             gamma = log_assignment
             if gamma is None:
-                gamma = networks.classify(params["classifier"], z)
+                gamma = networks.classify(params, z)
             return elbo(
                 x,
                 decoded,

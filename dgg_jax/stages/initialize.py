@@ -1,12 +1,15 @@
 """Initialisation: labels, the mixture of each label, the classifier fitted to them."""
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from absl import logging
 from sklearn.cluster import KMeans
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
 from dgg_jax import checks
@@ -50,10 +53,51 @@ def initial_labels(
     if init == "kmeans":
         kmeans = KMeans(num_clusters, n_init=10, random_state=seed)
         return kmeans.fit_predict(latents).astype(np.int32)
+    mixture = latent_mixture(latents, num_clusters, seed=seed)
+    return mixture.predict(latents.astype(np.float64)).astype(np.int32)
+
+
+def latent_mixture(
+    latents: np.ndarray,
+    num_clusters: int,
+    *,
+    seed: int,
+    covariance: str = "diag",
+    starts: int = 3,
+    variance_floor: float = 1e-6,
+) -> GaussianMixture:
+    """A Gaussian mixture of points, the most likely of several starts of EM.
+
+    Args:
+      latents: points, shape [N, L].
+      num_clusters: K.
+      seed: of the starts.
+      covariance: "diag" or "full".
+      starts: how many.
+      variance_floor: added to every variance.
+
+    Returns:
+      The fitted mixture of scikit-learn.
+    """
     mixture = GaussianMixture(
-        num_clusters, covariance_type="diag", n_init=3, random_state=seed
+        num_clusters,
+        covariance_type=covariance,
+        n_init=starts,
+        reg_covar=variance_floor,
+        max_iter=200,
+        random_state=seed,
     )
-    return mixture.fit_predict(latents.astype(np.float64)).astype(np.int32)
+    return fit_mixture(mixture, latents.astype(np.float64))
+
+
+def fit_mixture(mixture: GaussianMixture, latents: np.ndarray) -> GaussianMixture:
+    """Fits by EM; that it has not converged is logged, not warned of."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        mixture.fit(latents)
+    if not mixture.converged_:
+        logging.info("EM stopped after %d iterations.", mixture.n_iter_)
+    return mixture
 
 
 def label_mixture(

@@ -17,12 +17,14 @@ from dgg_jax.types import ElboTerms, Gaussian, Graph
 
 
 class ApplyFunctions(NamedTuple):
-    """The networks as pure functions of (their parameters, a batch).
+    """A model as pure functions of (parameters, a batch).
 
     Attributes:
-      encode: f_1, from x [B, D] to Gaussian of [B, L].
-      decode: g, from z [B, L] to ``decoded`` of the likelihood.
-      classify: f_2, from z [B, L] to ln q(c | z) [B, K].
+      encode: f_1, from the encoder's parameters and x [B, D] to Gaussian of [B, L].
+      decode: g, from the decoder's parameters and z [B, L] to ``decoded`` of the
+        likelihood.
+      classify: from the parameters of the whole model and z [B, L], or one z [L], to
+        ln q(c | z) [B, K]: f_2 in DGG, Bayes' rule in VaDE.
     """
 
     encode: Callable[[Any, jax.Array], Gaussian]
@@ -88,7 +90,7 @@ def _infer(
     eps = jax.random.normal(key, posterior.mean.shape, posterior.mean.dtype)
     z = jax.vmap(sample_gaussian)(posterior, eps)
     classifier_input = z if sampled else posterior.mean
-    log_assignment = networks.classify(params["classifier"], classifier_input)
+    log_assignment = networks.classify(params, classifier_input)
     return posterior, log_assignment, networks.decode(params["decoder"], z)
 
 

@@ -1,10 +1,13 @@
 import numpy as np
 import pytest
+from scipy import stats
 from sklearn.cluster import KMeans
+from sklearn.mixture import GaussianMixture
 from sklearn.neighbors import NearestNeighbors
 
 from dgg_jax.checks import InvalidInput
 from dgg_jax.data import synthetic
+from dgg_jax.metrics import clustering_accuracy
 
 
 def crossing_share(x, y, num_neighbors=40):
@@ -81,3 +84,78 @@ def test_distance_moves_one_class_only():
 def test_bad_arguments(arguments, message):
     with pytest.raises(InvalidInput, match=message):
         synthetic.half_circles(**arguments)
+
+
+# Five arcs
+
+
+@pytest.fixture(scope="module")
+def arcs():
+    return synthetic.five_arcs()
+
+
+def test_five_arcs_have_the_papers_size_and_unit_variance(arcs):
+    x, y = arcs
+    assert x.shape == (10_000, 2)
+    assert (x.dtype, y.dtype) == (np.float32, np.int32)
+    np.testing.assert_array_equal(np.bincount(y), 5 * [2000])
+    np.testing.assert_allclose(x.mean(axis=0), 0.0, atol=0.03)
+    np.testing.assert_allclose(x.std(axis=0), 1.0, atol=0.02)
+    # Shuffled.
+    assert np.bincount(y[:1000], minlength=5).min() > 150
+
+
+def test_five_arcs_lie_on_five_circles(arcs):
+    x, y = arcs
+    x = x * 1.090
+    for k in range(5):
+        turned = (x[y == k] @ [1.0, 1j]) * np.exp(-2j * np.pi * k / 5)
+        offset = turned - (0.45 + 1j)
+        radius = np.abs(offset)
+        assert abs(radius.mean() - 1.0) < 0.005
+        assert 0.046 < radius.std() < 0.054
+        angle = np.angle(offset * 1j)
+        assert -0.3 < angle.min() < 0.02
+        assert 2.48 < angle.max() < 2.8
+        assert abs(np.mean(angle) - 1.25) < 0.08
+
+
+def test_five_arcs_are_apart_and_not_gaussian(arcs):
+    x, y = arcs
+    assert crossing_share(x, y, num_neighbors=20) == 0.0
+    for k in range(5):
+        # The squared Mahalanobis distance of a Gaussian would be chi-squared.
+        centered = x[y == k] - x[y == k].mean(axis=0)
+        squared = np.sum(
+            centered @ np.linalg.inv(np.cov(centered.T)) * centered, axis=1
+        )
+        assert stats.kstest(squared, stats.chi2(2).cdf).pvalue < 1e-10
+
+
+def test_one_gaussian_a_class_is_not_enough_for_the_five_arcs(arcs):
+    x, y = arcs
+    for model in (
+        KMeans(5, n_init=3, random_state=0),
+        GaussianMixture(5, random_state=0),
+    ):
+        assert 0.6 < clustering_accuracy(y, model.fit_predict(x)) < 0.95
+
+
+def test_seed_determines_the_five_arcs():
+    first, again, other = (synthetic.five_arcs(52, seed=s) for s in (7, 7, 8))
+    np.testing.assert_array_equal(first[0], again[0])
+    np.testing.assert_array_equal(first[1], again[1])
+    assert not np.array_equal(first[0], other[0])
+    np.testing.assert_array_equal(np.bincount(first[1]), [11, 11, 10, 10, 10])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"num_points": 4}, "num_points must be at least 5, got 4"),
+        ({"seed": -1}, "seed must be at least 0, got -1"),
+    ],
+)
+def test_bad_arguments_of_five_arcs(arguments, message):
+    with pytest.raises(InvalidInput, match=message):
+        synthetic.five_arcs(**arguments)

@@ -32,7 +32,7 @@ from dgg_jax.methods import dgg
 from dgg_jax.presets import DGGPreset
 from dgg_jax.training.checkpoints import Checkpoints
 from experiments import config as config_module
-from experiments import main
+from experiments import main, runs
 from experiments.progress import Progress
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
@@ -86,7 +86,7 @@ def call(*arguments):
         ):
             # A flag that was given stays "present" for absl after its value is back.
             try:
-                code = main.main(main._parse_flags(["main", *arguments]))
+                code = main.main(main.parse_flags(["main", *arguments]))
             except SystemExit as error:
                 code = error.code
     finally:
@@ -134,11 +134,12 @@ def untrained(monkeypatch):
     """Stops every run where its training would begin; lists how far it came."""
     begun = []
 
-    def train(config, dataset):
+    def train(config, dataset, stop):
         begun.append((config, dataset))
-        return 0
+        final = {"accuracy": None, "elbo": None}
+        return {"stages": [], "final": final, "paper": None, "seconds": 0.0}
 
-    monkeypatch.setattr(main, "_train_and_report", train)
+    monkeypatch.setattr(runs, "train_and_report", train)
     return begun
 
 
@@ -483,7 +484,7 @@ def test_a_wrong_flag_of_a_process_is_one_line(xla, tmp_path):
 def test_mistakes_are_told_before_jax_is_imported(xla, tmp_path):
     program = (
         "import sys; from experiments import main\n"
-        "code = main.main(main._parse_flags(['main', '--resume', '--workdir=none']))\n"
+        "code = main.main(main.parse_flags(['main', '--resume', '--workdir=none']))\n"
         "assert code == 2, code\n"
         "assert not {'jax', 'sklearn', 'tensorflow_datasets'} & set(sys.modules)\n"
     )

@@ -9,7 +9,7 @@ from jax.experimental.compilation_cache import compilation_cache
 
 from dgg_jax import metrics
 from dgg_jax.checks import InvalidInput
-from dgg_jax.methods import dgg
+from dgg_jax.methods import dgg, mixture_vae
 from dgg_jax.methods.base import Run, write_atomically
 from dgg_jax.presets import DGGPreset
 from dgg_jax.training import Diverged
@@ -179,9 +179,9 @@ def test_another_seed_changes_every_stage(stage):
 
     def key_data(seed):
         x, _ = blobs()
-        stages = dgg._Stages(x, None, BRIEF, seed, Run())
-        keys = jax.random.key_data(stages._restart_keys(stage))
-        return keys.tobytes(), stages._numpy_seed(stage)
+        stages = dgg._Stages(x, BRIEF, seed=seed)
+        keys = jax.random.key_data(stages.restart_keys(stage))
+        return keys.tobytes(), stages.numpy_seed(stage)
 
     keys, numpy_seed = key_data(0)
     other_keys, other_numpy_seed = key_data(1)
@@ -224,17 +224,17 @@ def test_an_early_restart_may_win(monkeypatch):
     """Whichever it is: the choice follows the ELBO, not the position."""
     x, y = blobs()
     preset = dataclasses.replace(BRIEF, restarts=3)
-    elbo = dgg._Stages._elbo
+    elbo = dgg._Stages.elbo
     for best in range(3):
         seen = iter(range(3))
 
         def rigged(self, *arguments, draws=1, best=best, seen=seen, **keywords):
             values = elbo(self, *arguments, draws=draws, **keywords)
-            if draws == dgg.ELBO_DRAWS:
+            if draws == mixture_vae.ELBO_DRAWS:
                 values["elbo"] = 1e6 if next(seen) == best else -1e6
             return values
 
-        monkeypatch.setattr(dgg._Stages, "_elbo", rigged)
+        monkeypatch.setattr(dgg._Stages, "elbo", rigged)
         _, state, records = dgg.run(x, preset, y=y)
         assert int(state["restart"]) == best
         assert records[-1]["elbo"] == 1e6

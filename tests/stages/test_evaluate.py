@@ -23,7 +23,7 @@ def linear_networks():
     return ApplyFunctions(
         lambda params, x: Gaussian(x @ params["mean"], x @ params["logvar"]),
         lambda params, z: z @ params,
-        lambda params, z: jax.nn.log_softmax(z @ params),
+        lambda params, z: jax.nn.log_softmax(z @ params["classifier"]),
     )
 
 
@@ -60,7 +60,7 @@ def test_infer_equals_a_direct_application(model, monkeypatch, batch):
     np.testing.assert_allclose(posterior.logvar, expected.logvar, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(
         log_assignment,
-        networks.classify(params["classifier"], expected.mean),
+        networks.classify(params, expected.mean),
         rtol=1e-5,
         atol=1e-6,
     )
@@ -108,7 +108,7 @@ def loop_terms(params, x, draws=DRAWS, key=5, log_assignments=None):
             if "mixture" not in params:
                 terms = autoencoder.vae_elbo(point, decoded, posterior, LIKELIHOOD)
             else:
-                gamma = networks.classify(params["classifier"], z)
+                gamma = networks.classify(params, z)
                 if log_assignments is not None:
                     gamma = log_assignments[i]
                 arguments = (point, decoded, posterior, gamma, LOG_WEIGHTS)

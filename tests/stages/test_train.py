@@ -58,7 +58,7 @@ NETWORKS = {
     name: ApplyFunctions(
         lambda params, x: ENCODER.apply({"params": params}, x),
         lambda params, z, decoder=decoder: decoder.apply({"params": params}, z),
-        lambda params, z: CLASSIFIER.apply({"params": params}, z),
+        lambda params, z: CLASSIFIER.apply({"params": params["classifier"]}, z),
     )
     for name, decoder in DECODERS.items()
 }
@@ -93,7 +93,7 @@ def gammas(params, x, name="bernoulli"):
     """ln f_2 at the posterior means."""
     networks = NETWORKS[name]
     mean = networks.encode(params["encoder"], x).mean
-    return networks.classify(params["classifier"], mean)
+    return networks.classify(params, mean)
 
 
 def random_table(seed=0):

@@ -28,7 +28,9 @@ def test_staircase_by_hand():
 
 
 def test_the_rate_is_constant_by_default():
-    rates = steps(adam(Rate(0.5), steps_per_epoch=1), jnp.array([5.0]), jnp.array([1.0]), 15)
+    rates = steps(
+        adam(Rate(0.5), steps_per_epoch=1), jnp.array([5.0]), jnp.array([1.0]), 15
+    )
     np.testing.assert_allclose(rates, 0.5, rtol=1e-3)
 
 

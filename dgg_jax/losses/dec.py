@@ -1,0 +1,66 @@
+"""The loss of DEC: soft assignments pulled towards their own sharpened version.
+
+Xie, Girshick and Farhadi, "Unsupervised deep embedding for clustering analysis", ICML
+2016. The paper's text was not at hand: equation numbers are from memory.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from dgg_jax.distributions import expectation, floor_log
+
+
+def log_soft_assignment(
+    z: jax.Array, centers: jax.Array, degrees_of_freedom: float = 1.0
+) -> jax.Array:
+    """ln q of one point: similarity to each centre by a Student t kernel.
+
+    q_k is proportional to (1 + |z - mu_k|^2 / nu)^(-(nu + 1) / 2), eq. (1) of DEC; the
+    paper sets nu = 1.
+
+    Args:
+      z: the embedded point, shape [L].
+      centers: mu, shape [K, L].
+      degrees_of_freedom: nu, the paper's alpha.
+
+    Returns:
+      ln q, shape [K], normalised.
+    """
+    squared = jnp.sum((z[None] - centers) ** 2, axis=1)
+    log_kernel = (
+        -0.5 * (degrees_of_freedom + 1.0) * jnp.log1p(squared / degrees_of_freedom)
+    )
+    return jax.nn.log_softmax(log_kernel)
+
+
+def target_distribution(log_assignments: jax.Array) -> jax.Array:
+    """ln p: the assignments of all points, sharpened and with clusters evened out.
+
+    p_ik is proportional to q_ik^2 / f_k with the soft frequencies f_k = sum_i q_ik,
+    eq. (3) of DEC. It is inherently of a set of points: f sums over all of them. The
+    target is a constant of the loss, recomputed now and then; it has a gradient, which
+    the caller does not take.
+
+    Args:
+      log_assignments: ln q, shape [N, K]; floored at the smallest normal float, so that
+        a cluster without points stays empty.
+
+    Returns:
+      ln p, shape [N, K], rows normalised.
+    """
+    log_assignments = floor_log(log_assignments)
+    log_frequencies = jax.nn.logsumexp(log_assignments, axis=0)
+    return jax.nn.log_softmax(2.0 * log_assignments - log_frequencies[None], axis=1)
+
+
+def divergence(log_target: jax.Array, log_assignment: jax.Array) -> jax.Array:
+    """KL(p || q) of one point, the summand of eq. (2) of DEC.
+
+    Args:
+      log_target: ln p, shape [K]; -inf is allowed.
+      log_assignment: ln q, shape [K]; floored at the smallest normal float.
+
+    Returns:
+      The divergence in nats, a scalar.
+    """
+    return expectation(log_target, log_target - floor_log(log_assignment))

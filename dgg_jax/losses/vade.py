@@ -1,0 +1,57 @@
+"""The VaDE objective: the mixture ELBO with a global prior and Bayes' assignments.
+
+VaDE has no classifier: q(c | x) follows from the mixture, by eq. (12) of the paper at
+one z, at several, or in closed form. Everything else is the ELBO that it shares with
+DGG, eq. (13), with log_prior = ln pi of all points.
+"""
+
+import math
+
+import jax
+
+from dgg_jax.distributions import expected_component_log_probs, responsibilities
+from dgg_jax.losses.elbo import elbo
+from dgg_jax.types import Gaussian, Mixture
+
+__all__ = ["elbo", "log_assignment", "mean_field_log_assignment"]
+
+
+def log_assignment(z: jax.Array, log_weights: jax.Array, mixture: Mixture) -> jax.Array:
+    """ln q(c | x), the mean of p(c | z) over draws from q(z | x).
+
+    p(c | z) = pi_c N(z; mu_c, sigma_c^2) / sum_c' pi_c' N(z; mu_c', sigma_c'^2), eq.
+    (12) of VaDE, with pi_c once and nothing added (erratum E40); its mean over q(z | x)
+    is eq. (11). Log-sum-exp throughout.
+
+    Args:
+      z: one draw, shape [L], or several, shape [M, L].
+      log_weights: ln pi, shape [K].
+      mixture: fields of shape [K, L].
+
+    Returns:
+      Log probabilities, shape [K].
+    """
+    if z.ndim == 1:
+        return responsibilities(z, log_weights, mixture)
+    each = jax.vmap(responsibilities, (0, None, None))(z, log_weights, mixture)
+    return jax.nn.logsumexp(each, axis=0) - math.log(len(z))
+
+
+def mean_field_log_assignment(
+    posterior: Gaussian, log_weights: jax.Array, mixture: Mixture
+) -> jax.Array:
+    """ln q(c | x) that maximises the ELBO given q(z | x) (erratum E41).
+
+    softmax(ln pi_c + E_q(z|x)[ln N(z; mu_c, sigma_c^2)]); eq. (11) of VaDE is a
+    different function of q(z | x), whose ELBO is never higher.
+
+    Args:
+      posterior: q(z | x), fields of shape [L].
+      log_weights: ln pi, shape [K].
+      mixture: fields of shape [K, L].
+
+    Returns:
+      Log probabilities, shape [K].
+    """
+    expected = expected_component_log_probs(posterior, mixture)
+    return jax.nn.log_softmax(log_weights + expected)

@@ -1,0 +1,389 @@
+"""GMVAE: Gaussian mixture variational autoencoders, from data on.
+
+Dilokthanakul et al., "Deep unsupervised clustering with Gaussian mixture variational
+autoencoders".
+"""
+
+import dataclasses
+import functools
+import math
+import pathlib
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dgg_jax import checks, metrics
+from dgg_jax.distributions import sample_gaussian
+from dgg_jax.methods.base import Metrics, Run, Stages, State, finished_run
+from dgg_jax.methods.pretrained import likelihood_of
+from dgg_jax.networks import (
+    MNIST_LAYERS,
+    SVHN_LAYERS,
+    ComponentNetwork,
+    ConvolutionalDecoder,
+    ConvolutionalTrunk,
+    Decoder,
+    DenseTrunk,
+    RecognitionNetwork,
+)
+from dgg_jax.networks.convolutional import feature_shapes
+from dgg_jax.presets import GMVAEPreset
+from dgg_jax.stages import evaluate, gmvae
+from dgg_jax.stages.gmvae import GmvaeFunctions
+from dgg_jax.training import Diverged, Schedule, TrainState
+from dgg_jax.types import Gaussian
+
+__all__ = ["STAGES", "Model", "check", "restore", "run", "samples_per_cluster"]
+
+STAGES = ("train", "evaluate")
+BOUND_DRAWS = 16  # of the final bound
+_CONVOLUTIONS = {"mnist": MNIST_LAYERS, "svhn": SVHN_LAYERS}
+
+
+def _image_shape(feature_shape: tuple[int, ...]) -> tuple[int, ...]:
+    """(H, W, C) of images; grey ones may come without C."""
+    return (*feature_shape, 1) if len(feature_shape) == 2 else tuple(feature_shape)
+
+
+def check(preset: GMVAEPreset, feature_shape: tuple[int, ...]) -> None:
+    """Whether the networks of a preset can take the data.
+
+    Args:
+      preset: all settings.
+      feature_shape: shape of one data point.
+
+    Raises:
+      InvalidInput: if a convolutional network is asked for and the data are no images
+        of a size that it can take.
+    """
+    if preset.architecture == "dense":
+        return
+    if len(feature_shape) not in (2, 3):
+        raise checks.InvalidInput(
+            f"architecture={preset.architecture} is convolutional and needs images; "
+            f"a data point here has shape {tuple(feature_shape)}. Use "
+            "architecture=dense."
+        )
+    layers = _CONVOLUTIONS[preset.architecture]
+    feature_shapes(_image_shape(feature_shape), layers)
+    if preset.likelihood != "bernoulli":
+        raise checks.InvalidInput(
+            f"architecture={preset.architecture} decodes Bernoulli logits, got "
+            f"likelihood={preset.likelihood}; use likelihood=bernoulli or "
+            "architecture=dense."
+        )
+
+
+@functools.cache
+def build_networks(
+    preset: GMVAEPreset, feature_shape: tuple[int, ...]
+) -> tuple[RecognitionNetwork, ComponentNetwork, Decoder | ConvolutionalDecoder]:
+    """The networks of tables A.1 to A.3 of GMVAE.
+
+    Args:
+      preset: names architecture, sizes and likelihood.
+      feature_shape: shape of one data point, of product D.
+    """
+    if preset.architecture == "dense":
+        trunk = DenseTrunk(preset.hidden_sizes)
+        decoder = Decoder(
+            preset.hidden_sizes[::-1],
+            math.prod(feature_shape),
+            learned_variance=preset.likelihood == "learned_gaussian",
+        )
+    else:
+        image_shape = _image_shape(feature_shape)
+        layers = _CONVOLUTIONS[preset.architecture]
+        trunk = ConvolutionalTrunk(image_shape, layers)
+        decoder = ConvolutionalDecoder(image_shape, layers)
+    return (
+        RecognitionNetwork(trunk, preset.latent_dim, preset.w_dim),
+        ComponentNetwork(
+            preset.component_hidden_size, preset.num_clusters, preset.latent_dim
+        ),
+        decoder,
+    )
+
+
+@functools.cache
+def apply_functions(
+    preset: GMVAEPreset, feature_shape: tuple[int, ...]
+) -> GmvaeFunctions:
+    """The networks as pure functions of parameters and batch statistics."""
+    recognition, components, decoder = build_networks(preset, feature_shape)
+
+    def applied(name, module):
+        takes_train = not isinstance(module, Decoder)
+
+        def apply(params, collections, x, train):
+            flags = {"train": train} if takes_train else {}
+            if not collections:
+                return module.apply({"params": params[name]}, x, **flags), ()
+            variables = {"params": params[name], "batch_stats": collections[name]}
+            if not train:
+                return module.apply(variables, x, **flags), collections
+            output, updates = module.apply(
+                variables, x, **flags, mutable=["batch_stats"]
+            )
+            return output, {**collections, name: updates["batch_stats"]}
+
+        return apply
+
+    return GmvaeFunctions(
+        recognize=applied("recognition", recognition),
+        components=lambda params, w: components.apply(
+            {"params": params["components"]}, w
+        ),
+        decode=applied("decoder", decoder),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """A trained model.
+
+    Attributes:
+      preset: its settings.
+      params: {"recognition", "components", "decoder"}.
+      collections: running statistics of batch normalisation, or ().
+      feature_shape: shape of one data point.
+    """
+
+    preset: GMVAEPreset
+    params: Any
+    collections: Any
+    feature_shape: tuple[int, ...]
+
+    @property
+    def networks(self) -> GmvaeFunctions:
+        """The networks as pure functions."""
+        return apply_functions(self.preset, self.feature_shape)
+
+    def infer(self, x: np.ndarray) -> tuple[Gaussian, np.ndarray]:
+        """Posteriors of rows and their cluster probabilities.
+
+        Args:
+          x: data scaled as the training data were, shape [N, D].
+
+        Returns:
+          q(z | x) with fields [N, L], and ln p(c | x) [N, K] from the means of z and w.
+
+        Raises:
+          InvalidInput: if x is not [N, D] with the D of training.
+        """
+        x = np.asarray(x, np.float32)
+        num_features = math.prod(self.feature_shape)
+        if x.ndim != 2 or x.shape[1] != num_features:
+            raise checks.InvalidInput(
+                f"x must be [N, {num_features}], as in training, got shape {x.shape}."
+            )
+        z, _, log_assignment = gmvae.infer(
+            self.networks, self.params, self.collections, x
+        )
+        return jax.device_get((z, log_assignment))
+
+    def decode(self, z: np.ndarray) -> np.ndarray:
+        """E[x | z] of latents z [N, L], shape [N, D]."""
+        decoded, _ = self.networks.decode(
+            self.params, self.collections, jnp.asarray(z), False
+        )
+        return np.asarray(jax.vmap(likelihood_of(self.preset).mean)(decoded))
+
+
+def run(
+    x: np.ndarray,
+    preset: GMVAEPreset,
+    *,
+    seed: int = 0,
+    y: np.ndarray | None = None,
+    runner: Run | None = None,
+    feature_shape: tuple[int, ...] | None = None,
+    is_test: np.ndarray | None = None,
+) -> tuple[Model, State, list[Metrics]]:
+    """Carries data through the stages of GMVAE.
+
+    Args:
+      x: data, float32 of shape [N, D].
+      preset: all settings.
+      seed: of every random number of the run.
+      y: true labels [N] for the reported metrics; nothing else sees them.
+      runner: checkpoints and callbacks; by default in memory only.
+      feature_shape: shape of one data point, which convolutions need.
+      is_test: rows [N] that are not trained on, but scored alone, as the paper does;
+        by default all rows are trained on and scored.
+
+    Returns:
+      The model; the last state, with "labels" [N], "log_assignment" [N, K] and
+      "latent_mean" [N, L] of all rows; and the record of every stage.
+
+    Raises:
+      InvalidInput: if x cannot be clustered so; before any work.
+      Diverged: if a loss is not finite.
+      Interrupted: if the runner was asked to stop.
+    """
+    feature_shape = feature_shape or np.shape(x)[1:]
+    check(preset, feature_shape)
+    stages = _Stages(x, preset, seed=seed, y=y, runner=runner)
+    stages.prepare(feature_shape, is_test)
+    state, records = stages.run()
+    return _model_of(preset, state), state, records
+
+
+def restore(workdir: str | pathlib.Path) -> Model:
+    """Loads the model of a finished run.
+
+    Args:
+      workdir: the folder that ``experiments.main`` wrote.
+
+    Returns:
+      The trained model.
+
+    Raises:
+      InvalidInput: if the folder holds no finished run.
+    """
+    config, state = finished_run(workdir, len(STAGES))
+    return _model_of(GMVAEPreset.from_dict(config["preset_values"]), state)
+
+
+def _model_of(preset: GMVAEPreset, state: State) -> Model:
+    shape = tuple(int(size) for size in state["feature_shape"])
+    return Model(preset, state["params"], state.get("collections", ()), shape)
+
+
+def _entries(params: Any, collections: Any) -> State:
+    """Entries of the state; without batch statistics there is nothing to keep."""
+    return {"params": params} | ({"collections": collections} if collections else {})
+
+
+class _Stages(Stages):
+    names = STAGES
+
+    def prepare(
+        self, feature_shape: tuple[int, ...], is_test: np.ndarray | None
+    ) -> None:
+        self.feature_shape = tuple(feature_shape)
+        everything = np.ones(len(self.x), bool)
+        self.trained = everything if is_test is None else ~np.asarray(is_test)
+        self.scored = everything if is_test is None else np.asarray(is_test)
+        self.networks = apply_functions(self.preset, self.feature_shape)
+        self.likelihood = likelihood_of(self.preset)
+
+    def _initial(self) -> tuple[Any, Any]:
+        preset = self.preset
+        modules = build_networks(preset, self.feature_shape)
+        inputs = {
+            "recognition": (self.x[:1], {"train": False}),
+            "components": (np.zeros((1, preset.w_dim), np.float32), {}),
+            "decoder": (np.zeros((1, preset.latent_dim), np.float32), {"train": False}),
+        }
+        params, collections = {}, {}
+        keys = jax.random.split(jax.random.fold_in(self.key("train"), 0), len(inputs))
+        for module, key, (name, (x, flags)) in zip(
+            modules, keys, inputs.items(), strict=True
+        ):
+            flags = {} if isinstance(module, Decoder) else flags
+            variables = module.init(key, x, **flags)
+            params[name] = variables["params"]
+            if "batch_stats" in variables:
+                collections[name] = variables["batch_stats"]
+        return params, collections or ()
+
+    def train(self, state: State) -> tuple[State, Metrics]:
+        """The bound; reports the trained model."""
+        preset = self.preset
+        x = self.x[self.trained]
+        params, collections = self._initial()
+        trained = gmvae.train_gmvae(
+            x,
+            params,
+            collections,
+            np.zeros((len(x), preset.num_clusters), np.float32),
+            gmvae.gmvae_loss(
+                self.networks,
+                self.likelihood,
+                num_samples=preset.num_samples,
+                information_constraint=preset.information_constraint,
+                joint=preset.conditional_prior == "joint",
+            ),
+            schedule=Schedule(
+                preset.epochs,
+                preset.batch_size,
+                preset.learning_rate,
+                decay=preset.decay,
+                decay_epochs=preset.decay_epochs,
+                weight_decay=preset.weight_decay,
+            ),
+            key=jax.random.fold_in(self.key("train"), 1),
+            monitor=self.runner,
+            describe=self._describe,
+        )
+        entries = _entries(trained.params, trained.collections)
+        entries["feature_shape"] = np.asarray(self.feature_shape)
+        return entries, self._assess(entries, draws=1)[1]
+
+    def evaluate(self, state: State) -> tuple[State, Metrics]:
+        """What the model says of every point; scores of the test rows, if any."""
+        return self._assess(state, draws=BOUND_DRAWS)
+
+    def _assess(self, state: State, draws: int) -> tuple[State, Metrics]:
+        params, collections = state["params"], state.get("collections", ())
+        z, _, log_assignment = jax.device_get(
+            gmvae.infer(self.networks, params, collections, self.x)
+        )
+        labels = log_assignment.argmax(axis=1).astype(np.int32)
+        terms = gmvae.mean_terms(
+            self.networks,
+            self.likelihood,
+            params,
+            collections,
+            self.x[self.scored],
+            jax.random.key(0),
+            num_samples=draws,
+            joint=self.preset.conditional_prior == "joint",
+        )
+        bound = evaluate.elbo_metrics(terms)
+        for name in terms._fields:
+            if not np.isfinite(bound[name]):
+                raise Diverged(f"{name} is not finite in the evaluation")
+        report = self._scores(labels, log_assignment) | bound
+        entries = {
+            "labels": labels,
+            "log_assignment": log_assignment,
+            "latent_mean": z.mean,
+        }
+        return entries, report
+
+    def _scores(self, labels: np.ndarray, log_assignment: np.ndarray) -> Metrics:
+        """ACC, NMI, ARI and the paper's own score (erratum E62), never mixed."""
+        if self.y is None:
+            return self.scores(None) | {"confident_label_accuracy": None}
+        y = np.asarray(self.y)[self.scored]
+        confident = metrics.most_confident_label_accuracy(
+            y, log_assignment[self.scored]
+        )
+        scores = evaluate.label_metrics(y, labels[self.scored])
+        return scores | {"confident_label_accuracy": confident}
+
+    def _describe(self, state: TrainState) -> Metrics:
+        """Metrics of the training rows' assignments, once an epoch."""
+        labels = np.asarray(state.table).argmax(axis=-1)
+        counts = np.bincount(labels, minlength=state.table.shape[-1])
+        described = {"smallest_share": float(counts.min() / counts.sum())}
+        if self.y is not None:
+            y = np.asarray(self.y)[self.trained]
+            described["accuracy"] = metrics.clustering_accuracy(y, labels)
+        return described
+
+
+def samples_per_cluster(model: Model, num_samples: int, seed: int = 0) -> np.ndarray:
+    """E[x | z] at z drawn from p(z | w, c) with w from its prior, shape [K, M, D]."""
+    w_key, z_key = jax.random.split(jax.random.key(seed))
+    w = jax.random.normal(w_key, (num_samples, model.preset.w_dim))
+    mixtures = model.networks.components(model.params, w)
+    components = Gaussian(*(jnp.swapaxes(field, 0, 1) for field in mixtures))
+    eps = jax.random.normal(z_key, components.mean.shape)
+    z = sample_gaussian(components, eps)
+    decoded = model.decode(z.reshape(-1, z.shape[-1]))
+    return decoded.reshape(*z.shape[:2], -1)

@@ -1,0 +1,271 @@
+"""What DGG and VaDE have in common: a VAE whose prior is a Gaussian mixture."""
+
+import dataclasses
+import functools
+import math
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dgg_jax import checks
+from dgg_jax.distributions import sample_gaussian
+from dgg_jax.methods.base import Metrics, State, finished_run
+from dgg_jax.methods.pretrained import PretrainedStages, likelihood_of
+from dgg_jax.presets import MixturePreset
+from dgg_jax.stages import evaluate, initialize
+from dgg_jax.stages.train import ApplyFunctions
+from dgg_jax.training import TrainState
+from dgg_jax.types import Gaussian, Graph, Mixture
+
+ELBO_DRAWS = 16  # of the final ELBO, which ranks restarts
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """A trained model.
+
+    Attributes:
+      preset: its settings.
+      params: {"encoder", "decoder", "mixture", ...}.
+      log_weights: ln of the global prior pi, [K].
+      networks: the model as pure functions.
+    """
+
+    preset: MixturePreset
+    params: Any
+    log_weights: np.ndarray
+    networks: ApplyFunctions
+
+    @property
+    def num_features(self) -> int:
+        """D, columns of the data."""
+        return num_features_of(self.params)
+
+    def infer(self, x: np.ndarray) -> tuple[Gaussian, np.ndarray]:
+        """Posteriors of rows and their cluster probabilities; needs no graph.
+
+        Args:
+          x: data scaled as the training data were, shape [N, D].
+
+        Returns:
+          q(z | x) with fields [N, L], and ln q(c | x) [N, K] from the mean.
+
+        Raises:
+          InvalidInput: if x is not [N, D] with the D of training.
+        """
+        x = np.asarray(x, np.float32)
+        if x.ndim != 2 or x.shape[1] != self.num_features:
+            raise checks.InvalidInput(
+                f"x must be [N, {self.num_features}], as in training, got shape "
+                f"{x.shape}."
+            )
+        return jax.device_get(evaluate.infer(self.networks, self.params, x))
+
+    def decode(self, z: np.ndarray) -> np.ndarray:
+        """E[x | z] of latents z [N, L], shape [N, D]."""
+        decode = functools.partial(
+            _decode_mean, self.networks.decode, likelihood_of(self.preset)
+        )
+        return np.asarray(decode(self.params["decoder"], jnp.asarray(z)))
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _decode_mean(decode, likelihood, params, z):
+    return jax.vmap(likelihood.mean)(decode(params, z))
+
+
+def num_features_of(params: State) -> int:
+    """D of a model's encoder."""
+    encoder = params["encoder"]
+    layer = "hidden_0" if "hidden_0" in encoder else "mean"
+    return encoder[layer]["kernel"].shape[0]
+
+
+def restore_model(
+    workdir: str | pathlib.Path,
+    stages: type["MixtureStages"],
+    preset_class: type[MixturePreset],
+) -> Model:
+    """Loads the model of a finished run; see ``restore`` of the methods."""
+    config, state = finished_run(workdir, len(stages.names))
+    preset = preset_class.from_dict(config["preset_values"])
+    num_features = num_features_of(state["model"])
+    return model_of(preset, state, stages.build_functions(preset, num_features))
+
+
+def model_of(preset: MixturePreset, state: State, networks: ApplyFunctions) -> Model:
+    """The model in the state after the last stage."""
+    params = {**state["model"], "mixture": Mixture(**state["model"]["mixture"])}
+    return Model(preset, params, state["log_weights"], networks)
+
+
+def select_restart(records: list[Metrics], restart: int) -> list[Metrics]:
+    """Brings the chosen restart's metrics to the top level of each record.
+
+    A single restart has nothing else to tell; several stay beside it.
+    """
+    selected = []
+    for record in records:
+        restarts = record.get("restarts", [{}])
+        chosen = {**record, **restarts[min(restart, len(restarts) - 1)]}
+        if len(restarts) == 1:
+            chosen.pop("restarts", None)
+        selected.append(chosen)
+    return selected
+
+
+class MixtureStages(PretrainedStages):
+    """Stages with R restarts, whose models carry a leading axis R."""
+
+    build_functions: Callable[[MixturePreset, int], ApplyFunctions]
+
+    def apply_functions(self) -> ApplyFunctions:
+        """The model as pure functions."""
+        return type(self).build_functions(self.preset, self.num_features)
+
+    def carry_through(self) -> tuple[Model, State, list[Metrics]]:
+        """Runs all stages; the model with the best ELBO of the restarts."""
+        state, records = self.run()
+        records = select_restart(records, int(state["restart"]))
+        return model_of(self.preset, state, self.networks), state, records
+
+    def restart_keys(self, stage: str) -> jax.Array:
+        """Random keys of the restarts in a stage, [R]."""
+        return jax.random.split(self.key(stage), self.preset.restarts)
+
+    def initial_mixtures(
+        self, state: State, graph: Graph | None
+    ) -> tuple[State, Metrics]:
+        """Labels and mixture of every restart; reports the labels."""
+        preset = self.preset
+        posterior = evaluate.encode_all(self.networks.encode, state["encoder"], self.x)
+        latents = np.asarray(posterior.mean)
+        labels, mixtures, reports = [], [], []
+        for restart in range(preset.restarts):
+            labels.append(
+                initialize.initial_labels(
+                    preset.init,
+                    latents,
+                    graph,
+                    preset.num_clusters,
+                    num_eigenvectors=math.ceil(
+                        preset.eigenvectors_per_cluster * preset.num_clusters
+                    ),
+                    seed=self.numpy_seed("initialize", restart),
+                )
+            )
+            mixture = initialize.label_mixture(
+                posterior, labels[-1], preset.num_clusters, preset.variance_floor
+            )
+            mixtures.append(mixture._asdict())
+            one_hot = np.eye(preset.num_clusters, dtype=np.float32)[labels[-1]]
+            with np.errstate(divide="ignore"):
+                log_assignments = np.log(one_hot)
+                log_weights = np.log(one_hot.mean(axis=0))
+            elbo = self.elbo(
+                {**state, "mixture": mixture},
+                log_weights,
+                log_assignments=log_assignments,
+            )
+            reports.append(self.scores(labels[-1]) | elbo)
+        entries = {
+            "initial_labels": np.stack(labels),
+            "mixture": jax.tree.map(lambda *fields: np.stack(fields), *mixtures),
+        }
+        return entries, {"restarts": reports}
+
+    def stacked(self, params: State) -> State:
+        """The same parameters for every restart."""
+        return jax.tree.map(
+            lambda leaf: np.stack([leaf] * self.preset.restarts), params
+        )
+
+    def log_weights(self, params: State, log_assignments: np.ndarray) -> np.ndarray:
+        """ln of the global prior: of the mean gamma (erratum E4)."""
+        return evaluate.global_log_weights(log_assignments)
+
+    def assessed(self, models: Any) -> tuple[State, Metrics]:
+        """What a stage returns whose models, with a leading axis R, are now these."""
+        models = jax.device_get({**models, "mixture": models["mixture"]._asdict()})
+        log_assignments, reports = [], []
+        for restart in range(self.preset.restarts):
+            model = _with_mixture(restart_of(models, restart))
+            _, log_assignment = evaluate.infer(self.networks, model, self.x)
+            log_assignments.append(np.asarray(log_assignment))
+            labels = log_assignments[-1].argmax(axis=1)
+            elbo = self.elbo(model, self.log_weights(model, log_assignments[-1]))
+            reports.append(self.scores(labels) | elbo)
+        entries = {"models": models, "log_assignments": np.stack(log_assignments)}
+        return entries, {"restarts": reports}
+
+    def evaluate(self, state: State) -> tuple[State, Metrics]:
+        """The restart with the best ELBO, and what it says of every point."""
+        reports = []
+        for restart in range(self.preset.restarts):
+            model = _with_mixture(restart_of(state["models"], restart))
+            log_assignments = state["log_assignments"][restart]
+            elbo = self.elbo(
+                model, self.log_weights(model, log_assignments), draws=ELBO_DRAWS
+            )
+            reports.append(self.scores(log_assignments.argmax(axis=1)) | elbo)
+        best = int(np.argmax([report["elbo"] for report in reports]))
+        model = restart_of(state["models"], best)
+        log_assignments = state["log_assignments"][best]
+        entries = {
+            "restart": np.asarray(best),
+            "model": model,
+            "log_weights": np.asarray(self.log_weights(model, log_assignments)),
+            "log_assignment": log_assignments,
+            "labels": log_assignments.argmax(axis=1).astype(np.int32),
+            "latent_mean": self.latent_means(model),
+        }
+        return entries, {"restarts": reports}
+
+    def describe(self, state: TrainState) -> Metrics:
+        """Metrics of the table of gammas, once an epoch."""
+        labels = np.asarray(state.table.argmax(axis=-1))
+        counts = [np.bincount(row, minlength=state.table.shape[-1]) for row in labels]
+        shares = [float(count.min() / count.sum()) for count in counts]
+        metrics = {"smallest_share": shares}
+        if self.y is not None:
+            metrics["accuracy"] = [self.scores(row)["accuracy"] for row in labels]
+        return metrics
+
+
+def restart_of(tree: Any, restart: int) -> Any:
+    """The leaves of one restart."""
+    return jax.tree.map(lambda leaf: leaf[restart], tree)
+
+
+def _with_mixture(model: State) -> State:
+    return {**model, "mixture": Mixture(**model["mixture"])}
+
+
+def samples_per_cluster(model: Model, num_samples: int, seed: int = 0) -> np.ndarray:
+    """E[x | z] at z drawn from every component, shape [K, M, D]."""
+    mixture = Gaussian(*model.params["mixture"])
+    num_clusters, latent_dim = mixture.mean.shape
+    shape = (num_clusters, num_samples, latent_dim)
+    eps = jax.random.normal(jax.random.key(seed), shape)
+    z = jax.vmap(jax.vmap(sample_gaussian, (None, 0)))(mixture, eps)
+    decoded = model.decode(z.reshape(-1, latent_dim))
+    return decoded.reshape(num_clusters, num_samples, -1)
+
+
+def traversals(model: Model, num_steps: int = 15) -> np.ndarray:
+    """Figure 2 of DGG: E[x | mu_k + 4 a_j (e_l o sigma_k)], shape [K, L, 15, D].
+
+    a_j = -1 + (j - 1) / 7 for j = 1..15 (erratum E34).
+    """
+    mixture = model.params["mixture"]
+    num_clusters, latent_dim = mixture.mean.shape
+    steps = 4.0 * np.linspace(-1.0, 1.0, num_steps, dtype=np.float32)
+    offsets = np.eye(latent_dim, dtype=np.float32)[:, None] * steps[None, :, None]
+    sigma = np.exp(0.5 * mixture.logvar)[:, None, None]
+    z = mixture.mean[:, None, None] + offsets[None] * sigma
+    decoded = model.decode(z.reshape(-1, latent_dim))
+    return decoded.reshape(num_clusters, latent_dim, num_steps, -1)

@@ -1,0 +1,75 @@
+"""The Siamese embedding, in which DGG and SpectralNet measure similarity."""
+
+import functools
+
+import jax
+import numpy as np
+
+from dgg_jax.graph import knn
+from dgg_jax.methods.base import Stages, State
+from dgg_jax.methods.pretrained import pure
+from dgg_jax.networks import Embedding
+from dgg_jax.stages import evaluate, graph
+from dgg_jax.training import Schedule
+
+
+def siamese_embedding(
+    stages: Stages, module: Embedding, encoder: State | None
+) -> np.ndarray:
+    """Trains the Siamese network of supplement 5 of DGG and embeds all points.
+
+    Args:
+      stages: of a method whose preset is a SiamesePreset.
+      module: the network.
+      encoder: parameters of a pretrained encoder, for siamese_init=encoder.
+
+    Returns:
+      The embedding, shape [N, L].
+    """
+    preset, runner = stages.preset, stages.runner
+    nearest = input_neighbors(stages, preset.siamese_pairs)
+    key = stages.key("graph")
+    if preset.siamese_init == "encoder":
+        params = {k: v for k, v in encoder.items() if k != "logvar"}
+    else:
+        params = module.init(jax.random.fold_in(key, 1), stages.x[:1])["params"]
+    embed = _embed(module)
+    params = graph.train_siamese(
+        stages.x,
+        nearest["indices"],
+        params,
+        embed,
+        margin=preset.siamese_margin,
+        schedule=Schedule(
+            preset.siamese_epochs,
+            preset.siamese_batch_size,
+            preset.siamese_learning_rate,
+            decay=preset.siamese_decay,
+            decay_epochs=preset.siamese_decay_epochs,
+            weight_decay=preset.siamese_weight_decay,
+        ),
+        key=key,
+        monitor=runner,
+    )
+    return np.asarray(evaluate.encode_all(embed, params, stages.x))
+
+
+_embed = functools.cache(pure)
+
+
+def input_neighbors(stages: Stages, num_neighbors: int) -> State:
+    """The nearest neighbours of all points in the data: indices, distances [N, k]."""
+
+    def search():
+        indices, distances = knn(
+            stages.x,
+            num_neighbors,
+            progress=functools.partial(stages.runner.progress, "input_neighbors"),
+        )
+        return {"indices": indices, "distances": distances}
+
+    return stages.runner.share(
+        "input_neighbors",
+        {"num_neighbors": num_neighbors},
+        lambda: stages.runner.remember("input_neighbors", search),
+    )

@@ -1,0 +1,235 @@
+"""VaDE: variational deep embedding, from data on.
+
+Jiang et al., "Variational deep embedding: a generative approach to clustering".
+"""
+
+import functools
+import pathlib
+
+import jax
+import numpy as np
+from scipy import special
+from sklearn.mixture import GaussianMixture
+
+from dgg_jax.graph import knn, neighbor_weights
+from dgg_jax.methods.base import Metrics, Run, State
+from dgg_jax.methods.mixture_vae import (
+    MixtureStages,
+    Model,
+    restart_of,
+    restore_model,
+    samples_per_cluster,
+    traversals,
+)
+from dgg_jax.methods.pretrained import autoencoder_functions
+from dgg_jax.presets import VaDEPreset
+from dgg_jax.stages import initialize, vade
+from dgg_jax.stages.train import ApplyFunctions
+from dgg_jax.training import Rate
+from dgg_jax.types import Mixture
+
+__all__ = ["STAGES", "Model", "restore", "run", "samples_per_cluster", "traversals"]
+
+STAGES = ("pretrain", "initialize", "train", "evaluate")
+
+
+@functools.cache
+def apply_functions(preset: VaDEPreset, num_features: int) -> ApplyFunctions:
+    """The model as pure functions of (parameters, batch)."""
+    return autoencoder_functions(preset, num_features)._replace(
+        classify=vade.bayes_assignment
+    )
+
+
+def run(
+    x: np.ndarray,
+    preset: VaDEPreset,
+    *,
+    seed: int = 0,
+    y: np.ndarray | None = None,
+    runner: Run | None = None,
+) -> tuple[Model, State, list[Metrics]]:
+    """Carries data through all stages of VaDE.
+
+    Args:
+      x: data, float32 of shape [N, D].
+      preset: all settings.
+      seed: of every random number of the run.
+      y: true labels [N] for the reported metrics; nothing else sees them.
+      runner: checkpoints and callbacks; by default in memory only.
+
+    Returns:
+      The model with the best ELBO of the restarts; the last state, with "labels" [N],
+      "log_assignment" [N, K] and "latent_mean" [N, L]; and the record of every stage.
+
+    Raises:
+      InvalidInput: if x cannot be clustered so; before any work.
+      Diverged: if a loss is not finite.
+      Interrupted: if the runner was asked to stop.
+    """
+    return _Stages(x, preset, seed=seed, y=y, runner=runner).carry_through()
+
+
+def restore(workdir: str | pathlib.Path) -> Model:
+    """Loads the model of a finished run.
+
+    Args:
+      workdir: the folder that ``experiments.main`` wrote.
+
+    Returns:
+      The trained model.
+
+    Raises:
+      InvalidInput: if the folder holds no finished run.
+    """
+    return restore_model(workdir, _Stages, VaDEPreset)
+
+
+class _Stages(MixtureStages):
+    names = STAGES
+    build_functions = staticmethod(apply_functions)
+
+    def initialize(self, state: State) -> tuple[State, Metrics]:
+        """Labels and mixture of every restart; reports the labels."""
+        preset = self.preset
+        if not preset.pretrain_vae_epochs:
+            encoder = self._with_narrow_posteriors(state["encoder"])
+            state = {**state, "encoder": encoder}
+        graph = None
+        if preset.init == "spectral":
+            graph = self.runner.remember("latent_neighbors", lambda: self._graph(state))
+            graph = neighbor_weights(graph["indices"], graph["distances"])
+        entries, metrics = self.initial_mixtures(state, graph)
+        labels = entries["initial_labels"]
+        shares = [np.bincount(row, minlength=preset.num_clusters) for row in labels]
+        # One point more in each cluster, so that an empty one can grow.
+        shares = (np.stack(shares) + 1.0) / (len(self.x) + preset.num_clusters)
+        if preset.initial_weights == "uniform":
+            shares = np.ones_like(shares)
+        if preset.initial_variances == "unit":
+            mixture = entries["mixture"]
+            mixture["logvar"] = np.zeros_like(mixture["logvar"])
+        entries["encoder"] = state["encoder"]
+        return entries | {"logits": np.log(shares).astype(np.float32)}, metrics
+
+    def _with_narrow_posteriors(self, encoder: State) -> State:
+        """The encoder of an autoencoder, whose log-variances nothing has trained yet.
+
+        A posterior starts with a tenth of the latents' spread: at the variance of 1
+        that the head has, the clusters of an autoencoder's latents would run together.
+        """
+        spread = self.latent_means({"encoder": encoder}).var(axis=0)
+        bias = np.log(0.01 * np.maximum(spread, self.preset.variance_floor))
+        return {**encoder, "logvar": {**encoder["logvar"], "bias": bias}}
+
+    def _graph(self, state: State) -> State:
+        indices, distances = knn(
+            self.latent_means(state),
+            min(self.preset.num_neighbors, len(self.x) - 1),
+            progress=functools.partial(self.runner.progress, "latent_neighbors"),
+        )
+        return {"indices": indices, "distances": distances}
+
+    def train(self, state: State) -> tuple[State, Metrics]:
+        """The ELBO, for every restart; reports the trained models."""
+        preset = self.preset
+        models = {
+            **self.stacked({k: state[k] for k in ("encoder", "decoder")}),
+            "mixture": Mixture(**state["mixture"]),
+            "logits": state["logits"],
+        }
+        keys = self.restart_keys("train")
+        loss = vade.vade_loss(
+            self.networks,
+            self.likelihood,
+            assignment=preset.assignment,
+            num_samples=preset.num_samples,
+            reconstruction_weight=preset.reconstruction_weight,
+        )
+        shape = (preset.restarts, len(self.x), preset.num_clusters)
+        schedule = self.training_schedule()
+        rate = Rate(
+            preset.mixture_learning_rate, preset.mixture_decay, preset.decay_epochs
+        )
+        settings = {
+            "rates": {"mixture": rate, "logits": rate},
+            "monitor": self.runner,
+            "describe": self.describe,
+        }
+        if preset.label_epochs and preset.kl_term:
+            models = vade.train_vade(
+                "labels",
+                loss,
+                self.x,
+                models,
+                np.zeros(shape, np.float32),
+                labels=state["initial_labels"],
+                schedule=schedule._replace(epochs=preset.label_epochs, decay=1.0),
+                keys=jax.vmap(jax.random.fold_in, (0, None))(keys, 1),
+                **settings | {"rates": {}},  # the mixture follows its clusters
+            ).params
+        if not preset.kl_term:
+            loss = vade.reconstruction_loss(self.networks, self.likelihood)
+        models = vade.train_vade(
+            "train",
+            loss,
+            self.x,
+            models,
+            np.zeros(shape, np.float32),
+            kl_warmup_epochs=preset.kl_warmup_epochs,
+            schedule=schedule,
+            keys=keys,
+            **settings,
+        ).params
+        if not preset.kl_term:
+            models = self._with_fitted_mixtures(jax.device_get(models))
+        return self.assessed(models)
+
+    def evaluate(self, state: State) -> tuple[State, Metrics]:
+        """The restart with the best ELBO; reports clustering by EM as well."""
+        probabilities = [
+            self._em(restart_of(state["models"], restart))
+            for restart in range(self.preset.restarts)
+        ]
+        if self.preset.clustering == "em":
+            with np.errstate(divide="ignore"):
+                log_assignments = np.log(np.stack(probabilities))
+            state = {**state, "log_assignments": log_assignments}
+        entries, metrics = super().evaluate(state)
+        for report, probability in zip(metrics["restarts"], probabilities, strict=True):
+            accuracy = self.scores(probability.argmax(axis=1))["accuracy"]
+            report["em_accuracy"] = accuracy
+        return entries, metrics
+
+    def _em(self, model: State) -> np.ndarray:
+        """p(c | z) of a mixture that EM fits to the latents, from the trained one on.
+
+        The paper's alternative to eq. (12): "treating all z's as samples from GMM".
+        """
+        mixture = model["mixture"]
+        fitted = GaussianMixture(
+            self.preset.num_clusters,
+            covariance_type="diag",
+            weights_init=special.softmax(model["logits"].astype(np.float64)),
+            means_init=mixture["mean"].astype(np.float64),
+            precisions_init=np.exp(-mixture["logvar"].astype(np.float64)),
+            max_iter=200,
+        )
+        latents = self.latent_means(model).astype(np.float64)
+        probabilities = initialize.fit_mixture(fitted, latents).predict_proba(latents)
+        return probabilities.astype(np.float32)
+
+    def _with_fitted_mixtures(self, models: State) -> State:
+        """Mixtures of the latents of autoencoders, which leave their own untrained."""
+        mixtures, logits = [], []
+        for restart in range(self.preset.restarts):
+            fitted = initialize.latent_mixture(
+                self.latent_means(restart_of(models, restart)),
+                self.preset.num_clusters,
+                seed=self.numpy_seed("train", restart),
+            )
+            variances = np.maximum(fitted.covariances_, self.preset.variance_floor)
+            mixtures.append(Mixture(fitted.means_, np.log(variances)))
+            logits.append(np.log(fitted.weights_))
+        stack = jax.tree.map(lambda *f: np.stack(f).astype(np.float32), *mixtures)
+        return {**models, "mixture": stack, "logits": np.float32(np.stack(logits))}

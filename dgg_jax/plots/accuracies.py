@@ -1,0 +1,47 @@
+"""The accuracies of several methods over their runs."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from dgg_jax.plots.palette import ALARM, INK, RULE, cluster_color
+from dgg_jax.plots.panels import axis_labels, panel_grid, title
+
+
+def run_accuracies(
+    names: Sequence[str],
+    accuracies: Sequence[Sequence[float]],
+    references: Sequence[float | None],
+) -> Figure:
+    """Draws a line for each method: its runs, their mean and the paper's figure.
+
+    Args:
+      names: of the methods, from the top.
+      accuracies: of the runs of each method, in [0, 1].
+      references: what a paper reports of each method, or None.
+
+    Returns:
+      The figure.
+
+    Raises:
+      ValueError: if the three are not of one length.
+    """
+    height = 1.0 + 0.36 * len(names)
+    figure, (axes,) = panel_grid(1, 1, 6.4, height)
+    rows = zip(accuracies, references, strict=True)
+    for row, (values, reference) in enumerate(rows):
+        spread = 0.16 if len(values) > 1 else 0.0
+        heights = row + np.linspace(-spread, spread, len(values))
+        axes.plot(values, heights, "o", ms=4, mew=0, alpha=0.7, color=cluster_color(0))
+        mean = float(np.mean(values))
+        axes.plot([mean, mean], [row - 0.34, row + 0.34], color=INK, lw=1.6)
+        if reference is not None:
+            axes.plot(reference, row, "D", ms=5.5, mfc="none", mec=ALARM, mew=1.2)
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.grid(axis="x", color=RULE, lw=0.6)
+    axes.set_axisbelow(True)
+    axis_labels(axes, "ACC", "")
+    title(axes, "Accuracy of every run", "bar: mean, diamond: paper")
+    return figure

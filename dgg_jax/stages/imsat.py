@@ -1,0 +1,111 @@
+"""Training of IMSAT: clusters that tell much about the data and resist perturbation."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dgg_jax.graph import knn
+from dgg_jax.losses import imsat
+from dgg_jax.training import Monitor, Schedule, StepOutput, TrainState, optimize
+
+
+def perturbation_radius(
+    x: np.ndarray,
+    *,
+    num_neighbors: int = 10,
+    fraction: float = 0.25,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> np.ndarray:
+    """epsilon of each point: a fraction of the distance to its k-th neighbour.
+
+    Args:
+      x: data, shape [N, D].
+      num_neighbors: k, 10 in the paper.
+      fraction: the paper's alpha.
+      progress: of the kNN search.
+
+    Returns:
+      Radii, float32 of shape [N].
+    """
+    _, distances = knn(x, num_neighbors, progress=progress)
+    return fraction * distances[:, -1]
+
+
+def train_imsat(
+    x: np.ndarray,
+    radius: np.ndarray,
+    params: Any,
+    classify: Callable[[Any, jax.Array], jax.Array],
+    *,
+    information_weight: float = 0.1,
+    marginal_weight: float = 4.0,
+    probe: float = 1.0,
+    num_iterations: int = 1,
+    schedule: Schedule,
+    key: jax.Array,
+    monitor: Monitor,
+    describe: Callable[[TrainState], dict[str, Any]] = lambda state: {},
+) -> Any:
+    """Minimises R_SAT - lambda (mu H(Y) - H(Y | X)) by Adam.
+
+    The paper's classifier is D-1200-1200-K with batch normalisation; here it has none,
+    so that a row's output is a function of that row.
+
+    Args:
+      x: data, shape [N, D].
+      radius: epsilon of each point, shape [N]; see ``perturbation_radius``.
+      params: initial parameters of the classifier.
+      classify: from (params, x [B, D]) to ln p(y | x) [B, K].
+      information_weight: lambda.
+      marginal_weight: mu.
+      probe: xi of the virtual adversarial training, in units of the radius.
+      num_iterations: its power iterations.
+      schedule: epochs, batch and learning rate. H(Y) is that of a batch: take batches
+        much larger than K.
+      key: random key.
+      monitor: follows the loop ``imsat``.
+      describe: more metrics of the state after an epoch.
+
+    Returns:
+      The trained parameters.
+    """
+
+    def loss(params, data, indices, key):
+        x, radius = (field[indices] for field in data)
+        log_q = classify(params, x)
+        shifts = imsat.adversarial_perturbation(
+            classify,
+            params,
+            x,
+            radius,
+            key,
+            probe=probe,
+            num_iterations=num_iterations,
+        )
+        perturbed = classify(params, x + shifts)
+        divergence = jnp.mean(jax.vmap(imsat.perturbation_divergence)(log_q, perturbed))
+        information = imsat.mutual_information(log_q)
+        value = imsat.objective(
+            divergence,
+            information,
+            information_weight=information_weight,
+            marginal_weight=marginal_weight,
+        )
+        metrics = {"loss": value, "divergence": divergence, **information._asdict()}
+        return value, StepOutput(metrics)
+
+    state = optimize(
+        "imsat",
+        loss,
+        params,
+        (x, radius),
+        key,
+        schedule,
+        num_points=len(x),
+        monitor=monitor,
+        describe=describe,
+    )
+    return state.params

@@ -1,0 +1,157 @@
+"""DEC's training: the target of each epoch, the metrics, and clusters of blobs."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.spatial.distance import cdist
+
+from dgg_jax.metrics import clustering_accuracy
+from dgg_jax.networks import Encoder
+from dgg_jax.stages.dec import log_assignments, train_dec
+from dgg_jax.training import Monitor, Schedule
+from dgg_jax.types import Gaussian
+
+NETWORK = Encoder((16,), 2)
+
+
+class Metrics(Monitor):
+    def __init__(self):
+        self.lines = []
+
+    def epoch_end(self, loop, epoch, num_epochs, state, metrics):
+        assert loop == "dec"
+        self.lines.append(metrics)
+
+
+def encode(params, x):
+    return NETWORK.apply({"params": params}, x)
+
+
+def shift(params, x):
+    """An encoder that adds a vector; its logvar must not matter."""
+    mean = x + params[None]
+    return Gaussian(mean, jnp.full_like(mean, jnp.nan))
+
+
+@pytest.fixture(scope="module")
+def data():
+    """Three clusters of different sizes in a plane, and their labels."""
+    rng = np.random.default_rng(0)
+    labels = rng.permutation(np.repeat([0, 1, 2], [40, 20, 12]))
+    centers = np.array([[0.0, 0.0], [3.0, 0.0], [0.0, 3.0]])
+    x = centers[labels] + 0.5 * rng.standard_normal((72, 2))
+    return x.astype(np.float32), labels
+
+
+def train(x, params, encode, schedule, **settings):
+    monitor = Metrics()
+    trained = train_dec(
+        x,
+        params,
+        encode,
+        schedule=schedule,
+        key=jax.random.key(1),
+        monitor=monitor,
+        **settings,
+    )
+    return trained, monitor.lines
+
+
+@jax.jit
+def network_assignments(params, x):
+    return log_assignments(params, x, encode)
+
+
+def student_assignments(z, centers, degrees_of_freedom=1.0):
+    kernel = 1.0 + cdist(z, centers) ** 2 / degrees_of_freedom
+    kernel **= -(degrees_of_freedom + 1.0) / 2.0
+    return kernel / kernel.sum(axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("batch_size", [1, 5, 24, 100])
+def test_assignments_in_batches_are_those_of_each_point(data, batch_size):
+    x, _ = data
+    params = {"encoder": jnp.array([0.5, -1.0]), "centers": jnp.asarray(x[:3])}
+    actual = log_assignments(
+        params, jnp.asarray(x), shift, degrees_of_freedom=2.0, batch_size=batch_size
+    )
+    expected = student_assignments(x + np.array([[0.5, -1.0]]), x[:3], 2.0)
+    np.testing.assert_allclose(np.exp(actual), expected, rtol=1e-4)
+
+
+def test_first_loss_is_the_divergence_from_the_target_of_all_points(data):
+    x, _ = data
+    centers = x[:3]
+    params = {"encoder": jnp.zeros(2), "centers": jnp.asarray(centers)}
+    q = student_assignments(x, centers)
+    p = q**2 / q.sum(axis=0)
+    p /= p.sum(axis=1, keepdims=True)
+    expected = np.mean(np.sum(p * np.log(p / q), axis=1))
+    for batch_size in (24, 100):  # the target is that of all points in both
+        _, (line,) = train(x, params, shift, Schedule(1, batch_size, 1e-9))
+        assert line["loss"] == pytest.approx(expected, rel=1e-4)
+        assert line["changed"] == 0.0
+
+
+def test_target_follows_the_parameters_from_epoch_to_epoch(data):
+    # With one batch an epoch, q is p's own at each of its steps: nothing has changed,
+    # and the loss is that of the parameters before the step.
+    x, _ = data
+    params = {"encoder": jnp.zeros(2), "centers": jnp.asarray(x[:3])}
+    schedule = Schedule(1, 100, 0.05)
+    _, lines = train(x, params, shift, schedule._replace(epochs=3))
+    assert [line["changed"] for line in lines] == [0.0] * 3
+    for epochs in (1, 2):
+        then, _ = train(x, params, shift, schedule._replace(epochs=epochs))
+        q = student_assignments(x + np.asarray(then["encoder"]), then["centers"])
+        p = q**2 / q.sum(axis=0)
+        p /= p.sum(axis=1, keepdims=True)
+        expected = np.mean(np.sum(p * np.log(p / q), axis=1))
+        assert lines[epochs]["loss"] == pytest.approx(expected, rel=1e-3)
+
+
+def test_changed_is_the_share_of_points_that_left_their_cluster():
+    # Two points on either side of the middle between two centres that move fast.
+    x = np.array([[0.9], [1.1]] * 8, np.float32)
+    params = {"encoder": jnp.zeros(1), "centers": jnp.array([[0.0], [2.0]])}
+    _, (line,) = train(x, params, shift, Schedule(1, 2, 0.3))
+    assert 0.0 < line["changed"] < 1.0
+
+
+def test_training_sharpens_the_assignments_of_separate_clusters(data):
+    x, labels = data
+    encoder = NETWORK.init(jax.random.key(0), x[:1])["params"]
+    latents = np.asarray(encode(encoder, x).mean)
+    centers = np.stack([latents[labels == k][:6].mean(axis=0) for k in range(3)])
+    params = {"encoder": encoder, "centers": jnp.asarray(centers)}
+    trained, lines = train(x, params, encode, Schedule(30, 16, 5e-3))
+    assert len(lines) == 30
+    assert all(set(line) == {"loss", "changed"} for line in lines)
+    assert lines[-1]["changed"] < 0.05
+
+    def evaluate(params):
+        q = np.exp(network_assignments(params, x))
+        return clustering_accuracy(labels, q.argmax(axis=1)), q.max(axis=1).mean()
+
+    accuracy, confidence = evaluate(trained)
+    assert accuracy > 0.95
+    assert confidence > evaluate(params)[1] + 0.1
+    # The caller's arrays are still there, and the centres have moved.
+    assert np.abs(trained["centers"] - params["centers"]).max() > 0.1
+
+
+def test_loss_falls_while_the_target_is_held(data):
+    # An epoch of many steps ends closer to its own target, that of the start.
+    x, _ = data
+    params = {"encoder": jnp.zeros(2), "centers": jnp.asarray(x[:3])}
+    q = student_assignments(x, x[:3])
+    p = q**2 / q.sum(axis=0)
+    p /= p.sum(axis=1, keepdims=True)
+
+    def divergence(params):
+        q = student_assignments(x + np.asarray(params["encoder"]), params["centers"])
+        return np.mean(np.sum(p * np.log(p / q), axis=1))
+
+    trained, _ = train(x, params, shift, Schedule(1, 4, 1e-2))
+    assert divergence(trained) < 0.95 * divergence(params)
