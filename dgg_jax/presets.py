@@ -327,6 +327,74 @@ class LatentGMMPreset(AutoencoderPreset, GMMPreset):
     covariance: str = "full"
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DECPreset(AutoencoderPreset, TrainingPreset):
+    """All settings of DEC.
+
+    Attributes:
+      degrees_of_freedom: of the Student t kernel between latents and centres.
+      restarts: starts of the algorithm; the best objective is kept.
+    """
+
+    degrees_of_freedom: float = 1.0
+    restarts: int = 20
+    pretrain_vae_epochs: int = 0
+    learning_rate: float = 1e-3
+    decay: float = 1.0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SpectralNetPreset(SiamesePreset, TrainingPreset):
+    """All settings of SpectralNet.
+
+    Attributes:
+      hidden_sizes: widths of the ReLU layers of both networks.
+      latent_dim: L, dimension of the Siamese embedding.
+      affinity_neighbors: nearest points in a batch that a point is similar to.
+      laplacian: unnormalized or normalized.
+      restarts: starts of the algorithm; the best objective is kept.
+    """
+
+    hidden_sizes: tuple[int, ...] = (1024, 1024, 512)
+    latent_dim: int = 10
+    affinity_neighbors: int = 3
+    laplacian: str = "unnormalized"
+    restarts: int = 10
+    siamese_init: str = "random"
+    batch_size: int = 1024
+    learning_rate: float = 1e-3
+
+    def __post_init__(self):
+        """Checks every value; see ``Preset``."""
+        super().__post_init__()
+        if self.siamese_init != "random":
+            raise checks.InvalidInput(
+                "siamese_init=encoder needs a pretrained encoder, which SpectralNet "
+                "does not have; use siamese_init=random."
+            )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class IMSATPreset(TrainingPreset):
+    """All settings of IMSAT.
+
+    Attributes:
+      hidden_sizes: widths of the ReLU layers of the classifier.
+      num_neighbors: k, the neighbour whose distance scales the perturbations.
+      perturbation_fraction: their length, as a share of that distance.
+      information_weight: lambda, weight of the mutual information.
+      marginal_weight: mu, weight of the marginal entropy in it.
+    """
+
+    hidden_sizes: tuple[int, ...] = (1200, 1200)
+    num_neighbors: int = 10
+    perturbation_fraction: float = 0.25
+    information_weight: float = 0.1
+    marginal_weight: float = 4.0
+    learning_rate: float = 2e-3
+    decay: float = 1.0
+
+
 CHOICES = {
     "likelihood": ("bernoulli", "gaussian", "learned_gaussian"),
     "classifier_input": ("sample", "mean"),
@@ -342,6 +410,7 @@ CHOICES = {
     "covariance": ("diag", "full"),
     "architecture": ("dense", "mnist", "svhn"),
     "conditional_prior": ("independent", "joint"),
+    "laplacian": ("unnormalized", "normalized"),
     "embedding": ("ae", "dae", "vae"),
 }
 _MAY_BE_ZERO = (
@@ -369,6 +438,10 @@ _POSITIVE = (
     "reconstruction_weight",
     "mixture_learning_rate",
     "mixture_decay",
+    "degrees_of_freedom",
+    "perturbation_fraction",
+    "information_weight",
+    "marginal_weight",
 )
 _RANGES = {  # from 0 to
     "pretrain_corruption": 0.99,
@@ -538,6 +611,21 @@ def _gmm_of(embedding: str) -> Callable[[str, str], dict[str, Any]]:
     return values
 
 
+def _dec(dataset: str, name: str) -> dict[str, Any]:
+    values = {"pretrain_vae_epochs": 0}
+    return values | ({"epochs": 2} if name == "smoke" else {})
+
+
+def _spectralnet(dataset: str, name: str) -> dict[str, Any]:
+    if name == "smoke":
+        return {"siamese_epochs": 1, "epochs": 2}
+    return {}
+
+
+def _imsat(dataset: str, name: str) -> dict[str, Any]:
+    return {"epochs": 2} if name == "smoke" else {}
+
+
 _METHODS = {
     "dgg": (DGGPreset, _dgg),
     "vade": (VaDEPreset, _vade),
@@ -548,6 +636,9 @@ _METHODS = {
     "ae_gmm": (LatentGMMPreset, _gmm_of("ae")),
     "dae_gmm": (LatentGMMPreset, _gmm_of("dae")),
     "vae_gmm": (LatentGMMPreset, _gmm_of("vae")),
+    "dec": (DECPreset, _dec),
+    "spectralnet": (SpectralNetPreset, _spectralnet),
+    "imsat": (IMSATPreset, _imsat),
 }
 METHODS = tuple(_METHODS)
 DATASETS = tuple(_DATA)

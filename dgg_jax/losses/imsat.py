@@ -94,7 +94,7 @@ def adversarial_perturbation(
         shape [B].
       key: of the random directions.
       probe: xi in units of the radius. The released code has xi = 10 in units of its
-        data, where 4 radii are 13 in the median.
+        data, on MNIST about 4 of its radii.
       num_iterations: power iterations; the paper has 1.
 
     Returns:

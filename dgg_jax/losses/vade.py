@@ -8,6 +8,7 @@ DGG, eq. (13), with log_prior = ln pi of all points.
 import math
 
 import jax
+import jax.numpy as jnp
 
 from dgg_jax.distributions import expected_component_log_probs, responsibilities
 from dgg_jax.losses.elbo import elbo
@@ -25,7 +26,7 @@ def log_assignment(z: jax.Array, log_weights: jax.Array, mixture: Mixture) -> ja
 
     Args:
       z: one draw, shape [L], or several, shape [M, L].
-      log_weights: ln pi, shape [K].
+      log_weights: ln pi, shape [K]; -inf is allowed.
       mixture: fields of shape [K, L].
 
     Returns:
@@ -34,7 +35,10 @@ def log_assignment(z: jax.Array, log_weights: jax.Array, mixture: Mixture) -> ja
     if z.ndim == 1:
         return responsibilities(z, log_weights, mixture)
     each = jax.vmap(responsibilities, (0, None, None))(z, log_weights, mixture)
-    return jax.nn.logsumexp(each, axis=0) - math.log(len(z))
+    # The gradient of ln(0 + ... + 0), of a cluster of weight 0, would be NaN.
+    possible = log_weights > -jnp.inf
+    total = jax.nn.logsumexp(jnp.where(possible[None], each, 0.0), axis=0)
+    return jnp.where(possible, total - math.log(len(z)), -jnp.inf)
 
 
 def mean_field_log_assignment(

@@ -11,11 +11,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from sklearn.cluster import KMeans
 
 from dgg_jax import checks
 from dgg_jax.presets import Preset
 from dgg_jax.stages import evaluate
-from dgg_jax.training import Diverged, Monitor, TrainState
+from dgg_jax.training import Diverged, Monitor, Schedule, TrainState
 from dgg_jax.training.checkpoints import Checkpoints
 
 State = dict[str, Any]  # nested dicts of arrays: what a stage hands to the next
@@ -337,6 +338,28 @@ class Stages:
     def scores(self, labels: np.ndarray) -> Metrics:
         """ACC, NMI and ARI of labels [N]; None without true ones."""
         return evaluate.label_metrics(self.y, labels)
+
+    def training_schedule(self) -> Schedule:
+        """The schedule of the method's own training."""
+        preset = self.preset
+        return Schedule(
+            preset.epochs,
+            preset.batch_size,
+            preset.learning_rate,
+            decay=preset.decay,
+            decay_epochs=preset.decay_epochs,
+            weight_decay=preset.weight_decay,
+            floor=getattr(preset, "learning_rate_floor", 0.0),
+        )
+
+    def kmeans_metrics(self, embedding: np.ndarray, stage: str) -> Metrics:
+        """What K-means of an embedding reaches: for the report, if there are labels."""
+        if self.y is None:
+            return self.scores(None)
+        kmeans = KMeans(
+            self.preset.num_clusters, n_init=3, random_state=self.numpy_seed(stage)
+        )
+        return self.scores(kmeans.fit_predict(embedding))
 
 
 def finished_run(

@@ -32,7 +32,7 @@ from dgg_jax.networks.convolutional import feature_shapes
 from dgg_jax.presets import GMVAEPreset
 from dgg_jax.stages import evaluate, gmvae
 from dgg_jax.stages.gmvae import GmvaeFunctions
-from dgg_jax.training import Diverged, Schedule, TrainState
+from dgg_jax.training import Diverged, TrainState
 from dgg_jax.types import Gaussian
 
 __all__ = ["STAGES", "Model", "check", "restore", "run", "samples_per_cluster"]
@@ -307,14 +307,7 @@ class _Stages(Stages):
                 information_constraint=preset.information_constraint,
                 joint=preset.conditional_prior == "joint",
             ),
-            schedule=Schedule(
-                preset.epochs,
-                preset.batch_size,
-                preset.learning_rate,
-                decay=preset.decay,
-                decay_epochs=preset.decay_epochs,
-                weight_decay=preset.weight_decay,
-            ),
+            schedule=self.training_schedule(),
             key=jax.random.fold_in(self.key("train"), 1),
             monitor=self.runner,
             describe=self._describe,

@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
-from sklearn.cluster import KMeans
 
 from dgg_jax.likelihoods import (
     Bernoulli,
@@ -160,32 +159,10 @@ class PretrainedStages(Stages):
             epochs, preset.pretrain_batch_size, preset.pretrain_learning_rate
         )
 
-    def training_schedule(self) -> Schedule:
-        """The schedule of the method's own training."""
-        preset = self.preset
-        return Schedule(
-            preset.epochs,
-            preset.batch_size,
-            preset.learning_rate,
-            decay=preset.decay,
-            decay_epochs=preset.decay_epochs,
-            weight_decay=preset.weight_decay,
-            floor=getattr(preset, "learning_rate_floor", 0.0),
-        )
-
     def latent_means(self, params: State) -> np.ndarray:
         """Posterior means of all points, [N, L]."""
         encode = self.networks.encode
         return np.asarray(evaluate.encode_all(encode, params["encoder"], self.x).mean)
-
-    def kmeans_metrics(self, embedding: np.ndarray, stage: str) -> Metrics:
-        """What K-means of an embedding reaches: for the report, if there are labels."""
-        if self.y is None:
-            return self.scores(None)
-        kmeans = KMeans(
-            self.preset.num_clusters, n_init=3, random_state=self.numpy_seed(stage)
-        )
-        return self.scores(kmeans.fit_predict(embedding))
 
     def elbo(
         self,

@@ -112,6 +112,10 @@ class _Stages(MixtureStages):
         entries["encoder"] = state["encoder"]
         return entries | {"logits": np.log(shares).astype(np.float32)}, metrics
 
+    def log_weights(self, params: State, log_assignments: np.ndarray) -> np.ndarray:
+        """ln of the trained pi, with which eq. (12) assigns."""
+        return np.asarray(vade.log_weights(params))
+
     def _with_narrow_posteriors(self, encoder: State) -> State:
         """The encoder of an autoencoder, whose log-variances nothing has trained yet.
 

@@ -24,7 +24,7 @@ def perturbation_radius(
     Args:
       x: data, shape [N, D].
       num_neighbors: k, 10 in the paper.
-      fraction: the paper's alpha.
+      fraction: the paper's alpha; 0.25 in the released code for MNIST.
       progress: of the kNN search.
 
     Returns:
@@ -52,7 +52,9 @@ def train_imsat(
     """Minimises R_SAT - lambda (mu H(Y) - H(Y | X)) by Adam.
 
     The paper's classifier is D-1200-1200-K with batch normalisation; here it has none,
-    so that a row's output is a function of that row.
+    so that a row's output is a function of that row. Clusters that are uniform for
+    every point are a stationary solution, of loss -lambda (mu - 1) ln K: without the
+    normalisation, large learning rates and small initial output weights end there.
 
     Args:
       x: data, shape [N, D].

@@ -1,0 +1,134 @@
+"""SpectralNet: spectral clustering by a network, from data on.
+
+Shaham et al., "SpectralNet: spectral clustering using deep neural networks", ICLR 2018;
+its formulas are quoted from memory of the paper, whose text was not at hand.
+"""
+
+import dataclasses
+import functools
+
+import jax
+import numpy as np
+from sklearn.cluster import KMeans
+
+from dgg_jax.methods.base import Metrics, Run, Stages, State
+from dgg_jax.methods.pretrained import pure
+from dgg_jax.methods.similarity import siamese_embedding
+from dgg_jax.networks import Embedding
+from dgg_jax.presets import SpectralNetPreset
+from dgg_jax.stages import spectralnet
+from dgg_jax.stages.spectralnet import SpectralParams
+
+STAGES = ("graph", "train", "cluster")
+
+
+@functools.cache
+def _network(preset: SpectralNetPreset) -> Embedding:
+    return Embedding(preset.hidden_sizes, preset.num_clusters)
+
+
+@functools.cache
+def _apply(preset: SpectralNetPreset):
+    return pure(_network(preset))
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """A trained model.
+
+    Attributes:
+      preset: its settings.
+      params: of the network and its orthonormalising layer.
+      centers: of K-means in the spectral embedding, shape [K, K].
+    """
+
+    preset: SpectralNetPreset
+    params: SpectralParams
+    centers: np.ndarray
+
+    def infer(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Spectral embedding [N, K] and labels [N] of rows x [N, D]."""
+        embedding = np.asarray(
+            spectralnet.spectral_embedding(
+                self.params, np.asarray(x, np.float32), _apply(self.preset)
+            )
+        )
+        distances = ((embedding[:, None] - self.centers[None]) ** 2).sum(axis=2)
+        return embedding, distances.argmin(axis=1).astype(np.int32)
+
+
+def run(
+    x: np.ndarray,
+    preset: SpectralNetPreset,
+    *,
+    seed: int = 0,
+    y: np.ndarray | None = None,
+    runner: Run | None = None,
+) -> tuple[Model, State, list[Metrics]]:
+    """Carries data through all stages of SpectralNet.
+
+    Args:
+      x: data, float32 of shape [N, D].
+      preset: all settings.
+      seed: of every random number of the run.
+      y: true labels [N] for the reported metrics; nothing else sees them.
+      runner: checkpoints and callbacks; by default in memory only.
+
+    Returns:
+      The model; the last state, with "labels" [N] and "latent_mean" [N, K], the
+      spectral embedding; and the record of every stage.
+
+    Raises:
+      InvalidInput: if x cannot be clustered so; before any work.
+      Diverged: if a loss is not finite.
+      Interrupted: if the runner was asked to stop.
+    """
+    state, records = _Stages(x, preset, seed=seed, y=y, runner=runner).run()
+    params = SpectralParams(state["network"], state["orthonormalizer"])
+    return Model(preset, params, state["centers"]), state, records
+
+
+class _Stages(Stages):
+    names = STAGES
+
+    def graph(self, state: State) -> tuple[State, Metrics]:
+        """The Siamese embedding, in which affinities are measured; reports K-means."""
+        preset = self.preset
+        embedding = self.x
+        if preset.siamese_epochs:
+            module = Embedding(preset.hidden_sizes, preset.latent_dim)
+            embedding = siamese_embedding(self, module, None)
+        return {"siamese": embedding}, self.kmeans_metrics(embedding, "graph")
+
+    def train(self, state: State) -> tuple[State, Metrics]:
+        """The network; reports K-means of its outputs."""
+        preset = self.preset
+        init_key, key = jax.random.split(self.key("train"))
+        params = spectralnet.train_spectralnet(
+            self.x,
+            state["siamese"],
+            _network(preset).init(init_key, self.x[:1])["params"],
+            _apply(preset),
+            num_neighbors=preset.affinity_neighbors,
+            normalized=preset.laplacian == "normalized",
+            schedule=self.training_schedule(),
+            key=key,
+            monitor=self.runner,
+        )
+        embedding = np.asarray(
+            spectralnet.spectral_embedding(params, self.x, _apply(preset))
+        )
+        entries = {**params._asdict(), "latent_mean": embedding}
+        return entries, self.kmeans_metrics(embedding, "train")
+
+    def cluster(self, state: State) -> tuple[State, Metrics]:
+        """K-means of the spectral embedding."""
+        preset = self.preset
+        kmeans = KMeans(
+            preset.num_clusters,
+            n_init=preset.restarts,
+            random_state=self.numpy_seed("cluster"),
+        )
+        labels = kmeans.fit_predict(state["latent_mean"]).astype(np.int32)
+        entries = {"labels": labels, "centers": kmeans.cluster_centers_}
+        return entries, self.scores(labels)
