@@ -1,5 +1,25 @@
 """Losses of one data point: callers map them over batches with ``jax.vmap``."""
 
-from dgg_jax.losses import autoencoder, dgg, elbo, gmvae, siamese
+from dgg_jax.losses import (
+    autoencoder,
+    dec,
+    dgg,
+    elbo,
+    gmvae,
+    imsat,
+    siamese,
+    spectralnet,
+    vade,
+)
 
-__all__ = ["autoencoder", "dgg", "elbo", "gmvae", "siamese"]
+__all__ = [
+    "autoencoder",
+    "dec",
+    "dgg",
+    "elbo",
+    "gmvae",
+    "imsat",
+    "siamese",
+    "spectralnet",
+    "vade",
+]

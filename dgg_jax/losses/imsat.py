@@ -83,8 +83,9 @@ def adversarial_perturbation(
 
     Virtual adversarial training: from a random direction d, power iterations
     d <- the direction of the gradient of KL(p(y | x) || p(y | x + xi d)) in d; then
-    r = radius d. The rows of a batch do not depend on each other. The gradient vanishes
-    at xi = 0; where it is 0 exactly, the perturbation is 0.
+    r = radius d. The gradient is that of the sum over the batch: each row is its own
+    problem, but for what batch normalisation shares. It vanishes at xi = 0; where it is
+    0 exactly, the perturbation is 0.
 
     Args:
       classify: from (params, x [B, D]) to ln p(y | x) [B, K].

@@ -103,7 +103,7 @@ class _Stages(MixtureStages):
         embedding = self.x
         if preset.siamese_epochs:
             module = Embedding(preset.hidden_sizes, preset.latent_dim)
-            embedding = siamese_embedding(self, module, state["encoder"])
+            _, embedding = siamese_embedding(self, module, state["encoder"])
         indices, distances = knn(
             embedding,
             min(preset.num_candidates, len(self.x) - 1),

@@ -7,6 +7,7 @@ not at hand.
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -15,21 +16,26 @@ import numpy as np
 from dgg_jax.methods.base import Metrics, Run, Stages, State
 from dgg_jax.methods.pretrained import pure
 from dgg_jax.methods.similarity import input_neighbors
-from dgg_jax.networks import Classifier
+from dgg_jax.networks import Classifier, Moments, NormalizedClassifier
 from dgg_jax.presets import IMSATPreset
-from dgg_jax.stages import evaluate, imsat
+from dgg_jax.stages import imsat
 
 STAGES = ("graph", "train")
 
 
 @functools.cache
-def _network(preset: IMSATPreset) -> Classifier:
-    return Classifier(preset.hidden_sizes, preset.num_clusters)
+def _network(preset: IMSATPreset) -> Classifier | NormalizedClassifier:
+    classifier = NormalizedClassifier if preset.batch_norm else Classifier
+    return classifier(preset.hidden_sizes, preset.num_clusters)
 
 
 @functools.cache
-def _classify(preset: IMSATPreset):
-    return pure(_network(preset))
+def _classify(preset: IMSATPreset) -> Callable[[Any, jax.Array], jax.Array]:
+    """ln p(c | x) of a batch; batch normalisation is by the batch's own moments."""
+    apply = pure(_network(preset))
+    if not preset.batch_norm:
+        return apply
+    return lambda params, x: apply(params, x)[0]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,15 +45,20 @@ class Model:
     Attributes:
       preset: its settings.
       params: of the classifier.
+      moments: of its layers over the training data; empty without batch normalisation.
     """
 
     preset: IMSATPreset
     params: Any
+    moments: tuple[Moments, ...] = ()
 
     def infer(self, x: np.ndarray) -> np.ndarray:
         """ln p(c | x) [N, K] of rows x [N, D]."""
         x = np.asarray(x, np.float32)
-        return np.asarray(evaluate.encode_all(_classify(self.preset), self.params, x))
+        variables = {"params": self.params}
+        if not self.preset.batch_norm:
+            return np.asarray(_network(self.preset).apply(variables, x))
+        return np.asarray(_network(self.preset).apply(variables, x, self.moments)[0])
 
 
 def run(
@@ -77,7 +88,8 @@ def run(
       Interrupted: if the runner was asked to stop.
     """
     state, records = _Stages(x, preset, seed=seed, y=y, runner=runner).run()
-    return Model(preset, state["model"]), state, records
+    moments = tuple(Moments(*fields) for fields in state.get("moments", ()))
+    return Model(preset, state["model"], moments), state, records
 
 
 class _Stages(Stages):
@@ -101,11 +113,17 @@ class _Stages(Stages):
             _classify(preset),
             information_weight=preset.information_weight,
             marginal_weight=preset.marginal_weight,
+            probe=preset.perturbation_probe,
             schedule=self.training_schedule(),
             key=key,
             monitor=self.runner,
         )
-        log_assignment = Model(preset, params).infer(self.x)
+        moments = ()
+        if preset.batch_norm:
+            _, moments = _network(preset).apply({"params": params}, self.x)
+        log_assignment = Model(preset, params, moments).infer(self.x)
         labels = log_assignment.argmax(axis=1).astype(np.int32)
         entries = {"model": params, "labels": labels, "log_assignment": log_assignment}
+        if moments:
+            entries["moments"] = [tuple(layer) for layer in moments]
         return entries, self.scores(labels)

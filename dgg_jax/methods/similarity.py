@@ -15,7 +15,7 @@ from dgg_jax.training import Schedule
 
 def siamese_embedding(
     stages: Stages, module: Embedding, encoder: State | None
-) -> np.ndarray:
+) -> tuple[State, np.ndarray]:
     """Trains the Siamese network of supplement 5 of DGG and embeds all points.
 
     Args:
@@ -24,7 +24,7 @@ def siamese_embedding(
       encoder: parameters of a pretrained encoder, for siamese_init=encoder.
 
     Returns:
-      The embedding, shape [N, L].
+      The network's parameters and the embedding, shape [N, L].
     """
     preset, runner = stages.preset, stages.runner
     nearest = input_neighbors(stages, preset.siamese_pairs)
@@ -51,10 +51,15 @@ def siamese_embedding(
         key=key,
         monitor=runner,
     )
-    return np.asarray(evaluate.encode_all(embed, params, stages.x))
+    return params, embed_all(module, params, stages.x)
 
 
 _embed = functools.cache(pure)
+
+
+def embed_all(module: Embedding, params: State, x: np.ndarray) -> np.ndarray:
+    """The Siamese embedding of rows x [N, D], shape [N, L]."""
+    return np.asarray(evaluate.encode_all(_embed(module), params, x))
 
 
 def input_neighbors(stages: Stages, num_neighbors: int) -> State:

@@ -13,13 +13,17 @@ from sklearn.cluster import KMeans
 
 from dgg_jax.methods.base import Metrics, Run, Stages, State
 from dgg_jax.methods.pretrained import pure
-from dgg_jax.methods.similarity import siamese_embedding
+from dgg_jax.methods.similarity import embed_all, siamese_embedding
 from dgg_jax.networks import Embedding
 from dgg_jax.presets import SpectralNetPreset
 from dgg_jax.stages import spectralnet
 from dgg_jax.stages.spectralnet import SpectralParams
 
 STAGES = ("graph", "train", "cluster")
+
+
+def _siamese(preset: SpectralNetPreset) -> Embedding:
+    return Embedding(preset.hidden_sizes, preset.latent_dim)
 
 
 @functools.cache
@@ -38,20 +42,23 @@ class Model:
 
     Attributes:
       preset: its settings.
-      params: of the network and its orthonormalising layer.
+      siamese: parameters of the Siamese network; empty if there is none.
+      params: of the network on its embedding, and its orthonormalising layer.
       centers: of K-means in the spectral embedding, shape [K, K].
     """
 
     preset: SpectralNetPreset
+    siamese: State
     params: SpectralParams
     centers: np.ndarray
 
     def infer(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Spectral embedding [N, K] and labels [N] of rows x [N, D]."""
+        x = np.asarray(x, np.float32)
+        if self.siamese:
+            x = embed_all(_siamese(self.preset), self.siamese, x)
         embedding = np.asarray(
-            spectralnet.spectral_embedding(
-                self.params, np.asarray(x, np.float32), _apply(self.preset)
-            )
+            spectralnet.spectral_embedding(self.params, x, _apply(self.preset))
         )
         distances = ((embedding[:, None] - self.centers[None]) ** 2).sum(axis=2)
         return embedding, distances.argmin(axis=1).astype(np.int32)
@@ -85,29 +92,31 @@ def run(
     """
     state, records = _Stages(x, preset, seed=seed, y=y, runner=runner).run()
     params = SpectralParams(state["network"], state["orthonormalizer"])
-    return Model(preset, params, state["centers"]), state, records
+    model = Model(preset, state.get("siamese", {}), params, state["centers"])
+    return model, state, records
 
 
 class _Stages(Stages):
     names = STAGES
 
     def graph(self, state: State) -> tuple[State, Metrics]:
-        """The Siamese embedding, in which affinities are measured; reports K-means."""
+        """The Siamese embedding, the network's input and space; reports K-means."""
         preset = self.preset
-        embedding = self.x
-        if preset.siamese_epochs:
-            module = Embedding(preset.hidden_sizes, preset.latent_dim)
-            embedding = siamese_embedding(self, module, None)
-        return {"siamese": embedding}, self.kmeans_metrics(embedding, "graph")
+        if not preset.siamese_epochs:
+            return {"embedding": self.x}, self.kmeans_metrics(self.x, "graph")
+        params, embedding = siamese_embedding(self, _siamese(preset), None)
+        entries = {"siamese": params, "embedding": embedding}
+        return entries, self.kmeans_metrics(embedding, "graph")
 
     def train(self, state: State) -> tuple[State, Metrics]:
         """The network; reports K-means of its outputs."""
         preset = self.preset
         init_key, key = jax.random.split(self.key("train"))
+        points = state["embedding"]
         params = spectralnet.train_spectralnet(
-            self.x,
-            state["siamese"],
-            _network(preset).init(init_key, self.x[:1])["params"],
+            points,
+            points,
+            _network(preset).init(init_key, points[:1])["params"],
             _apply(preset),
             num_neighbors=preset.affinity_neighbors,
             normalized=preset.laplacian == "normalized",
@@ -116,7 +125,7 @@ class _Stages(Stages):
             monitor=self.runner,
         )
         embedding = np.asarray(
-            spectralnet.spectral_embedding(params, self.x, _apply(preset))
+            spectralnet.spectral_embedding(params, points, _apply(preset))
         )
         entries = {**params._asdict(), "latent_mean": embedding}
         return entries, self.kmeans_metrics(embedding, "train")

@@ -7,7 +7,14 @@ from dgg_jax.networks.convolutional import (
     ConvolutionalLayer,
     ConvolutionalTrunk,
 )
-from dgg_jax.networks.dense import Classifier, Decoder, Embedding, Encoder
+from dgg_jax.networks.dense import (
+    Classifier,
+    Decoder,
+    Embedding,
+    Encoder,
+    Moments,
+    NormalizedClassifier,
+)
 from dgg_jax.networks.gmvae import ComponentNetwork, DenseTrunk, RecognitionNetwork
 
 __all__ = [
@@ -22,5 +29,7 @@ __all__ = [
     "DenseTrunk",
     "Embedding",
     "Encoder",
+    "Moments",
+    "NormalizedClassifier",
     "RecognitionNetwork",
 ]

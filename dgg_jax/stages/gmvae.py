@@ -178,7 +178,7 @@ def train_gmvae(
 def in_batches(function: Callable[[Any], Any], rows: Any) -> Any:
     """A function of batches [B, ...] on arrays of N rows, in batches of one size."""
     num_rows = len(jax.tree.leaves(rows)[0])
-    size = min(_BATCH, num_rows)
+    size = max(1, min(_BATCH, num_rows))
     num_batches = -(-num_rows // size)
 
     def fold(leaf):

@@ -527,9 +527,11 @@ def test_several_draws_are_the_mean_of_single_ones(x64, likelihood):
 # Numerics
 
 
-@FORMS
-@pytest.mark.parametrize("constraint", [0.0, 0.1])
-def test_gradient_matches_differences(x64, likelihood, joint, constraint):
+@pytest.mark.parametrize(
+    ("joint", "constraint"), [(False, 0.0), (False, 0.1), (True, 0.0)]
+)
+def test_gradient_matches_differences(x64, joint, constraint):
+    likelihood = LearnedVarianceGaussian()
     arguments = random_arguments(likelihood, num_draws=2)
 
     def total(decoded, z_posterior, w_posterior, z, logits, mixtures):
@@ -617,8 +619,10 @@ def test_impossible_clusters_cost_nothing(x64):
         mixtures=jax.tree.map(lambda a: a[:, 1:2], arguments.mixtures),
     )
     for joint in (False, True):
+        with jax.debug_nans(True):
+            terms = gmvae.elbo(*arguments, Bernoulli(), joint=joint)
         np.testing.assert_allclose(
-            jitted_elbo(*arguments, likelihood=Bernoulli(), joint=joint),
+            terms,
             jitted_elbo(*only, likelihood=Bernoulli(), joint=joint),
             rtol=1e-13,
         )
@@ -642,7 +646,8 @@ def test_dtype_is_kept(x64, likelihood, dtype, joint):
 
 
 @FORMS
-def test_batch_equals_loop_and_jit_equals_no_jit(x64, likelihood, joint):
+def test_batch_equals_loop_and_jit_equals_no_jit(x64, joint):
+    likelihood = LearnedVarianceGaussian()
     options = {"likelihood": likelihood, "information_constraint": 0.3, "joint": joint}
     points = [random_arguments(likelihood, seed) for seed in range(3)]
     batch = jax.tree.map(lambda *leaves: np.stack(leaves), *points)
