@@ -588,6 +588,8 @@ def _vade(dataset: str, name: str) -> dict[str, Any]:
 def _gmvae(dataset: str, name: str) -> dict[str, Any]:
     """Appendix A of GMVAE; E63: lambda, batch and epochs are not printed."""
     values: dict[str, Any] = {"epochs": 100}
+    if dataset == "digits":
+        values = {"epochs": 150, "information_constraint": 2.0}
     if dataset in _PLANE:
         values = {"component_hidden_size": 120, "w_dim": 2, "epochs": 100}
     if dataset == "pinwheel":

@@ -3,6 +3,7 @@
 from dgg_jax.plots.accuracies import run_accuracies
 from dgg_jax.plots.confusion import confusion_matrix
 from dgg_jax.plots.curves import training_curves
+from dgg_jax.plots.degeneracy import ArcRun, degeneracy
 from dgg_jax.plots.latent_traversals import traversals
 from dgg_jax.plots.latents import latent_picture
 from dgg_jax.plots.samples import cluster_samples
@@ -11,10 +12,12 @@ from dgg_jax.plots.sizes import cluster_sizes
 from dgg_jax.plots.variances import component_variances
 
 __all__ = [
+    "ArcRun",
     "cluster_samples",
     "cluster_sizes",
     "component_variances",
     "confusion_matrix",
+    "degeneracy",
     "latent_picture",
     "points",
     "run_accuracies",

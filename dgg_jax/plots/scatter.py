@@ -88,7 +88,7 @@ def cluster_and_class_panels(
             )
     figure, panels = panel_grid(1 if y is None else 2, 2, 3.7, 3.6)
     names = {k: str(k) for k in np.unique(labels)}
-    _scatter(panels[0], positions, labels, cluster_colors(labels), names)
+    scatter_groups(panels[0], positions, labels, cluster_colors(labels), names)
     title(panels[0], "By cluster", detail or f"{len(positions):,} points")
     if y is not None:
         y = np.asarray(y)
@@ -102,7 +102,7 @@ def cluster_and_class_panels(
         ]
         drawn = np.asarray(color)[np.searchsorted(matched.classes, y)]
         names = {v: shortened(class_name(v, class_names), 14) for v in matched.classes}
-        _scatter(panels[1], positions, y, cluster_colors(drawn), names)
+        scatter_groups(panels[1], positions, y, cluster_colors(drawn), names)
         title(panels[1], "By true class")
     if equal:
         for axes in panels:
@@ -110,7 +110,7 @@ def cluster_and_class_panels(
     return figure
 
 
-def _scatter(
+def scatter_groups(
     axes: Axes,
     positions: np.ndarray,
     groups: np.ndarray,
