@@ -4,6 +4,7 @@ import pathlib
 
 import jax
 import pytest
+from jax.experimental.compilation_cache import compilation_cache
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
@@ -22,3 +23,22 @@ def shared_data() -> pathlib.Path:
     if not folder.is_dir():
         pytest.skip(f"real data not found: {folder} does not exist")
     return folder
+
+
+@pytest.fixture(scope="module")
+def compiled_once(tmp_path_factory):
+    """Compiles without optimising, and once for all runs of the same shapes."""
+    names = {
+        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("xla")),
+        "jax_persistent_cache_min_compile_time_secs": 0.0,
+        "jax_persistent_cache_min_entry_size_bytes": -1,
+        "jax_disable_most_optimizations": True,
+    }
+    before = {name: jax.config.values[name] for name in names}
+    for name, value in names.items():
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()
+    yield
+    for name, value in before.items():
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()

@@ -224,6 +224,18 @@ def run(
       Interrupted: if the runner was asked to stop.
     """
     feature_shape = feature_shape or np.shape(x)[1:]
+    if math.prod(feature_shape) != math.prod(np.shape(x)[1:]):
+        raise checks.InvalidInput(
+            f"feature_shape={tuple(feature_shape)} must have as many values as a row "
+            f"of x, {math.prod(np.shape(x)[1:])}."
+        )
+    if is_test is not None and (
+        np.shape(is_test) != (len(x),) or len(set(is_test)) < 2
+    ):
+        raise checks.InvalidInput(
+            f"is_test must mark some but not all of the {len(x)} rows of x, got shape "
+            f"{np.shape(is_test)} with {np.count_nonzero(is_test)} marked."
+        )
     check(preset, feature_shape)
     stages = _Stages(x, preset, seed=seed, y=y, runner=runner)
     stages.prepare(feature_shape, is_test)

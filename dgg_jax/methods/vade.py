@@ -155,8 +155,9 @@ class _Stages(MixtureStages):
         rate = Rate(
             preset.mixture_learning_rate, preset.mixture_decay, preset.decay_epochs
         )
+        rates = {"mixture": rate, "logits": rate}
         settings = {
-            "rates": {"mixture": rate, "logits": rate},
+            "rates": rates,
             "monitor": self.runner,
             "describe": self.describe,
         }
@@ -170,7 +171,9 @@ class _Stages(MixtureStages):
                 labels=state["initial_labels"],
                 schedule=schedule._replace(epochs=preset.label_epochs, decay=1.0),
                 keys=jax.vmap(jax.random.fold_in, (0, None))(keys, 1),
-                **settings | {"rates": {}},  # the mixture follows its clusters
+                # Here the mixture has to follow its clusters.
+                **settings
+                | {"rates": dict.fromkeys(rates, Rate(schedule.learning_rate))},
             ).params
         if not preset.kl_term:
             loss = vade.reconstruction_loss(self.networks, self.likelihood)

@@ -330,6 +330,109 @@ def test_remember_without_a_workdir_computes():
     assert toy.computed == 1
 
 
+class Shared:
+    """A stage of 5 s, 20 s of which more go into what runs share."""
+
+    def __init__(self, clock, runner, identity=(("seed", 0),), value=1.0):
+        self.clock, self.runner, self.identity = clock, runner, dict(identity)
+        self.value, self.computed, self.arrays = value, 0, None
+
+    def compute(self):
+        self.computed += 1
+        self.clock.now += 20.0
+        return {"encoder": {"bias": jnp.full(2, self.value)}}
+
+    def stage(self, state):
+        self.clock.now += 5.0
+        self.arrays = self.runner.share("autoencoder", self.identity, self.compute)
+        return self.arrays, {}
+
+    def run(self):
+        self.runner.stage("pretrain", self.stage, {})
+        self.runner.close()
+        return self.runner.records[0]["seconds"]
+
+
+def test_runs_share_a_computation_and_its_seconds(tmp_path, clock):
+    first = Shared(clock, Run(tmp_path / "a", shared=tmp_path / "shared"))
+    assert first.run() == 25.0
+    other = Shared(clock, Run(tmp_path / "b", shared=tmp_path / "shared"), value=2.0)
+    # What the method costs by itself, and what the first computed.
+    assert other.run() == 25.0
+    assert (first.computed, other.computed) == (1, 0)
+    assert_same(other.arrays, first.arrays)
+    assert_same(other.arrays, {"encoder": {"bias": np.ones(2, np.float32)}})
+    # A run needs no folder of its own for that.
+    third = Shared(clock, Run(shared=tmp_path / "shared"))
+    assert third.run() == 25.0
+    assert third.computed == 0
+    assert_same(third.arrays, first.arrays)
+
+
+def test_what_is_shared_depends_on_all_of_its_identity(tmp_path, clock):
+    identities = [{"seed": 0}, {"seed": 1}, {"seed": 0, "epochs": 2}]
+    for number, identity in enumerate(identities):
+        runner = Run(shared=tmp_path)
+        shared = Shared(clock, runner, identity.items(), value=float(number))
+        shared.run()
+        assert shared.computed == 1
+    for number, identity in enumerate(identities):
+        reordered = dict(reversed(identity.items()))
+        shared = Shared(clock, Run(shared=tmp_path), reordered.items())
+        shared.run()
+        assert shared.computed == 0
+        assert (shared.arrays["encoder"]["bias"] == number).all()
+
+
+def test_without_a_shared_folder_every_run_computes(tmp_path, clock):
+    for folder in (None, None, tmp_path):
+        shared = Shared(clock, Run(folder))
+        assert shared.run() == 25.0
+        assert shared.computed == 1
+
+
+def test_a_name_is_part_of_what_is_shared(tmp_path, clock):
+    runner = Run(shared=tmp_path)
+    values = []
+
+    def stage(state):
+        for name in ("autoencoder", "vae"):
+            value = {"x": np.full(1, len(values))}
+            values.append(runner.share(name, {}, lambda value=value: value)["x"][0])
+        return {}, {}
+
+    runner.stage("pretrain", stage, {})
+    assert values == [0, 1]
+
+
+def test_seconds_of_a_shared_loop_are_counted_once(tmp_path, clock):
+    """Stopped within it, continued, and found done by another run."""
+
+    def on_epoch(*arguments):
+        clock.now += 10.0
+
+    def seconds(runner):
+        def stage(state):
+            toy = Toy(runner)
+            return runner.share("loop", {}, lambda: toy.first({})[0]), {}
+
+        runner.stage("first", stage, {})
+        return runner.records[0]["seconds"]
+
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+    settings = {"shared": tmp_path / "shared", "on_epoch": on_epoch}
+    runner = Run(tmp_path / "a", should_stop=StopAfter(2), **settings)
+    with pytest.raises(Interrupted):
+        seconds(runner)
+    runner.close()
+    clock.now += 1000.0  # nothing runs
+    for folder in ("a", "b"):
+        runner = Run(tmp_path / folder, **settings)
+        assert seconds(runner) == 30.0
+        runner.close()
+
+
 def test_lines_of_epochs_that_no_checkpoint_holds_are_dropped(tmp_path):
     """As after a kill between two checkpoints: those epochs are run again."""
 

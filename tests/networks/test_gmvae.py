@@ -107,7 +107,7 @@ def test_components_start_close_but_not_equal_with_variance_1():
         mixtures.mean[:, :, None] - mixtures.mean[:, None], axis=-1
     )
     apart = between.mean(axis=0)[~np.eye(10, dtype=bool)]
-    assert 1e-5 < apart.min() and apart.max() < 1e-2
+    assert apart.min() > 1e-5 and apart.max() < 1e-2
 
 
 def test_dense_networks_of_the_synthetic_data_have_the_papers_parameters():

@@ -9,6 +9,7 @@ from dgg_jax.graph import knn
 from dgg_jax.losses import imsat
 from dgg_jax.metrics import clustering_accuracy
 from dgg_jax.networks import Classifier
+from dgg_jax.networks.dense import NormalizedClassifier
 from dgg_jax.stages.imsat import perturbation_radius, train_imsat
 from dgg_jax.training import Monitor, Schedule
 
@@ -79,6 +80,59 @@ def test_training_finds_separate_clusters(data):
     assert clustering_accuracy(labels, q.argmax(axis=1)) > 0.95
 
 
+@pytest.fixture(scope="module")
+def normalized(data):
+    """A trained classifier with batch normalisation, and its parameters."""
+    x, _ = data
+    network = NormalizedClassifier((16, 16), 3)
+    params = network.init(jax.random.key(0), x[:2])["params"]
+    trained, lines = train(
+        x,
+        perturbation_radius(x, fraction=0.5),
+        params,
+        lambda params, x: network.apply({"params": params}, x)[0],
+        Schedule(60, 48, 1e-2),
+    )
+    assert lines[-1]["loss"] < lines[0]["loss"]
+    return jax.jit(lambda *args: network.apply({"params": trained}, *args)), trained
+
+
+def test_batch_normalisation_leaves_the_uniform_start(data, normalized):
+    x, labels = data
+    apply, _ = normalized
+    q, _ = apply(x)
+    assert clustering_accuracy(labels, np.asarray(q).argmax(axis=1)) > 0.95
+    untrained = NormalizedClassifier((16, 16), 3).init_with_output(jax.random.key(0), x)
+    np.testing.assert_allclose(np.exp(untrained[0][0]), 1 / 3, atol=1e-3)
+
+
+def test_hidden_layers_are_normalised_by_the_moments_of_the_batch(data, normalized):
+    x, _ = data
+    apply, params = normalized
+    hidden = x
+    for i, moments in enumerate(apply(x)[1]):
+        hidden = hidden @ np.asarray(params[f"hidden_{i}"]["kernel"])
+        np.testing.assert_allclose(moments.mean[0], hidden.mean(axis=0), atol=1e-4)
+        np.testing.assert_allclose(moments.variance[0], hidden.var(axis=0), rtol=1e-3)
+        hidden = (hidden - hidden.mean(axis=0)) / np.sqrt(hidden.var(axis=0) + 2e-5)
+        scale, bias = params[f"scale_{i}"], params[f"bias_{i}"]
+        hidden = np.maximum(hidden * np.asarray(scale) + np.asarray(bias), 0.0)
+    logits = hidden @ np.asarray(params["output"]["kernel"])
+    logits += np.asarray(params["output"]["bias"])
+    expected = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    np.testing.assert_allclose(apply(x)[0], expected, rtol=1e-3, atol=1e-3)
+
+
+def test_moments_of_all_points_classify_each_point_by_itself(data, normalized):
+    x, _ = data
+    apply, _ = normalized
+    together, moments = apply(x)
+    for i in (0, 7):
+        alone, used = apply(x[i : i + 1], moments)
+        np.testing.assert_allclose(alone[0], together[i], rtol=1e-4, atol=1e-4)
+        jax.tree.map(np.testing.assert_array_equal, used, moments)
+
+
 def linear(params, x):
     logits = x @ params
     return jax.nn.log_sigmoid(jnp.stack([logits, -logits], axis=1))
@@ -121,6 +175,30 @@ def test_metrics_of_the_first_step_by_numpy(probe):
     assert line["loss"] == pytest.approx(expected, rel=1e-5)
 
 
+def test_perturbations_are_found_by_the_probe_and_added():
+    # The log-odds rise from 0.75 on: half the random directions find that, if the probe
+    # reaches so far, and moving the other way would change nothing.
+    def one_sided(params, x):
+        logits = params * jax.nn.relu(x[:, 0] - 0.75)
+        return jax.nn.log_sigmoid(jnp.stack([logits, -logits], axis=1))
+
+    x, radius = np.zeros((16, 1), np.float32), np.ones(16, np.float32)
+    values = {}
+    for probe in (0.5, 2.0):
+        _, (line,) = train(
+            x, radius, jnp.array(4.0), one_sided, Schedule(1, 16, 1e-9), probe=probe
+        )
+        values[probe] = line["divergence"]
+    # KL of (1/2, 1/2) from the logistic function of 4 (1 - 0.75)
+    logistic = 1.0 / (1.0 + np.exp(-1.0))
+    each = -0.5 * np.log(4.0 * logistic * (1.0 - logistic))
+    found = 16.0 * values[2.0] / each
+    assert values[0.5] == 0.0
+    assert 1 <= round(found) <= 15
+    assert found == pytest.approx(round(found), rel=1e-4)
+
+
+@pytest.mark.slow
 def test_without_a_radius_only_information_is_left(data):
     x, _ = data
     params = NETWORK.init(jax.random.key(0), x[:1])["params"]

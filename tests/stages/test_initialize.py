@@ -4,12 +4,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import stats
 from sklearn.metrics import adjusted_rand_score
+from sklearn.mixture import GaussianMixture
 
 from dgg_jax.checks import InvalidInput
 from dgg_jax.graph import knn, neighbor_weights
 from dgg_jax.networks import Classifier
-from dgg_jax.stages.initialize import fit_classifier, initial_labels, label_mixture
+from dgg_jax.stages.initialize import (
+    fit_classifier,
+    fit_mixture,
+    initial_labels,
+    label_mixture,
+    latent_mixture,
+)
 from dgg_jax.training import Monitor, Schedule
 from dgg_jax.types import Gaussian, Graph
 
@@ -75,6 +83,62 @@ def test_gmm_sees_variances_that_kmeans_does_not():
         for init in ("kmeans", "gmm")
     }
     assert scores["gmm"] > scores["kmeans"] + 0.1
+
+
+def test_latent_mixture_finds_the_parameters(blobs):
+    latents, truth, _ = blobs
+    mixture = latent_mixture(latents, NUM_CLUSTERS, seed=0, variance_floor=1e-3)
+    labels = mixture.predict(latents.astype(np.float64))
+    assert adjusted_rand_score(truth, labels) == 1.0
+    for k in range(NUM_CLUSTERS):
+        members = latents[labels == k].astype(np.float64)
+        np.testing.assert_allclose(mixture.means_[k], members.mean(axis=0), atol=1e-6)
+        variance = members.var(axis=0) + 1e-3
+        np.testing.assert_allclose(mixture.covariances_[k], variance, rtol=1e-5)
+        np.testing.assert_allclose(mixture.weights_[k], 1 / 3, rtol=1e-6)
+    # lower_bound_ is the mean log-likelihood.
+    densities = [
+        stats.norm.logpdf(latents, mean, np.sqrt(variance)).sum(axis=1)
+        for mean, variance in zip(mixture.means_, mixture.covariances_, strict=True)
+    ]
+    expected = np.log(np.exp(densities).mean(axis=0)).mean()
+    np.testing.assert_allclose(mixture.lower_bound_, expected, rtol=1e-4)
+
+
+def test_latent_mixture_may_have_full_covariances():
+    """Two crossing ridges, whose marginals are the same."""
+    rng = np.random.default_rng(0)
+    truth = np.repeat([0, 1], 150)
+    ridge = rng.standard_normal((300, 2)) * np.array([2.0, 0.1])
+    sign = np.where(truth == 0, 1.0, -1.0)
+    latents = np.stack([ridge[:, 0], sign * ridge[:, 0] + ridge[:, 1]], axis=1)
+    scores = {}
+    for covariance in ("diag", "full"):
+        mixture = latent_mixture(
+            latents.astype(np.float32), 2, seed=0, covariance=covariance, starts=10
+        )
+        scores[covariance] = adjusted_rand_score(truth, mixture.predict(latents))
+    assert scores["full"] > 0.7 > 0.3 > scores["diag"]
+
+
+def test_latent_mixture_keeps_the_best_of_its_starts():
+    latents = np.random.default_rng(2).uniform(size=(80, 2)).astype(np.float32)
+    one, many = (
+        latent_mixture(latents, 8, seed=1, starts=starts) for starts in (1, 12)
+    )
+    assert many.lower_bound_ > one.lower_bound_
+    again = latent_mixture(latents, 8, seed=1, starts=12)
+    np.testing.assert_array_equal(again.means_, many.means_)
+    other = latent_mixture(latents, 8, seed=2, starts=1)
+    assert other.lower_bound_ != one.lower_bound_
+
+
+def test_a_mixture_that_has_not_converged_is_no_warning():
+    # Warnings are errors here, and scikit-learn would warn.
+    latents = np.random.default_rng(2).uniform(size=(80, 2))
+    mixture = fit_mixture(GaussianMixture(6, max_iter=1, random_state=0), latents)
+    assert not mixture.converged_
+    assert mixture.predict_proba(latents).shape == (80, 6)
 
 
 def test_unknown_init(blobs):

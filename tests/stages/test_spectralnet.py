@@ -88,7 +88,7 @@ def test_outputs_of_all_points_are_orthonormal(trained):
     np.testing.assert_allclose(outputs.T @ outputs / len(x), np.eye(2), atol=1e-4)
 
 
-@pytest.mark.parametrize("batch_size", [1, 7, 1000])
+@pytest.mark.parametrize("batch_size", [7, 1000])
 def test_embedding_in_batches_is_the_network_times_the_last_layer(trained, batch_size):
     x, _, params, _ = trained
     assert isinstance(params, SpectralParams)
@@ -106,6 +106,7 @@ def test_points_that_were_not_trained_on_fall_into_the_same_clusters(trained):
     assert clustering_accuracy(labels, predicted) > 0.95
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("normalized", [False, True])
 def test_free_outputs_become_the_first_eigenvectors(normalized):
     # A table of outputs in place of a network, all points in each batch.

@@ -1,0 +1,52 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from dgg_jax.checks import InvalidInput
+from dgg_jax.methods import spectralnet
+from dgg_jax.presets import SpectralNetPreset
+
+PRESET = SpectralNetPreset(
+    num_clusters=3,
+    hidden_sizes=(32,),
+    latent_dim=2,
+    affinity_neighbors=4,
+    siamese_epochs=3,
+    siamese_batch_size=60,
+    epochs=15,
+    batch_size=90,
+    restarts=3,
+)
+
+
+@pytest.fixture(scope="module")
+def blobs():
+    random = np.random.default_rng(0)
+    centers = np.array([[0.1, 0.1, 0.9], [0.9, 0.1, 0.1], [0.1, 0.9, 0.5]])
+    y = random.permutation(np.repeat(np.arange(3), 60))
+    return (centers[y] + 0.03 * random.normal(size=(180, 3))).astype(np.float32), y
+
+
+@pytest.mark.parametrize("siamese_epochs", [0, 3])
+def test_blobs_are_found_and_new_rows_placed(blobs, siamese_epochs):
+    x, y = blobs
+    preset = dataclasses.replace(PRESET, siamese_epochs=siamese_epochs)
+    model, state, records = spectralnet.run(x, preset, y=y)
+    assert [record["name"] for record in records] == list(spectralnet.STAGES)
+    assert records[-1]["accuracy"] >= 0.95
+    embedding, labels = model.infer(x)
+    np.testing.assert_array_equal(labels, state["labels"])
+    np.testing.assert_allclose(embedding, state["latent_mean"], rtol=1e-4, atol=1e-5)
+
+
+def test_the_outputs_are_orthonormal(blobs):
+    _, state, _ = spectralnet.run(blobs[0], dataclasses.replace(PRESET, epochs=2))
+    outputs = state["latent_mean"]
+    gram = outputs.T @ outputs / len(outputs)
+    np.testing.assert_allclose(gram, np.eye(3), atol=1e-3)
+
+
+def test_there_is_no_encoder_to_start_from():
+    with pytest.raises(InvalidInput, match="use siamese_init=random"):
+        dataclasses.replace(PRESET, siamese_init="encoder")
