@@ -13,6 +13,7 @@ import csv
 import io
 import json
 import pathlib
+import re
 import shlex
 import shutil
 import signal
@@ -26,7 +27,7 @@ from absl import app, flags, logging
 from dgg_jax import checks, presets
 from experiments import config as config_module
 from experiments import main as main_module
-from experiments import runs
+from experiments import runs, scores
 from experiments.config import Config
 
 _METHODS = flags.DEFINE_list(
@@ -53,6 +54,7 @@ class Row(NamedTuple):
       confident: the accuracy of GMVAE's own score (erratum E62), or None.
       seconds: of all stages of each run, what it shares with others included.
       paper: what a paper reports, or None.
+      score: which score that is: accuracy or confident_label_accuracy.
       source: which paper.
     """
 
@@ -64,15 +66,16 @@ class Row(NamedTuple):
     confident: list[float] | None
     seconds: list[float]
     paper: float | None
+    score: str
     source: str
 
     @property
     def difference(self) -> float | None:
         """Our mean less the paper's figure, of the score that the paper has."""
-        scores = self.confident or self.accuracy
-        if self.paper is None or scores is None:
+        ours = self.accuracy if self.score == "accuracy" else self.confident
+        if self.paper is None or ours is None:
             return None
-        return float(np.mean(scores)) - self.paper
+        return float(np.mean(ours)) - self.paper
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -105,21 +108,10 @@ def configurations() -> list[Config]:
                 "the same command again to continue."
             )
     base = config_module.from_flags(check_method=False)
-    for method in _METHODS.value:
-        checks.one_of("methods", method, presets.METHODS)
-    changes = config_module.changes_from_flags()
-    resolved = {}
-    for method in dict.fromkeys(_METHODS.value):
-        preset = presets.comparable(method, base.dataset, base.preset_name)
-        own = {k: v for k, v in changes.items() if hasattr(preset, k)}
-        resolved[method] = config_module.resolve(preset, own)
-    for name in changes:
-        if not any(hasattr(preset, name) for preset in resolved.values()):
-            raise checks.InvalidInput(
-                f"--{name} is a setting of none of the methods {', '.join(resolved)}."
-            )
-    workdir = base.workdir
-    if not flags.FLAGS["workdir"].present:
+    resolved = _presets(base)
+    if flags.FLAGS["workdir"].value:
+        workdir = base.workdir
+    else:
         workdir = pathlib.Path(f"runs/compare-{base.dataset}")
     return [
         base._replace(
@@ -133,6 +125,29 @@ def configurations() -> list[Config]:
         for seed in dict.fromkeys(_seeds(_SEEDS.value))
         for method, preset in resolved.items()
     ]
+
+
+def _presets(base: Config) -> dict[str, presets.Preset]:
+    """The settings of each method: a flag changes all methods that have it."""
+    if not _METHODS.value:
+        raise checks.InvalidInput(
+            f"methods must name at least one of: {', '.join(presets.METHODS)}."
+        )
+    for method in _METHODS.value:
+        checks.one_of("methods", method, presets.METHODS)
+    changes = config_module.changes_from_flags()
+    resolved = {}
+    for method in dict.fromkeys(_METHODS.value):
+        preset = presets.comparable(method, base.dataset, base.preset_name)
+        own = {k: v for k, v in changes.items() if hasattr(preset, k)}
+        resolved[method] = config_module.resolve(preset, own)
+    for name in changes:
+        if not any(hasattr(preset, name) for preset in resolved.values()):
+            raise checks.InvalidInput(
+                f"--{name} is a setting of none of the methods {', '.join(resolved)}, "
+                f"but of {', '.join(config_module.methods_with(name))}; leave it out."
+            )
+    return resolved
 
 
 def _seeds(values: Sequence[str]) -> list[int]:
@@ -152,15 +167,96 @@ def _seeds(values: Sequence[str]) -> list[int]:
 def _compare() -> int:
     configs = configurations()
     workdir = configs[0].workdir.parent
-    if flags.FLAGS["overwrite"].value:
-        _check_folder(workdir, configs[0])
-        shutil.rmtree(workdir, ignore_errors=True)
-    _check_folder(workdir, configs[0])
-    finished = {}
+    overwrite = flags.FLAGS["overwrite"].value
+    _check_folder(workdir, configs[0], overwrite)
+    results = {} if overwrite else _finished(configs)
+    pending = [config for config in configs if config.workdir not in results]
+    dataset = _checked_data(pending) if pending else None
+    # Nothing can be refused from here on.
+    _claim(workdir, configs[0], overwrite)
+    stop = runs.StopSignal()
+    from dgg_jax.methods.base import Interrupted
+
+    try:
+        failed = _train(configs, dataset, results, stop)
+    except Interrupted:
+        print(f"Stopped; everything so far is in {workdir}. Continue with:")
+        print(f"  {_command(sys.argv[1:])}")
+        return 128 + stop.received
+    if results:
+        print("\n" + _write(configs, results))
+        print(f"Report   {workdir / 'report.html'}")
+    if failed:
+        message = f"training diverged: {', '.join(failed)}; not in the table."
+        return main_module.fail(message, main_module.EXIT_DIVERGED)
+    return 0
+
+
+def _train(
+    configs: Sequence[Config],
+    dataset: Any,
+    results: dict[pathlib.Path, dict[str, Any]],
+    stop: runs.StopSignal,
+) -> list[str]:
+    """Trains what has no result yet and adds its result.
+
+    Args:
+      configs: of all runs.
+      dataset: what to cluster.
+      results: of the finished runs, by their workdir.
+      stop: asked whether to stop.
+
+    Returns:
+      The runs that diverged.
+
+    Raises:
+      Interrupted: if it was asked to stop.
+    """
+    from dgg_jax.methods.base import Interrupted
+    from dgg_jax.training import Diverged
+
+    failed = []
+    for number, config in enumerate(configs, start=1):
+        print(f"\n[{number}/{len(configs)}] {config.method}, seed {config.seed}")
+        if config.workdir in results:
+            print("finished earlier.", flush=True)
+            continue
+        if stop():
+            raise Interrupted
+        runs.claim_workdir(config)
+        shared = config.workdir.parent / "shared"
+        try:
+            result = runs.train_and_report(config, dataset, stop, shared)
+        except Diverged as error:
+            print(f"diverged: {error}.", flush=True)
+            failed.append(f"{config.method} with seed {config.seed}")
+            continue
+        results[config.workdir] = result
+        _write(configs, results)
+    return failed
+
+
+def _finished(configs: Sequence[Config]) -> dict[pathlib.Path, dict[str, Any]]:
+    """The results that are there, by the workdir of the run.
+
+    Raises:
+      InvalidInput: if there is a run of another configuration.
+    """
+    found = {}
     for config in configs:
-        result = runs.check_workdir(_continued(config))
+        exists = (config.workdir / "config.json").exists()
+        result = runs.check_workdir(config._replace(resume=exists))
         if result is not None:
-            finished[config.workdir] = result
+            found[config.workdir] = result
+    return found
+
+
+def _checked_data(configs: Sequence[Config]) -> Any:
+    """The data set.
+
+    Raises:
+      InvalidInput: if there is none, or a method cannot serve it.
+    """
     from dgg_jax import data
 
     first = configs[0]
@@ -172,47 +268,7 @@ def _compare() -> int:
             runs.check_data(config, dataset)
         except checks.InvalidInput as error:
             raise checks.InvalidInput(f"{config.method}: {error}") from None
-    _claim(workdir, first)
-    stop = runs.StopSignal()
-    from dgg_jax.methods.base import Interrupted
-    from dgg_jax.training import Diverged
-
-    failed = []
-    for number, config in enumerate(configs, start=1):
-        print(f"\n[{number}/{len(configs)}] {config.method}, seed {config.seed}")
-        if config.workdir in finished:
-            print("finished earlier.", flush=True)
-            continue
-        config = _continued(config)
-        runs.claim_workdir(config)
-        try:
-            result = runs.train_and_report(config, dataset, stop, workdir / "shared")
-        except Interrupted:
-            print(f"Stopped; everything so far is in {workdir}. Continue with:")
-            print(f"  {_command()}")
-            return 128 + stop.received
-        except Diverged as error:
-            print(f"diverged: {error}.", flush=True)
-            failed.append(f"{config.method} with seed {config.seed}")
-            continue
-        finished[config.workdir] = result
-        _write(workdir, first, table(list(finished.values())), list(finished.values()))
-        if stop():
-            print(f"Stopped; continue with:\n  {_command()}")
-            return 128 + stop.received
-    rows = table(list(finished.values()))
-    _write(workdir, first, rows, list(finished.values()))
-    print("\n" + markdown(rows, first.dataset))
-    print(f"Report   {workdir / 'report.html'}")
-    if failed:
-        message = f"training diverged: {', '.join(failed)}; not in the table."
-        return main_module.fail(message, main_module.EXIT_DIVERGED)
-    return 0
-
-
-def _continued(config: Config) -> Config:
-    """A run that exists is continued."""
-    return config._replace(resume=(config.workdir / "config.json").exists())
+    return dataset
 
 
 def _identity(config: Config) -> dict[str, Any]:
@@ -223,34 +279,47 @@ def _identity(config: Config) -> dict[str, Any]:
     return identity
 
 
-def _check_folder(workdir: pathlib.Path, config: Config) -> None:
+def _check_folder(workdir: pathlib.Path, config: Config, overwrite: bool) -> None:
+    """Refuses the folder of anything else than this comparison.
+
+    Raises:
+      InvalidInput: then; if it is to be overwritten, another comparison is fine.
+    """
     path = workdir / "comparison.json"
     try:
-        if not path.exists():
-            if workdir.is_dir() and any(workdir.iterdir()):
-                raise checks.InvalidInput(
-                    f"{workdir} is not empty and holds no comparison; choose another "
-                    "--workdir."
-                )
+        if path.exists():
+            theirs = json.loads(path.read_text())
+        elif workdir.is_dir() and any(workdir.iterdir()):
+            theirs = None
+        else:
             return
-        theirs = json.loads(path.read_text())
-        if theirs != _identity(config):
-            raise checks.InvalidInput(
-                f"{workdir} holds another comparison ({theirs}); choose another "
-                "--workdir."
-            )
     except (OSError, ValueError) as error:
-        if isinstance(error, checks.InvalidInput):
-            raise
         raise checks.InvalidInput(
             f"workdir {workdir} cannot be used: {error}."
         ) from error
+    if not isinstance(theirs, dict) or "comparison_of" not in theirs:
+        raise checks.InvalidInput(
+            f"{workdir} is not empty and holds no comparison; choose another --workdir."
+        )
+    if theirs != _identity(config) and not overwrite:
+        there = ", ".join(f"{name}={value}" for name, value in theirs.items())
+        raise checks.InvalidInput(
+            f"{workdir} holds another comparison (there: {there}); choose another "
+            "--workdir, or delete it by --overwrite."
+        )
 
 
-def _claim(workdir: pathlib.Path, config: Config) -> None:
+def _claim(workdir: pathlib.Path, config: Config, overwrite: bool) -> None:
+    """Makes the folder, empty if it is to be overwritten, with comparison.json.
+
+    Raises:
+      InvalidInput: if it cannot be written.
+    """
     from dgg_jax.methods.base import write_atomically
 
     try:
+        if overwrite and workdir.exists():
+            shutil.rmtree(workdir)
         workdir.mkdir(parents=True, exist_ok=True)
         text = json.dumps(_identity(config), indent=2) + "\n"
         write_atomically(workdir / "comparison.json", text)
@@ -261,8 +330,11 @@ def _claim(workdir: pathlib.Path, config: Config) -> None:
         ) from error
 
 
-def _command() -> str:
-    return shlex.join(["python", "-m", "experiments.compare", *sys.argv[1:]])
+def _command(arguments: Sequence[str]) -> str:
+    """The command that continues what was started with these arguments."""
+    once = re.compile(r"--?(no)?overwrite(=.*)?")
+    kept = [argument for argument in arguments if not once.fullmatch(argument)]
+    return shlex.join(["python", "-m", "experiments.compare", *kept])
 
 
 def table(results: Sequence[dict[str, Any]]) -> list[Row]:
@@ -289,6 +361,7 @@ def table(results: Sequence[dict[str, Any]]) -> list[Row]:
                     sum(stage["seconds"] for stage in one["stages"]) for one in group
                 ],
                 paper=paper.get("accuracy"),
+                score=scores.reported(group[0]),
                 source=paper.get("source", ""),
             )
         )
@@ -312,77 +385,103 @@ def _cells(row: Row) -> dict[str, Any]:
     return cells | {
         "paper": row.paper,
         "difference": row.difference,
+        "score": row.score if row.paper is not None else None,
         "source": row.source,
     }
 
 
-def comma_separated(rows: Sequence[Row]) -> str:
-    """The table as csv, numbers in full."""
+def comma_separated(rows: Sequence[Row], dataset: str) -> str:
+    """The table as csv, numbers in full; quoted methods have 0 runs."""
+    lines = [_cells(row) for row in rows]
+    lines += [
+        {"method": f"{name}, quoted", "runs": 0, "paper": figure, "source": source}
+        for name, (figure, source) in presets.QUOTED.get(dataset, {}).items()
+    ]
     buffer = io.StringIO()
-    columns = [_cells(row) for row in rows]
-    writer = csv.DictWriter(buffer, list(columns[0]) if columns else ["method"])
+    writer = csv.DictWriter(buffer, list(lines[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(columns)
+    writer.writerows(lines)
     return buffer.getvalue()
 
 
-_HEADER = ("method", "runs", "ACC", "NMI", "ARI", "seconds", "paper", "difference")
+def text_table(
+    rows: Sequence[Row], dataset: str
+) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """The table as text, with the figures of methods that are only quoted.
+
+    Args:
+      rows: of the methods that were run.
+      dataset: what the papers are quoted of.
+
+    Returns:
+      Names of the columns; and the rows. The column of GMVAE's own score is there only
+      if a row has it.
+    """
+    measured = {"accuracy": "ACC", "confident": "most confident label"}
+    measured |= {"nmi": "NMI", "ari": "ARI", "seconds": "seconds"}
+    if all(row.confident is None for row in rows):
+        del measured["confident"]
+    header = ("method", "runs", *measured.values(), "paper", "difference")
+    lines = []
+    for row in rows:
+        values = [
+            _spread(getattr(row, name), 0 if name == "seconds" else 4)
+            for name in measured
+        ]
+        paper = "-" if row.paper is None else f"{row.paper:.4f} ({row.source})"
+        difference = "-" if row.difference is None else f"{row.difference:+.4f}"
+        lines.append((row.method, str(len(row.seeds)), *values, paper, difference))
+    for name, (figure, source) in presets.QUOTED.get(dataset, {}).items():
+        dashes = ["-"] * len(measured)
+        paper = f"{figure:.4f} ({source})"
+        lines.append((f"{name}, quoted", "0", *dashes, paper, "-"))
+    return header, lines
 
 
-def _text_cells(row: Row) -> tuple[str, ...]:
-    def spread(values, digits):
-        if values is None:
-            return "-"
-        text = f"{np.mean(values):.{digits}f}"
-        if len(values) > 1:
-            text += f" ± {np.std(values, ddof=1):.{digits}f}"
-        return text
-
-    accuracy = spread(row.accuracy, 4)
-    if row.confident is not None:
-        accuracy += f" (most confident label {spread(row.confident, 4)})"
-    difference = row.difference
-    return (
-        row.method,
-        str(len(row.seeds)),
-        accuracy,
-        spread(row.nmi, 4),
-        spread(row.ari, 4),
-        spread(row.seconds, 0),
-        "-" if row.paper is None else f"{row.paper:.4f} ({row.source})",
-        "-" if difference is None else f"{difference:+.4f}",
-    )
-
-
-def _quoted_cells(dataset: str) -> list[tuple[str, ...]]:
-    """Rows of methods that are not here: what the papers say of them."""
-    return [
-        (f"{name}, quoted", "0", *["-"] * 4, f"{accuracy:.4f} ({source})", "-")
-        for name, (accuracy, source) in presets.QUOTED.get(dataset, {}).items()
-    ]
+def _spread(values: Sequence[float] | None, digits: int) -> str:
+    """Mean and, of several, the standard deviation (N - 1)."""
+    if values is None:
+        return "-"
+    text = f"{np.mean(values):.{digits}f}"
+    if len(values) > 1:
+        text += f" ± {np.std(values, ddof=1):.{digits}f}"
+    return text
 
 
 def markdown(rows: Sequence[Row], dataset: str) -> str:
-    """The table in markdown, with the figures of methods that are only quoted."""
-    lines = [_HEADER, ("---",) * len(_HEADER), *map(_text_cells, rows)]
-    lines += _quoted_cells(dataset)
-    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
+    """The table in markdown."""
+    header, lines = text_table(rows, dataset)
+    return "".join(
+        "| " + " | ".join(line) + " |\n"
+        for line in (header, ("---",) * len(header), *lines)
+    )
 
 
 def _write(
-    workdir: pathlib.Path,
-    config: Config,
-    rows: Sequence[Row],
-    results: Sequence[dict[str, Any]],
-) -> None:
+    configs: Sequence[Config], results: dict[pathlib.Path, dict[str, Any]]
+) -> str:
+    """Writes the table of what is finished as csv, markdown and a page.
+
+    Returns:
+      The table in markdown.
+    """
     from dgg_jax.methods.base import write_atomically
     from experiments import comparison_report
 
-    write_atomically(workdir / "comparison.csv", comma_separated(rows))
-    write_atomically(workdir / "comparison.md", markdown(rows, config.dataset))
-    cells = [*map(_text_cells, rows), *_quoted_cells(config.dataset)]
-    html = comparison_report.html(_HEADER, cells, rows, results, _command())
+    workdir, dataset = configs[0].workdir.parent, configs[0].dataset
+    # In the order of the command, not in that in which they came.
+    order = list(dict.fromkeys(config.method for config in configs))
+    finished = [results[c.workdir] for c in configs if c.workdir in results]
+    finished.sort(key=lambda result: order.index(result["config"]["method"]))
+    rows = table(finished)
+    text = markdown(rows, dataset)
+    header, cells = text_table(rows, dataset)
+    command = _command(sys.argv[1:])
+    html = comparison_report.html(header, cells, rows, finished, command)
+    write_atomically(workdir / "comparison.csv", comma_separated(rows, dataset))
+    write_atomically(workdir / "comparison.md", text)
     write_atomically(workdir / "report.html", html)
+    return text
 
 
 if __name__ == "__main__":

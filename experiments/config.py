@@ -3,6 +3,7 @@
 import dataclasses
 import pathlib
 import re
+import shlex
 from typing import Any, NamedTuple
 
 from absl import flags
@@ -71,8 +72,8 @@ def _attribute_help(cls: type) -> dict[str, str]:
     return described
 
 
-def _methods_with(field: str) -> list[str]:
-    """The methods that have a setting."""
+def methods_with(field: str) -> list[str]:
+    """The methods that have this setting."""
     return [
         method
         for method in METHODS
@@ -90,7 +91,7 @@ def _define_preset_flags() -> dict[str, str]:
             if field.name in kinds:
                 continue
             kinds[field.name] = field.type
-            methods = _methods_with(field.name)
+            methods = methods_with(field.name)
             text = f"{texts.get(field.name, field.name)} Default: the preset's."
             if len(methods) < len(METHODS):
                 text += f" Of {', '.join(methods)}."
@@ -152,6 +153,19 @@ class Config(NamedTuple):
             identity["moons_distance"] = self.moons_distance
         return identity
 
+    def command(self) -> str:
+        """The command that starts this run by itself."""
+        values = {**self.identity(), "data_dir": self.data_dir}
+        del values["preset_values"]
+        changed = {k: v for k, v in values.items() if v != flags.FLAGS[k].default}
+        preset = presets.preset(self.method, self.dataset, self.preset_name)
+        for field in dataclasses.fields(preset):
+            value = getattr(self.preset, field.name)
+            if value != getattr(preset, field.name):
+                changed[field.name] = value
+        words = [f"--{name}={_as_flag(value)}" for name, value in changed.items()]
+        return shlex.join(["python", "-m", "experiments.main", *words])
+
 
 def from_flags(check_method: bool = True) -> Config:
     """Resolves the parsed flags.
@@ -166,10 +180,10 @@ def from_flags(check_method: bool = True) -> Config:
         raise checks.InvalidInput("--resume and --overwrite exclude each other.")
     changes = changes_from_flags() if check_method else {}
     for name in changes:
-        if _METHOD.value not in _methods_with(name):
+        if _METHOD.value not in methods_with(name):
             raise checks.InvalidInput(
                 f"--{name} is no setting of --method={_METHOD.value}, but of "
-                f"{', '.join(_methods_with(name))}; leave it out."
+                f"{', '.join(methods_with(name))}; leave it out."
             )
     name = f"{_DATASET.value}-{_METHOD.value}-{_SEED.value}"
     return Config(
@@ -187,6 +201,13 @@ def from_flags(check_method: bool = True) -> Config:
         overwrite=_OVERWRITE.value,
         checkpoint_seconds=_CHECKPOINT_SECONDS.value,
     )
+
+
+def _as_flag(value: Any) -> str:
+    """The value of a flag, as one writes it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def changes_from_flags() -> dict[str, Any]:

@@ -22,7 +22,7 @@ from absl import app, flags, logging
 
 from dgg_jax import checks
 from experiments import config as config_module
-from experiments import runs
+from experiments import runs, scores
 from experiments.config import Config
 
 flags.adopt_module_key_flags(config_module)
@@ -102,25 +102,34 @@ def _summary(result: dict[str, Any], workdir: pathlib.Path) -> str:
 
     rows = [("stage", "seconds", "ACC", "NMI", "ARI", "ELBO")]
     for record in result["stages"]:
-        scores = (cell(record.get(name), 4) for name in ("accuracy", "nmi", "ari"))
+        reached = [cell(record.get(name), 4) for name in ("accuracy", "nmi", "ari")]
         elbo = cell(record.get("elbo"), 2)
-        rows.append((record["name"], cell(record["seconds"], 1), *scores, elbo))
+        rows.append((record["name"], cell(record["seconds"], 1), *reached, elbo))
     lines = [
         f"  {row[0]:<12}" + "".join(f"{value:>10}" for value in row[1:]) for row in rows
     ]
-    final, paper = result["final"], result["paper"]
-    elbo = "" if final["elbo"] is None else f"ELBO {final['elbo']:.2f} nats"
-    if final["accuracy"] is None:
-        reached = f"{elbo or 'clusters'} (no labels, hence no accuracy)"
-    else:
-        scores = [f"accuracy {final['accuracy']:.4f}", f"NMI {final['nmi']:.4f}"]
-        scores += [f"ARI {final['ari']:.4f}"] + [elbo] * bool(elbo)
-        reached = ", ".join(scores)
+    reached = _reached(result["final"])
     lines += ["", f"Reached  {reached}, in {result['seconds']:.0f} s."]
+    paper = result["paper"]
     if paper is not None:
-        lines.append(f"Paper    accuracy {paper['accuracy']:.4f} ({paper['source']}).")
+        name = scores.NAMES[scores.reported(result)]
+        lines.append(f"Paper    {name} {paper['accuracy']:.4f} ({paper['source']}).")
     lines.append(f"Report   {workdir / 'report.html'}")
     return "\n".join(lines)
+
+
+def _reached(final: dict[str, Any]) -> str:
+    """The scores of a run, as far as it has them."""
+    reached = [
+        f"{name} {final[key]:.4f}"
+        for key, name in scores.NAMES.items()
+        if final.get(key) is not None
+    ]
+    if final.get("elbo") is not None:
+        reached.append(f"ELBO {final['elbo']:.2f} nats")
+    if final.get("accuracy") is None:
+        reached = [f"{', '.join(reached) or 'clusters'} (no labels, hence no accuracy)"]
+    return ", ".join(reached)
 
 
 def parse_flags(arguments: list[str]) -> list[str]:

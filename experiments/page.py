@@ -63,12 +63,12 @@ def number(value: object, digits: int = 3, sign: bool = False) -> str:
     """A number with fixed digits and a proper minus; several as a list."""
     if isinstance(value, list | tuple):
         return ", ".join(number(v, digits, sign) for v in value) or DASH
-    number = as_number(value)
-    if number is None:
+    real = as_number(value)
+    if real is None:
         return text(value)
-    if not math.isfinite(number):
+    if not math.isfinite(real):
         return "not finite"
-    return f"{number:{'+' if sign else ''},.{digits}f}".replace("-", _MINUS)
+    return f"{real:{'+' if sign else ''},.{digits}f}".replace("-", _MINUS)
 
 
 def any_value(value: object) -> str:

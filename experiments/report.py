@@ -12,10 +12,11 @@ from dgg_jax.methods.base import write_atomically
 from dgg_jax.plots.confusion import class_name
 from dgg_jax.plots.images import is_image
 from dgg_jax.plots.palette import cluster_color
-from experiments import page
+from experiments import page, scores
 from experiments.page import ReportFigure
 
 _SCORES = {"accuracy": "ACC", "nmi": "NMI", "ari": "ARI"}
+_CONFIDENT = "confident_label_accuracy"  # GMVAE's own score, erratum E62
 _TERMS = {
     "reconstruction": "Reconstruction",
     "latent_prior": "Latent prior",
@@ -52,7 +53,7 @@ class ReportInputs(NamedTuple):
       class_names: names of the classes 0, 1, ..., or None.
       labels: cluster of each point, integers in [0, K), shape [N].
       probabilities: of each cluster for each point, shape [N, K].
-      embedding: posterior means, shape [N, L].
+      embedding: latents, shape [N, L], or None of a method that has none.
       mixture_mean: shape [K, L], or None without a mixture.
       mixture_logvar: natural log of the variances, shape [K, L], or None.
       weights: mean gamma of each cluster, shape [K].
@@ -71,7 +72,7 @@ class ReportInputs(NamedTuple):
     class_names: Sequence[str] | None
     labels: np.ndarray
     probabilities: np.ndarray
-    embedding: np.ndarray
+    embedding: np.ndarray | None
     mixture_mean: np.ndarray | None
     mixture_logvar: np.ndarray | None
     weights: np.ndarray
@@ -140,24 +141,8 @@ def report_figures(inputs: ReportInputs) -> list[tuple[str, list[ReportFigure]]]
                 plots.points(inputs.x, inputs.labels, inputs.y, inputs.class_names),
             )
         )
-    flat = inputs.embedding.shape[1] <= 2
-    clusters.append(
-        ReportFigure(
-            "latents",
-            "Latent space",
-            (
-                "Posterior means. Look for clusters that touch or share an island."
-                if flat
-                else "t-SNE of the posterior means. Look for islands of two colours "
-                "and for clusters in several pieces; distances between islands mean "
-                "little."
-            )
-            + both,
-            plots.latent_picture(
-                inputs.embedding, inputs.labels, inputs.y, inputs.class_names
-            ),
-        )
-    )
+    if inputs.embedding is not None or not clusters:
+        clusters.append(_latents(inputs, both))
     if labelled:
         clusters.append(
             ReportFigure(
@@ -173,7 +158,7 @@ def report_figures(inputs: ReportInputs) -> list[tuple[str, list[ReportFigure]]]
         ReportFigure(
             "sizes",
             "Cluster sizes",
-            "Empty or tiny clusters are the sign of a collapsed mixture.",
+            "Empty or tiny clusters are the sign of a collapse.",
             plots.cluster_sizes(inputs.labels, num_clusters),
         )
     )
@@ -241,6 +226,26 @@ def report_figures(inputs: ReportInputs) -> list[tuple[str, list[ReportFigure]]]
     return [(heading, drawn) for heading, drawn in sections if drawn]
 
 
+def _latents(inputs: ReportInputs, hint: str) -> ReportFigure:
+    """The latents in the plane; of a method without any, the data."""
+    if inputs.embedding is None:
+        embedding, title, shown = inputs.x, "Data", "the rows"
+    else:
+        embedding, title, shown = inputs.embedding, "Latent space", "the latents"
+    if embedding.shape[1] <= 2:
+        caption = f"{shown.capitalize()} as they are. "
+        caption += "Look for clusters that touch or share an island."
+    else:
+        caption = (
+            f"t-SNE of {shown}. Look for islands of two colours and for clusters in "
+            "several pieces; distances between islands mean little."
+        )
+    figure = plots.latent_picture(
+        embedding, inputs.labels, inputs.y, inputs.class_names
+    )
+    return ReportFigure("latents", title, caption + hint, figure)
+
+
 def _page(inputs: ReportInputs, figures: str) -> str:
     dataset = inputs.result.get("dataset") or {}
     name = dataset.get("name") or inputs.config.get("dataset") or "data"
@@ -287,10 +292,12 @@ def _tiles(inputs: ReportInputs) -> str:
     scored = any(final.get(key) is not None for key in _SCORES)
     tiles: list[tuple[str, str, str]] = []
     if inputs.y is not None or scored:
-        note = _paper_note(result, final)
-        tiles.append(("ACC", page.number(final.get("accuracy")), note))
-        tiles.append(("NMI", page.number(final.get("nmi")), ""))
-        tiles.append(("ARI", page.number(final.get("ari")), ""))
+        names = dict(_SCORES)
+        if final.get(_CONFIDENT) is not None:
+            names[_CONFIDENT] = "Most confident label"
+        for key, name in names.items():
+            note = _paper_note(result) if key == scores.reported(result) else ""
+            tiles.append((name, page.number(final.get(key)), note))
     else:
         used = len(np.unique(inputs.labels))
         num_clusters = inputs.probabilities.shape[1]
@@ -317,7 +324,7 @@ def _hardware(result: Mapping[str, Any]) -> str:
     return str(device) if device else ""
 
 
-def _paper_note(result: Mapping[str, Any], final: Mapping[str, Any]) -> str:
+def _paper_note(result: Mapping[str, Any]) -> str:
     """The paper's figure beside ours, ready for the page; empty without one."""
     paper = result.get("paper") or {}
     reported = page.as_number(paper.get("accuracy"))
@@ -325,7 +332,7 @@ def _paper_note(result: Mapping[str, Any], final: Mapping[str, Any]) -> str:
         return ""
     source = f" ({page.text(paper['source'])})" if paper.get("source") else ""
     note = f"paper {page.number(reported)}{source}"
-    ours = page.as_number(final.get("accuracy"))
+    ours = page.as_number(scores.comparable(result))
     if ours is not None and math.isfinite(ours):
         note += f"<br>difference {page.number(ours - reported, sign=True)}"
     return note
@@ -335,11 +342,12 @@ def _stages(inputs: ReportInputs) -> str:
     stages = inputs.result.get("stages") or []
     if not stages:
         return ""
-    scores = {
+    shown = {
         key: name
         for key, name in _SCORES.items()
         if inputs.y is not None or any(s.get(key) is not None for s in stages)
     }
+    bounded = any(stage.get("elbo") is not None for stage in stages)
     known = {"name", "seconds", "elbo", "restarts", *_SCORES, *_TERMS}
     rows = []
     previous = None
@@ -348,7 +356,7 @@ def _stages(inputs: ReportInputs) -> str:
             f"<b>{page.text(stage.get('name'))}</b>",
             page.duration(stage.get("seconds")),
         ]
-        for key in scores:
+        for key in shown:
             value = stage.get(key)
             if key != "accuracy":
                 row.append(page.number(value))
@@ -356,7 +364,8 @@ def _stages(inputs: ReportInputs) -> str:
             accuracy = page.as_number(value)
             row += [_accuracy(value), _change(accuracy, previous)]
             previous = previous if accuracy is None else accuracy
-        row.append(page.number(stage.get("elbo"), 2))
+        if bounded:
+            row.append(page.number(stage.get("elbo"), 2))
         extras = [
             f"{page.text(key.replace('_', ' '))} {page.any_value(value)}"
             for key, value in stage.items()
@@ -368,16 +377,16 @@ def _stages(inputs: ReportInputs) -> str:
                 extras.append(f"{name} of the restarts {page.number(values)}")
         row.append(f'<span class="note extras">{"; ".join(extras)}</span>')
         rows.append(row)
-    names = list(scores.values())
-    if "accuracy" in scores:
+    names = list(shown.values())
+    if "accuracy" in shown:
         names.insert(1, "Change")
-    header = ["Stage", "Time", *names, "ELBO", "Also measured"]
+    header = ["Stage", "Time", *names, *["ELBO"] * bounded, "Also measured"]
     body = page.table(header, rows, left=(0, len(header) - 1))
     lead = (
         "What each stage reached on its own, so that one sees where a run is won or "
         "lost. "
     )
-    if scores:
+    if shown:
         lead += "Change is that of ACC since the last stage that has one."
     body = f"<p>{lead.strip()}</p>{body}"
 
@@ -458,7 +467,7 @@ def _clusters(inputs: ReportInputs) -> str:
         names = ", ".join(map(str, thin))
         lead += (
             f' <strong class="alarm">Nearly or quite empty: {names}.</strong> The '
-            "mixture may have collapsed; try another seed, or fewer clusters."
+            "clustering may have collapsed; try another seed, or fewer clusters."
         )
     left = (0, 5) if labelled else (0,)
     return page.section(

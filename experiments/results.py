@@ -7,7 +7,6 @@ import os
 import pathlib
 import platform
 import resource
-import shlex
 import subprocess
 import sys
 from typing import Any
@@ -42,11 +41,14 @@ def collect(
       A dictionary that JSON holds.
     """
     last = records[-1]
+    final = {name: last.get(name) for name in ("accuracy", "nmi", "ari", "elbo")}
+    if "confident_label_accuracy" in last:
+        final["confident_label_accuracy"] = last["confident_label_accuracy"]
     rows, columns = dataset.x.shape
     return {
-        "final": {name: last.get(name) for name in ("accuracy", "nmi", "ari", "elbo")},
+        "final": final,
         "stages": records,
-        "paper": presets.paper(config.method, config.dataset),
+        "paper": presets.paper(config.method, config.dataset, config.preset),
         "dataset": {
             "name": dataset.name,
             "rows": rows,
@@ -63,7 +65,7 @@ def collect(
             **{name: importlib.metadata.version(name) for name in _PACKAGES},
         },
         "git_revision": _git_revision(),
-        "command": shlex.join(["python", "-m", "experiments.main", *sys.argv[1:]]),
+        "command": config.command(),
         "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "config": config.identity(),
     }
@@ -149,7 +151,7 @@ def report_inputs(
         class_names=dataset.class_names,
         labels=labels,
         probabilities=probabilities,
-        embedding=state.get("latent_mean", dataset.x),
+        embedding=state.get("latent_mean"),
         mixture_mean=None if mixture is None else np.asarray(mixture.mean),
         mixture_logvar=None if mixture is None else np.asarray(mixture.logvar),
         weights=probabilities.mean(axis=0),

@@ -2,7 +2,8 @@
 
   python -m experiments.tables runs/*/result.json
 
-Runs that differ in nothing but their seed make one row.
+Runs that differ in nothing but their seed make one row. The initial labels are those of
+stage initialize or, in a method without it, of the first stage that has any.
 """
 
 import json
@@ -15,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-_STAGES = ("initialize", "classifier", "evaluate")
+from experiments import scores
+
 _HEADER = (
     "command",
     "seeds",
@@ -48,15 +50,12 @@ def table(results: Sequence[dict[str, Any]]) -> str:
 
 
 def _row(group: Sequence[dict[str, Any]]) -> tuple[str, ...]:
-    stages = [{stage["name"]: stage for stage in run["stages"]} for run in group]
-    accuracies = [
-        _mean([run[stage]["accuracy"] for run in stages], 4) for stage in _STAGES
-    ]
+    stages = [_accuracies(run["stages"]) for run in group]
+    accuracies = [_mean(values, 4) for values in zip(*stages, strict=True)]
     final = {
         name: _mean([run["final"][name] for run in group], digits)
         for name, digits in (("nmi", 4), ("elbo", 2))
     }
-    paper = group[0]["paper"]
     seeds = sorted(run["seed"] for run in group)
     # What is said of where a run lives is not what it computes.
     command = re.sub(
@@ -71,8 +70,29 @@ def _row(group: Sequence[dict[str, Any]]) -> tuple[str, ...]:
         final["nmi"],
         final["elbo"],
         _mean([run["seconds"] for run in group], 0),
-        "-" if paper is None else f"{paper['accuracy']:.4f}",
+        _paper(group),
     )
+
+
+def _accuracies(stages: Sequence[dict[str, Any]]) -> tuple[float | None, ...]:
+    """ACC of the initial labels, after fitting f_2 and at the end; None where none."""
+    *earlier, last = stages
+    named = {stage["name"]: stage.get("accuracy") for stage in earlier}
+    known = [accuracy for accuracy in named.values() if accuracy is not None]
+    first = named.get("initialize", known[0] if known else None)
+    return first, named.get("classifier"), last.get("accuracy")
+
+
+def _paper(group: Sequence[dict[str, Any]]) -> str:
+    """The paper's figure; where it is not of ACC, with its score and ours in it."""
+    paper, score = group[0]["paper"], scores.reported(group[0])
+    if paper is None:
+        return "-"
+    figure = f"{paper['accuracy']:.4f}"
+    if score == "accuracy":
+        return figure
+    ours = _mean([scores.comparable(run) for run in group], 4)
+    return f"{figure} ({scores.NAMES[score]}; ours {ours})"
 
 
 def _mean(values: Sequence[float | None], digits: int) -> str:
@@ -85,7 +105,22 @@ def _mean(values: Sequence[float | None], digits: int) -> str:
     return text
 
 
+def main(paths: Sequence[str]) -> str | None:
+    """Prints the table of these files; returns what is wrong with them, if anything."""
+    if not paths:
+        return __doc__
+    results = []
+    for path in paths:
+        try:
+            results.append(json.loads(pathlib.Path(path).read_text()))
+            table(results[-1:])
+        except (OSError, ValueError) as error:
+            return f"error: {path} cannot be read: {error}."
+        except (AttributeError, KeyError, TypeError):
+            return f"error: {path} is no result.json of a finished run."
+    print(table(results))
+    return None
+
+
 if __name__ == "__main__":
-    if len(sys.argv) < 2:
-        sys.exit(__doc__)
-    print(table([json.loads(pathlib.Path(path).read_text()) for path in sys.argv[1:]]))
+    sys.exit(main(sys.argv[1:]))

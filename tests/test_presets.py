@@ -9,44 +9,284 @@ import pytest
 
 from dgg_jax import presets
 from dgg_jax.checks import InvalidInput
-from dgg_jax.presets import DGGPreset
+from dgg_jax.presets import AutoencoderPreset, DGGPreset, GMVAEPreset
 
-DATASETS = ("digits", "mnist", "moons")
-FIELDS = {field.name: field for field in dataclasses.fields(DGGPreset)}
+METHODS = presets.METHODS
+PLANE = ("moons", "pinwheel")
+CLASSES = {
+    "digits": 10, "mnist": 10, "moons": 2, "pinwheel": 5, "har": 6, "reuters10k": 4,
+    "reuters": 4, "stl10": 10, "svhn": 10,
+}  # fmt: skip
+WITH_AUTOENCODER = ("dgg", "vade", "ae_gmm", "dae_gmm", "vae_gmm", "dec")
+AUTOENCODER = (
+    "hidden_sizes", "latent_dim", "likelihood", "variance", "pretrain_layer_epochs",
+    "pretrain_autoencoder_epochs", "pretrain_corruption", "pretrain_learning_rate",
+    "pretrain_batch_size",
+)  # fmt: skip
+
+
+def fields(method):
+    return {f.name: f for f in dataclasses.fields(presets.preset_class(method))}
 
 
 def of_type(kind):
-    return [name for name, field in FIELDS.items() if field.type is kind]
+    """(method, field) for each field of the type, once for all that inherit it."""
+    found = {}
+    for method in METHODS:
+        for name, field in fields(method).items():
+            if field.type == kind:
+                found.setdefault(name, method)
+    return [(method, name) for name, method in found.items()]
 
 
-def message(**changes):
+def changed(method, **changes):
+    return dataclasses.replace(presets.preset_class(method)(), **changes)
+
+
+def message(method, **changes):
     with pytest.raises(InvalidInput) as error:
-        dataclasses.replace(DGGPreset(), **changes)
+        changed(method, **changes)
     return str(error.value)
 
 
+# --- Every preset ------------------------------------------------------------------
+
+
+def test_the_methods_and_data_sets():
+    assert METHODS == (
+        "dgg", "vade", "gmvae", "kmeans", "gmm", "spectral", "ae_gmm", "dae_gmm",
+        "vae_gmm", "dec", "spectralnet", "imsat",
+    )  # fmt: skip
+    assert list(presets.DATASETS) == list(CLASSES)
+    derived = [
+        method
+        for method in METHODS
+        if issubclass(presets.preset_class(method), AutoencoderPreset)
+    ]
+    assert derived == list(WITH_AUTOENCODER)
+
+
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("name", presets.NAMES)
-@pytest.mark.parametrize("dataset", DATASETS)
-def test_every_preset_builds(dataset, name):
-    preset = presets.dgg(dataset, name)
-    assert preset.num_clusters == (2 if dataset == "moons" else 10)
-    assert preset.likelihood == ("gaussian" if dataset == "moons" else "bernoulli")
-    if name == "paper":
-        assert preset.init == "kmeans"
-        assert preset.label_epochs == 0
-        assert preset.graph_strength == 1.0
-        assert (preset.epochs, preset.batch_size) == (300, 100)
-        assert (preset.decay, preset.decay_epochs) == (0.9, 10)
+@pytest.mark.parametrize("dataset", presets.DATASETS)
+def test_every_preset_builds(method, dataset, name):
+    preset = presets.preset(method, dataset, name)
+    assert type(preset) is presets.preset_class(method)
+    assert preset.num_clusters == CLASSES[dataset]
+    likelihood = "gaussian"
+    if dataset in ("digits", "mnist", "svhn"):
+        likelihood = "bernoulli"
+    elif dataset == "pinwheel":
+        likelihood = "learned_gaussian"
+    assert getattr(preset, "likelihood", likelihood) == likelihood
     if name == "smoke":
-        assert preset.epochs <= 3
+        assert getattr(preset, "epochs", 0) <= 3
+        assert getattr(preset, "siamese_epochs", 0) <= 1
+        assert getattr(preset, "embedding_epochs", 0) <= 1
+    restored = type(preset).from_dict(
+        json.loads(json.dumps(dataclasses.asdict(preset)))
+    )
+    assert restored == preset
+    assert hash(restored) == hash(preset)  # tuples again
 
 
-def test_default_is_the_default():
+def test_short_names():
+    assert presets.dgg("har", "paper") == presets.preset("dgg", "har", "paper")
+    assert presets.vade("har", "paper") == presets.preset("vade", "har", "paper")
     assert presets.dgg("mnist") == presets.dgg("mnist", "default") == DGGPreset()
     assert presets.dgg("mnist", "paper") != DGGPreset()
 
 
-def test_the_papers_mnist_settings():
+def test_unknown_names_list_the_valid_ones():
+    with pytest.raises(InvalidInput) as error:
+        presets.preset("dgg", "cifar")
+    assert str(error.value) == (
+        "dataset='cifar' is unknown; choose one of: digits, mnist, moons, pinwheel, "
+        "har, reuters10k, reuters, stl10, svhn."
+    )
+    with pytest.raises(InvalidInput) as error:
+        presets.preset("dgg", "mnist", "best")
+    assert str(error.value) == (
+        "preset='best' is unknown; choose one of: default, paper, smoke."
+    )
+    for function in (presets.preset_class, lambda name: presets.preset(name, "mnist")):
+        with pytest.raises(InvalidInput) as error:
+            function("wade")
+        assert str(error.value) == (
+            f"method='wade' is unknown; choose one of: {', '.join(METHODS)}."
+        )
+
+
+def test_a_preset_cannot_be_changed_in_place():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        DGGPreset().epochs = 3
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_field_is_described(method):
+    described = {}
+    for base in reversed(presets.preset_class(method).__mro__[:-1]):
+        own = [name for name in vars(base).get("__annotations__", ())]
+        _, _, attributes = base.__doc__.partition("Attributes:\n")
+        entries = re.findall(r"^      (\w+): (\S.*)", attributes, re.M)
+        # A new default of an inherited field needs no words; a new field does.
+        names = [name for name, _ in entries]
+        assert set(names) <= set(own), base
+        assert names == [name for name in own if name in names], base
+        described |= dict(entries)
+    assert set(described) == set(fields(method))
+
+
+# --- Bad values --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("method", "name"), of_type(str))
+def test_every_string_is_a_choice(method, name):
+    valid = presets.CHOICES[name]
+    assert fields(method)[name].default in valid
+    for value in valid:
+        if (method, name, value) != ("spectralnet", "siamese_init", "encoder"):
+            assert getattr(changed(method, **{name: value}), name) == value
+    assert message(method, **{name: "other"}) == (
+        f"{name}='other' is unknown; choose one of: {', '.join(valid)}."
+    )
+
+
+@pytest.mark.parametrize(("method", "name"), of_type(int))
+def test_counts_have_a_least_value(method, name):
+    low = 0 if name.endswith("epochs") and "decay" not in name else 1
+    changes = {name: low}
+    if name == "num_candidates":
+        changes["num_neighbors"] = 1
+    assert getattr(changed(method, **changes), name) == low
+    assert message(method, **{name: low - 1}) == (
+        f"{name} must be at least {low}, got {low - 1}."
+    )
+
+
+MAY_BE_0 = {
+    "pretrain_corruption",
+    "siamese_weight_decay",
+    "graph_strength",
+    "weight_decay",
+    "learning_rate_floor",
+    "information_constraint",
+}
+HIGHEST = {
+    "pretrain_corruption": 0.99,
+    "siamese_decay": 1.0,
+    "graph_strength": 2.0,
+    "decay": 1.0,
+    "mixture_decay": 1.0,
+}
+
+
+@pytest.mark.parametrize(("method", "name"), of_type(float))
+def test_rates_have_a_range(method, name):
+    good = [HIGHEST.get(name, 50.0), 0.01] + [0.0] * (name in MAY_BE_0)
+    for value in good:
+        assert getattr(changed(method, **{name: value}), name) == value
+    bad = [-0.1, math.nan]
+    bad += [] if name in MAY_BE_0 else [0.0]
+    bad += [HIGHEST[name] + 0.01] if name in HIGHEST else []
+    for value in bad:
+        text = message(method, **{name: value})
+        assert text.startswith(f"{name} must be ")
+        assert text.endswith(f"got {value!r}.")
+
+
+def test_every_number_is_checked():
+    """The tests above see every field that is no list and no switch."""
+    kinds = {f.type for method in METHODS for f in fields(method).values()}
+    sizes = {tuple[int, ...], tuple[int, ...] | None}
+    assert kinds == {str, int, float, bool} | sizes
+
+
+@pytest.mark.parametrize(
+    ("method", "name"),
+    [*of_type(tuple[int, ...]), *of_type(tuple[int, ...] | None)],
+)
+def test_widths_are_positive(method, name):
+    assert message(method, **{name: (20, 0)}) == f"{name} must be at least 1, got 0."
+    assert getattr(changed(method, **{name: ()}), name) == ()
+
+
+def test_neighbours_are_chosen_from_at_least_as_many_candidates():
+    assert message("dgg", num_candidates=19) == (
+        "num_candidates=19 must be at least num_neighbors=20, which are chosen from "
+        "them."
+    )
+    assert changed("dgg", num_candidates=20).num_candidates == 20
+
+
+def test_spectralnet_has_no_encoder_to_start_from():
+    assert "SpectralNet" in message("spectralnet", siamese_init="encoder")
+
+
+def test_from_dict_checks_the_values():
+    with pytest.raises(InvalidInput, match="epochs must be at least 0"):
+        DGGPreset.from_dict({"epochs": -1})
+
+
+# --- The autoencoder that methods share --------------------------------------------
+
+
+@pytest.mark.parametrize("name", presets.NAMES)
+@pytest.mark.parametrize("dataset", presets.DATASETS)
+def test_comparable_presets_share_the_autoencoder(dataset, name):
+    settings = {
+        method: {
+            field: getattr(presets.comparable(method, dataset, name), field)
+            for field in AUTOENCODER
+        }
+        for method in WITH_AUTOENCODER
+    }
+    if name == "paper" and dataset in ("har", "reuters10k", "reuters"):
+        # The paper's own (E42): part of its objective, not of the networks.
+        assert settings["vade"]["variance"] == 0.5
+        settings["vade"]["variance"] = settings["dgg"]["variance"]
+    for method in WITH_AUTOENCODER:
+        assert settings[method] == settings["vade"], method
+    fewer = settings["vade"]["pretrain_autoencoder_epochs"]
+    assert fewer == {"default": fewer, "paper": 50, "smoke": 3}[name]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_comparable_changes_nothing_else(method):
+    for dataset in presets.DATASETS:
+        own = dataclasses.asdict(presets.preset(method, dataset))
+        shared = dataclasses.asdict(presets.comparable(method, dataset))
+        different = {name for name in own if own[name] != shared[name]}
+        if (method, dataset) == ("dgg", "mnist"):
+            assert different == {"pretrain_autoencoder_epochs"}
+            assert own["pretrain_autoencoder_epochs"] == 8
+            assert shared["pretrain_autoencoder_epochs"] == 15
+        else:
+            assert not different
+
+
+@pytest.mark.parametrize("method", WITH_AUTOENCODER[1:])
+def test_only_dgg_pretrains_a_vae(method):
+    for dataset in presets.DATASETS:
+        for name in presets.NAMES:
+            assert presets.comparable(method, dataset, name).pretrain_vae_epochs == 0
+    assert presets.comparable("dgg", "digits").pretrain_vae_epochs == 30
+
+
+# --- The papers' values ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dataset", presets.DATASETS)
+def test_dgg_of_the_paper(dataset):
+    preset = presets.dgg(dataset, "paper")
+    assert preset.init == "kmeans"
+    assert preset.label_epochs == 0
+    assert preset.graph_strength == 1.0
+    assert (preset.epochs, preset.batch_size) == (300, 100)
+    assert (preset.decay, preset.decay_epochs) == (0.9, 10)
+
+
+def test_dgg_of_the_paper_on_mnist():
     preset = presets.dgg("mnist", "paper")
     assert preset.hidden_sizes == (500, 500, 2000)
     assert preset.latent_dim == 10
@@ -61,110 +301,160 @@ def test_the_papers_mnist_settings():
     assert (preset.siamese_decay, preset.siamese_decay_epochs) == (0.1, 70)
     assert preset.siamese_weight_decay == 1e-4
     assert (preset.siamese_epochs, preset.siamese_batch_size) == (300, 1000)
-    assert presets.PAPER["mnist"]["accuracy"] == 0.9758
 
 
-def test_unknown_names_list_the_valid_ones():
-    with pytest.raises(InvalidInput) as error:
-        presets.dgg("cifar")
-    assert str(error.value) == (
-        "dataset='cifar' is unknown; choose one of: digits, mnist, moons."
-    )
-    with pytest.raises(InvalidInput) as error:
-        presets.dgg("mnist", "best")
-    assert str(error.value) == (
-        "preset='best' is unknown; choose one of: default, paper, smoke."
-    )
+@pytest.mark.parametrize(
+    ("dataset", "expected"),
+    [
+        # E46: table 3. E47: section 4.2 and, for the floor and HAR, the code.
+        ("mnist", {"epochs": 150, "learning_rate_floor": 2e-4}),
+        ("mnist", {"learning_rate": 2e-3, "mixture_learning_rate": 2e-3}),
+        ("har", {"epochs": 50, "mixture_learning_rate": 2e-5, "learning_rate": 2e-3}),
+        ("reuters10k", {"epochs": 15, "learning_rate": 2e-3, "decay_epochs": 10}),
+        ("reuters", {"epochs": 4, "decay": 0.5, "decay_epochs": 1}),
+        ("reuters", {"learning_rate": 5e-4, "mixture_learning_rate": 5e-4}),
+        # E44: a GMM but for Reuters, where K-means and unit variances.
+        ("mnist", {"init": "gmm", "initial_variances": "labels", "restarts": 10}),
+        ("har", {"init": "gmm", "initial_weights": "labels"}),
+        ("reuters10k", {"init": "kmeans", "initial_variances": "unit"}),
+        ("reuters", {"init": "kmeans", "initial_variances": "unit"}),
+    ],
+)
+def test_vade_of_the_paper(dataset, expected):
+    preset = presets.vade(dataset, "paper")
+    assert {name: getattr(preset, name) for name in expected} == expected
+    assert preset.batch_size == 100
+    assert preset.label_epochs == 0 and preset.pretrain_vae_epochs == 0
+    assert (preset.num_samples, preset.kl_term) == (1, True)
+    assert (preset.assignment, preset.clustering) == ("sample", "posterior")
+    if dataset != "reuters":
+        assert (preset.decay, preset.decay_epochs) == (0.9, 10)
+        assert preset.mixture_decay == 0.9
+    if dataset != "mnist":
+        assert preset.learning_rate_floor == 0.0
 
 
-def test_a_preset_cannot_be_changed_in_place():
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        DGGPreset().epochs = 3
+@pytest.mark.parametrize(("dataset", "alpha"), [("har", 5), ("reuters10k", 1)])
+def test_vade_of_the_paper_weighs_the_squared_error(dataset, alpha):
+    """E42: alpha |x - mu|^2, as of a Gaussian of variance 1 / (2 alpha)."""
+    preset = presets.vade(dataset, "paper")
+    assert preset.likelihood == "gaussian"
+    assert preset.reconstruction_weight / (2 * preset.variance) == alpha
 
 
-@pytest.mark.parametrize("name", of_type(str))
-def test_every_string_is_a_choice(name):
-    valid = presets.CHOICES[name]
-    assert FIELDS[name].default in valid
-    for value in valid:
-        assert getattr(dataclasses.replace(DGGPreset(), **{name: value}), name) == value
-    assert message(**{name: "other"}) == (
-        f"{name}='other' is unknown; choose one of: {', '.join(valid)}."
-    )
+@pytest.mark.parametrize("dataset", ["mnist", "svhn", "pinwheel", "digits"])
+def test_gmvae_of_the_paper(dataset):
+    preset = presets.preset("gmvae", dataset, "paper")
+    assert preset.learning_rate == 1e-4 and preset.decay == 1.0  # E66
+    assert preset.num_samples == 1
+    assert preset.conditional_prior == "independent"
+    if dataset != "digits":  # which the paper does not have
+        # E63: the plain bound, but on the arcs, where the text sets lambda > 0.
+        assert (preset.information_constraint > 0) == (dataset == "pinwheel")
+    if dataset in ("mnist", "svhn"):
+        assert preset.architecture == dataset
+        assert (preset.latent_dim, preset.w_dim) == (200, 150)
+        assert preset.component_hidden_size == 500
+    if dataset == "pinwheel":
+        assert (preset.architecture, preset.hidden_sizes) == ("dense", (120, 120))
+        assert (preset.latent_dim, preset.w_dim) == (2, 2)
+        assert preset.component_hidden_size == 120
+        assert preset.likelihood == "learned_gaussian"
 
 
-@pytest.mark.parametrize("name", of_type(int))
-def test_counts_have_a_least_value(name):
-    low = 0 if name.endswith("epochs") and "decay" not in name else 1
-    changes = {name: low}
-    if name == "num_candidates":
-        changes["num_neighbors"] = 1
-    assert getattr(dataclasses.replace(DGGPreset(), **changes), name) == low
-    assert message(**{name: low - 1}) == (
-        f"{name} must be at least {low}, got {low - 1}."
-    )
+# --- The papers' figures, in percent as printed ------------------------------------
+
+DGG_TABLE_1 = {
+    "mnist": {
+        "ae_gmm": 82.18, "dec": 84.3, "imsat": 98.4, "vade": 94.46,
+        "spectralnet": 97.1, "LTVAE": 86.30, "dgg": 97.58,
+    },
+    "stl10": {
+        "ae_gmm": 79.83, "dec": 80.64, "imsat": 94.1, "vade": 84.45, "LTVAE": 90.00,
+        "dgg": 90.59,
+    },
+    "reuters10k": {
+        "dec": 74.32, "imsat": 71.0, "vade": 79.83, "spectralnet": 80.3,
+        "LTVAE": 80.96, "dgg": 82.3,
+    },
+    "har": {
+        "ae_gmm": 77.67, "dec": 79.86, "vade": 84.46, "LTVAE": 85.00, "dgg": 89.04,
+    },
+}  # fmt: skip
+VADE_TABLE_2 = {
+    "mnist": {
+        "gmm": 53.73, "ae_gmm": 82.18, "vae_gmm": 72.94, "LDMGI": 84.09, "dec": 84.30,
+    },
+    "har": {
+        "gmm": 60.34, "ae_gmm": 77.67, "vae_gmm": 68.02, "LDMGI": 63.43, "dec": 79.86,
+        "vade": 84.46,
+    },
+    "reuters10k": {
+        "gmm": 54.72, "ae_gmm": 70.13, "vae_gmm": 69.56, "LDMGI": 65.62, "dec": 74.32,
+        "vade": 79.83,
+    },
+    "reuters": {
+        "gmm": 55.81, "ae_gmm": 70.98, "vae_gmm": 60.89, "dec": 75.63, "vade": 77.80,
+    },
+}  # fmt: skip
+GMVAE_TABLE_1 = {
+    "mnist": {
+        "CatGAN (K = 20, best run)": 90.30, "AAE (K = 16)": 90.45,
+        "AAE (K = 30)": 95.90,
+    }
+}  # fmt: skip
 
 
-MAY_BE_0 = {
-    "pretrain_corruption",
-    "siamese_weight_decay",
-    "graph_strength",
-    "weight_decay",
-}
-HIGHEST = {
-    "pretrain_corruption": 0.99,
-    "siamese_decay": 1.0,
-    "graph_strength": 2.0,
-    "decay": 1.0,
-}
+def test_the_figures_of_the_papers():
+    """Each figure is in the table it is said to be of, and none is missing."""
+    tables = {
+        "DGG, table 1": DGG_TABLE_1,
+        "VaDE, table 2": VADE_TABLE_2,
+        "GMVAE, table 1": GMVAE_TABLE_1,
+    }
+    ours = {
+        dataset: presets.PAPER.get(dataset, {}) | presets.QUOTED.get(dataset, {})
+        for dataset in presets.DATASETS
+    }
+    for dataset, figures in ours.items():
+        for name, (figure, source) in figures.items():
+            assert 100 * figure == pytest.approx(tables[source][dataset][name]), name
+    printed = {
+        (dataset, name)
+        for table in tables.values()
+        for dataset, figures in table.items()
+        for name in figures
+    }
+    assert printed == {(dataset, name) for dataset in ours for name in ours[dataset]}
+    for dataset in presets.DATASETS:
+        assert set(presets.PAPER.get(dataset, {})) <= set(METHODS)
+        assert not set(presets.QUOTED.get(dataset, {})) & set(METHODS)
 
 
-@pytest.mark.parametrize("name", of_type(float))
-def test_rates_have_a_range(name):
-    good = [HIGHEST.get(name, 50.0), 0.01] + [0.0] * (name in MAY_BE_0)
-    for value in good:
-        assert getattr(dataclasses.replace(DGGPreset(), **{name: value}), name) == value
-    bad = [-0.1, math.nan]
-    bad += [] if name in MAY_BE_0 else [0.0]
-    bad += [HIGHEST[name] + 0.01] if name in HIGHEST else []
-    for value in bad:
-        text = message(**{name: value})
-        assert text.startswith(f"{name} must be ")
-        assert text.endswith(f"got {value!r}.")
+def test_the_figure_of_a_method():
+    assert presets.paper("dgg", "mnist") == {
+        "accuracy": 0.9758, "score": "accuracy", "source": "DGG, table 1",
+    }  # fmt: skip
+    assert presets.paper("dgg", "digits") is None
+    assert presets.paper("kmeans", "mnist") is None
+    assert presets.paper("spectralnet", "stl10") is None
 
 
-@pytest.mark.parametrize("name", ["hidden_sizes", "classifier_hidden_sizes"])
-def test_widths_are_positive(name):
-    assert message(**{name: (20, 0)}) == f"{name} must be at least 1, got 0."
-    assert getattr(dataclasses.replace(DGGPreset(), **{name: ()}), name) == ()
+@pytest.mark.parametrize(
+    ("k", "m", "percent"),
+    [(10, 1, 77.78), (10, 10, 82.31), (16, 1, 85.09), (16, 10, 87.82), (30, 1, 92.77),
+     (30, 10, 89.27)],
+)  # fmt: skip
+def test_the_figure_of_gmvae_depends_on_its_settings(k, m, percent):
+    preset = GMVAEPreset(num_clusters=k, num_samples=m)
+    paper = presets.paper("gmvae", "mnist", preset)
+    assert 100 * paper["accuracy"] == pytest.approx(percent)
+    assert paper["score"] == "confident_label_accuracy"
+    assert paper["source"] == f"GMVAE, table 1, K = {k}, M = {m}"
+    assert presets.paper("gmvae", "digits", preset) is None
 
 
-def test_neighbours_are_chosen_from_at_least_as_many_candidates():
-    assert message(num_candidates=19) == (
-        "num_candidates=19 must be at least num_neighbors=20, which are chosen from "
-        "them."
-    )
-    assert dataclasses.replace(DGGPreset(), num_candidates=20).num_candidates == 20
-
-
-@pytest.mark.parametrize("dataset", DATASETS)
-def test_a_trip_through_json(dataset):
-    preset = dataclasses.replace(
-        presets.dgg(dataset, "smoke"), classifier_hidden_sizes=(3,)
-    )
-    values = json.loads(json.dumps(dataclasses.asdict(preset)))
-    assert isinstance(values["hidden_sizes"], list)
-    restored = DGGPreset.from_dict(values)
-    assert restored == preset
-    assert hash(restored) == hash(preset)  # tuples again
-
-
-def test_from_dict_checks_the_values():
-    with pytest.raises(InvalidInput, match="epochs must be at least 0"):
-        DGGPreset.from_dict({"epochs": -1})
-
-
-def test_every_field_is_described_in_order():
-    _, _, attributes = DGGPreset.__doc__.partition("Attributes:\n")
-    described = re.findall(r"^      (\w+): (\S+)", attributes, re.M)
-    assert [name for name, _ in described] == list(FIELDS)
+def test_gmvae_has_no_figure_of_other_settings():
+    assert presets.paper("gmvae", "mnist", GMVAEPreset(num_clusters=11)) is None
+    assert presets.paper("gmvae", "mnist", GMVAEPreset(num_samples=2)) is None
+    assert presets.paper("gmvae", "mnist")["accuracy"] == 0.7778

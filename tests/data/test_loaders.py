@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from dgg_jax import data
+from dgg_jax import data, presets
 from dgg_jax.checks import InvalidInput
 from dgg_jax.data import loaders, preprocessing, synthetic
 
@@ -40,6 +40,41 @@ def test_moons():
     assert "distance='far', seed=3), 4,000 rows" in moons.provenance
 
 
+def test_pinwheel():
+    pinwheel = data.load("pinwheel", seed=3)
+    x, y = synthetic.five_arcs(seed=3)
+    np.testing.assert_array_equal(pinwheel.x, x)
+    np.testing.assert_array_equal(pinwheel.y, y)
+    assert pinwheel.x.shape == (10_000, 2) and pinwheel.x.dtype == np.float32
+    assert pinwheel.name == "pinwheel"
+    assert pinwheel.feature_shape == (2,)
+    assert pinwheel.class_names == ("arc 1", "arc 2", "arc 3", "arc 4", "arc 5")
+    assert pinwheel.provenance == ("five_arcs(seed=3), 10,000 rows; no preprocessing")
+    assert (data.load("pinwheel").x == synthetic.five_arcs(seed=0)[0]).all()
+
+
+@pytest.mark.parametrize("name", ["digits", "moons", "pinwheel"])
+def test_without_a_test_set_no_row_is_of_it(name):
+    assert data.load(name).is_test is None
+
+
+def test_every_data_set_has_presets():
+    assert set(data.DATASETS) <= set(presets.DATASETS)
+    for name in ("digits", "moons", "pinwheel"):
+        found = data.load(name)
+        assert len(found.class_names) == presets.dgg(name).num_clusters
+        assert len(np.unique(found.y)) == len(found.class_names)
+
+
+def test_the_last_rows_of_mnist_are_its_test_set(tmp_path, tiny, monkeypatch):
+    tiny.write(tmp_path)
+    monkeypatch.setattr(loaders, "_MNIST_TEST_ROWS", 3)
+    mnist = data.load("mnist", data_dir=tmp_path)
+    assert mnist.is_test.dtype == bool
+    np.testing.assert_array_equal(mnist.is_test, [False] * 7 + [True] * 3)
+    np.testing.assert_array_equal(mnist.y[mnist.is_test], tiny.labels[7:])
+
+
 @pytest.mark.parametrize("inside", ["", "mnist"])
 def test_mnist_from_raw_files(tmp_path, tiny, inside, caplog):
     tiny.write(tmp_path / inside)
@@ -65,6 +100,7 @@ def test_original_mnist(real_mnist, caplog):
     assert mnist.y[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
     assert mnist.y[60000:60010].tolist() == [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]
     assert mnist.x.max() == 1
+    assert mnist.is_test.sum() == 10_000 and mnist.is_test[60_000:].all()
     # Mean and deviation of the training pixels that everybody normalises by.
     assert mnist.x[:60000].mean(dtype=np.float64) == pytest.approx(0.1307, abs=5e-5)
     assert mnist.x[:60000].std(dtype=np.float64) == pytest.approx(0.3081, abs=5e-5)

@@ -2,7 +2,6 @@ import contextlib
 import dataclasses
 import gzip
 import html.parser
-import io
 import json
 import math
 import os
@@ -22,18 +21,17 @@ import jax
 import numpy as np
 import pytest
 from absl import flags
-from absl.testing import flagsaver
 from jax.experimental.compilation_cache import compilation_cache
 
 import dgg_jax
 from dgg_jax import data, presets
 from dgg_jax.data import Dataset
 from dgg_jax.methods import dgg
-from dgg_jax.presets import DGGPreset
 from dgg_jax.training.checkpoints import Checkpoints
 from experiments import config as config_module
 from experiments import main, runs
 from experiments.progress import Progress
+from tests.experiments.command_line import Outcome, assert_refused, call
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 PATIENCE = 120.0  # seconds, on a busy machine
@@ -67,34 +65,6 @@ def xla(tmp_path_factory):
     compilation_cache.reset_cache()
 
 
-class Outcome(dict):
-    """code, out and err of a command line."""
-
-    __getattr__ = dict.__getitem__
-
-
-def call(*arguments):
-    """Runs a command line in this process."""
-    out, err = io.StringIO(), io.StringIO()
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    handlers = {number: signal.getsignal(number) for number in numbers}
-    try:
-        with (
-            flagsaver.flagsaver(),
-            contextlib.redirect_stdout(out),
-            contextlib.redirect_stderr(err),
-        ):
-            # A flag that was given stays "present" for absl after its value is back.
-            try:
-                code = main.main(main.parse_flags(["main", *arguments]))
-            except SystemExit as error:
-                code = error.code
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-    return Outcome(code=code, out=out.getvalue(), err=err.getvalue())
-
-
 def execute(environment, *arguments, **options):
     """Runs a command line in a process of its own."""
     done = subprocess.run(
@@ -119,22 +89,12 @@ def started(*command, **options):
             process.kill()
 
 
-def assert_refused(outcome, *fragments, code=2):
-    assert outcome.code == code
-    assert outcome.err.endswith("\n") and outcome.err.count("\n") == 1, outcome.err
-    assert outcome.err.startswith("error: ")
-    for fragment in fragments:
-        assert fragment in outcome.err
-    assert "Traceback" not in outcome.err + outcome.out
-    assert outcome.out == ""
-
-
 @pytest.fixture
 def untrained(monkeypatch):
     """Stops every run where its training would begin; lists how far it came."""
     begun = []
 
-    def train(config, dataset, stop):
+    def train(config, dataset, stop, shared=None):
         begun.append((config, dataset))
         final = {"accuracy": None, "elbo": None}
         return {"stages": [], "final": final, "paper": None, "seconds": 0.0}
@@ -151,7 +111,29 @@ def untrained(monkeypatch):
     [
         (["--dataset=mnits"], ["--dataset=mnits", "digits", "mnist", "moons"]),
         (["--preset=fast"], ["--preset=fast", "default", "paper", "smoke"]),
-        (["--method=dbscan"], ["--method=dbscan", "dgg"]),
+        (["--method=wade"], ["--method=wade", *presets.METHODS]),
+        (["--covariance=round"], ["--covariance=round", "diag", "full"]),
+        (["--architecture=lenet"], ["--architecture=lenet", "dense", "mnist", "svhn"]),
+        (
+            ["--method=kmeans", "--epochs=3"],
+            ["--epochs is no setting of --method=kmeans", "dgg, vade, gmvae, dec"],
+        ),
+        (
+            ["--w_dim=3"],
+            ["--w_dim is no setting of --method=dgg, but of gmvae; leave it out"],
+        ),
+        (
+            ["--method=spectralnet", "--siamese_init=encoder"],
+            ["siamese_init=encoder needs a pretrained encoder"],
+        ),
+        (
+            ["--method=gmvae", "--architecture=mnist"],
+            ["image_shape=(8, 8, 1) does not fit the layers", "dense network"],
+        ),
+        (
+            ["--method=gmvae", "--architecture=mnist", "--dataset=moons"],
+            ["architecture=mnist is convolutional and needs images", "(2,)"],
+        ),
         (["--moons_distance=mid"], ["--moons_distance=mid", "near", "far"]),
         (["--init=random"], ["--init=random", "spectral", "kmeans", "gmm"]),
         (["--likelihood=poisson"], ["bernoulli", "gaussian", "learned_gaussian"]),
@@ -431,45 +413,94 @@ def test_the_default_workdir_names_the_run(tmp_path, untrained, monkeypatch):
     )
 
 
-def test_every_field_of_the_preset_is_a_flag(untrained, tmp_path):
-    changed = {
-        int: lambda value: value + 1,
-        float: lambda value: value * 0.5 or 0.25,
-        tuple: lambda value: (7, 6),
-        type(None): lambda value: (7, 6),
-    }
-    default = presets.dgg("digits")
-    for field in dataclasses.fields(DGGPreset):
-        value = getattr(default, field.name)
-        if field.name in presets.CHOICES:
-            new = next(one for one in presets.CHOICES[field.name] if one != value)
-        else:
-            new = changed[type(value)](value)
-        if field.name == "num_candidates":
-            new = value + 10
-        text = ",".join(map(str, new)) if isinstance(new, tuple) else str(new)
-        workdir = tmp_path / field.name
-        outcome = call(f"--{field.name}={text}", f"--workdir={workdir}")
-        assert outcome.code == 0, outcome.err
-        config = untrained[-1][0]
-        assert getattr(config.preset, field.name) == new
-        assert dataclasses.replace(config.preset, **{field.name: value}) in (
-            default,
-            # More neighbours than candidates ask for more candidates.
-            dataclasses.replace(default, num_candidates=config.preset.num_candidates),
-        )
+def first_methods():
+    """(method, field): each setting once, for the first method that has it."""
+    found = {}
+    for method in presets.METHODS:
+        for field in dataclasses.fields(presets.preset_class(method)):
+            found.setdefault(field.name, method)
+    return [(method, name) for name, method in found.items()]
+
+
+def another(name, value):
+    """A valid value of a setting that is not this one."""
+    if name in presets.CHOICES:
+        return next(one for one in presets.CHOICES[name] if one != value)
+    if name == "num_candidates":
+        return value + 10
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int):
+        return value + 1
+    return value * 0.5 or 0.25 if isinstance(value, float) else (7, 6)
+
+
+@pytest.mark.parametrize(("method", "name"), first_methods())
+def test_every_setting_is_a_flag(untrained, tmp_path, method, name):
+    default = presets.preset(method, "digits")
+    value = getattr(default, name)
+    new = another(name, value)
+    text = ",".join(map(str, new)) if isinstance(new, tuple) else str(new)
+    arguments = [f"--method={method}", f"--workdir={tmp_path / 'run'}"]
+    outcome = call(*arguments, f"--{name}={text}")
+    if name == "architecture":  # of convolutions, which digits are too small for
+        assert_refused(outcome, "image_shape=(8, 8, 1) does not fit")
+        return
+    assert outcome.code == 0, outcome.err
+    ((config, _),) = untrained
+    assert getattr(config.preset, name) == new
+    restored = dataclasses.replace(config.preset, **{name: value})
+    # More neighbours than candidates ask for more candidates.
+    wider = {"num_candidates": 21} if (method, name) == ("dgg", "num_neighbors") else {}
+    assert restored == dataclasses.replace(default, **wider)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "command"),
+    [
+        (["--workdir=elsewhere", "--checkpoint_seconds=1"], ""),
+        (["--seed=0", "--method=dgg", "--dataset=digits", "--epochs=40"], ""),
+        (["--hidden_sizes", "7, 6", "--seed", "3"], "--seed=3 --hidden_sizes=7,6"),
+        (["--classifier_hidden_sizes="], "--classifier_hidden_sizes="),
+        (
+            ["--preset=paper", "--method=vade", "--nokl_term"],
+            "--method=vade --preset=paper --kl_term=false",
+        ),
+        (
+            ["--num_neighbors=120", "--learning_rate=1e-05"],
+            "--learning_rate=1e-05 --num_neighbors=120 --num_candidates=120",
+        ),
+        (
+            ["--dataset=moons", "--moons_distance=far", "--data_dir=a b"],
+            "--dataset=moons --moons_distance=far '--data_dir=a b'",
+        ),
+    ],
+)
+def test_the_command_of_a_run_repeats_it(untrained, tmp_path, arguments, command):
+    assert call(*arguments, f"--workdir={tmp_path / '1'}").code == 0
+    first = untrained[-1][0]
+    assert first.command() == f"python -m experiments.main {command}".rstrip()
+    again = shlex.split(first.command())[3:]
+    assert call(*again, f"--workdir={tmp_path / '2'}").code == 0
+    assert untrained[-1][0].identity() == first.identity()
 
 
 def test_help_describes_every_flag(xla):
     outcome = execute(xla, "--helpshort")
     assert outcome.err == ""
-    texts = config_module._attribute_help(DGGPreset)
     words = " ".join(outcome.out.split())
-    for field in dataclasses.fields(DGGPreset):
-        assert f"--{'[no]' if field.type is bool else ''}{field.name}:" in words
-        assert len(texts[field.name]) > 10, field.name
-        start = " ".join(texts[field.name].split()[:3])
-        assert f"--{field.name}: " in words and start in words
+    for method in presets.METHODS:
+        cls = presets.preset_class(method)
+        texts = config_module._attribute_help(cls)
+        for field in dataclasses.fields(cls):
+            assert f"--{'[no]' if field.type is bool else ''}{field.name}:" in words
+            assert len(texts[field.name]) > 10, field.name
+    texts = config_module._attribute_help(presets.preset_class("dgg"))
+    for name in ("num_candidates", "graph_strength"):
+        start = " ".join(texts[name].split()[:3])
+        assert f"--{name}: {start}" in words
+        assert f"Of {', '.join(config_module.methods_with(name))}." in words
+    assert "Of dgg, spectral. " in words.replace(" (", ". (")  # neighbor_weights
     for name in ("dataset", "data_dir", "workdir", "seed", "preset", "moons_distance"):
         assert f"--{name}:" in words
     assert "--[no]resume:" in words and "--[no]overwrite:" in words
@@ -684,6 +715,93 @@ def test_divergence_names_the_place_and_keeps_the_checkpoint(
         assert np.isfinite(leaf).all()
 
 
+# --- Other methods -----------------------------------------------------------------
+
+
+def test_a_run_of_a_method_without_a_model(xla, tmp_path, monkeypatch):
+    x = np.random.default_rng(0).random((60, 4)).astype(np.float32)
+    use_data(monkeypatch, x, np.arange(60) % 3)
+    workdir = tmp_path / "run"
+    outcome = call("--method=kmeans", "--num_clusters=3", f"--workdir={workdir}")
+    assert outcome.code == 0 and outcome.err == "", outcome.err
+    result = json.loads((workdir / "result.json").read_text())
+    assert [stage["name"] for stage in result["stages"]] == ["cluster"]
+    assert result["final"]["elbo"] is None and result["paper"] is None
+    accuracy = result["final"]["accuracy"]
+    assert f"Reached  accuracy {accuracy:.4f}, NMI " in outcome.out
+    assert "ELBO" not in outcome.out.partition("Reached")[2]
+    with np.load(workdir / "predictions.npz", allow_pickle=False) as arrays:
+        assert set(arrays) == {"labels"}
+        assert dgg_jax.metrics.clustering_accuracy(np.arange(60) % 3, arrays["labels"])
+    page = (workdir / "report.html").read_text()
+    assert "digits, clustered with K-means" in page
+    assert "ELBO" not in page and "What the model generates" not in page
+    assert "t-SNE of the rows" in page and "latents" not in page.replace(
+        'id="latents"', ""
+    )
+    pictures = {path.name for path in (workdir / "figures").iterdir()}
+    assert pictures == {"latents.png", "confusion.png", "sizes.png"}
+    again = call("--method=kmeans", "--num_clusters=3", f"--workdir={workdir}")
+    assert again.code == 0 and "holds this run, finished" in again.out
+
+
+def test_the_summary_compares_like_with_like(tmp_path):
+    result = {
+        "stages": [{"name": "train", "seconds": 1.0}],
+        "final": {"accuracy": 0.5, "nmi": 0.25, "ari": 0.125, "elbo": None},
+        "paper": {"accuracy": 0.75, "score": "accuracy", "source": "table 1"},
+        "seconds": 1.0,
+    }
+    lines = main._summary(result, tmp_path).splitlines()
+    assert lines[-3:-1] == [
+        "Reached  accuracy 0.5000, NMI 0.2500, ARI 0.1250, in 1 s.",
+        "Paper    accuracy 0.7500 (table 1).",
+    ]
+    result["final"] |= {"confident_label_accuracy": 0.625, "elbo": -3.0}
+    result["paper"]["score"] = "confident_label_accuracy"
+    lines = main._summary(result, tmp_path).splitlines()
+    assert lines[-3:-1] == [
+        "Reached  accuracy 0.5000, NMI 0.2500, ARI 0.1250, most-confident-label "
+        "accuracy 0.6250, ELBO -3.00 nats, in 1 s.",
+        "Paper    most-confident-label accuracy 0.7500 (table 1).",
+    ]
+    result |= {"final": dict.fromkeys(result["final"]), "paper": None}
+    lines = main._summary(result, tmp_path).splitlines()
+    assert lines[-2] == "Reached  clusters (no labels, hence no accuracy), in 1 s."
+
+
+@pytest.mark.slow
+def test_a_run_of_gmvae(xla, tmp_path, monkeypatch):
+    x = np.random.default_rng(0).random((60, 4)).astype(np.float32)
+    use_data(monkeypatch, x, np.arange(60) % 3)
+    monkeypatch.setattr(
+        presets,
+        "paper",
+        lambda method, dataset, preset: {
+            "accuracy": 0.25, "score": "confident_label_accuracy",
+            "source": f"of {method}, K = {preset.num_clusters}",
+        },
+    )  # fmt: skip
+    workdir = tmp_path / "run"
+    outcome = call(
+        "--method=gmvae", "--preset=smoke", "--num_clusters=3", "--hidden_sizes=8",
+        "--component_hidden_size=4", "--latent_dim=2", "--w_dim=2",
+        f"--workdir={workdir}",
+    )  # fmt: skip
+    assert outcome.code == 0 and outcome.err == "", outcome.err
+    result = json.loads((workdir / "result.json").read_text())
+    own = result["final"]["confident_label_accuracy"]
+    assert own == result["stages"][-1]["confident_label_accuracy"]
+    assert f", most-confident-label accuracy {own:.4f}, ELBO " in outcome.out
+    paper = "most-confident-label accuracy 0.2500 (of gmvae, K = 3)."
+    assert f"Paper    {paper}" in outcome.out
+    page = (workdir / "report.html").read_text()
+    assert "<dt>Most confident label</dt>" in page and "<dt>ELBO</dt>" in page
+    assert "What the model generates" in page
+    with np.load(workdir / "predictions.npz", allow_pickle=False) as arrays:
+        assert arrays["probabilities"].shape == (60, 3)
+
+
 # --- Progress ----------------------------------------------------------------------
 
 
@@ -762,7 +880,7 @@ def test_a_stop_signal_is_remembered_and_the_next_one_ends(capsys):
     numbers = (signal.SIGINT, signal.SIGTERM)
     handlers = {number: signal.getsignal(number) for number in numbers}
     try:
-        stop = main._StopSignal()
+        stop = runs.StopSignal()
         assert not stop() and stop.received is None
         signal.raise_signal(signal.SIGTERM)
         assert stop() and stop.received == signal.SIGTERM

@@ -184,6 +184,51 @@ def test_the_papers_figure_and_the_changes_between_stages(words):
     assert "91.0\xa0% of the rows" in text
 
 
+def test_the_figure_of_gmvae_stands_beside_its_own_score(words):
+    """Erratum E62: never beside ACC."""
+    scores = {"accuracy": 0.5, "nmi": 0.4, "ari": 0.3, "elbo": -9.0}
+    final = scores | {"confident_label_accuracy": 0.8}
+    own = {"accuracy": 0.7778, "score": "confident_label_accuracy", "source": "t"}
+    texts = parsed(words(final=final, paper=own)).texts
+    at = texts.index("Most confident label")
+    assert texts[at + 1 : at + 4] == ["0.800", "paper 0.778 (t)", "difference +0.022"]
+    at = texts.index("ACC")
+    assert texts[at + 1 : at + 3] == ["0.500", "NMI"]
+    # A paper's ACC stays beside ACC.
+    texts = parsed(words(final=final, paper=own | {"score": "accuracy"})).texts
+    at = texts.index("ACC")
+    assert texts[at + 1 : at + 3] == ["0.500", "paper 0.778 (t)"]
+    assert "Most confident label" not in parsed(words(final=scores)).texts
+
+
+def test_several_scores_of_a_stage_are_a_list(words):
+    stage = {"name": "train", "seconds": 1.0, "restarts": [
+        {"accuracy": 0.5, "elbo": -1.0}, {"accuracy": 0.25, "elbo": -2.5},
+    ]}  # fmt: skip
+    text = " ".join(parsed(words(stages=[stage])).texts)
+    assert "ACC of the restarts 0.500, 0.250" in text
+    assert "ELBO of the restarts \N{MINUS SIGN}1.000, \N{MINUS SIGN}2.500" in text
+
+
+def test_a_method_without_a_model_shows_none(tmp_path):
+    final = {"accuracy": 0.5, "nmi": 0.5, "ari": 0.5, "elbo": None}
+    stages = [{"name": "cluster", "seconds": 1.0, "accuracy": 0.5}]
+    nothing = {name: None for name in ("embedding", "mixture_mean", "mixture_logvar",
+                                       "samples", "traversals")}  # fmt: skip
+    inputs = fake(shape=(5,), final=final, stages=stages)
+    inputs = inputs._replace(history=[], **nothing)
+    page = parsed(write_report(tmp_path, inputs))
+    assert "ELBO" not in page.texts
+    text = " ".join(page.texts)
+    assert "t-SNE of the rows." in text and "the latents" not in text
+    names = {path.stem for path in (tmp_path / "figures").iterdir()}
+    assert names == {"latents", "confusion", "sizes"}
+    # In the plane the data are their own picture.
+    flat = fake(shape=(2,))._replace(history=[], **nothing)
+    ((_, drawn),) = report_figures(flat)
+    assert [item.name for item in drawn] == ["points", "confusion", "sizes"]
+
+
 def test_without_labels_the_tiles_speak_of_clusters(words):
     page = parsed(words(labelled=False))
     assert "Mean confidence" in page.texts
