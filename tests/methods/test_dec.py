@@ -23,14 +23,6 @@ PRESET = DECPreset(
 
 
 @pytest.fixture(scope="module")
-def blobs():
-    random = np.random.default_rng(0)
-    centers = np.array([[0.1, 0.1, 0.9], [0.9, 0.1, 0.1], [0.1, 0.9, 0.5]])
-    y = random.permutation(np.repeat(np.arange(3), 30))
-    return (centers[y] + 0.03 * random.normal(size=(90, 3))).astype(np.float32), y
-
-
-@pytest.fixture(scope="module")
 def finished(blobs):
     x, y = blobs
     return dec.run(x, PRESET, y=y)

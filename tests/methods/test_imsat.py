@@ -13,14 +13,6 @@ PRESET = IMSATPreset(
 )
 
 
-@pytest.fixture(scope="module")
-def blobs():
-    random = np.random.default_rng(0)
-    centers = np.array([[0.1, 0.1, 0.9], [0.9, 0.1, 0.1], [0.1, 0.9, 0.5]])
-    y = random.permutation(np.repeat(np.arange(3), 60))
-    return (centers[y] + 0.03 * random.normal(size=(180, 3))).astype(np.float32), y
-
-
 @pytest.mark.parametrize("batch_norm", [True, False])
 def test_blobs_are_found_and_rows_classified_one_by_one(blobs, batch_norm):
     x, y = blobs

@@ -20,14 +20,6 @@ PRESET = SpectralNetPreset(
 )
 
 
-@pytest.fixture(scope="module")
-def blobs():
-    random = np.random.default_rng(0)
-    centers = np.array([[0.1, 0.1, 0.9], [0.9, 0.1, 0.1], [0.1, 0.9, 0.5]])
-    y = random.permutation(np.repeat(np.arange(3), 60))
-    return (centers[y] + 0.03 * random.normal(size=(180, 3))).astype(np.float32), y
-
-
 @pytest.mark.parametrize("siamese_epochs", [0, 3])
 def test_blobs_are_found_and_new_rows_placed(blobs, siamese_epochs):
     x, y = blobs
