@@ -100,7 +100,8 @@ class _Stages(Stages):
         preset = self.preset
         count = min(preset.num_neighbors, len(self.x) - 1)
         distances = input_neighbors(self, count)["distances"]
-        return {"radius": preset.perturbation_fraction * distances[:, -1]}, {}
+        radius = imsat.perturbation_radius(distances, preset.perturbation_fraction)
+        return {"radius": radius}, {}
 
     def train(self, state: State) -> tuple[State, Metrics]:
         """The classifier; reports its assignments."""

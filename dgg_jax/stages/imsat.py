@@ -7,30 +7,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dgg_jax.graph import knn
 from dgg_jax.losses import imsat
 from dgg_jax.training import Monitor, Schedule, StepOutput, TrainState, optimize
 
 
-def perturbation_radius(
-    x: np.ndarray,
-    *,
-    num_neighbors: int = 10,
-    fraction: float = 0.25,
-    progress: Callable[[int, int], None] = lambda done, total: None,
-) -> np.ndarray:
+def perturbation_radius(distances: np.ndarray, fraction: float = 0.25) -> np.ndarray:
     """epsilon of each point: a fraction of the distance to its k-th neighbour.
 
     Args:
-      x: data, shape [N, D].
-      num_neighbors: k, 10 in the paper.
+      distances: to the k nearest neighbours, ascending, shape [N, k]; k is 10 in the
+        paper.
       fraction: the paper's alpha; 0.25 in the released code for MNIST.
-      progress: of the kNN search.
 
     Returns:
-      Radii, float32 of shape [N].
+      Radii of shape [N].
     """
-    _, distances = knn(x, num_neighbors, progress=progress)
     return fraction * distances[:, -1]
 
 
