@@ -158,9 +158,7 @@ class MixtureStages(PretrainedStages):
                     seed=self.numpy_seed("initialize", restart),
                 )
             )
-            mixture = initialize.label_mixture(
-                posterior, labels[-1], preset.num_clusters, preset.variance_floor
-            )
+            mixture = self.label_mixture(posterior, labels[-1])
             mixtures.append(mixture._asdict())
             one_hot = np.eye(preset.num_clusters, dtype=np.float32)[labels[-1]]
             with np.errstate(divide="ignore"):
@@ -177,6 +175,12 @@ class MixtureStages(PretrainedStages):
             "mixture": jax.tree.map(lambda *fields: np.stack(fields), *mixtures),
         }
         return entries, {"restarts": reports}
+
+    def label_mixture(self, posterior: Gaussian, labels: np.ndarray) -> Mixture:
+        """The mixture to start from: each label's moments (erratum E23)."""
+        return initialize.label_mixture(
+            posterior, labels, self.preset.num_clusters, self.preset.variance_floor
+        )
 
     def stacked(self, params: State) -> State:
         """The same parameters for every restart."""

@@ -26,7 +26,7 @@ from dgg_jax.presets import VaDEPreset
 from dgg_jax.stages import initialize, vade
 from dgg_jax.stages.train import ApplyFunctions
 from dgg_jax.training import Rate
-from dgg_jax.types import Mixture
+from dgg_jax.types import Gaussian, Mixture
 
 __all__ = ["STAGES", "Model", "restore", "run", "samples_per_cluster", "traversals"]
 
@@ -106,11 +106,15 @@ class _Stages(MixtureStages):
         shares = (np.stack(shares) + 1.0) / (len(self.x) + preset.num_clusters)
         if preset.initial_weights == "uniform":
             shares = np.ones_like(shares)
-        if preset.initial_variances == "unit":
-            mixture = entries["mixture"]
-            mixture["logvar"] = np.zeros_like(mixture["logvar"])
         entries["encoder"] = state["encoder"]
         return entries | {"logits": np.log(shares).astype(np.float32)}, metrics
+
+    def label_mixture(self, posterior: Gaussian, labels: np.ndarray) -> Mixture:
+        """The mixture to start from: each label's moments, or unit variances."""
+        mixture = super().label_mixture(posterior, labels)
+        if self.preset.initial_variances == "unit":
+            mixture = mixture._replace(logvar=np.zeros_like(mixture.logvar))
+        return mixture
 
     def log_weights(self, params: State, log_assignments: np.ndarray) -> np.ndarray:
         """ln of the trained pi, with which eq. (12) assigns."""

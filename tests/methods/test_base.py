@@ -14,6 +14,7 @@ from dgg_jax.methods import base
 from dgg_jax.methods.base import Interrupted, Run
 from dgg_jax.training import Diverged, StepOutput, compile_epoch, fit
 from dgg_jax.training.state import create_state
+from tests.trees import assert_same
 
 EPOCHS = 3
 DATA = np.linspace(-1.0, 2.0, 8, dtype=np.float32)[:, None]
@@ -68,13 +69,6 @@ class Toy:
 
 def uninterrupted():
     return Toy(Run()).run()
-
-
-def assert_same(one, other):
-    assert jax.tree.structure(one) == jax.tree.structure(other)
-    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
-        assert a.dtype == b.dtype and a.shape == b.shape
-        assert a.tobytes() == b.tobytes()
 
 
 def lines_of(folder):

@@ -12,8 +12,9 @@ from dgg_jax.methods import dgg, mixture_vae
 from dgg_jax.methods.base import Run, write_atomically
 from dgg_jax.presets import DGGPreset
 from dgg_jax.training import Diverged
+from tests.methods.toy import blobs
+from tests.trees import assert_same, differ
 
-POINTS = 30  # of each blob
 PRESET = DGGPreset(
     num_clusters=3,
     likelihood="gaussian",
@@ -53,16 +54,6 @@ pytestmark = pytest.mark.usefixtures("compiled_once")
 
 
 @functools.cache
-def blobs():
-    """Three well separated blobs in a cube, in random order."""
-    random = np.random.default_rng(0)
-    centers = np.array([[0.1, 0.1, 0.9], [0.9, 0.1, 0.1], [0.1, 0.9, 0.5]])
-    y = random.permutation(np.repeat(np.arange(3), POINTS))
-    x = centers[y] + 0.03 * random.normal(size=(3 * POINTS, 3))
-    return np.clip(x, 0.0, 1.0).astype(np.float32), y
-
-
-@functools.cache
 def run(preset=PRESET, seed=0, labels="true"):
     """The result of a run, (model, state, records); kept, for several tests."""
     x, y = blobs()
@@ -72,17 +63,6 @@ def run(preset=PRESET, seed=0, labels="true"):
 
 def brief(**changes):
     return run(dataclasses.replace(BRIEF, **changes))
-
-
-def assert_same(one, other):
-    assert jax.tree.structure(one) == jax.tree.structure(other)
-    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
-        assert np.asarray(a).tobytes() == np.asarray(b).tobytes()
-
-
-def differ(one, other):
-    pairs = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
-    return any(np.asarray(a).tobytes() != np.asarray(b).tobytes() for a, b in pairs)
 
 
 @pytest.mark.parametrize(

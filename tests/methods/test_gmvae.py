@@ -13,6 +13,7 @@ from dgg_jax.methods import gmvae
 from dgg_jax.methods.base import Interrupted, Run, write_atomically
 from dgg_jax.presets import GMVAEPreset
 from dgg_jax.training import Diverged
+from tests.trees import assert_same, differ
 
 pytestmark = pytest.mark.usefixtures("compiled_once")
 
@@ -87,17 +88,6 @@ def run_images(runner=None):
 
 
 image_run = functools.cache(run_images)
-
-
-def assert_same(one, other):
-    assert jax.tree.structure(one) == jax.tree.structure(other)
-    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
-        assert np.asarray(a).tobytes() == np.asarray(b).tobytes()
-
-
-def differ(one, other):
-    pairs = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
-    return any(np.asarray(a).tobytes() != np.asarray(b).tobytes() for a, b in pairs)
 
 
 def test_blobs_are_found():

@@ -1,7 +1,6 @@
 import dataclasses
 import functools
 
-import jax
 import numpy as np
 import pytest
 from sklearn.cluster import KMeans
@@ -19,10 +18,11 @@ from dgg_jax.presets import (
     SpectralPreset,
     VaDEPreset,
 )
+from tests.methods.toy import POINTS, blobs
+from tests.trees import assert_same, differ
 
 pytestmark = pytest.mark.usefixtures("compiled_once")
 
-POINTS = 30  # of each blob
 AUTOENCODER = {
     "num_clusters": 3,
     "likelihood": "gaussian",
@@ -57,16 +57,6 @@ LATENT_METHODS = ["ae_gmm", "dae_gmm", "vae_gmm"]
 
 
 @functools.cache
-def blobs():
-    """Three well separated blobs in a cube, in random order."""
-    random = np.random.default_rng(0)
-    centers = np.array([[0.1, 0.1, 0.9], [0.9, 0.1, 0.1], [0.1, 0.9, 0.5]])
-    y = random.permutation(np.repeat(np.arange(3), POINTS))
-    x = centers[y] + 0.03 * random.normal(size=(3 * POINTS, 3))
-    return np.clip(x, 0.0, 1.0).astype(np.float32), y
-
-
-@functools.cache
 def noise():
     """No clusters at all: every start of an algorithm ends elsewhere."""
     return np.random.default_rng(1).uniform(size=(60, 3)).astype(np.float32)
@@ -78,17 +68,6 @@ def run(method):
     module = methods.method(method)
     assert module is two_stage
     return module.run(x, PRESETS[method], y=y)
-
-
-def assert_same(one, other):
-    assert jax.tree.structure(one) == jax.tree.structure(other)
-    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
-        assert np.asarray(a).tobytes() == np.asarray(b).tobytes()
-
-
-def differ(one, other):
-    pairs = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
-    return any(np.asarray(a).tobytes() != np.asarray(b).tobytes() for a, b in pairs)
 
 
 @pytest.mark.parametrize(

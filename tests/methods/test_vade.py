@@ -13,10 +13,11 @@ from dgg_jax.checks import InvalidInput
 from dgg_jax.methods import mixture_vae, vade
 from dgg_jax.methods.base import Interrupted, Run, write_atomically
 from dgg_jax.presets import VaDEPreset
+from tests.methods.toy import POINTS, blobs
+from tests.trees import assert_same, differ
 
 pytestmark = pytest.mark.usefixtures("compiled_once")
 
-POINTS = 30  # of each blob
 PRESET = VaDEPreset(
     num_clusters=3,
     likelihood="gaussian",
@@ -54,16 +55,6 @@ TERMS = (
 
 
 @functools.cache
-def blobs():
-    """Three well separated blobs in a cube, in random order."""
-    random = np.random.default_rng(0)
-    centers = np.array([[0.1, 0.1, 0.9], [0.9, 0.1, 0.1], [0.1, 0.9, 0.5]])
-    y = random.permutation(np.repeat(np.arange(3), POINTS))
-    x = centers[y] + 0.03 * random.normal(size=(3 * POINTS, 3))
-    return np.clip(x, 0.0, 1.0).astype(np.float32), y
-
-
-@functools.cache
 def run(preset=PRESET, seed=0, labels="true"):
     """The result of a run, (model, state, records); kept, for several tests."""
     x, y = blobs()
@@ -73,17 +64,6 @@ def run(preset=PRESET, seed=0, labels="true"):
 
 def brief(**changes):
     return run(dataclasses.replace(BRIEF, **changes))
-
-
-def assert_same(one, other):
-    assert jax.tree.structure(one) == jax.tree.structure(other)
-    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
-        assert np.asarray(a).tobytes() == np.asarray(b).tobytes()
-
-
-def differ(one, other):
-    pairs = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
-    return any(np.asarray(a).tobytes() != np.asarray(b).tobytes() for a, b in pairs)
 
 
 @pytest.mark.parametrize(
@@ -294,12 +274,14 @@ def test_clusters_may_come_from_em_on_the_latents():
 
 
 def test_initial_weights_and_variances():
-    _, state, _ = brief()
+    _, state, records = brief()
     counts = np.bincount(state["initial_labels"][0], minlength=3)
     shares = (counts + 1) / (3 * POINTS + 3)
     np.testing.assert_allclose(np.exp(state["logits"][0]), shares, rtol=1e-6)
     assert (state["mixture"]["logvar"] < -0.1).any()
-    _, uniform, _ = brief(initial_weights="uniform", initial_variances="unit")
+    _, uniform, other = brief(initial_weights="uniform", initial_variances="unit")
+    priors = [run[1]["latent_prior"] for run in (records, other)]
+    assert priors[0] > priors[1] + 0.1  # reported of the mixture that training starts from
     np.testing.assert_array_equal(uniform["logits"], np.zeros((1, 3)))
     np.testing.assert_array_equal(uniform["mixture"]["logvar"], np.zeros((1, 3, 2)))
     assert_same(uniform["mixture"]["mean"], state["mixture"]["mean"])
