@@ -3,7 +3,7 @@
   python -m experiments.tables runs/*/result.json
 
 Runs that differ in nothing but their seed make one row. The initial labels are those of
-stage initialize or, in a method without it, of the first stage that has any.
+stage initialize or, in a method without it, of the first before training that has any.
 """
 
 import json
@@ -78,7 +78,11 @@ def _accuracies(stages: Sequence[dict[str, Any]]) -> tuple[float | None, ...]:
     """ACC of the initial labels, after fitting f_2 and at the end; None where none."""
     *earlier, last = stages
     named = {stage["name"]: stage.get("accuracy") for stage in earlier}
-    known = [accuracy for accuracy in named.values() if accuracy is not None]
+    known = [
+        accuracy
+        for name, accuracy in named.items()
+        if accuracy is not None and name != "train"
+    ]
     first = named.get("initialize", known[0] if known else None)
     return first, named.get("classifier"), last.get("accuracy")
 

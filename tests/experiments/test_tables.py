@@ -76,7 +76,7 @@ def of_stages(*stages, **changes):
             "0.5000 | - | 1.0000",
         ),
         ([("pretrain", 0.25), ("initialize", None), ("train", 0.5)], "- | - | 0.5000"),
-        ([("train", 0.5), ("evaluate", 0.75)], "0.5000 | - | 0.7500"),
+        ([("train", 0.5), ("evaluate", 0.75)], "- | - | 0.7500"),
     ],
     ids=["kmeans", "spectral", "ae_gmm", "vade", "no initial labels", "gmvae"],
 )
