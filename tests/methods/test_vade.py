@@ -281,7 +281,7 @@ def test_initial_weights_and_variances():
     assert (state["mixture"]["logvar"] < -0.1).any()
     _, uniform, other = brief(initial_weights="uniform", initial_variances="unit")
     priors = [run[1]["latent_prior"] for run in (records, other)]
-    assert priors[0] > priors[1] + 0.1  # reported of the mixture that training starts from
+    assert priors[0] > priors[1] + 0.1  # of the mixture to start from
     np.testing.assert_array_equal(uniform["logits"], np.zeros((1, 3)))
     np.testing.assert_array_equal(uniform["mixture"]["logvar"], np.zeros((1, 3, 2)))
     assert_same(uniform["mixture"]["mean"], state["mixture"]["mean"])
