@@ -34,7 +34,7 @@ from experiments.progress import Progress
 from tests.experiments.command_line import Outcome, assert_refused, call
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
-PATIENCE = 120.0  # seconds, on a busy machine
+PATIENCE = 600.0  # seconds, on a busy machine
 # The smallest run with every stage.
 TINY = (
     "--preset=smoke",
