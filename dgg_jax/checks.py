@@ -85,3 +85,67 @@ def data_matrix(x: np.ndarray, num_clusters: int, *, unit_interval: bool) -> Non
             f"[{low:g}, {high:g}]; scale x (8-bit pixels: divide by 255) or use "
             "likelihood=gaussian."
         )
+
+
+def rows(x: np.ndarray, num_features: int, name: str = "x") -> np.ndarray:
+    """Returns x as float32 if it is [N, D] with the D of training.
+
+    Raises:
+      InvalidInput: otherwise.
+    """
+    x = np.asarray(x, np.float32)
+    if x.ndim != 2 or x.shape[1] != num_features:
+        raise InvalidInput(
+            f"{name} must be [N, {num_features}], as in training, got shape {x.shape}."
+        )
+    return x
+
+
+def neighbors(
+    indices: np.ndarray, distances: np.ndarray, *, num_points: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns nearest neighbours as ``graph.knn`` gives them, if they are that.
+
+    Args:
+      indices: of the neighbours of every point, shape [N, k].
+      distances: to them, ascending, shape [N, k].
+      num_points: N.
+
+    Returns:
+      indices as int32 and distances as float32.
+
+    Raises:
+      InvalidInput: if shapes differ, an index is no other point's, or distances are
+        not ascending, finite and at least 0.
+    """
+    indices, distances = np.asarray(indices), np.asarray(distances, np.float32)
+    if (
+        indices.ndim != 2
+        or indices.shape != distances.shape
+        or len(indices) != num_points
+        or indices.shape[1] == 0
+    ):
+        raise InvalidInput(
+            f"neighbours must be indices and distances of shape [{num_points}, k], one "
+            f"row a row of x, got shapes {indices.shape} and {distances.shape}."
+        )
+    if not np.issubdtype(indices.dtype, np.integer):
+        raise InvalidInput(
+            f"indices of neighbours must be integers, got {indices.dtype}."
+        )
+    own = np.arange(num_points)[:, None]
+    wrong = (indices < 0) | (indices >= num_points) | (indices == own)
+    if wrong.any():
+        row, column = np.argwhere(wrong)[0]
+        raise InvalidInput(
+            f"indices of neighbours must be those of other rows, in 0 to "
+            f"{num_points - 1}; row {row} has {indices[row, column]}. Leave out the "
+            "point itself."
+        )
+    if not (np.isfinite(distances).all() and (distances >= 0).all()):
+        raise InvalidInput("distances of neighbours must be finite and at least 0.")
+    if (np.diff(distances, axis=1) < 0).any():
+        raise InvalidInput(
+            "distances of neighbours must be ascending, as graph.knn returns them."
+        )
+    return indices.astype(np.int32), distances

@@ -14,8 +14,11 @@ they start from the same weights.
 """
 
 import dataclasses
+import re
 from collections.abc import Callable
 from typing import Any
+
+import numpy as np
 
 from dgg_jax import checks
 
@@ -706,6 +709,71 @@ def _pretraining(dataset: str, name: str) -> dict[str, Any]:
         "paper": _PAPER_PRETRAIN,
         "smoke": _SMOKE_PRETRAIN,
     }[name]
+
+
+# Settings that for_data chooses from the data.
+OF_THE_DATA = (
+    "likelihood",
+    "variance",
+    "batch_size",
+    "pretrain_batch_size",
+    "siamese_batch_size",
+    "pretrain_autoencoder_epochs",
+    "num_candidates",
+)
+
+
+def for_data(method: str, x: np.ndarray, num_clusters: int, **settings: Any) -> Preset:
+    """The preset of a method on data of the user's own.
+
+    What is not among the settings but depends on the data is chosen from them: the
+    Bernoulli likelihood for values in [0, 1], else the Gaussian one with a tenth of the
+    columns' mean variance; for few rows smaller batches, more epochs of pretraining and
+    neighbours from fewer candidates.
+
+    Args:
+      method: one of METHODS.
+      x: data, shape [N, D].
+      num_clusters: K.
+      **settings: fields of the preset; None leaves one to the data or the default.
+
+    Raises:
+      InvalidInput: if there is no such method, or a setting is out of range.
+    """
+    cls = preset_class(method)
+    num_points = len(x)
+    batch_size = int(np.clip(num_points // 28, 32, 256))  # 28 steps an epoch or more
+    epochs = int(np.clip(200_000 // num_points, 8, 50))
+    unit_interval = x.min() >= 0.0 and x.max() <= 1.0
+    # Of a candidate, the cluster should be the point's own: a ninth of its size.
+    candidates = min(100, num_points // (9 * max(1, num_clusters)))
+    chosen = (
+        "bernoulli" if unit_interval else "gaussian",
+        max(0.1 * float(np.var(x, axis=0, dtype=np.float64).mean()), 1e-6),
+        batch_size,
+        batch_size,
+        batch_size,
+        epochs,
+        max(candidates, settings.get("num_neighbors") or 20),
+    )
+    given = {name: value for name, value in settings.items() if value is not None}
+    fields = {field.name for field in dataclasses.fields(cls)}
+    of_the_data = zip(OF_THE_DATA, chosen, strict=True)
+    values = {name: value for name, value in of_the_data if name in fields} | given
+    values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+    return cls(**values, num_clusters=num_clusters)
+
+
+def describe(cls: type[Preset]) -> dict[str, str]:
+    """What its docstring, and those of its bases, say of each field of a preset."""
+    described = {}
+    for base in reversed(cls.__mro__):
+        _, _, attributes = (base.__doc__ or "").partition("Attributes:\n")
+        entries = re.findall(
+            r"^      (\w+): ((?:.|\n(?!      \w+: ))*)", attributes, re.M
+        )
+        described |= {name: " ".join(text.split()) for name, text in entries}
+    return described
 
 
 def comparable(method: str, dataset: str, name: str = "default") -> Preset:

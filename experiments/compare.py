@@ -25,9 +25,8 @@ import numpy as np
 from absl import app, flags, logging
 
 from dgg_jax import checks, presets
+from experiments import command, runs, scores
 from experiments import config as config_module
-from experiments import main as main_module
-from experiments import runs, scores
 from experiments.config import Config
 
 _METHODS = flags.DEFINE_list(
@@ -90,9 +89,9 @@ def main(arguments: Sequence[str]) -> int:
             )
         return _compare()
     except checks.InvalidInput as error:
-        return main_module.fail(str(error), main_module.EXIT_INVALID)
+        return command.fail(str(error), command.EXIT_INVALID)
     except KeyboardInterrupt:
-        return main_module.fail("interrupted.", 128 + signal.SIGINT)
+        return command.fail("interrupted.", 128 + signal.SIGINT)
 
 
 def configurations() -> list[Config]:
@@ -188,7 +187,7 @@ def _compare() -> int:
         print(f"Report   {workdir / 'report.html'}")
     if failed:
         message = f"training diverged: {', '.join(failed)}; not in the table."
-        return main_module.fail(message, main_module.EXIT_DIVERGED)
+        return command.fail(message, command.EXIT_DIVERGED)
     return 0
 
 
@@ -485,4 +484,4 @@ def _write(
 
 
 if __name__ == "__main__":
-    app.run(main, flags_parser=lambda arguments: main_module.parse_flags(arguments))
+    app.run(main, flags_parser=command.parse_flags)

@@ -2,7 +2,6 @@
 
 import dataclasses
 import pathlib
-import re
 import shlex
 from typing import Any, NamedTuple
 
@@ -11,6 +10,7 @@ from absl import flags
 from dgg_jax import checks, presets
 from dgg_jax.data import DATASETS
 from dgg_jax.presets import METHODS, Preset
+from experiments.command import DATA_DIR
 
 _METHOD = flags.DEFINE_enum("method", "dgg", METHODS, "The clustering method.")
 _DATASET = flags.DEFINE_enum(
@@ -20,12 +20,7 @@ _DATASET = flags.DEFINE_enum(
     "What to cluster: digits (ships with scikit-learn), mnist, moons (two half "
     "circles) or pinwheel (five arcs).",
 )
-_DATA_DIR = flags.DEFINE_string(
-    "data_dir",
-    None,
-    "Folder with the original files of the data set, and for downloads; by default "
-    "dgg_jax in the user's cache folder.",
-)
+flags.declare_key_flag("data_dir")
 _WORKDIR = flags.DEFINE_string(
     "workdir", None, "Folder of the run; by default runs/<dataset>-<method>-<seed>."
 )
@@ -60,18 +55,6 @@ _CHECKPOINT_SECONDS = flags.DEFINE_float(
 )
 
 
-def _attribute_help(cls: type) -> dict[str, str]:
-    """The description of each attribute in the docstrings of a class and its bases."""
-    described = {}
-    for base in reversed(cls.__mro__):
-        _, _, attributes = (base.__doc__ or "").partition("Attributes:\n")
-        entries = re.findall(
-            r"^      (\w+): ((?:.|\n(?!      \w+: ))*)", attributes, re.M
-        )
-        described |= {name: " ".join(text.split()) for name, text in entries}
-    return described
-
-
 def methods_with(field: str) -> list[str]:
     """The methods that have this setting."""
     return [
@@ -86,7 +69,7 @@ def _define_preset_flags() -> dict[str, str]:
     kinds = {}
     for method in METHODS:
         cls = presets.preset_class(method)
-        texts = _attribute_help(cls)
+        texts = presets.describe(cls)
         for field in dataclasses.fields(cls):
             if field.name in kinds:
                 continue
@@ -195,7 +178,7 @@ def from_flags(check_method: bool = True) -> Config:
         ),
         seed=_SEED.value,
         moons_distance=_MOONS_DISTANCE.value,
-        data_dir=_DATA_DIR.value,
+        data_dir=DATA_DIR.value,
         workdir=pathlib.Path(_WORKDIR.value or f"runs/{name}"),
         resume=_RESUME.value,
         overwrite=_OVERWRITE.value,

@@ -23,12 +23,10 @@ from absl import app, flags, logging
 from dgg_jax import checks
 from experiments import config as config_module
 from experiments import runs, scores
+from experiments.command import EXIT_DIVERGED, EXIT_INVALID, fail, parse_flags
 from experiments.config import Config
 
 flags.adopt_module_key_flags(config_module)
-
-EXIT_INVALID = 2
-EXIT_DIVERGED = 3
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -46,12 +44,6 @@ def main(arguments: Sequence[str]) -> int:
         return fail(str(error), EXIT_INVALID)
     except KeyboardInterrupt:  # before there is anything to save
         return fail("interrupted.", 128 + signal.SIGINT)
-
-
-def fail(message: str, status: int) -> int:
-    """Says what is wrong in one line on stderr."""
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
-    return status
 
 
 def _run(config: Config) -> int:
@@ -132,13 +124,5 @@ def _reached(final: dict[str, Any]) -> str:
     return ", ".join(reached)
 
 
-def parse_flags(arguments: list[str]) -> list[str]:
-    """As absl's, but a wrong flag is one line on stderr."""
-    try:
-        return flags.FLAGS(arguments)
-    except flags.Error as error:
-        sys.exit(fail(f"{error}; see --helpshort.", EXIT_INVALID))
-
-
 if __name__ == "__main__":
-    app.run(main, flags_parser=lambda arguments: parse_flags(arguments))
+    app.run(main, flags_parser=parse_flags)

@@ -1,7 +1,6 @@
 """What a finished run leaves behind: result.json, predictions.npz, the report."""
 
 import datetime
-import importlib.metadata
 import io
 import os
 import pathlib
@@ -14,14 +13,12 @@ from typing import Any
 import jax
 import numpy as np
 
-import dgg_jax
-from dgg_jax import methods, presets
+from dgg_jax import estimators, methods, presets
 from dgg_jax.data import Dataset
 from dgg_jax.methods.base import Metrics, State
 from experiments.config import Config
 from experiments.report import ReportInputs
 
-_PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "scipy", "scikit-learn")
 _SAMPLES_PER_CLUSTER = 10  # as images or rows of a table
 _POINTS_PER_CLUSTER = 500  # as points in the plane
 
@@ -59,11 +56,7 @@ def collect(
         "seconds": round(seconds, 1),
         "peak_memory_mib": _peak_memory_mib(),
         "device": _device(),
-        "versions": {
-            "python": platform.python_version(),
-            "dgg_jax": dgg_jax.__version__,
-            **{name: importlib.metadata.version(name) for name in _PACKAGES},
-        },
+        "versions": estimators.versions(),
         "git_revision": _git_revision(),
         "command": config.command(),
         "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),

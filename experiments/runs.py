@@ -150,10 +150,10 @@ def train_and_report(
     """
     began = time.monotonic()
     # jax and what needs it take seconds to import; mistakes are told before.
-    from dgg_jax import methods
+    from dgg_jax import estimators, methods
     from dgg_jax.methods import base
+    from dgg_jax.progress import Progress
     from experiments import report, results
-    from experiments.progress import Progress
 
     print(f"{config.method} on {dataset.provenance}", flush=True)
     progress = Progress(methods.stage_names(config.method))
@@ -178,6 +178,17 @@ def train_and_report(
     finally:
         progress.close()
         runner.close()
+    estimator = estimators.of_run(
+        config.method,
+        config.preset,
+        state,
+        records,
+        runner.history,
+        seed=config.seed,
+        dataset=dataset,
+    )
+    if estimator is not None:
+        estimator.save(config.workdir / "model", overwrite=True)
     result = results.collect(config, dataset, records, time.monotonic() - began)
     predictions = results.predictions(state)
     base.write_atomically(config.workdir / "predictions.npz", predictions)

@@ -48,7 +48,7 @@ class Run(Monitor):
         *,
         shared: pathlib.Path | None = None,
         checkpoint_seconds: float = 30.0,
-        on_epoch: Callable[[str, str, int, int, Metrics], None] | None = None,
+        on_epoch: Callable[[str, str, int, int, Metrics], bool | None] | None = None,
         on_stage: Callable[[Metrics], None] | None = None,
         should_stop: Callable[[], bool] = lambda: False,
     ):
@@ -58,7 +58,8 @@ class Run(Monitor):
           workdir: folder to keep the run in, or None.
           shared: folder of what runs on the same data have in common, or None.
           checkpoint_seconds: least time between two checkpoints of a loop.
-          on_epoch: called with (stage, loop, epoch, number of epochs, metrics).
+          on_epoch: called with (stage, loop, epoch, number of epochs, metrics); True
+            ends that loop, and the run goes on with what it has trained.
           on_stage: called with the record of every stage that finishes.
           should_stop: asked after every epoch and stage; True saves a checkpoint and
             raises Interrupted.
@@ -155,7 +156,7 @@ class Run(Monitor):
         num_epochs: int,
         state: TrainState,
         metrics: Metrics,
-    ) -> None:
+    ) -> bool:
         """Logs an epoch and saves a checkpoint when one is due."""
         stage = self._started[-1]
         # A list has a value for each restart; of one restart, that value.
@@ -168,7 +169,7 @@ class Run(Monitor):
         if self.workdir is not None:
             with open(self.workdir / "metrics.jsonl", "a") as file:
                 file.write(json.dumps(line) + "\n")
-        self._on_epoch(stage, loop, epoch, num_epochs, metrics)
+        enough = bool(self._on_epoch(stage, loop, epoch, num_epochs, metrics))
         due = time.monotonic() - self._saved >= self._checkpoint_seconds
         stop = self._should_stop()
         if self._checkpoints is not None and (due or stop or epoch == num_epochs):
@@ -177,6 +178,7 @@ class Run(Monitor):
             self._saved = time.monotonic()
         if stop:  # not asked again: what arrived since has no checkpoint yet
             raise Interrupted
+        return enough
 
     def remember(
         self, name: str, compute: Callable[[], dict[str, np.ndarray]]
@@ -321,10 +323,14 @@ class Stages:
           Diverged: if a loss is not finite.
           Interrupted: if the runner was asked to stop.
         """
-        state: State = {}
+        state = self.initial()
         for name in self.names:
             state = self.runner.stage(name, getattr(self, name), state)
         return state, self.runner.records
+
+    def initial(self) -> State:
+        """The state before the first stage."""
+        return {}
 
     def key(self, stage: str) -> jax.Array:
         """The random key of a stage."""
@@ -360,30 +366,6 @@ class Stages:
             self.preset.num_clusters, n_init=3, random_state=self.numpy_seed(stage)
         )
         return self.scores(kmeans.fit_predict(embedding))
-
-
-def finished_run(
-    workdir: str | pathlib.Path, num_stages: int
-) -> tuple[dict[str, Any], State]:
-    """The configuration and the last state of a finished run.
-
-    Args:
-      workdir: the folder that ``experiments.main`` wrote.
-      num_stages: stages of the method.
-
-    Raises:
-      InvalidInput: if the folder holds no finished run.
-    """
-    workdir = pathlib.Path(workdir)
-    checkpoints = Checkpoints(workdir / "checkpoints")
-    restored = checkpoints.restore(_FINISHED)
-    checkpoints.close()
-    if restored is None or restored[0] < num_stages:
-        raise checks.InvalidInput(
-            f"{workdir} holds no finished run; start or resume one with "
-            f"`python -m experiments.main --workdir={workdir} --resume`."
-        )
-    return json.loads((workdir / "config.json").read_text()), restored[1]
 
 
 def write_atomically(path: pathlib.Path, content: str | bytes) -> None:

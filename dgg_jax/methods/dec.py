@@ -11,6 +11,7 @@ import jax
 import numpy as np
 from sklearn.cluster import KMeans
 
+from dgg_jax import checks
 from dgg_jax.methods.base import Metrics, Run, State
 from dgg_jax.methods.pretrained import PretrainedStages, autoencoder_functions
 from dgg_jax.presets import DECPreset
@@ -26,15 +27,21 @@ class Model:
     Attributes:
       preset: its settings.
       params: {"encoder", "centers" [K, L]}.
+      num_features: D, columns of the data.
     """
 
     preset: DECPreset
     params: Any
+    num_features: int
 
     def infer(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Latents [N, L] and ln q [N, K], eq. (1) of DEC, of rows x [N, D]."""
-        x = np.asarray(x, np.float32)
-        encode = autoencoder_functions(self.preset, x.shape[1]).encode
+        """Latents [N, L] and ln q [N, K], eq. (1) of DEC, of rows x [N, D].
+
+        Raises:
+          InvalidInput: if x is not [N, D] with the D of training.
+        """
+        x = checks.rows(x, self.num_features)
+        encode = autoencoder_functions(self.preset, self.num_features).encode
         latents = evaluate.encode_all(encode, self.params["encoder"], x).mean
         log_assignment = dec.log_assignments(
             self.params,
@@ -72,7 +79,12 @@ def run(
       Interrupted: if the runner was asked to stop.
     """
     state, records = _Stages(x, preset, seed=seed, y=y, runner=runner).run()
-    return Model(preset, state["model"]), state, records
+    return model_of(preset, np.shape(x)[1], state), state, records
+
+
+def model_of(preset: DECPreset, num_features: int, state: State) -> Model:
+    """The model in the state after the last stage."""
+    return Model(preset, state["model"], num_features)
 
 
 class _Stages(PretrainedStages):
@@ -102,7 +114,7 @@ class _Stages(PretrainedStages):
             key=self.key("train"),
             monitor=self.runner,
         )
-        latents, log_assignment = Model(preset, params).infer(self.x)
+        latents, log_assignment = Model(preset, params, self.num_features).infer(self.x)
         labels = log_assignment.argmax(axis=1).astype(np.int32)
         entries = {
             "model": params,

@@ -1,32 +1,32 @@
 """DGG: deep clustering by Gaussian mixture VAEs with graph embedding, from data on."""
 
 import functools
-import pathlib
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import linen as nn
 
 from dgg_jax.graph import knn
 from dgg_jax.methods.base import Metrics, Run, State
 from dgg_jax.methods.mixture_vae import (
     MixtureStages,
     Model,
-    restore_model,
+    Neighbors,
     samples_per_cluster,
     traversals,
 )
-from dgg_jax.methods.pretrained import autoencoder_functions, pure
+from dgg_jax.methods.pretrained import AS_NAMED, Parts, autoencoder_functions, pure
 from dgg_jax.methods.similarity import siamese_embedding
-from dgg_jax.networks import Classifier, Embedding
+from dgg_jax.networks import Classifier, Embedding, MeanEmbedding
 from dgg_jax.presets import DGGPreset
 from dgg_jax.stages import evaluate, graph, initialize, train
 from dgg_jax.stages.train import ApplyFunctions
 from dgg_jax.training import Schedule
 from dgg_jax.types import Graph, Mixture
 
-__all__ = ["STAGES", "Model", "restore", "run", "samples_per_cluster", "traversals"]
+__all__ = ["STAGES", "Model", "model_of", "run", "samples_per_cluster", "traversals"]
 
 STAGES = ("pretrain", "graph", "initialize", "classifier", "train", "evaluate")
 
@@ -41,10 +41,12 @@ def classifier_module(preset: DGGPreset) -> Classifier:
 
 
 @functools.cache
-def apply_functions(preset: DGGPreset, num_features: int) -> ApplyFunctions:
+def apply_functions(
+    preset: DGGPreset, num_features: int, parts: Parts = AS_NAMED
+) -> ApplyFunctions:
     """The model as pure functions of (parameters, batch)."""
     classify = pure(classifier_module(preset))
-    return autoencoder_functions(preset, num_features)._replace(
+    return autoencoder_functions(preset, num_features, parts)._replace(
         classify=lambda params, z: classify(params["classifier"], z)
     )
 
@@ -56,6 +58,9 @@ def run(
     seed: int = 0,
     y: np.ndarray | None = None,
     runner: Run | None = None,
+    parts: Parts = AS_NAMED,
+    neighbors: Neighbors | None = None,
+    start: Model | None = None,
 ) -> tuple[Model, State, list[Metrics]]:
     """Carries data through all stages of DGG.
 
@@ -65,6 +70,10 @@ def run(
       seed: of every random number of the run.
       y: true labels [N] for the reported metrics; nothing else sees them.
       runner: checkpoints and callbacks; by default in memory only.
+      parts: networks or likelihood in place of those that the preset names.
+      neighbors: nearest neighbours (indices and distances [N, k], ascending) that the
+        graph takes in place of its own.
+      start: a model to train on, without pretraining and initialisation.
 
     Returns:
       The model with the best ELBO of the restarts; the last state, with "labels" [N],
@@ -75,22 +84,17 @@ def run(
       Diverged: if a loss is not finite.
       Interrupted: if the runner was asked to stop.
     """
-    return _Stages(x, preset, seed=seed, y=y, runner=runner).carry_through()
-
-
-def restore(workdir: str | pathlib.Path) -> Model:
-    """Loads the model of a finished run.
-
-    Args:
-      workdir: the folder that ``experiments.main`` wrote.
-
-    Returns:
-      The trained model.
-
-    Raises:
-      InvalidInput: if the folder holds no finished run.
-    """
-    return restore_model(workdir, _Stages, DGGPreset)
+    stages = _Stages(
+        x,
+        preset,
+        seed=seed,
+        y=y,
+        runner=runner,
+        parts=parts,
+        neighbors=neighbors,
+        start=start,
+    )
+    return stages.carry_through()
 
 
 class _Stages(MixtureStages):
@@ -101,14 +105,18 @@ class _Stages(MixtureStages):
         """The similarity graph; reports K-means of the Siamese embedding."""
         preset = self.preset
         embedding = self.x
-        if preset.siamese_epochs:
-            module = Embedding(preset.hidden_sizes, preset.latent_dim)
-            _, embedding = siamese_embedding(self, module, state["encoder"])
-        indices, distances = knn(
-            embedding,
-            min(preset.num_candidates, len(self.x) - 1),
-            progress=functools.partial(self.runner.progress, "neighbors"),
-        )
+        if self.neighbors is not None:
+            indices, distances = self.neighbors
+            indices = indices[:, : preset.num_candidates]
+            distances = distances[:, : preset.num_candidates]
+        else:
+            if preset.siamese_epochs:
+                _, embedding = siamese_embedding(self, *self._siamese(state))
+            indices, distances = knn(
+                embedding,
+                min(preset.num_candidates, len(self.x) - 1),
+                progress=functools.partial(self.runner.progress, "neighbors"),
+            )
         kept = graph.draw_neighbors(
             indices,
             distances,
@@ -121,6 +129,14 @@ class _Stages(MixtureStages):
         if self.y is not None:
             metrics["neighbor_purity"] = graph.neighbor_purity(kept.indices, self.y)
         return {"graph": kept._asdict()}, metrics | self.elbo(state)
+
+    def _siamese(self, state: State) -> tuple[nn.Module, State]:
+        """The Siamese network, as the encoder's mean, and the encoder's parameters."""
+        preset, encoder = self.preset, state["encoder"]
+        if self.parts.encoder:
+            return MeanEmbedding(self.parts.encoder), {"encoder": encoder}
+        module = Embedding(preset.hidden_sizes, preset.latent_dim)
+        return module, {k: v for k, v in encoder.items() if k != "logvar"}
 
     def initialize(self, state: State) -> tuple[State, Metrics]:
         """Labels and mixture of every restart; reports the labels."""
@@ -191,3 +207,6 @@ class _Stages(MixtureStages):
             describe=self.describe,
         )
         return self.assessed(trained.params)
+
+
+model_of = _Stages.model_of

@@ -7,17 +7,18 @@ autoencoders".
 import dataclasses
 import functools
 import math
-import pathlib
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import linen as nn
 
 from dgg_jax import checks, metrics
 from dgg_jax.distributions import sample_gaussian
-from dgg_jax.methods.base import Metrics, Run, Stages, State, finished_run
-from dgg_jax.methods.pretrained import likelihood_of
+from dgg_jax.likelihoods import Likelihood
+from dgg_jax.methods.base import Metrics, Run, Stages, State
+from dgg_jax.methods.pretrained import AS_NAMED, Parts, likelihood_of
 from dgg_jax.networks import (
     MNIST_LAYERS,
     SVHN_LAYERS,
@@ -26,6 +27,7 @@ from dgg_jax.networks import (
     ConvolutionalTrunk,
     Decoder,
     DenseTrunk,
+    PlainTrunk,
     RecognitionNetwork,
 )
 from dgg_jax.networks.convolutional import feature_shapes
@@ -35,10 +37,12 @@ from dgg_jax.stages.gmvae import GmvaeFunctions
 from dgg_jax.training import Diverged, TrainState
 from dgg_jax.types import Gaussian
 
-__all__ = ["STAGES", "Model", "check", "restore", "run", "samples_per_cluster"]
+__all__ = ["STAGES", "Model", "check", "model_of", "run", "samples_per_cluster"]
 
 STAGES = ("train", "evaluate")
 BOUND_DRAWS = 16  # of the final bound
+# Modules that may have batch statistics, and so are told whether they are trained.
+_TRAINED_OTHERWISE = (RecognitionNetwork, ConvolutionalDecoder)
 _CONVOLUTIONS = {"mnist": MNIST_LAYERS, "svhn": SVHN_LAYERS}
 
 
@@ -78,13 +82,15 @@ def check(preset: GMVAEPreset, feature_shape: tuple[int, ...]) -> None:
 
 @functools.cache
 def build_networks(
-    preset: GMVAEPreset, feature_shape: tuple[int, ...]
-) -> tuple[RecognitionNetwork, ComponentNetwork, Decoder | ConvolutionalDecoder]:
+    preset: GMVAEPreset, feature_shape: tuple[int, ...], parts: Parts = AS_NAMED
+) -> tuple[RecognitionNetwork, ComponentNetwork, nn.Module]:
     """The networks of tables A.1 to A.3 of GMVAE.
 
     Args:
       preset: names architecture, sizes and likelihood.
       feature_shape: shape of one data point, of product D.
+      parts: an encoder here maps x [B, D] to features [B, H], from which dense layers
+        make q(z | x) and q(w | x).
     """
     if preset.architecture == "dense":
         trunk = DenseTrunk(preset.hidden_sizes)
@@ -98,24 +104,26 @@ def build_networks(
         layers = _CONVOLUTIONS[preset.architecture]
         trunk = ConvolutionalTrunk(image_shape, layers)
         decoder = ConvolutionalDecoder(image_shape, layers)
+    if parts.encoder:
+        trunk = PlainTrunk(parts.encoder)
     return (
         RecognitionNetwork(trunk, preset.latent_dim, preset.w_dim),
         ComponentNetwork(
             preset.component_hidden_size, preset.num_clusters, preset.latent_dim
         ),
-        decoder,
+        parts.decoder or decoder,
     )
 
 
 @functools.cache
 def apply_functions(
-    preset: GMVAEPreset, feature_shape: tuple[int, ...]
+    preset: GMVAEPreset, feature_shape: tuple[int, ...], parts: Parts = AS_NAMED
 ) -> GmvaeFunctions:
     """The networks as pure functions of parameters and batch statistics."""
-    recognition, components, decoder = build_networks(preset, feature_shape)
+    recognition, components, decoder = build_networks(preset, feature_shape, parts)
 
     def applied(name, module):
-        takes_train = not isinstance(module, Decoder)
+        takes_train = isinstance(module, _TRAINED_OTHERWISE)
 
         def apply(params, collections, x, train):
             flags = {"train": train} if takes_train else {}
@@ -149,17 +157,29 @@ class Model:
       params: {"recognition", "components", "decoder"}.
       collections: running statistics of batch normalisation, or ().
       feature_shape: shape of one data point.
+      parts: networks or likelihood in place of those that the preset names.
     """
 
     preset: GMVAEPreset
     params: Any
     collections: Any
     feature_shape: tuple[int, ...]
+    parts: Parts = AS_NAMED
 
     @property
     def networks(self) -> GmvaeFunctions:
         """The networks as pure functions."""
-        return apply_functions(self.preset, self.feature_shape)
+        return apply_functions(self.preset, self.feature_shape, self.parts)
+
+    @property
+    def likelihood(self) -> Likelihood:
+        """p(x | z)."""
+        return likelihood_of(self.preset, self.parts)
+
+    @property
+    def num_features(self) -> int:
+        """D, columns of the data."""
+        return math.prod(self.feature_shape)
 
     def infer(self, x: np.ndarray) -> tuple[Gaussian, np.ndarray]:
         """Posteriors of rows and their cluster probabilities.
@@ -173,23 +193,39 @@ class Model:
         Raises:
           InvalidInput: if x is not [N, D] with the D of training.
         """
-        x = np.asarray(x, np.float32)
-        num_features = math.prod(self.feature_shape)
-        if x.ndim != 2 or x.shape[1] != num_features:
-            raise checks.InvalidInput(
-                f"x must be [N, {num_features}], as in training, got shape {x.shape}."
-            )
+        x = checks.rows(x, self.num_features)
         z, _, log_assignment = gmvae.infer(
             self.networks, self.params, self.collections, x
         )
         return jax.device_get((z, log_assignment))
+
+    def infer_batch(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Means of q(z | x) [B, L] and ln p(c | x) [B, K] of one batch, traceable."""
+        z, _, log_assignment = gmvae.infer_batch(
+            self.networks, self.params, self.collections, x
+        )
+        return z.mean, log_assignment
+
+    def elbo(self, x: np.ndarray, draws: int = BOUND_DRAWS) -> np.ndarray:
+        """The plain bound of rows x [N, D], in nats, [N]; the same draws always."""
+        terms = gmvae.terms(
+            self.networks,
+            self.likelihood,
+            self.params,
+            self.collections,
+            checks.rows(x, self.num_features),
+            jax.random.key(0),
+            num_samples=draws,
+            joint=self.preset.conditional_prior == "joint",
+        )
+        return np.asarray(terms.total)
 
     def decode(self, z: np.ndarray) -> np.ndarray:
         """E[x | z] of latents z [N, L], shape [N, D]."""
         decoded, _ = self.networks.decode(
             self.params, self.collections, jnp.asarray(z), False
         )
-        return np.asarray(jax.vmap(likelihood_of(self.preset).mean)(decoded))
+        return np.asarray(jax.vmap(self.likelihood.mean)(decoded))
 
 
 def run(
@@ -201,6 +237,8 @@ def run(
     runner: Run | None = None,
     feature_shape: tuple[int, ...] | None = None,
     is_test: np.ndarray | None = None,
+    parts: Parts = AS_NAMED,
+    start: Model | None = None,
 ) -> tuple[Model, State, list[Metrics]]:
     """Carries data through the stages of GMVAE.
 
@@ -213,6 +251,9 @@ def run(
       feature_shape: shape of one data point, which convolutions need.
       is_test: rows [N] that are not trained on, but scored alone, as the paper does;
         by default all rows are trained on and scored.
+      parts: networks or likelihood in place of those that the preset names; see
+        ``build_networks``.
+      start: a model to train on.
 
     Returns:
       The model; the last state, with "labels" [N], "log_assignment" [N, K] and
@@ -238,30 +279,18 @@ def run(
         )
     check(preset, feature_shape)
     stages = _Stages(x, preset, seed=seed, y=y, runner=runner)
-    stages.prepare(feature_shape, is_test)
+    stages.prepare(feature_shape, is_test, parts, start)
     state, records = stages.run()
-    return _model_of(preset, state), state, records
+    return model_of(preset, np.shape(x)[1], state, parts), state, records
 
 
-def restore(workdir: str | pathlib.Path) -> Model:
-    """Loads the model of a finished run.
-
-    Args:
-      workdir: the folder that ``experiments.main`` wrote.
-
-    Returns:
-      The trained model.
-
-    Raises:
-      InvalidInput: if the folder holds no finished run.
-    """
-    config, state = finished_run(workdir, len(STAGES))
-    return _model_of(GMVAEPreset.from_dict(config["preset_values"]), state)
-
-
-def _model_of(preset: GMVAEPreset, state: State) -> Model:
+def model_of(
+    preset: GMVAEPreset, num_features: int, state: State, parts: Parts
+) -> Model:
+    """The model in the state after the last stage."""
     shape = tuple(int(size) for size in state["feature_shape"])
-    return Model(preset, state["params"], state.get("collections", ()), shape)
+    del num_features  # of the shape
+    return Model(preset, state["params"], state.get("collections", ()), shape, parts)
 
 
 def _entries(params: Any, collections: Any) -> State:
@@ -273,29 +302,34 @@ class _Stages(Stages):
     names = STAGES
 
     def prepare(
-        self, feature_shape: tuple[int, ...], is_test: np.ndarray | None
+        self,
+        feature_shape: tuple[int, ...],
+        is_test: np.ndarray | None,
+        parts: Parts,
+        start: Model | None,
     ) -> None:
         self.feature_shape = tuple(feature_shape)
+        self.parts, self.start = parts, start
         everything = np.ones(len(self.x), bool)
         self.trained = everything if is_test is None else ~np.asarray(is_test)
         self.scored = everything if is_test is None else np.asarray(is_test)
-        self.networks = apply_functions(self.preset, self.feature_shape)
-        self.likelihood = likelihood_of(self.preset)
+        self.networks = apply_functions(self.preset, self.feature_shape, parts)
+        self.likelihood = likelihood_of(self.preset, parts)
 
     def _initial(self) -> tuple[Any, Any]:
+        if self.start is not None:
+            return self.start.params, self.start.collections
         preset = self.preset
-        modules = build_networks(preset, self.feature_shape)
+        modules = build_networks(preset, self.feature_shape, self.parts)
         inputs = {
-            "recognition": (self.x[:1], {"train": False}),
-            "components": (np.zeros((1, preset.w_dim), np.float32), {}),
-            "decoder": (np.zeros((1, preset.latent_dim), np.float32), {"train": False}),
+            "recognition": self.x[:1],
+            "components": np.zeros((1, preset.w_dim), np.float32),
+            "decoder": np.zeros((1, preset.latent_dim), np.float32),
         }
         params, collections = {}, {}
         keys = jax.random.split(jax.random.fold_in(self.key("train"), 0), len(inputs))
-        for module, key, (name, (x, flags)) in zip(
-            modules, keys, inputs.items(), strict=True
-        ):
-            flags = {} if isinstance(module, Decoder) else flags
+        for module, key, (name, x) in zip(modules, keys, inputs.items(), strict=True):
+            flags = {"train": False} if isinstance(module, _TRAINED_OTHERWISE) else {}
             variables = module.init(key, x, **flags)
             params[name] = variables["params"]
             if "batch_stats" in variables:
@@ -338,7 +372,7 @@ class _Stages(Stages):
             gmvae.infer(self.networks, params, collections, self.x)
         )
         labels = log_assignment.argmax(axis=1).astype(np.int32)
-        terms = gmvae.mean_terms(
+        terms = gmvae.terms(
             self.networks,
             self.likelihood,
             params,
@@ -348,6 +382,7 @@ class _Stages(Stages):
             num_samples=draws,
             joint=self.preset.conditional_prior == "joint",
         )
+        terms = jax.tree.map(jnp.mean, terms)
         bound = evaluate.elbo_metrics(terms)
         for name in terms._fields:
             if not np.isfinite(bound[name]):

@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from dgg_jax import checks
 from dgg_jax.methods.base import Metrics, Run, Stages, State
 from dgg_jax.methods.pretrained import pure
 from dgg_jax.methods.similarity import input_neighbors
@@ -45,16 +46,22 @@ class Model:
     Attributes:
       preset: its settings.
       params: of the classifier.
+      num_features: D, columns of the data.
       moments: of its layers over the training data; empty without batch normalisation.
     """
 
     preset: IMSATPreset
     params: Any
+    num_features: int
     moments: tuple[Moments, ...] = ()
 
     def infer(self, x: np.ndarray) -> np.ndarray:
-        """ln p(c | x) [N, K] of rows x [N, D]."""
-        x = np.asarray(x, np.float32)
+        """ln p(c | x) [N, K] of rows x [N, D].
+
+        Raises:
+          InvalidInput: if x is not [N, D] with the D of training.
+        """
+        x = checks.rows(x, self.num_features)
         variables = {"params": self.params}
         if not self.preset.batch_norm:
             return np.asarray(_network(self.preset).apply(variables, x))
@@ -88,8 +95,14 @@ def run(
       Interrupted: if the runner was asked to stop.
     """
     state, records = _Stages(x, preset, seed=seed, y=y, runner=runner).run()
-    moments = tuple(Moments(*fields) for fields in state.get("moments", ()))
-    return Model(preset, state["model"], moments), state, records
+    return model_of(preset, np.shape(x)[1], state), state, records
+
+
+def model_of(preset: IMSATPreset, num_features: int, state: State) -> Model:
+    """The model in the state after the last stage."""
+    layers = state.get("moments", {})
+    moments = tuple(Moments(**layers[str(index)]) for index in range(len(layers)))
+    return Model(preset, state["model"], num_features, moments)
 
 
 class _Stages(Stages):
@@ -122,9 +135,11 @@ class _Stages(Stages):
         moments = ()
         if preset.batch_norm:
             _, moments = _network(preset).apply({"params": params}, self.x)
-        log_assignment = Model(preset, params, moments).infer(self.x)
+        log_assignment = Model(preset, params, self.x.shape[1], moments).infer(self.x)
         labels = log_assignment.argmax(axis=1).astype(np.int32)
         entries = {"model": params, "labels": labels, "log_assignment": log_assignment}
         if moments:
-            entries["moments"] = [tuple(layer) for layer in moments]
+            entries["moments"] = {
+                str(index): layer._asdict() for index, layer in enumerate(moments)
+            }
         return entries, self.scores(labels)

@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import math
-import pathlib
 from collections.abc import Callable
 from typing import Any
 
@@ -13,8 +12,9 @@ import numpy as np
 
 from dgg_jax import checks
 from dgg_jax.distributions import sample_gaussian
-from dgg_jax.methods.base import Metrics, State, finished_run
-from dgg_jax.methods.pretrained import PretrainedStages, likelihood_of
+from dgg_jax.likelihoods import Likelihood
+from dgg_jax.methods.base import Metrics, State
+from dgg_jax.methods.pretrained import Parts, PretrainedStages, likelihood_of
 from dgg_jax.presets import MixturePreset
 from dgg_jax.stages import evaluate, initialize
 from dgg_jax.stages.train import ApplyFunctions
@@ -22,6 +22,8 @@ from dgg_jax.training import TrainState
 from dgg_jax.types import Gaussian, Graph, Mixture
 
 ELBO_DRAWS = 16  # of the final ELBO, which ranks restarts
+
+Neighbors = tuple[np.ndarray, np.ndarray]  # indices and distances [N, k], ascending
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,17 +35,16 @@ class Model:
       params: {"encoder", "decoder", "mixture", ...}.
       log_weights: ln of the global prior pi, [K].
       networks: the model as pure functions.
+      num_features: D, columns of the data.
+      likelihood: p(x | z).
     """
 
     preset: MixturePreset
     params: Any
     log_weights: np.ndarray
     networks: ApplyFunctions
-
-    @property
-    def num_features(self) -> int:
-        """D, columns of the data."""
-        return num_features_of(self.params)
+    num_features: int
+    likelihood: Likelihood
 
     def infer(self, x: np.ndarray) -> tuple[Gaussian, np.ndarray]:
         """Posteriors of rows and their cluster probabilities; needs no graph.
@@ -57,50 +58,41 @@ class Model:
         Raises:
           InvalidInput: if x is not [N, D] with the D of training.
         """
-        x = np.asarray(x, np.float32)
-        if x.ndim != 2 or x.shape[1] != self.num_features:
-            raise checks.InvalidInput(
-                f"x must be [N, {self.num_features}], as in training, got shape "
-                f"{x.shape}."
-            )
+        x = checks.rows(x, self.num_features)
         return jax.device_get(evaluate.infer(self.networks, self.params, x))
+
+    def infer_batch(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Means of q(z | x) [B, L] and ln q(c | x) [B, K] of one batch, traceable."""
+        z = self.networks.encode(self.params["encoder"], x).mean
+        return z, self.networks.classify(self.params, z)
+
+    def elbo(self, x: np.ndarray, draws: int = ELBO_DRAWS) -> np.ndarray:
+        """The own-ELBO of rows x [N, D] under the global prior, in nats, shape [N].
+
+        The same draws every time; its mean over the training rows is what restarts are
+        ranked by.
+        """
+        x = checks.rows(x, self.num_features)
+        terms = evaluate.elbo_terms(
+            self.networks,
+            self.likelihood,
+            self.params,
+            self.log_weights,
+            x,
+            jax.random.key(0),
+            draws,
+        )
+        return np.asarray(terms.total)
 
     def decode(self, z: np.ndarray) -> np.ndarray:
         """E[x | z] of latents z [N, L], shape [N, D]."""
-        decode = functools.partial(
-            _decode_mean, self.networks.decode, likelihood_of(self.preset)
-        )
+        decode = functools.partial(_decode_mean, self.networks.decode, self.likelihood)
         return np.asarray(decode(self.params["decoder"], jnp.asarray(z)))
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _decode_mean(decode, likelihood, params, z):
     return jax.vmap(likelihood.mean)(decode(params, z))
-
-
-def num_features_of(params: State) -> int:
-    """D of a model's encoder."""
-    encoder = params["encoder"]
-    layer = "hidden_0" if "hidden_0" in encoder else "mean"
-    return encoder[layer]["kernel"].shape[0]
-
-
-def restore_model(
-    workdir: str | pathlib.Path,
-    stages: type["MixtureStages"],
-    preset_class: type[MixturePreset],
-) -> Model:
-    """Loads the model of a finished run; see ``restore`` of the methods."""
-    config, state = finished_run(workdir, len(stages.names))
-    preset = preset_class.from_dict(config["preset_values"])
-    num_features = num_features_of(state["model"])
-    return model_of(preset, state, stages.build_functions(preset, num_features))
-
-
-def model_of(preset: MixturePreset, state: State, networks: ApplyFunctions) -> Model:
-    """The model in the state after the last stage."""
-    params = {**state["model"], "mixture": Mixture(**state["model"]["mixture"])}
-    return Model(preset, params, state["log_weights"], networks)
 
 
 def select_restart(records: list[Metrics], restart: int) -> list[Metrics]:
@@ -118,20 +110,91 @@ def select_restart(records: list[Metrics], restart: int) -> list[Metrics]:
     return selected
 
 
+_BEFORE = ("pretrain", "initialize", "classifier")  # what a model to start from has
+
+
+def _check_start(start: Model, preset: MixturePreset, num_features: int) -> None:
+    clusters, latent_dim = start.params["mixture"].mean.shape
+    theirs = (start.num_features, latent_dim, clusters)
+    ours = (num_features, preset.latent_dim, preset.num_clusters)
+    if theirs != ours:
+        raise checks.InvalidInput(
+            "the model to start from has (features, latent_dim, num_clusters) = "
+            f"{theirs}, the data and settings have {ours}; train anew, or keep them."
+        )
+
+
 class MixtureStages(PretrainedStages):
     """Stages with R restarts, whose models carry a leading axis R."""
 
-    build_functions: Callable[[MixturePreset, int], ApplyFunctions]
+    build_functions: Callable[[MixturePreset, int, Parts], ApplyFunctions]
+
+    def __init__(
+        self,
+        *arguments,
+        neighbors: Neighbors | None = None,
+        start: Model | None = None,
+        **keywords,
+    ):
+        """Checks the data and what is known beforehand; see ``PretrainedStages``.
+
+        Args:
+          *arguments: see ``PretrainedStages``.
+          neighbors: nearest neighbours that the graph takes in place of its own.
+          start: a model to train on, without pretraining and initialisation.
+          **keywords: see ``PretrainedStages``.
+        """
+        super().__init__(*arguments, **keywords)
+        if neighbors is not None:
+            neighbors = checks.neighbors(*neighbors, num_points=len(self.x))
+        self.neighbors, self.start = neighbors, start
+        if start is not None:
+            _check_start(start, self.preset, self.num_features)
+            self.names = tuple(name for name in self.names if name not in _BEFORE)
 
     def apply_functions(self) -> ApplyFunctions:
         """The model as pure functions."""
-        return type(self).build_functions(self.preset, self.num_features)
+        return type(self).build_functions(self.preset, self.num_features, self.parts)
+
+    def initial(self) -> State:
+        """Nothing, or the model to train on for every restart."""
+        if self.start is None:
+            return {}
+        params = {
+            **self.start.params,
+            "mixture": self.start.params["mixture"]._asdict(),
+        }
+        _, log_assignment = self.start.infer(self.x)
+        models = self.stacked(jax.device_get(params))
+        repeated = np.stack([log_assignment] * self.preset.restarts)
+        return {
+            "encoder": params["encoder"],
+            "decoder": params["decoder"],
+            "models": models,
+            "log_assignments": repeated,
+        }
 
     def carry_through(self) -> tuple[Model, State, list[Metrics]]:
         """Runs all stages; the model with the best ELBO of the restarts."""
         state, records = self.run()
         records = select_restart(records, int(state["restart"]))
-        return model_of(self.preset, state, self.networks), state, records
+        model = self.model_of(self.preset, self.num_features, state, self.parts)
+        return model, state, records
+
+    @classmethod
+    def model_of(
+        cls, preset: MixturePreset, num_features: int, state: State, parts: Parts
+    ) -> Model:
+        """The model in the state after the last stage."""
+        params = {**state["model"], "mixture": Mixture(**state["model"]["mixture"])}
+        return Model(
+            preset,
+            params,
+            state["log_weights"],
+            cls.build_functions(preset, num_features, parts),
+            num_features,
+            likelihood_of(preset, parts),
+        )
 
     def restart_keys(self, stage: str) -> jax.Array:
         """Random keys of the restarts in a stage, [R]."""

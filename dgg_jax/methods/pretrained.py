@@ -1,5 +1,6 @@
 """What methods have in common that start from a pretrained autoencoder."""
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
+from dgg_jax import checks
 from dgg_jax.likelihoods import (
     Bernoulli,
     GaussianLikelihood,
@@ -21,10 +23,33 @@ from dgg_jax.presets import AutoencoderPreset
 from dgg_jax.stages import evaluate, pretrain
 from dgg_jax.stages.train import ApplyFunctions
 from dgg_jax.training import Diverged, Schedule
+from dgg_jax.types import Gaussian
 
 
-def likelihood_of(preset: AutoencoderPreset) -> Likelihood:
-    """The likelihood that a preset names."""
+@dataclasses.dataclass(frozen=True)
+class Parts:
+    """Parts of a model in place of those that its preset names; None keeps them.
+
+    The modules have parameters only: no batch statistics, no random state.
+
+    Attributes:
+      encoder: Flax module from x [B, D] to Gaussian with fields [B, L].
+      decoder: Flax module from z [B, L] to ``decoded`` of the likelihood, of B rows.
+      likelihood: p(x | z); see ``dgg_jax.likelihoods.Likelihood``.
+    """
+
+    encoder: nn.Module | None = None
+    decoder: nn.Module | None = None
+    likelihood: Likelihood | None = None
+
+
+AS_NAMED = Parts()
+
+
+def likelihood_of(preset: AutoencoderPreset, parts: Parts = AS_NAMED) -> Likelihood:
+    """The likelihood that a preset names, or the one in its place."""
+    if parts.likelihood is not None:
+        return parts.likelihood
     return {
         "bernoulli": Bernoulli(),
         "gaussian": GaussianLikelihood(preset.variance),
@@ -37,15 +62,28 @@ def pure(module: nn.Module) -> Callable[[Any, Any], Any]:
     return lambda params, x: module.apply({"params": params}, x)
 
 
+def _pure_of_rows(module: nn.Module) -> Callable[[Any, Any], Any]:
+    """As ``pure``, for a module that takes batches only: one row becomes a batch."""
+    apply = pure(module)
+
+    def of_rows(params, x):
+        if x.ndim > 1:
+            return apply(params, x)
+        return jax.tree.map(lambda leaf: leaf[0], apply(params, x[None]))
+
+    return of_rows
+
+
 @functools.cache
 def autoencoder_modules(
-    preset: AutoencoderPreset, num_features: int
-) -> tuple[Encoder, Decoder]:
+    preset: AutoencoderPreset, num_features: int, parts: Parts = AS_NAMED
+) -> tuple[nn.Module, nn.Module]:
     """Encoder and decoder of section 4 of DGG: D-500-500-2000-L and its mirror.
 
     Args:
       preset: names sizes and likelihood.
       num_features: D.
+      parts: modules in place of these.
     """
     encoder = Encoder(preset.hidden_sizes, preset.latent_dim)
     decoder = Decoder(
@@ -53,31 +91,94 @@ def autoencoder_modules(
         num_features,
         learned_variance=preset.likelihood == "learned_gaussian",
     )
-    return encoder, decoder
+    return parts.encoder or encoder, parts.decoder or decoder
 
 
 @functools.cache
 def autoencoder_functions(
-    preset: AutoencoderPreset, num_features: int
+    preset: AutoencoderPreset, num_features: int, parts: Parts = AS_NAMED
 ) -> ApplyFunctions:
     """Encoder and decoder as pure functions; there is nothing to classify with."""
-    encoder, decoder = autoencoder_modules(preset, num_features)
-    return ApplyFunctions(encode=pure(encoder), decode=pure(decoder), classify=None)
+    encoder, decoder = autoencoder_modules(preset, num_features, parts)
+    return ApplyFunctions(
+        encode=(_pure_of_rows if parts.encoder else pure)(encoder),
+        decode=(_pure_of_rows if parts.decoder else pure)(decoder),
+        classify=None,
+    )
+
+
+def _output_of(name: str, module: nn.Module, x: np.ndarray) -> Any:
+    """Shapes of what a module returns, without running it."""
+    output, variables = jax.eval_shape(
+        lambda x: module.init_with_output(jax.random.key(0), x), x
+    )
+    others = sorted(set(variables) - {"params"})
+    if others:
+        raise checks.InvalidInput(
+            f"{name} must have parameters only, got the collections {others}; leave "
+            "out batch statistics and other state."
+        )
+    return output
 
 
 class PretrainedStages(Stages):
     """Stages that begin with ``pretrain``."""
 
-    def __init__(self, *arguments, **keywords):
+    def __init__(self, *arguments, parts: Parts = AS_NAMED, **keywords):
+        """Checks the data and the parts; see ``Stages``.
+
+        Raises:
+          InvalidInput: also if the parts do not fit the data, the preset or each other.
+        """
         super().__init__(*arguments, **keywords)
         self.num_features = self.x.shape[1]
-        self.encoder, self.decoder = autoencoder_modules(self.preset, self.num_features)
+        self.parts = parts
+        self.encoder, self.decoder = autoencoder_modules(
+            self.preset, self.num_features, parts
+        )
         self.networks = self.apply_functions()
-        self.likelihood = likelihood_of(self.preset)
+        self.likelihood = likelihood_of(self.preset, parts)
+        if parts != AS_NAMED:
+            self._check_parts()
 
     def apply_functions(self) -> ApplyFunctions:
         """The model as pure functions; a method with a mixture adds how to classify."""
-        return autoencoder_functions(self.preset, self.num_features)
+        return autoencoder_functions(self.preset, self.num_features, self.parts)
+
+    def _check_parts(self) -> None:
+        preset = self.preset
+        if (self.parts.encoder or self.parts.decoder) and preset.pretrain_layer_epochs:
+            raise checks.InvalidInput(
+                f"pretrain_layer_epochs={preset.pretrain_layer_epochs} needs the dense "
+                "networks, whose layers it knows; use 0 with an encoder or decoder of "
+                "your own."
+            )
+        latent_shape = (1, preset.latent_dim)
+        posterior = _output_of("encoder", self.encoder, self.x[:1])
+        shapes = [np.shape(field) for field in jax.tree.leaves(posterior)]
+        if not isinstance(posterior, Gaussian) or shapes != [latent_shape] * 2:
+            raise checks.InvalidInput(
+                "encoder must map x [B, D] to dgg_jax.types.Gaussian with mean and "
+                f"logvar of shape [B, {preset.latent_dim}] (latent_dim), got "
+                f"{type(posterior).__name__} with shapes {shapes} for B = 1."
+            )
+        latents = np.zeros(latent_shape, np.float32)
+        decoded = _output_of("decoder", self.decoder, latents)
+        try:
+            value = jax.eval_shape(
+                jax.vmap(self.likelihood.log_prob), self.x[:1], decoded
+            )
+        except (TypeError, ValueError, AttributeError) as error:
+            raise checks.InvalidInput(
+                f"the likelihood {self.likelihood} cannot take what the decoder "
+                f"returns for one row, {jax.tree.map(np.shape, decoded)}: {error}"
+            ) from error
+        if value.shape != (1,):
+            raise checks.InvalidInput(
+                "likelihood.log_prob must return a scalar for one row, got shape "
+                f"{value.shape[1:]}; does the decoder return {self.num_features} "
+                "values a row?"
+            )
 
     def pretrain(self, state: State) -> tuple[State, Metrics]:
         """Encoder and decoder; reports K-means of the latents."""
@@ -97,7 +198,7 @@ class PretrainedStages(Stages):
                 "pretrain_batch_size",
             )
         }
-        identity["seed"] = self.seed
+        identity |= {"seed": self.seed, "parts": repr(self.parts)}
         params = self.runner.share(
             "autoencoder", identity, lambda: self._autoencoder(keys)
         )

@@ -4,24 +4,24 @@ import functools
 
 import jax
 import numpy as np
+from flax import linen as nn
 
 from dgg_jax.graph import knn
 from dgg_jax.methods.base import Stages, State
 from dgg_jax.methods.pretrained import pure
-from dgg_jax.networks import Embedding
 from dgg_jax.stages import evaluate, graph
 from dgg_jax.training import Schedule
 
 
 def siamese_embedding(
-    stages: Stages, module: Embedding, encoder: State | None
+    stages: Stages, module: nn.Module, initial: State | None
 ) -> tuple[State, np.ndarray]:
     """Trains the Siamese network of supplement 5 of DGG and embeds all points.
 
     Args:
       stages: of a method whose preset is a SiamesePreset.
       module: the network.
-      encoder: parameters of a pretrained encoder, for siamese_init=encoder.
+      initial: its parameters from a pretrained encoder, for siamese_init=encoder.
 
     Returns:
       The network's parameters and the embedding, shape [N, L].
@@ -30,7 +30,7 @@ def siamese_embedding(
     nearest = input_neighbors(stages, preset.siamese_pairs)
     key = stages.key("graph")
     if preset.siamese_init == "encoder":
-        params = {k: v for k, v in encoder.items() if k != "logvar"}
+        params = initial
     else:
         params = module.init(jax.random.fold_in(key, 1), stages.x[:1])["params"]
     embed = _embed(module)
@@ -57,7 +57,7 @@ def siamese_embedding(
 _embed = functools.cache(pure)
 
 
-def embed_all(module: Embedding, params: State, x: np.ndarray) -> np.ndarray:
+def embed_all(module: nn.Module, params: State, x: np.ndarray) -> np.ndarray:
     """The Siamese embedding of rows x [N, D], shape [N, L]."""
     return np.asarray(evaluate.encode_all(_embed(module), params, x))
 

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 from sklearn.cluster import KMeans
 
+from dgg_jax import checks
 from dgg_jax.methods.base import Metrics, Run, Stages, State
 from dgg_jax.methods.pretrained import pure
 from dgg_jax.methods.similarity import embed_all, siamese_embedding
@@ -45,16 +46,22 @@ class Model:
       siamese: parameters of the Siamese network; empty if there is none.
       params: of the network on its embedding, and its orthonormalising layer.
       centers: of K-means in the spectral embedding, shape [K, K].
+      num_features: D, columns of the data.
     """
 
     preset: SpectralNetPreset
     siamese: State
     params: SpectralParams
     centers: np.ndarray
+    num_features: int
 
     def infer(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Spectral embedding [N, K] and labels [N] of rows x [N, D]."""
-        x = np.asarray(x, np.float32)
+        """Spectral embedding [N, K] and labels [N] of rows x [N, D].
+
+        Raises:
+          InvalidInput: if x is not [N, D] with the D of training.
+        """
+        x = checks.rows(x, self.num_features)
         if self.siamese:
             x = embed_all(_siamese(self.preset), self.siamese, x)
         embedding = np.asarray(
@@ -91,9 +98,14 @@ def run(
       Interrupted: if the runner was asked to stop.
     """
     state, records = _Stages(x, preset, seed=seed, y=y, runner=runner).run()
+    return model_of(preset, np.shape(x)[1], state), state, records
+
+
+def model_of(preset: SpectralNetPreset, num_features: int, state: State) -> Model:
+    """The model in the state after the last stage."""
     params = SpectralParams(state["network"], state["orthonormalizer"])
-    model = Model(preset, state.get("siamese", {}), params, state["centers"])
-    return model, state, records
+    siamese = state.get("siamese", {})
+    return Model(preset, siamese, params, state["centers"], num_features)
 
 
 class _Stages(Stages):

@@ -4,7 +4,6 @@ Jiang et al., "Variational deep embedding: a generative approach to clustering".
 """
 
 import functools
-import pathlib
 
 import jax
 import numpy as np
@@ -16,27 +15,29 @@ from dgg_jax.methods.base import Metrics, Run, State
 from dgg_jax.methods.mixture_vae import (
     MixtureStages,
     Model,
+    Neighbors,
     restart_of,
-    restore_model,
     samples_per_cluster,
     traversals,
 )
-from dgg_jax.methods.pretrained import autoencoder_functions
+from dgg_jax.methods.pretrained import AS_NAMED, Parts, autoencoder_functions
 from dgg_jax.presets import VaDEPreset
 from dgg_jax.stages import initialize, vade
 from dgg_jax.stages.train import ApplyFunctions
 from dgg_jax.training import Rate
 from dgg_jax.types import Gaussian, Mixture
 
-__all__ = ["STAGES", "Model", "restore", "run", "samples_per_cluster", "traversals"]
+__all__ = ["STAGES", "Model", "model_of", "run", "samples_per_cluster", "traversals"]
 
 STAGES = ("pretrain", "initialize", "train", "evaluate")
 
 
 @functools.cache
-def apply_functions(preset: VaDEPreset, num_features: int) -> ApplyFunctions:
+def apply_functions(
+    preset: VaDEPreset, num_features: int, parts: Parts = AS_NAMED
+) -> ApplyFunctions:
     """The model as pure functions of (parameters, batch)."""
-    return autoencoder_functions(preset, num_features)._replace(
+    return autoencoder_functions(preset, num_features, parts)._replace(
         classify=vade.bayes_assignment
     )
 
@@ -48,6 +49,9 @@ def run(
     seed: int = 0,
     y: np.ndarray | None = None,
     runner: Run | None = None,
+    parts: Parts = AS_NAMED,
+    neighbors: Neighbors | None = None,
+    start: Model | None = None,
 ) -> tuple[Model, State, list[Metrics]]:
     """Carries data through all stages of VaDE.
 
@@ -57,6 +61,10 @@ def run(
       seed: of every random number of the run.
       y: true labels [N] for the reported metrics; nothing else sees them.
       runner: checkpoints and callbacks; by default in memory only.
+      parts: networks or likelihood in place of those that the preset names.
+      neighbors: nearest neighbours (indices and distances [N, k], ascending) that the
+        graph takes in place of its own.
+      start: a model to train on, without pretraining and initialisation.
 
     Returns:
       The model with the best ELBO of the restarts; the last state, with "labels" [N],
@@ -67,22 +75,17 @@ def run(
       Diverged: if a loss is not finite.
       Interrupted: if the runner was asked to stop.
     """
-    return _Stages(x, preset, seed=seed, y=y, runner=runner).carry_through()
-
-
-def restore(workdir: str | pathlib.Path) -> Model:
-    """Loads the model of a finished run.
-
-    Args:
-      workdir: the folder that ``experiments.main`` wrote.
-
-    Returns:
-      The trained model.
-
-    Raises:
-      InvalidInput: if the folder holds no finished run.
-    """
-    return restore_model(workdir, _Stages, VaDEPreset)
+    stages = _Stages(
+        x,
+        preset,
+        seed=seed,
+        y=y,
+        runner=runner,
+        parts=parts,
+        neighbors=neighbors,
+        start=start,
+    )
+    return stages.carry_through()
 
 
 class _Stages(MixtureStages):
@@ -97,8 +100,14 @@ class _Stages(MixtureStages):
             state = {**state, "encoder": encoder}
         graph = None
         if preset.init == "spectral":
-            graph = self.runner.remember("latent_neighbors", lambda: self._graph(state))
-            graph = neighbor_weights(graph["indices"], graph["distances"])
+            neighbors = self.neighbors
+            if neighbors is None:
+                found = self.runner.remember(
+                    "latent_neighbors", lambda: self._graph(state)
+                )
+                neighbors = found["indices"], found["distances"]
+            k = min(preset.num_neighbors, len(self.x) - 1)
+            graph = neighbor_weights(*(field[:, :k] for field in neighbors))
         entries, metrics = self.initial_mixtures(state, graph)
         labels = entries["initial_labels"]
         shares = [np.bincount(row, minlength=preset.num_clusters) for row in labels]
@@ -125,7 +134,10 @@ class _Stages(MixtureStages):
 
         A posterior starts with a tenth of the latents' spread: at the variance of 1
         that the head has, the clusters of an autoencoder's latents would run together.
+        An encoder of the user's own starts as it comes, unless its head is named so.
         """
+        if "bias" not in encoder.get("logvar", {}):
+            return encoder
         spread = self.latent_means({"encoder": encoder}).var(axis=0)
         bias = np.log(0.01 * np.maximum(spread, self.preset.variance_floor))
         return {**encoder, "logvar": {**encoder["logvar"], "bias": bias}}
@@ -141,11 +153,14 @@ class _Stages(MixtureStages):
     def train(self, state: State) -> tuple[State, Metrics]:
         """The ELBO, for every restart; reports the trained models."""
         preset = self.preset
-        models = {
-            **self.stacked({k: state[k] for k in ("encoder", "decoder")}),
-            "mixture": Mixture(**state["mixture"]),
-            "logits": state["logits"],
-        }
+        models = state.get("models")
+        if models is None:
+            models = {
+                **self.stacked({k: state[k] for k in ("encoder", "decoder")}),
+                "mixture": state["mixture"],
+                "logits": state["logits"],
+            }
+        models = {**models, "mixture": Mixture(**models["mixture"])}
         keys = self.restart_keys("train")
         loss = vade.vade_loss(
             self.networks,
@@ -165,7 +180,7 @@ class _Stages(MixtureStages):
             "monitor": self.runner,
             "describe": self.describe,
         }
-        if preset.label_epochs and preset.kl_term:
+        if preset.label_epochs and preset.kl_term and self.start is None:
             models = vade.train_vade(
                 "labels",
                 loss,
@@ -244,3 +259,6 @@ class _Stages(MixtureStages):
             logits.append(np.log(fitted.weights_))
         stack = jax.tree.map(lambda *f: np.stack(f).astype(np.float32), *mixtures)
         return {**models, "mixture": stack, "logits": np.float32(np.stack(logits))}
+
+
+model_of = _Stages.model_of

@@ -12,10 +12,16 @@ from dgg_jax.networks.dense import (
     Decoder,
     Embedding,
     Encoder,
+    MeanEmbedding,
     Moments,
     NormalizedClassifier,
 )
-from dgg_jax.networks.gmvae import ComponentNetwork, DenseTrunk, RecognitionNetwork
+from dgg_jax.networks.gmvae import (
+    ComponentNetwork,
+    DenseTrunk,
+    PlainTrunk,
+    RecognitionNetwork,
+)
 
 __all__ = [
     "MNIST_LAYERS",
@@ -29,7 +35,9 @@ __all__ = [
     "DenseTrunk",
     "Embedding",
     "Encoder",
+    "MeanEmbedding",
     "Moments",
     "NormalizedClassifier",
+    "PlainTrunk",
     "RecognitionNetwork",
 ]

@@ -103,6 +103,21 @@ class Embedding(nn.Module):
         return nn.Dense(self.latent_dim, name="mean")(x)
 
 
+class MeanEmbedding(nn.Module):
+    """The Siamese network of an encoder of the user's own: its mean.
+
+    Attributes:
+      encoder: from x [B, D] to Gaussian with fields [B, L].
+    """
+
+    encoder: nn.Module
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps x [B, D] or [D] to its embedding [B, L] or [L]."""
+        return self.encoder(jnp.atleast_2d(x)).mean.reshape(*x.shape[:-1], -1)
+
+
 class Moments(NamedTuple):
     """Mean and variance of a layer's inputs over points, fields of shape [1, H]."""
 

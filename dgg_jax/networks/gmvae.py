@@ -28,11 +28,27 @@ class DenseTrunk(nn.Module):
         return hidden_layers(x, self.hidden_sizes)
 
 
+class PlainTrunk(nn.Module):
+    """A module of the user's own as trunk.
+
+    Attributes:
+      encoder: from x [B, D] to features [B, H].
+    """
+
+    encoder: nn.Module
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
+        """Maps x [B, D] to features [B, H]; train does nothing."""
+        del train
+        return self.encoder(x)
+
+
 class RecognitionNetwork(nn.Module):
     """q(z | x) q(w | x) of GMVAE, table A.1: one trunk and four linear heads.
 
     Attributes:
-      trunk: DenseTrunk or ConvolutionalTrunk.
+      trunk: DenseTrunk, ConvolutionalTrunk or PlainTrunk.
       latent_dim: L, dimension of z.
       w_dim: dimension of w.
     """
@@ -86,6 +102,4 @@ class ComponentNetwork(nn.Module):
         close = nn.initializers.variance_scaling(1e-6, "fan_in", "normal")
         mean = nn.Dense(size, kernel_init=close, name="mean")(hidden)
         logvar = nn.Dense(size, kernel_init=zeros, name="logvar")(hidden)
-        return Mixture(
-            mean=mean.reshape(len(w), *shape), logvar=logvar.reshape(len(w), *shape)
-        )
+        return Mixture(mean=mean.reshape(-1, *shape), logvar=logvar.reshape(-1, *shape))

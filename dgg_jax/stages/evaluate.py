@@ -46,8 +46,19 @@ def encode_all(encode: Any, params: Any, x: jax.Array) -> Any:
     return jax.lax.map(functools.partial(encode, params), x, batch_size=_BATCH)
 
 
+def row_key(key: jax.Array, x: jax.Array) -> jax.Array:
+    """A random key of a row's values [D]: neither its place nor other rows matter."""
+    bits = jax.lax.bitcast_convert_type(x.astype(jnp.float32), jnp.uint32)
+    place = jnp.arange(x.size, dtype=jnp.uint32) * jnp.uint32(0x9E3779B9)
+    mixed = bits + place  # then the finaliser of MurmurHash3
+    mixed = (mixed ^ (mixed >> 16)) * jnp.uint32(0x85EBCA6B)
+    mixed = (mixed ^ (mixed >> 13)) * jnp.uint32(0xC2B2AE35)
+    mixed = mixed ^ (mixed >> 16)
+    return jax.random.fold_in(key, jnp.sum(mixed, dtype=jnp.uint32))
+
+
 @functools.partial(jax.jit, static_argnames=("networks", "likelihood", "draws"))
-def mean_elbo_terms(
+def elbo_terms(
     networks: ApplyFunctions,
     likelihood: Likelihood,
     params: Any,
@@ -57,9 +68,10 @@ def mean_elbo_terms(
     draws: int,
     log_assignments: jax.Array | None = None,
 ) -> ElboTerms:
-    """The own-ELBO L(x_i; i) under a global prior, averaged over points and draws.
+    """The own-ELBO L(x_i; i) of every point under a global prior, mean over draws.
 
-    gamma is taken at the sampled z, so that the mean bounds ln p(x) (erratum E13).
+    gamma is taken at the sampled z, so that the mean bounds ln p(x) (erratum E13). A
+    point's draws depend on the key and its own values alone.
 
     Args:
       networks: the apply functions.
@@ -73,11 +85,11 @@ def mean_elbo_terms(
       log_assignments: fixed ln gamma [N, K] to use in place of q(c | z).
 
     Returns:
-      ElboTerms of means, in nats per data point.
+      ElboTerms with fields [N], in nats.
     """
 
     def one(point):
-        x, index, log_assignment = point
+        x, log_assignment = point
         posterior = networks.encode(params["encoder"], x)
 
         def draw(key):
@@ -99,11 +111,27 @@ def mean_elbo_terms(
                 likelihood,
             )
 
-        keys = jax.random.split(jax.random.fold_in(key, index), draws)
+        keys = jax.random.split(row_key(key, x), draws)
         return jax.tree.map(jnp.mean, jax.vmap(draw)(keys))
 
-    points = (x, jnp.arange(len(x)), log_assignments)
-    terms = jax.lax.map(one, points, batch_size=_BATCH)
+    return jax.lax.map(one, (x, log_assignments), batch_size=_BATCH)
+
+
+@functools.partial(jax.jit, static_argnames=("networks", "likelihood", "draws"))
+def mean_elbo_terms(
+    networks: ApplyFunctions,
+    likelihood: Likelihood,
+    params: Any,
+    log_weights: jax.Array,
+    x: jax.Array,
+    key: jax.Array,
+    draws: int,
+    log_assignments: jax.Array | None = None,
+) -> ElboTerms:
+    """The mean of ``elbo_terms`` over the points, in nats per data point."""
+    terms = elbo_terms(
+        networks, likelihood, params, log_weights, x, key, draws, log_assignments
+    )
     return jax.tree.map(jnp.mean, terms)
 
 

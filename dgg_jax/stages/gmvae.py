@@ -10,6 +10,7 @@ import numpy as np
 from dgg_jax.distributions import sample_gaussian
 from dgg_jax.likelihoods import Likelihood
 from dgg_jax.losses import gmvae
+from dgg_jax.stages.evaluate import row_key
 from dgg_jax.training import Monitor, Schedule, StepOutput, TrainState, optimize
 from dgg_jax.training.loop import Loss
 from dgg_jax.types import Gaussian, GmvaeTerms, Mixture
@@ -38,21 +39,51 @@ def uniform_log_weights(num_clusters: int) -> jax.Array:
     return jnp.full(num_clusters, -np.log(num_clusters), jnp.float32)
 
 
+def _normals_of_batch(key, batch_size):
+    """Two functions from a shape to standard normal arrays [B, *shape]."""
+    return tuple(
+        lambda shape, key=key: jax.random.normal(key, (batch_size, *shape))
+        for key in jax.random.split(key)
+    )
+
+
+def _normals_of_rows(key, x):
+    """The same, a row's draws by its own values alone."""
+    keys = jax.vmap(lambda x: jax.random.split(row_key(key, x)))(x)
+    return tuple(
+        lambda shape, keys=keys[:, index]: jax.vmap(
+            lambda key: jax.random.normal(key, shape)
+        )(keys)
+        for index in range(2)
+    )
+
+
 def _terms(
-    networks, likelihood, params, collections, x, key, *, num_samples, train, **settings
+    networks,
+    likelihood,
+    params,
+    collections,
+    x,
+    normals,
+    *,
+    num_samples,
+    train,
+    **settings,
 ):
-    """Terms of every point [B] for each of the settings of the bound."""
+    """Terms of every point [B] for each of the settings of the bound.
+
+    normals draw, for z and for w, arrays [B, ...] from the standard normal.
+    """
     (z_posterior, w_posterior), recognition = networks.recognize(
         params, collections, x, train
     )
 
-    def draw(posterior, key):
-        batch_size, dim = posterior.mean.shape
-        eps = jax.random.normal(key, (batch_size, num_samples, dim))
+    def draw(posterior, normal):
+        eps = normal((num_samples, posterior.mean.shape[1]))
         return jax.vmap(jax.vmap(sample_gaussian, (None, 0)))(posterior, eps)
 
-    z_key, w_key = jax.random.split(key)
-    z, w = draw(z_posterior, z_key), draw(w_posterior, w_key)
+    z_normal, w_normal = normals
+    z, w = draw(z_posterior, z_normal), draw(w_posterior, w_normal)
 
     def unflatten(tree):
         return jax.tree.map(
@@ -119,7 +150,7 @@ def gmvae_loss(
             params,
             collections,
             x[indices],
-            key,
+            _normals_of_batch(key, len(indices)),
             num_samples=num_samples,
             train=True,
             joint=joint,
@@ -209,25 +240,27 @@ def infer(
 
     @jax.jit
     def of_all(params, collections, x):
-        def of_batch(x):
-            (z, w), _ = networks.recognize(params, collections, x, False)
-            mixtures = networks.components(params, w.mean)
-            log_weights = uniform_log_weights(mixtures.mean.shape[1])
-            assign = jax.vmap(
-                lambda z, mixture: gmvae.log_assignment(
-                    z[None],
-                    log_weights,
-                    jax.tree.map(lambda field: field[None], mixture),
-                )
-            )
-            return z, w, assign(z.mean, mixtures)
-
-        return in_batches(of_batch, x)
+        return in_batches(lambda x: infer_batch(networks, params, collections, x), x)
 
     return of_all(params, collections, x)
 
 
-def mean_terms(
+def infer_batch(
+    networks: GmvaeFunctions, params: Any, collections: Any, x: jax.Array
+) -> tuple[Gaussian, Gaussian, jax.Array]:
+    """As ``infer``, of one batch x [B, D]."""
+    (z, w), _ = networks.recognize(params, collections, x, False)
+    mixtures = networks.components(params, w.mean)
+    log_weights = uniform_log_weights(mixtures.mean.shape[1])
+    assign = jax.vmap(
+        lambda z, mixture: gmvae.log_assignment(
+            z[None], log_weights, jax.tree.map(lambda field: field[None], mixture)
+        )
+    )
+    return z, w, assign(z.mean, mixtures)
+
+
+def terms(
     networks: GmvaeFunctions,
     likelihood: Likelihood,
     params: Any,
@@ -238,7 +271,7 @@ def mean_terms(
     num_samples: int,
     joint: bool,
 ) -> GmvaeTerms:
-    """The plain bound of eq. (4), averaged over points and draws.
+    """The plain bound of eq. (4) of every point, mean over draws of its own values.
 
     Args:
       networks: the apply functions.
@@ -251,27 +284,25 @@ def mean_terms(
       joint: see ``losses.gmvae.elbo``.
 
     Returns:
-      GmvaeTerms of means, in nats per data point.
+      GmvaeTerms with fields [N], in nats.
     """
 
     @jax.jit
     def of_all(params, collections, x):
-        def of_batch(batch):
-            x, indices = batch
-            batch_key = jax.random.fold_in(key, indices[0])
+        def of_batch(x):
             bound, _, _ = _terms(
                 networks,
                 likelihood,
                 params,
                 collections,
                 x,
-                batch_key,
+                _normals_of_rows(key, x),
                 num_samples=num_samples,
                 train=False,
                 joint=joint,
             )
             return bound(0.0)
 
-        return in_batches(of_batch, (x, jnp.arange(len(x))))
+        return in_batches(of_batch, x)
 
-    return jax.tree.map(jnp.mean, of_all(params, collections, x))
+    return of_all(params, collections, x)

@@ -139,8 +139,13 @@ class Monitor:
         num_epochs: int,
         state: TrainState,
         metrics: dict[str, Any],
-    ) -> None:
-        """Receives the state after an epoch, counted from 1, and its mean metrics."""
+    ) -> bool:
+        """Receives the state after an epoch, counted from 1, and its mean metrics.
+
+        Returns:
+          Whether the loop shall end here.
+        """
+        return False
 
     def progress(self, name: str, done: int, total: int) -> None:
         """Receives how much of a computation, such as a kNN search, is done."""
@@ -190,7 +195,9 @@ def fit(
         _check_finite(loop, index, per_step)
         means = {name: values.mean(axis=-1) for name, values in per_step.items()}
         metrics = {name: mean.tolist() for name, mean in means.items()}
-        monitor.epoch_end(loop, index + 1, num_epochs, state, metrics | describe(state))
+        metrics |= describe(state)
+        if monitor.epoch_end(loop, index + 1, num_epochs, state, metrics):
+            break
     return state
 
 

@@ -7,6 +7,7 @@ import signal
 from absl.testing import flagsaver
 
 from experiments import main
+from experiments.command import parse_flags
 
 
 class Outcome(dict):
@@ -27,7 +28,7 @@ def call(*arguments, program=main):
             contextlib.redirect_stderr(err),
         ):
             try:
-                code = program.main(main.parse_flags(["program", *arguments]))
+                code = program.main(parse_flags(["program", *arguments]))
             except SystemExit as error:
                 code = error.code
     finally:

@@ -27,10 +27,10 @@ import dgg_jax
 from dgg_jax import data, presets
 from dgg_jax.data import Dataset
 from dgg_jax.methods import dgg
+from dgg_jax.progress import Progress
 from dgg_jax.training.checkpoints import Checkpoints
 from experiments import config as config_module
 from experiments import main, runs
-from experiments.progress import Progress
 from tests.experiments.command_line import Outcome, assert_refused, call
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
@@ -491,11 +491,11 @@ def test_help_describes_every_flag(xla):
     words = " ".join(outcome.out.split())
     for method in presets.METHODS:
         cls = presets.preset_class(method)
-        texts = config_module._attribute_help(cls)
+        texts = presets.describe(cls)
         for field in dataclasses.fields(cls):
             assert f"--{'[no]' if field.type is bool else ''}{field.name}:" in words
             assert len(texts[field.name]) > 10, field.name
-    texts = config_module._attribute_help(presets.preset_class("dgg"))
+    texts = presets.describe(presets.preset_class("dgg"))
     for name in ("num_candidates", "graph_strength"):
         start = " ".join(texts[name].split()[:3])
         assert f"--{name}: {start}" in words
@@ -609,9 +609,22 @@ def test_predictions_load_without_pickle(finished):
     result = json.loads((workdir / "result.json").read_text())
     accuracy = dgg_jax.metrics.clustering_accuracy(y, labels)
     assert accuracy == result["final"]["accuracy"]
-    model = dgg.restore(workdir)
-    _, log_assignment = model.infer(data.load("moons").x)
-    np.testing.assert_allclose(np.exp(log_assignment), probabilities, atol=1e-5)
+
+
+def test_a_run_leaves_its_model(finished):
+    workdir, _, _ = finished
+    with np.load(workdir / "predictions.npz", allow_pickle=False) as arrays:
+        model = dgg_jax.load(workdir / "model")
+        x = data.load("moons").x
+        np.testing.assert_array_equal(model.predict(x), arrays["labels"])
+        np.testing.assert_array_equal(model.predict_proba(x), arrays["probabilities"])
+        np.testing.assert_array_equal(model.embedding_, arrays["embedding"])
+    description = json.loads((workdir / "model" / "model.json").read_text())
+    assert description["preprocessing"].startswith("half_circles")
+    result = json.loads((workdir / "result.json").read_text())
+    assert description["metrics"] == result["stages"][-1]
+    assert model.history_[0]["epoch"] == 1
+    assert model.get_params()["random_state"] == result["seed"]
 
 
 class Links(html.parser.HTMLParser):
@@ -642,7 +655,8 @@ def test_a_run_leaves_no_partial_files(finished):
     workdir, _, _ = finished
     names = {path.name for path in workdir.iterdir()}
     assert names == {
-        "checkpoints", "config.json", "figures", "metrics.jsonl", "predictions.npz",
+        "checkpoints", "config.json", "figures", "metrics.jsonl", "model",
+        "predictions.npz",
         "report.html", "result.json",
     }  # fmt: skip
 
@@ -806,7 +820,7 @@ def test_a_run_of_gmvae(xla, tmp_path, monkeypatch):
 
 
 def test_progress_is_sparse_in_plain_lines(capsys, monkeypatch):
-    from experiments import progress as module
+    from dgg_jax import progress as module
 
     now = [0.0]
     monkeypatch.setattr(module.time, "monotonic", lambda: now[0])

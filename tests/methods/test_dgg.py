@@ -1,6 +1,5 @@
 import dataclasses
 import functools
-import json
 
 import jax
 import numpy as np
@@ -9,7 +8,7 @@ import pytest
 from dgg_jax import metrics
 from dgg_jax.checks import InvalidInput
 from dgg_jax.methods import dgg, mixture_vae
-from dgg_jax.methods.base import Run, write_atomically
+from dgg_jax.methods.base import Run
 from dgg_jax.presets import DGGPreset
 from dgg_jax.training import Diverged
 from tests.methods.toy import blobs
@@ -339,58 +338,20 @@ def test_a_last_update_that_diverges_is_seen():
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    """The folder of a finished run and its model."""
-    folder = tmp_path_factory.mktemp("run")
+def in_a_folder(tmp_path_factory):
+    """The model of a run in a folder."""
     x, y = blobs()
-    runner = Run(folder)
+    runner = Run(tmp_path_factory.mktemp("run"))
     model, _, _ = dgg.run(x, BRIEF, seed=1, y=y, runner=runner)
     runner.close()
-    config = json.dumps({"preset_values": dataclasses.asdict(BRIEF)})
-    write_atomically(folder / "config.json", config)
-    return folder, model
+    return model
 
 
-def test_restore_gives_the_model_in_memory(finished):
-    folder, model = finished
-    restored = dgg.restore(folder)
-    assert restored.preset == model.preset
-    assert isinstance(restored.preset.hidden_sizes, tuple)
-    assert_same(restored.params, model.params)
-    assert_same(restored.log_weights, model.log_weights)
-    x, _ = blobs()
-    assert_same(restored.infer(x), model.infer(x))
-    assert_same(dgg.restore(str(folder)).params, model.params)
-
-
-def test_a_run_in_a_folder_equals_one_in_memory(finished):
-    _, model = finished
+def test_a_run_in_a_folder_equals_one_in_memory(in_a_folder):
+    model = in_a_folder
     other, _, _ = run(BRIEF, seed=1)
     assert_same(other.params, model.params)
     assert differ(brief()[0].params, model.params)
-
-
-def test_restore_needs_a_finished_run(tmp_path):
-    with pytest.raises(InvalidInput, match=r"holds no finished run; .*--resume"):
-        dgg.restore(tmp_path)
-    with pytest.raises(InvalidInput, match="holds no finished run"):
-        dgg.restore(tmp_path / "missing")
-    assert not (tmp_path / "missing").exists()
-
-    class Stop(Exception):
-        pass
-
-    def stop(record):
-        if record["name"] == "train":
-            raise Stop
-
-    x, _ = blobs()
-    runner = Run(tmp_path, on_stage=stop)
-    with pytest.raises(Stop):
-        dgg.run(x, BRIEF, runner=runner)
-    runner.close()
-    with pytest.raises(InvalidInput, match="holds no finished run"):
-        dgg.restore(tmp_path)
 
 
 def test_traversals_follow_figure_2():

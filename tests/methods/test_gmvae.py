@@ -1,6 +1,5 @@
 import dataclasses
 import functools
-import json
 
 import jax
 import numpy as np
@@ -10,7 +9,7 @@ from scipy import special, stats
 from dgg_jax import metrics
 from dgg_jax.checks import InvalidInput
 from dgg_jax.methods import gmvae
-from dgg_jax.methods.base import Interrupted, Run, write_atomically
+from dgg_jax.methods.base import Interrupted, Run
 from dgg_jax.presets import GMVAEPreset
 from dgg_jax.training import Diverged
 from tests.trees import assert_same, differ
@@ -286,31 +285,6 @@ def test_a_last_update_that_diverges_is_seen():
         gmvae.run(x, preset)
 
 
-def finished_folder(folder, preset, run):
-    runner = Run(folder)
-    model, state, _ = run(runner)
-    runner.close()
-    config = json.dumps({"preset_values": dataclasses.asdict(preset)})
-    write_atomically(folder / "config.json", config)
-    return model, state
-
-
-def test_restore_gives_the_model_in_memory(tmp_path):
-    x, y = blobs()
-    with pytest.raises(InvalidInput, match=r"holds no finished run; .*--resume"):
-        gmvae.restore(tmp_path)
-    model, _ = finished_folder(
-        tmp_path, BRIEF, lambda runner: gmvae.run(x, BRIEF, y=y, runner=runner)
-    )
-    restored = gmvae.restore(tmp_path)
-    assert restored.preset == model.preset
-    assert restored.feature_shape == model.feature_shape == (2,)
-    assert_same(restored.params, model.params)
-    assert restored.collections == ()
-    assert_same(restored.infer(x), model.infer(x))
-    assert_same(brief()[0].params, model.params)
-
-
 # Images: convolutions with batch normalisation
 
 
@@ -344,19 +318,6 @@ def test_inference_takes_the_running_statistics():
     assert decoded.shape == x.shape
     assert decoded.min() >= 0.0 and decoded.max() <= 1.0
     assert np.abs(changed.decode(state["latent_mean"]) - decoded).max() > 1e-4
-
-
-@pytest.mark.slow
-def test_restored_images_keep_their_statistics(tmp_path):
-    x, _, _ = images()
-    model, _ = finished_folder(
-        tmp_path, IMAGES, lambda runner: run_images(runner=runner)
-    )
-    restored = gmvae.restore(tmp_path)
-    assert restored.feature_shape == (SIDE, SIDE)
-    assert_same(restored.collections, model.collections)
-    assert_same(restored.infer(x), model.infer(x))
-    assert_same(model.collections, image_run()[0].collections)
 
 
 @pytest.mark.slow

@@ -1,6 +1,5 @@
 import dataclasses
 import functools
-import json
 
 import jax
 import numpy as np
@@ -11,7 +10,7 @@ from sklearn.mixture import GaussianMixture
 from dgg_jax import metrics
 from dgg_jax.checks import InvalidInput
 from dgg_jax.methods import mixture_vae, vade
-from dgg_jax.methods.base import Interrupted, Run, write_atomically
+from dgg_jax.methods.base import Interrupted, Run
 from dgg_jax.presets import VaDEPreset
 from tests.methods.toy import POINTS, blobs
 from tests.trees import assert_same, differ
@@ -385,36 +384,6 @@ def test_bad_data_are_refused_before_any_work():
     with pytest.raises(InvalidInput, match=r"needs values in \[0, 1\]"):
         vade.run(x * 2, bernoulli, runner=runner)
     assert runner.history == [] and runner.records == []
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory, compiled_once):
-    """The folder of a finished run and its model."""
-    folder = tmp_path_factory.mktemp("run")
-    x, y = blobs()
-    runner = Run(folder)
-    model, _, _ = vade.run(x, BRIEF, seed=1, y=y, runner=runner)
-    runner.close()
-    config = json.dumps({"preset_values": dataclasses.asdict(BRIEF)})
-    write_atomically(folder / "config.json", config)
-    return folder, model
-
-
-def test_restore_gives_the_model_in_memory(finished):
-    folder, model = finished
-    restored = vade.restore(folder)
-    assert restored.preset == model.preset
-    assert_same(restored.params, model.params)
-    assert_same(restored.log_weights, model.log_weights)
-    x, _ = blobs()
-    assert_same(restored.infer(x), model.infer(x))
-    # A run in a folder equals one in memory.
-    assert_same(run(BRIEF, seed=1)[0].params, model.params)
-
-
-def test_restore_needs_a_finished_run(tmp_path):
-    with pytest.raises(InvalidInput, match=r"holds no finished run; .*--resume"):
-        vade.restore(tmp_path)
 
 
 # BRIEF asks after its epoch of pretraining, the stage (2), initialize (3), the epoch

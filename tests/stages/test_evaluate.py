@@ -12,6 +12,7 @@ from dgg_jax.losses import autoencoder, dgg
 from dgg_jax.stages import evaluate
 from dgg_jax.stages.train import ApplyFunctions
 from dgg_jax.types import ElboTerms, Gaussian, Mixture
+from tests.trees import differ
 
 NUM_POINTS, NUM_FEATURES, NUM_LATENT, NUM_CLUSTERS, DRAWS = 11, 4, 2, 3, 3
 LIKELIHOOD = Bernoulli()
@@ -99,7 +100,8 @@ def loop_terms(params, x, draws=DRAWS, key=5, log_assignments=None):
     totals = []
     for i, point in enumerate(x):
         mean, logvar = networks.encode(params["encoder"], point)
-        keys = jax.random.split(jax.random.fold_in(jax.random.key(key), i), draws)
+        own_key = evaluate.row_key(jax.random.key(key), jnp.asarray(point))
+        keys = jax.random.split(own_key, draws)
         for own in keys:
             eps = jax.random.normal(own, (NUM_LATENT,))
             z = mean + np.exp(0.5 * logvar) * eps
@@ -122,6 +124,37 @@ def assert_close(terms, expected):
         np.testing.assert_allclose(
             getattr(terms, name), getattr(expected, name), rtol=1e-4, err_msg=name
         )
+
+
+def test_a_row_draws_by_its_own_values_alone(model):
+    key = jax.random.key(3)
+
+    def elbo(x):
+        terms = evaluate.elbo_terms(
+            linear_networks(), LIKELIHOOD, params, LOG_WEIGHTS, x, key, DRAWS
+        )
+        return np.asarray(terms.total)
+
+    params, x = model[0], np.asarray(model[1])
+    together = elbo(x)
+    assert together.shape == (len(x),)
+    assert len(np.unique(together)) == len(x)
+    np.testing.assert_allclose(elbo(x[::-1])[::-1], together, rtol=1e-6)
+    np.testing.assert_allclose(elbo(x[2:4]), together[2:4], rtol=1e-6)
+
+
+def test_rows_that_hardly_differ_have_other_keys():
+    rows = np.eye(40, 30, dtype=np.float32)[:, ::-1]  # the last ten are zeros
+    rows = np.concatenate([rows, 2 * rows[:5], -rows[:5]])
+    keys = jax.vmap(evaluate.row_key, (None, 0))(jax.random.key(0), rows)
+    words = np.asarray(jax.random.key_data(keys))
+    assert len(np.unique(words, axis=0)) == len(np.unique(rows, axis=0)) == 41
+    assert differ(
+        words,
+        jax.random.key_data(
+            jax.vmap(evaluate.row_key, (None, 0))(jax.random.key(1), rows)
+        ),
+    )
 
 
 @pytest.mark.parametrize("batch", [4, 1000])

@@ -1,0 +1,155 @@
+"""Saved models: a folder with a readable model.json and arrays that are never code."""
+
+import hashlib
+import io
+import json
+import os
+import pathlib
+import shutil
+import tempfile
+import zipfile
+from typing import Any
+
+import numpy as np
+
+from dgg_jax import checks
+
+FORMAT = 1  # of the folder; a later version reads all earlier ones
+DESCRIPTION, ARRAYS = "model.json", "arrays.npz"
+Tree = dict[str, Any]  # nested dicts of arrays
+
+
+class InvalidModel(checks.InvalidInput):
+    """A folder is no saved model, or one that cannot be trusted."""
+
+
+def save(
+    path: str | os.PathLike, description: Tree, arrays: Tree, *, overwrite: bool = False
+) -> None:
+    """Writes a model's folder; nobody ever sees half of it.
+
+    Args:
+      path: the folder to make.
+      description: what JSON holds; goes into model.json.
+      arrays: nested dicts of arrays, their keys without "/".
+      overwrite: whether a saved model there may be replaced.
+
+    Raises:
+      FileExistsError: if the path exists, unless it is a model to overwrite.
+      OSError: if it cannot be written.
+    """
+    path = pathlib.Path(path)
+    if path.exists() and not (overwrite and (path / DESCRIPTION).is_file()):
+        remedy = "overwrite=True replaces it" if _is_model(path) else "it is no model"
+        raise FileExistsError(f"{path} exists; {remedy}. Choose another path.")
+    flat = _flatten(arrays)
+    buffer = io.BytesIO()
+    np.savez(buffer, **flat)
+    content = buffer.getvalue()
+    description = {
+        "format": FORMAT,
+        **description,
+        "arrays": {
+            "file": ARRAYS,
+            "sha256": hashlib.sha256(content).hexdigest(),
+            "shapes": {name: list(array.shape) for name, array in flat.items()},
+            "dtypes": {name: str(array.dtype) for name, array in flat.items()},
+        },
+    }
+    text = json.dumps(description, indent=2, allow_nan=False) + "\n"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = pathlib.Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    try:
+        (partial / ARRAYS).write_bytes(content)
+        (partial / DESCRIPTION).write_text(text)
+        partial.chmod(0o755)
+        if path.exists():
+            shutil.rmtree(path)
+        os.replace(partial, path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def load(path: str | os.PathLike) -> tuple[Tree, Tree]:
+    """Reads a model's folder.
+
+    Args:
+      path: the folder.
+
+    Returns:
+      The description and the nested arrays, as they were saved.
+
+    Raises:
+      InvalidModel: if it is no saved model, of a later format, damaged, or not what its
+        description says. Nothing in it is ever executed.
+    """
+    path = pathlib.Path(path)
+    try:
+        text = (path / DESCRIPTION).read_text(encoding="utf-8")
+        content = (path / ARRAYS).read_bytes()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidModel(
+            f"{path} holds no saved model: it must be a folder with {DESCRIPTION} and "
+            f"{ARRAYS}, as save() writes ({error})."
+        ) from error
+    try:
+        description = json.loads(text)
+        version = description["format"]
+        listed = description["arrays"]
+        expected = listed["sha256"]
+        shapes, dtypes = dict(listed["shapes"]), dict(listed["dtypes"])
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        raise InvalidModel(
+            f"{path / DESCRIPTION} is no description of a model "
+            f"({type(error).__name__}: {error})."
+        ) from error
+    if version != FORMAT:
+        raise InvalidModel(
+            f"{path} has format {version!r}, this version reads {FORMAT}; upgrade "
+            "dgg_jax."
+        )
+    if hashlib.sha256(content).hexdigest() != expected:
+        raise InvalidModel(
+            f"{path / ARRAYS} is damaged: its checksum is not that of {DESCRIPTION}; "
+            "take the model from a backup, or train it again."
+        )
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as file:
+            flat = {name: file[name] for name in file.files}
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, KeyError) as error:
+        raise InvalidModel(f"{path / ARRAYS} cannot be read: {error}.") from error
+    found = {name: (list(a.shape), str(a.dtype)) for name, a in flat.items()}
+    if found != {name: (shapes[name], dtypes.get(name)) for name in shapes}:
+        raise InvalidModel(
+            f"{path / ARRAYS} does not hold the arrays that {DESCRIPTION} lists; take "
+            "the model from a backup, or train it again."
+        )
+    return description, _unflatten(flat)
+
+
+def _is_model(path: pathlib.Path) -> bool:
+    return (path / DESCRIPTION).is_file()
+
+
+def _flatten(tree: Tree, prefix: str = "") -> dict[str, np.ndarray]:
+    """{"a": {"b": x}} as {"a/b": x}."""
+    flat = {}
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            flat |= _flatten(value, f"{prefix}{name}/")
+        else:
+            flat[prefix + name] = np.asarray(value)
+    return flat
+
+
+def _unflatten(flat: dict[str, np.ndarray]) -> Tree:
+    tree: Tree = {}
+    for path, array in flat.items():
+        *folders, name = path.split("/")
+        branch = tree
+        for folder in folders:
+            branch = branch.setdefault(folder, {})
+            if not isinstance(branch, dict):
+                raise InvalidModel(f"the array {path!r} lies within another.")
+        branch[name] = array
+    return tree

@@ -1,0 +1,547 @@
+"""The estimators, beyond what scikit-learn's own checks know of."""
+
+import inspect
+import json
+import pickle
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+from flax import linen as nn
+from scipy import sparse
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+import dgg_jax
+from dgg_jax import presets
+from dgg_jax.checks import InvalidInput
+from dgg_jax.likelihoods import GaussianLikelihood
+from dgg_jax.methods import dgg
+from dgg_jax.types import Gaussian
+from experiments.check_estimators import NAMES, tiny
+from tests.methods.toy import blobs
+from tests.trees import assert_same
+
+pytestmark = pytest.mark.usefixtures("compiled_once")
+
+GENERATIVE = ("DGG", "VaDE", "GMVAE")
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def fitted(request, compiled_once):
+    """One fitted estimator of each kind."""
+    return tiny(request.param, epochs=2).fit(blobs()[0])
+
+
+@pytest.fixture(scope="module", params=GENERATIVE)
+def generative(request, compiled_once):
+    return tiny(request.param, epochs=2).fit(blobs()[0])
+
+
+def test_attributes(fitted):
+    x, _ = blobs()
+    assert fitted.labels_.shape == (90,) and fitted.labels_.dtype == np.int32
+    assert fitted.n_features_in_ == 3
+    assert fitted.preset_.num_clusters == 3
+    assert fitted.history_[-1]["epoch"] == 2
+    assert fitted.stages_[-1]["name"] in ("evaluate", "train", "cluster")
+    np.testing.assert_array_equal(fitted.predict(x), fitted.labels_)
+    name = type(fitted).__name__
+    assert hasattr(fitted, "predict_proba") == (name != "SpectralNet")
+    assert hasattr(fitted, "transform") == (name != "IMSAT")
+    if name != "SpectralNet":
+        assert fitted.probabilities_.shape == (90, 3)
+        np.testing.assert_allclose(fitted.probabilities_.sum(axis=1), 1, rtol=1e-5)
+        np.testing.assert_array_equal(fitted.probabilities_.argmax(1), fitted.labels_)
+        np.testing.assert_allclose(
+            fitted.predict_proba(x), fitted.probabilities_, rtol=1e-5, atol=1e-6
+        )
+    if name != "IMSAT":
+        latents = fitted.transform(x)
+        assert latents.dtype == np.float32
+        np.testing.assert_allclose(latents, fitted.embedding_, rtol=1e-5, atol=1e-6)
+
+
+def test_an_estimator_is_a_run_of_its_method():
+    x, _ = blobs()
+    fitted = tiny("DGG").fit(x)
+    model, state, _ = dgg.run(x, fitted.preset_, seed=0)
+    np.testing.assert_array_equal(state["labels"], fitted.labels_)
+    assert_same(model.params, fitted.model_.params)
+    np.testing.assert_array_equal(state["graph"]["indices"], fitted.graph_.indices)
+
+
+def test_new_rows_need_no_company(fitted):
+    x, _ = blobs()
+    labels = fitted.predict(x)
+    np.testing.assert_array_equal(fitted.predict(x[7:8]), labels[7:8])
+    np.testing.assert_array_equal(fitted.predict(x[::-1])[::-1], labels)
+
+
+def test_components(generative):
+    assert generative.means_.shape == generative.variances_.shape == (3, 2)
+    assert (generative.variances_ > 0).all()
+    assert generative.weights_.shape == (3,)
+    np.testing.assert_allclose(generative.weights_.sum(), 1.0, rtol=1e-6)
+
+
+def test_the_decoder_is_the_inverse(generative):
+    latents = generative.transform(blobs()[0])
+    decoded = generative.inverse_transform(latents)
+    assert decoded.shape == (90, 3)
+    np.testing.assert_array_equal(decoded, generative.model_.decode(latents))
+    with pytest.raises(InvalidInput, match=r"latents must be \[N, 2\].*got shape"):
+        generative.inverse_transform(decoded)
+
+
+def test_scores_are_elbos_in_nats(generative):
+    x, _ = blobs()
+    scores = generative.score_samples(x)
+    assert scores.shape == (90,)
+    assert generative.score(x) == pytest.approx(scores.mean(), rel=1e-6)
+    assert generative.score(x) == pytest.approx(
+        generative.stages_[-1]["elbo"], rel=1e-4
+    )
+    outlier = x[:1] + 5.0
+    if generative.preset_.likelihood == "gaussian":
+        assert generative.score(outlier) < scores.min()
+    np.testing.assert_allclose(generative.score_samples(x[4:6]), scores[4:6], rtol=1e-5)
+
+
+def test_samples(generative):
+    x, labels = generative.sample(200)
+    assert x.shape == (200, 3) and labels.shape == (200,)
+    assert set(labels) <= {0, 1, 2} and len(set(labels)) > 1
+    again, same_labels = generative.sample(200)
+    np.testing.assert_array_equal(x, again)
+    np.testing.assert_array_equal(labels, same_labels)
+    one, ones = generative.sample(5, cluster=1)
+    assert one.shape == (5, 3) and (ones == 1).all()
+    assert len(np.unique(one, axis=0)) == 5
+    with pytest.raises(InvalidInput, match=r"cluster must be in \[0, 2\], got 3"):
+        generative.sample(1, cluster=3)
+    with pytest.raises(InvalidInput, match="n_samples must be at least 1, got 0"):
+        generative.sample(0)
+
+
+def test_bic_counts_the_mixture(generative):
+    x, _ = blobs()
+    if not hasattr(generative, "bic"):
+        assert type(generative).__name__ == "GMVAE"
+        return
+    parameters = 2 * 3 * 2 + 2  # means and variances of 3 components in 2 dimensions
+    expected = -2 * generative.score_samples(x).sum() + parameters * np.log(90)
+    assert generative.bic(x) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["DGG", "IMSAT"])
+def test_any_kind_of_data(name):
+    x, _ = blobs()
+    x = np.where(x < 0.3, 0, x).astype(np.float32)
+    expected = tiny(name).fit(x)
+    kinds = {
+        "lists": x.astype(float).tolist(),
+        "float64": x.astype(np.float64),
+        "Fortran": np.asfortranarray(x),
+        "jax": jax.numpy.asarray(x),
+        "csr_array": sparse.csr_array(x),
+        "coo_matrix": sparse.coo_matrix(x),
+    }
+    for kind, data in kinds.items():
+        estimator = tiny(name).fit(data)
+        np.testing.assert_array_equal(estimator.labels_, expected.labels_, kind)
+        np.testing.assert_array_equal(expected.predict(data), expected.labels_, kind)
+
+
+@pytest.mark.parametrize("module", ["pandas", "polars"])
+def test_data_frames(module):
+    frames = pytest.importorskip(module)
+    x, _ = blobs()
+    expected = tiny("VaDE").fit(x)
+    frame = frames.DataFrame({name: x[:, i] for i, name in enumerate("abc")})
+    estimator = tiny("VaDE").fit(frame)
+    np.testing.assert_array_equal(estimator.labels_, expected.labels_)
+    assert list(estimator.feature_names_in_) == ["a", "b", "c"]
+    assert list(estimator.get_feature_names_out()) == ["vade0", "vade1"]
+    np.testing.assert_array_equal(estimator.predict(frame), expected.labels_)
+
+
+def test_the_likelihood_is_chosen_from_the_data():
+    x, _ = blobs()
+    chosen = presets.for_data("vade", x, 3)
+    assert chosen.likelihood == "bernoulli"
+    chosen = presets.for_data("vade", 10 * x, 3)
+    assert chosen.likelihood == "gaussian"
+    assert chosen.variance == pytest.approx(10 * x.var(axis=0).mean(), rel=1e-5)
+    kept = presets.for_data("vade", x, 3, likelihood="gaussian", variance=0.5)
+    assert (kept.likelihood, kept.variance) == ("gaussian", 0.5)
+
+
+def test_few_rows_take_smaller_batches_and_nearer_candidates():
+    few = presets.for_data("dgg", np.eye(1800, 4, dtype=np.float32), 10)
+    many = presets.for_data("dgg", np.zeros((70_000, 4), np.float32), 10)
+    assert (few.batch_size, many.batch_size) == (64, 256)
+    assert (few.num_candidates, many.num_candidates) == (20, 100)
+    assert few.pretrain_autoencoder_epochs > many.pretrain_autoencoder_epochs == 8
+    assert presets.for_data("dgg", np.eye(40), 2, num_neighbors=30).num_candidates == 30
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_constructor_has_every_setting(name):
+    cls = getattr(dgg_jax, name)
+    parameters = inspect.signature(cls).parameters
+    preset = presets.preset_class(cls._method)
+    for field, value in vars(preset()).items():
+        if field in ("num_clusters", "clustering"):
+            assert field not in parameters
+        elif field in presets.OF_THE_DATA:
+            assert parameters[field].default is None
+        else:
+            assert parameters[field].default == value
+            assert f"\n  {field}: " in cls.__doc__
+    assert next(iter(parameters)) == "n_clusters"
+    assert cls(4).get_params()["n_clusters"] == 4
+    with pytest.raises(TypeError, match="epohcs"):
+        cls(epohcs=3)
+    assert clone(cls(epochs=7)).epochs == 7
+    assert cls().set_params(epochs=9).epochs == 9
+
+
+def test_settings_are_checked_before_any_work():
+    x, _ = blobs()
+    for settings, message in (
+        ({"epochs": -1}, "epochs must be at least 0, got -1"),
+        ({"likelihood": "poisson"}, "likelihood='poisson' is unknown; choose one of"),
+        ({"random_state": -1}, "random_state must be in"),
+        ({"n_clusters": 0}, "num_clusters must be at least 1, got 0"),
+        ({"n_clusters": 91}, "exceeds the 90 rows"),
+        ({"graph_strength": 3.0}, r"graph_strength must be in \[0, 2\], got 3.0"),
+    ):
+        with pytest.raises(InvalidInput, match=message):
+            tiny("DGG").set_params(**settings).fit(x)
+
+
+def test_random_states():
+    x, _ = blobs()
+    first = tiny("VaDE", random_state=np.random.RandomState(3)).fit(x)
+    second = tiny("VaDE", random_state=np.random.RandomState(3)).fit(x)
+    other = tiny("VaDE", random_state=np.random.RandomState(4)).fit(x)
+    assert_same(first.embedding_, second.embedding_)
+    assert not np.array_equal(first.embedding_, other.embedding_)
+    free = tiny("VaDE", random_state=None).fit(x)
+    assert not np.array_equal(first.embedding_, free.embedding_)
+
+
+def test_callbacks_hear_of_every_epoch_and_may_stop():
+    x, _ = blobs()
+    heard = []
+
+    def stop_early(stage, epoch, metrics):
+        heard.append((stage, metrics["loop"], epoch))
+        return stage == "train" and epoch == 2
+
+    estimator = tiny("VaDE", epochs=5, pretrain_autoencoder_epochs=2)
+    estimator.set_params(callbacks=stop_early).fit(x)
+    expected = [("pretrain", "autoencoder", epoch) for epoch in (1, 2)]
+    assert heard == [*expected, ("train", "train", 1), ("train", "train", 2)]
+    assert [line["epoch"] for line in estimator.history_] == [1, 2, 1, 2]
+    silent = []
+    several = [stop_early, lambda *arguments: silent.append(arguments)]
+    heard.clear()
+    estimator.set_params(callbacks=several).fit(x)
+    assert len(silent) == len(heard) == 4
+
+
+def test_verbose_shows_stages(capsys):
+    x, _ = blobs()
+    tiny("VaDE", verbose=1).fit(x)
+    shown = capsys.readouterr().out
+    for number, stage in enumerate(("pretrain", "initialize", "train", "evaluate"), 1):
+        assert f"[{number}/4] {stage}: " in shown
+    tiny("VaDE").fit(x)
+    assert capsys.readouterr().out == ""
+
+
+def test_neighbours_of_ones_own():
+    x, y = blobs()
+    # Neighbours by true class: what no search would find, so they must have been taken.
+    distance = (y[:, None] != y[None]) + np.linalg.norm(x[:, None] - x[None], axis=2)
+    np.fill_diagonal(distance, np.inf)
+    indices = distance.argsort(axis=1)[:, :4]
+    distances = np.take_along_axis(distance, indices, axis=1)
+    estimator = tiny("DGG", num_neighbors=3, num_candidates=4)
+    estimator.fit(x, knn=(indices, distances))
+    for row, chosen in zip(estimator.graph_.indices, indices, strict=True):
+        assert set(row) <= set(chosen)
+    vade = tiny("VaDE", init="spectral", num_neighbors=4, epochs=0)
+    vade.fit(x, knn=(indices, distances))
+    for bad, message in (
+        ((indices[:5], distances[:5]), r"shape \[90, k\]"),
+        ((indices, distances[:, :2]), "got shapes"),
+        ((indices + 90, distances), "in 0 to 89; row 0 has"),
+        ((np.arange(90)[:, None], distances[:, :1]), "Leave out the point itself"),
+        ((indices.astype(float), distances), "must be integers, got float64"),
+        ((indices, distances[:, ::-1]), "ascending"),
+        ((indices, -distances), "finite and at least 0"),
+    ):
+        with pytest.raises(InvalidInput, match=message):
+            estimator.fit(x, knn=bad)
+
+
+@pytest.mark.parametrize("name", GENERATIVE)
+def test_warm_start_goes_on_from_the_model(name):
+    x, _ = blobs()
+    estimator = tiny(name, warm_start=True, epochs=2).fit(x)
+    before = estimator.model_.params
+    assert "pretrain" in [r["name"] for r in estimator.stages_] or name == "GMVAE"
+    estimator.set_params(epochs=0).fit(x)
+    assert_same(estimator.model_.params, before)
+    names = [record["name"] for record in estimator.stages_]
+    assert not {"pretrain", "initialize", "classifier"} & set(names)
+    score = estimator.score(x)
+    estimator.set_params(epochs=20, learning_rate=5e-3).fit(x)
+    assert estimator.score(x) > score
+    if name != "GMVAE":
+        estimator.set_params(n_clusters=2)
+        with pytest.raises(InvalidInput, match="model to start from has"):
+            estimator.fit(x)
+
+
+def test_pipeline_and_grid_search():
+    x, y = blobs()
+    scaled = make_pipeline(StandardScaler(), tiny("VaDE")).fit(x)
+    np.testing.assert_array_equal(scaled.predict(x), scaled[-1].labels_)
+    grid = GridSearchCV(
+        tiny("VaDE", likelihood="gaussian", variance=0.05),
+        {"learning_rate": [1e-7, 2e-2], "epochs": [30]},
+        cv=2,
+        refit=True,
+    )
+    grid.fit(x, y)  # scored by the ELBO; y is not used
+    assert grid.best_params_["learning_rate"] == 2e-2
+    assert grid.best_estimator_.labels_.shape == (90,)
+
+
+def test_pickles(fitted):
+    x, _ = blobs()
+    again = pickle.loads(pickle.dumps(fitted))
+    np.testing.assert_array_equal(again.predict(x), fitted.labels_)
+
+
+# Networks and likelihoods of one's own
+
+
+class Convolutional(nn.Module):
+    """An encoder of images that come as rows."""
+
+    side: int
+    latent_dim: int
+
+    @nn.compact
+    def __call__(self, x):
+        x = x.reshape(len(x), self.side, self.side, 1)
+        x = nn.relu(nn.Conv(4, (3, 3), strides=(2, 2))(x)).reshape(len(x), -1)
+        zeros = nn.initializers.zeros
+        mean = nn.Dense(self.latent_dim, name="mean")(x)
+        return Gaussian(mean, nn.Dense(self.latent_dim, kernel_init=zeros)(x))
+
+
+class Linear(nn.Module):
+    """The simplest decoder."""
+
+    num_features: int
+
+    @nn.compact
+    def __call__(self, z):
+        return nn.Dense(self.num_features)(z)
+
+
+class Laplace:
+    """No sufficient statistics of a fixed size: not for the node form."""
+
+    def log_prob(self, x, decoded):
+        return -jax.numpy.sum(jax.numpy.abs(x - decoded) + np.log(2.0))
+
+    def mean(self, decoded):
+        return decoded
+
+
+@pytest.fixture(scope="module")
+def images():
+    random = np.random.default_rng(0)
+    y = random.permutation(np.repeat(np.arange(2), 20))
+    bright = np.stack([np.eye(4), np.eye(4)[::-1]])[y]
+    x = np.clip(0.8 * bright + 0.1 * random.uniform(size=bright.shape), 0, 1)
+    return x.reshape(40, 16).astype(np.float32), y
+
+
+@pytest.mark.parametrize("name", ["DGG", "VaDE"])
+def test_networks_of_ones_own(name, images, tmp_path):
+    x, _ = images
+    settings = {"siamese_epochs": 1} if name == "DGG" else {}
+    modules = {"encoder": Convolutional(4, 2), "decoder": Linear(16)}
+    estimator = tiny(name, 2, **modules, **settings).fit(x)
+    assert "Conv_0" in estimator.model_.params["encoder"]
+    np.testing.assert_array_equal(estimator.predict(x), estimator.labels_)
+    assert np.isfinite(estimator.score(x))
+    assert estimator.sample(3)[0].shape == (3, 16)
+    np.testing.assert_array_equal(clone(estimator).fit(x).labels_, estimator.labels_)
+
+    estimator.save(tmp_path / "model")
+    with pytest.raises(
+        InvalidInput, match=r"fitted with encoder=.*load\(path, encoder"
+    ):
+        dgg_jax.load(tmp_path / "model")
+    loaded = dgg_jax.load(tmp_path / "model", **modules)
+    np.testing.assert_array_equal(loaded.predict(x), estimator.labels_)
+
+
+def test_networks_of_ones_own_in_gmvae(images):
+    class Features(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            return nn.relu(nn.Dense(5)(x))
+
+    x, _ = images
+    modules = {"encoder": Features(), "decoder": Linear(16)}
+    estimator = tiny("GMVAE", 2, **modules).fit(x)
+    assert estimator.predict(x).shape == (40,)
+    recognition = estimator.model_.params["recognition"]
+    assert recognition["trunk"]["encoder"]["Dense_0"]["kernel"].shape == (16, 5)
+
+
+class NoGaussian(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        return nn.Dense(2)(x)
+
+
+class Stateful(nn.Module):
+    @nn.compact
+    def __call__(self, z):
+        return nn.BatchNorm(use_running_average=True)(nn.Dense(16)(z))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"encoder": NoGaussian()}, "encoder must map x .* to dgg_jax.types.Gaussian"),
+        ({"encoder": Convolutional(4, 3)}, r"\[B, 2\] \(latent_dim\), got"),
+        ({"decoder": Stateful()}, "decoder must have parameters only.*batch_stats"),
+        ({"decoder": Linear(5)}, "likelihood"),
+        ({"decoder": Linear(16), "pretrain_layer_epochs": 1}, "pretrain_layer_epochs"),
+    ],
+)
+def test_networks_that_do_not_fit(settings, message, images):
+    with pytest.raises(InvalidInput, match=message):
+        tiny("VaDE", 2, **settings).fit(images[0])
+
+
+def test_a_likelihood_of_ones_own(images, tmp_path):
+    x, _ = images
+    likelihood = GaussianLikelihood(0.25)
+    own = tiny("DGG", 2, likelihood=likelihood).fit(x)
+    named = tiny("DGG", 2, likelihood="gaussian", variance=0.25).fit(x)
+    assert_same(own.model_.params, named.model_.params)
+    np.testing.assert_array_equal(own.score_samples(x), named.score_samples(x))
+    own.save(tmp_path / "model")
+    loaded = dgg_jax.load(tmp_path / "model", likelihood=likelihood)
+    np.testing.assert_array_equal(loaded.score_samples(x), own.score_samples(x))
+    laplace = tiny("VaDE", 2, likelihood=Laplace()).fit(x)
+    assert np.isfinite(laplace.score(x))
+
+
+# Saved models
+
+
+def test_a_saved_model_is_the_same_again(fitted, tmp_path):
+    x, _ = blobs()
+    fitted.save(tmp_path / "model")
+    loaded = dgg_jax.load(tmp_path / "model")
+    assert type(loaded) is type(fitted)
+    assert loaded.get_params() == fitted.get_params()
+    learned = {k: v for k, v in vars(fitted).items() if k.endswith("_")}
+    for name, value in learned.items():
+        if name in ("preset_", "stages_", "history_"):
+            assert getattr(loaded, name) == value
+        else:
+            assert_same(getattr(loaded, name), value)
+    np.testing.assert_array_equal(loaded.predict(x), fitted.predict(x))
+    if hasattr(fitted, "transform"):
+        assert_same(loaded.transform(x), fitted.transform(x))
+        names = fitted.get_feature_names_out()
+        assert list(loaded.get_feature_names_out()) == list(names)
+    if hasattr(fitted, "sample"):
+        assert_same(loaded.sample(4), fitted.sample(4))
+        loaded.set_params(warm_start=True, epochs=1).fit(x)
+        assert "pretrain" not in [record["name"] for record in loaded.stages_]
+
+
+def test_model_json_is_readable(fitted, tmp_path):
+    fitted.save(tmp_path / "model")
+    text = (tmp_path / "model" / "model.json").read_text()
+    description = json.loads(text)
+    assert description["kind"] == type(fitted).__name__
+    assert description["versions"]["dgg_jax"] == dgg_jax.__version__
+    assert description["num_features"] == 3 and description["num_rows"] == 90
+    assert description["preset"]["num_clusters"] == 3
+    assert description["metrics"]["name"] == fitted.stages_[-1]["name"]
+    assert "none" in description["preprocessing"]
+    assert description["arrays"]["shapes"]["learned/labels_"] == [90]
+    assert sorted(p.name for p in (tmp_path / "model").iterdir()) == [
+        "arrays.npz",
+        "model.json",
+    ]
+
+
+def test_an_exported_model_runs_without_this_library(generative, tmp_path):
+    x, _ = blobs()
+    generative.export(tmp_path / "exported")
+    np.save(tmp_path / "x.npy", x)
+    program = """
+import sys
+class Refuse:
+    def find_spec(self, name, *rest):
+        if name.split(".")[0] in ("dgg_jax", "flax", "optax", "sklearn"):
+            raise ImportError(name)
+sys.meta_path.insert(0, Refuse())
+import jax.export, numpy as np
+x = np.load("x.npy")
+for name in ("transform", "predict_proba"):
+    call = jax.export.deserialize(open(f"exported/{name}.jax", "rb").read()).call
+    np.save(f"{name}.npy", np.concatenate([call(x[:7]), call(x[7:])]))
+try:
+    import dgg_jax
+except ImportError:
+    print("alone")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "alone\n"
+    for name in ("transform", "predict_proba"):
+        actual = np.load(tmp_path / f"{name}.npy")
+        expected = getattr(generative, name)(x)
+        np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_importing_the_library_is_light():
+    program = (
+        "import sys, dgg_jax;"
+        "assert not {'jax', 'sklearn', 'tensorflow_datasets'} & set(sys.modules);"
+        "dgg_jax.DGG; assert 'tensorflow_datasets' not in sys.modules;"
+        "print(sorted(dgg_jax.__all__))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    for name in NAMES:
+        assert name in done.stdout
+    with pytest.raises(AttributeError, match="has no attribute 'KMeans'"):
+        _ = dgg_jax.KMeans
