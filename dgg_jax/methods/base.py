@@ -5,15 +5,16 @@ import json
 import os
 import pathlib
 import time
+import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import IO, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from sklearn.cluster import KMeans
 
-from dgg_jax import checks
+from dgg_jax import checks, folders
 from dgg_jax.presets import Preset
 from dgg_jax.stages import evaluate
 from dgg_jax.training import Diverged, Monitor, Schedule, TrainState
@@ -34,7 +35,8 @@ class Run(Monitor):
 
     With a workdir, the state after every stage, and within a stage that of every loop
     at least ``checkpoint_seconds`` apart, goes into checkpoints; constructing a Run on
-    the same workdir continues from the newest. metrics.jsonl gets one line an epoch.
+    the same workdir continues from the newest that is whole. metrics.jsonl gets one
+    line an epoch. Until ``close``, no other process can open the workdir.
 
     Attributes:
       workdir: folder of checkpoints/ and metrics.jsonl; None keeps nothing on disk.
@@ -63,9 +65,12 @@ class Run(Monitor):
           on_stage: called with the record of every stage that finishes.
           should_stop: asked after every epoch and stage; True saves a checkpoint and
             raises Interrupted.
+
+        Raises:
+          InvalidInput: if another process has opened one of the folders.
+          OSError: if one of them cannot be written.
         """
         self.workdir = pathlib.Path(workdir) if workdir is not None else None
-        self._shared = Checkpoints(shared) if shared is not None else None
         self.records: list[Metrics] = []
         self.history: list[Metrics] = []
         self._checkpoint_seconds = checkpoint_seconds
@@ -74,18 +79,32 @@ class Run(Monitor):
         self._should_stop = should_stop
         self._started: list[str] = []
         self._state: State = {}
-        self._checkpoints = None
-        if self.workdir is not None:
-            self._checkpoints = Checkpoints(self.workdir / "checkpoints")
-            self._continue()
+        self._locks: list[IO[str]] = []
+        self._checkpoints = self._shared = None
+        try:
+            self._open(shared)
+        except BaseException:
+            self.close()
+            raise
 
-    def _continue(self) -> None:
+    def _open(self, shared: pathlib.Path | None) -> None:
+        """Locks the folders and continues from what they hold."""
+        for folder in (self.workdir, shared):
+            if folder is not None:
+                self._locks.append(folders.lock(pathlib.Path(folder)))
+                weakref.finalize(self, self._locks[-1].close)  # nobody may call close
+        if shared is not None:
+            self._shared = Checkpoints(shared)
+            self._shared.discard_partial()
+        if self.workdir is None:
+            return
+        self._checkpoints = Checkpoints(self.workdir / "checkpoints")
+        self._checkpoints.discard_partial()
         restored = self._checkpoints.restore(_FINISHED)
         if restored is not None:
             _, self._state, self.records = restored
-        for series in self._checkpoints.series():
-            if series.split(".")[0] in [record["name"] for record in self.records]:
-                self._checkpoints.delete(series)
+        finished = [record["name"] for record in self.records]
+        self._delete_loops(lambda stage: stage in finished)
         self.history = _read_lines(self.workdir / "metrics.jsonl")
 
     def stage(
@@ -107,10 +126,14 @@ class Run(Monitor):
         Raises:
           Interrupted: if the run was asked to stop.
           Diverged: if a loss is not finite; the message names the stage.
+          OSError: if the workdir cannot be written; what it held before is whole.
         """
         self._started.append(name)
         if len(self._started) <= len(self.records):
             return self._state
+        # Later stages are there if the checkpoint after this one was damaged.
+        self._delete_loops(lambda stage: stage != name)
+        self._cut_history(lambda line: line["stage"] not in self._started)
         self._seconds_before = 0.0
         self._began = self._saved = time.monotonic()
         try:
@@ -124,9 +147,7 @@ class Run(Monitor):
         if self._checkpoints is not None:
             number = len(self.records)
             self._checkpoints.save(_FINISHED, number, self._state, self.records)
-            for series in self._checkpoints.series():
-                if series.startswith(f"{name}."):
-                    self._checkpoints.delete(series)
+            self._delete_loops(lambda stage: stage == name)
         self._on_stage(record)
         self._stop_if_asked()
         return self._state
@@ -141,10 +162,10 @@ class Run(Monitor):
                 state = jax.tree.map(jnp.asarray, state)
                 self._seconds_before = record["seconds"]
                 self._began = time.monotonic()
-        stage = self._started[-1]
-        self._rewrite_history(
+        place = self._started[-1], loop
+        self._cut_history(
             lambda line: (
-                (line["stage"], line["loop"]) != (stage, loop) or line["epoch"] <= epoch
+                (line["stage"], line["loop"]) == place and line["epoch"] > epoch
             )
         )
         return state, epoch
@@ -167,8 +188,10 @@ class Run(Monitor):
         line = {"stage": stage, "loop": loop, "epoch": epoch, **metrics}
         self.history.append(line)
         if self.workdir is not None:
-            with open(self.workdir / "metrics.jsonl", "a") as file:
-                file.write(json.dumps(line) + "\n")
+            # Replaced, not appended to: a kill or a full disk would tear the line.
+            path = self.workdir / "metrics.jsonl"
+            before = path.read_bytes() if path.exists() else b""
+            write_atomically(path, before + json.dumps(line).encode() + b"\n")
         enough = bool(self._on_epoch(stage, loop, epoch, num_epochs, metrics))
         due = time.monotonic() - self._saved >= self._checkpoint_seconds
         stop = self._should_stop()
@@ -236,10 +259,12 @@ class Run(Monitor):
         self._stop_if_asked()
 
     def close(self) -> None:
-        """Lets go of the workdir."""
+        """Lets go of the folders."""
         for checkpoints in (self._checkpoints, self._shared):
             if checkpoints is not None:
                 checkpoints.close()
+        for lock in self._locks:
+            lock.close()
 
     def _series(self, name: str) -> str:
         return f"{self._started[-1]}.{name}"
@@ -251,14 +276,32 @@ class Run(Monitor):
         if self._should_stop():
             raise Interrupted
 
-    def _rewrite_history(self, keep: Callable[[Metrics], bool]) -> None:
-        """Drops lines of epochs that no checkpoint holds: they will be run again."""
-        kept = [line for line in self.history if keep(line)]
-        if len(kept) != len(self.history):
-            self.history = kept
-            path = self.workdir / "metrics.jsonl"
-            text = "".join(json.dumps(line) + "\n" for line in kept)
-            write_atomically(path, text)
+    def _delete_loops(self, is_stale: Callable[[str], bool]) -> None:
+        """Deletes the checkpoints within stages whose name is stale."""
+        if self._checkpoints is None:
+            return
+        for series in self._checkpoints.series():
+            if series != _FINISHED and is_stale(series.split(".")[0]):
+                self._checkpoints.delete(series)
+
+    def _cut_history(self, is_first: Callable[[Metrics], bool]) -> None:
+        """Drops the first such line and all after it: those epochs are run again."""
+        number = next(
+            (n for n, line in enumerate(self.history) if is_first(line)), None
+        )
+        if number is None:
+            return
+        kept, dropped = self.history[:number], self.history[number:]
+        # Loops that came later go too, and before their lines: a kill in between must
+        # not leave a loop without its lines.
+        later = {
+            (line["stage"], line["loop"]) for line in dropped if not is_first(line)
+        }
+        for stage, loop in later:
+            self._checkpoints.delete(f"{stage}.{loop}")
+        self.history = kept
+        text = "".join(json.dumps(line) + "\n" for line in kept)
+        write_atomically(self.workdir / "metrics.jsonl", text)
 
 
 # A stage draws its random numbers by its place here, whatever the method: methods that
@@ -369,11 +412,22 @@ class Stages:
 
 
 def write_atomically(path: pathlib.Path, content: str | bytes) -> None:
-    """Replaces a file; a reader, or a crash, sees the old content or the new."""
+    """Replaces a file; a reader, or a crash, sees the old content or the new.
+
+    Args:
+      path: the file.
+      content: all of it.
+
+    Raises:
+      OSError: if it cannot be written; the old content stays.
+    """
     temporary = path.with_name(path.name + ".partial")
     try:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
         os.replace(temporary, path)
+    except OSError as error:
+        error.filename = str(path)  # a full disk names none
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

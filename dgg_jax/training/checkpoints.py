@@ -1,16 +1,26 @@
 """Atomic checkpoints of pytrees by orbax."""
 
+import hashlib
+import json
+import os
 import pathlib
+import re
 import shutil
 from typing import Any
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from absl import logging
+
+_KEPT = 2  # checkpoints of a series: should the newest be damaged, there is another
 
 
 class Checkpoints:
     """Named series of checkpoints in one folder; a half-written one is never seen.
+
+    The last two of a series are kept. One that is damaged, even by a single flipped
+    bit, is passed over for the one before it.
 
     Attributes:
       directory: the folder; a series is a subfolder, a checkpoint a folder in that.
@@ -18,37 +28,54 @@ class Checkpoints:
 
     def __init__(self, directory: pathlib.Path):
         self.directory = pathlib.Path(directory).absolute()
-        self._managers: dict[str, ocp.CheckpointManager] = {}
-
-    def _manager(self, series: str) -> ocp.CheckpointManager:
-        if series not in self._managers:
-            options = ocp.CheckpointManagerOptions(
-                max_to_keep=1,
-                enable_async_checkpointing=False,
-                cleanup_tmp_directories=True,
-            )
-            self._managers[series] = ocp.CheckpointManager(
-                self.directory / series, options=options
-            )
-        return self._managers[series]
+        self._checkpointer = ocp.Checkpointer(ocp.CompositeCheckpointHandler())
+        self._damaged: dict[str, list[pathlib.Path]] = {}
 
     def save(self, series: str, step: int, tree: Any, record: Any) -> None:
-        """Saves a pytree of arrays and a JSON record; the step before is then deleted.
+        """Saves a pytree of arrays and a JSON record.
+
+        Damaged checkpoints that ``restore`` passed over are then deleted, and all but
+        the last two.
 
         Args:
           series: name of the series.
           step: number of the checkpoint; grows along a series.
           tree: pytree of arrays.
           record: anything JSON holds.
+
+        Raises:
+          OSError: if it cannot be written; the checkpoint before it stays.
         """
-        arguments = ocp.args.Composite(
-            tree=ocp.args.PyTreeSave(jax.device_get(tree)),
-            record=ocp.args.JsonSave(record),
-        )
-        self._manager(series).save(step, args=arguments, force=True)
+        tree = jax.device_get(tree)
+        signed = {"sha256": _digest(tree, record), "record": record}
+        folder = self.directory / series / str(step)
+        try:
+            for damaged in self._damaged.pop(series, []):
+                shutil.rmtree(damaged)
+            self._checkpointer.save(
+                folder,
+                args=ocp.args.Composite(
+                    tree=ocp.args.PyTreeSave(tree), record=ocp.args.JsonSave(signed)
+                ),
+            )
+            for old in self._newest_first(series)[_KEPT:]:
+                shutil.rmtree(old)
+        except (OSError, ValueError) as error:
+            self.discard_partial()
+            number = _os_error_number(error)
+            if number is None:
+                raise
+            raise OSError(
+                number,
+                f"{os.strerror(number)}; the checkpoint before this one is whole. Free "
+                "space or make the folder writable, then resume",
+                str(folder),
+            ) from error
 
     def restore(self, series: str, template: Any = None) -> tuple[int, Any, Any] | None:
-        """Loads the newest checkpoint of a series.
+        """Loads the newest checkpoint of a series that is whole.
+
+        A warning names each that is not. They are deleted when the next one is saved.
 
         Args:
           series: name of the series.
@@ -56,31 +83,48 @@ class Checkpoints:
             arrays come back.
 
         Returns:
-          (step, tree, record), or None if the series is empty.
+          (step, tree, record), or None if the series has no whole checkpoint.
         """
-        if not (self.directory / series).is_dir():
-            return None
-        manager = self._manager(series)
-        step = manager.latest_step()
-        if step is None:
-            return None
+        self._damaged[series] = []
+        for folder in self._newest_first(series):
+            try:
+                return int(folder.name), *self._load(folder, template)
+            except Exception as error:  # damage has too many faces to name
+                logging.warning(
+                    "The checkpoint %s is damaged (%s: %s); falling back to the one "
+                    "before it, or to the beginning.",
+                    folder,
+                    type(error).__name__,
+                    (str(error).splitlines() or [""])[0],
+                )
+                self._damaged[series].append(folder)
+        return None
+
+    def _load(self, folder: pathlib.Path, template: Any) -> tuple[Any, Any]:
         restore_tree = ocp.args.PyTreeRestore()
         if template is not None:
             template = jax.tree.map(np.asarray, jax.device_get(template))
             restore_args = ocp.checkpoint_utils.construct_restore_args(template)
             restore_tree = ocp.args.PyTreeRestore(template, restore_args=restore_args)
-        restored = manager.restore(
-            step,
+        restored = self._checkpointer.restore(
+            folder,
             args=ocp.args.Composite(tree=restore_tree, record=ocp.args.JsonRestore()),
         )
-        return step, jax.tree.map(np.asarray, restored.tree), restored.record
+        tree, signed = jax.tree.map(np.asarray, restored.tree), restored.record
+        # orbax does not notice most flipped bits.
+        if signed["sha256"] != _digest(tree, signed["record"]):
+            raise ValueError("its content is not what was saved")
+        return tree, signed["record"]
 
     def delete(self, series: str) -> None:
         """Deletes a series, if it exists."""
-        manager = self._managers.pop(series, None)
-        if manager is not None:
-            manager.close()
+        self._damaged.pop(series, None)
         shutil.rmtree(self.directory / series, ignore_errors=True)
+
+    def discard_partial(self) -> None:
+        """Deletes what saves that did not come to their end have left."""
+        for folder in self.directory.glob("*/*.orbax-checkpoint-tmp*"):
+            shutil.rmtree(folder, ignore_errors=True)
 
     def series(self) -> list[str]:
         """Names of the series on disk."""
@@ -89,7 +133,30 @@ class Checkpoints:
         return sorted(path.name for path in self.directory.iterdir() if path.is_dir())
 
     def close(self) -> None:
-        """Lets go of the folder."""
-        for manager in self._managers.values():
-            manager.close()
-        self._managers.clear()
+        """Lets go of what orbax holds."""
+        self._checkpointer.close()
+
+    def _newest_first(self, series: str) -> list[pathlib.Path]:
+        folders = (self.directory / series).glob("*/")
+        steps = [folder for folder in folders if folder.name.isdecimal()]
+        return sorted(steps, key=lambda folder: -int(folder.name))
+
+
+def _digest(tree: Any, record: Any) -> str:
+    """A checksum of all arrays, in any order, and of the record."""
+    leaves = []
+    for leaf in map(np.asarray, jax.tree.leaves(tree)):
+        described = hashlib.sha256(f"{leaf.dtype} {leaf.shape} ".encode())
+        described.update(leaf.tobytes())
+        leaves.append(described.hexdigest())
+    # A template orders the leaves in its own way.
+    text = json.dumps([sorted(leaves), record])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _os_error_number(error: Exception) -> int | None:
+    """The number of the operating system's error behind one of orbax."""
+    if isinstance(error, OSError):
+        return error.errno
+    found = re.search(r"(?:os_error_code='|OS error )(\d+)", str(error))
+    return int(found[1]) if found else None

@@ -655,9 +655,8 @@ def test_a_run_leaves_no_partial_files(finished):
     workdir, _, _ = finished
     names = {path.name for path in workdir.iterdir()}
     assert names == {
-        "checkpoints", "config.json", "figures", "metrics.jsonl", "model",
-        "predictions.npz",
-        "report.html", "result.json",
+        ".lock", "checkpoints", "config.json", "figures", "metrics.jsonl", "model",
+        "predictions.npz", "report.html", "result.json",
     }  # fmt: skip
 
 

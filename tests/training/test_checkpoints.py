@@ -1,6 +1,12 @@
 """Checkpoints: what is saved comes back, and nothing half-written ever does."""
 
+import errno
+import logging
+import os
+import random
 import shutil
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -78,15 +84,14 @@ def test_nested_dicts_come_back_as_numpy_without_a_template(checkpoints, reopen)
     assert record == [{"name": "graph"}, {"name": "train"}]
 
 
-def test_only_the_newest_is_kept(checkpoints, reopen):
+def test_the_last_two_are_kept(checkpoints, reopen):
     for step in (1, 2, 5):
         checkpoints.save("train", step, {"w": np.full(2, step)}, {"at": step})
     step, tree, record = reopen().restore("train")
     assert (step, record) == (5, {"at": 5})
     np.testing.assert_array_equal(tree["w"], 5)
     names = {path.name for path in (checkpoints.directory / "train").iterdir()}
-    assert "5" in names
-    assert not names & {"1", "2"}
+    assert names == {"2", "5"}
 
 
 def test_an_empty_folder_has_nothing(checkpoints):
@@ -108,9 +113,11 @@ def test_a_half_written_checkpoint_is_never_seen(checkpoints, reopen, suffix):
     step, tree, record = opened.restore("train")
     assert (step, record) == (1, {"at": 1})
     np.testing.assert_array_equal(tree["w"], 1.0)
+    assert half.exists()  # reading deletes nothing: another process may be writing
+    opened.discard_partial()
+    assert not half.exists()
     opened.save("train", 2, {"w": np.full(2, 2.0)}, {"at": 2})
     assert opened.restore("train")[0] == 2
-    assert not half.exists()
 
 
 def test_a_first_checkpoint_half_written_is_none(checkpoints, reopen):
@@ -149,3 +156,188 @@ def test_series_are_apart_and_can_be_deleted(checkpoints, reopen):
     # A deleted series starts anew, also at a lower step.
     opened.save("stages", 0, {"w": np.zeros(1)}, {"name": "new"})
     assert opened.restore("stages")[2] == {"name": "new"}
+
+
+# --- Damage ------------------------------------------------------------------------
+
+
+def files_of(folder):
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def flip_a_bit(folder):
+    largest = max(files_of(folder), key=lambda path: path.stat().st_size)
+    content = bytearray(largest.read_bytes())
+    content[len(content) // 2] ^= 1
+    largest.write_bytes(content)
+
+
+def truncate(folder):
+    for path in files_of(folder):
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def fill_with_zeros(folder):
+    for path in files_of(folder):
+        path.write_bytes(bytes(path.stat().st_size))
+
+
+def lose_the_record(folder):
+    shutil.rmtree(folder / "record")
+
+
+def lose_everything(folder):
+    shutil.rmtree(folder)
+    folder.mkdir()
+
+
+DAMAGES = [flip_a_bit, truncate, fill_with_zeros, lose_the_record, lose_everything]
+
+
+def random_tree(seed):
+    return {"w": np.random.default_rng(seed).standard_normal((50, 50))}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(
+    checkpoints, reopen, damage, caplog
+):
+    for step in (1, 2):
+        checkpoints.save("train", step, random_tree(step), {"at": step})
+    newest = checkpoints.directory / "train/2"
+    damage(newest)
+    opened = reopen()
+    step, tree, record = opened.restore("train", random_tree(0))
+    assert (step, record) == (1, {"at": 1})
+    assert_equal(tree, random_tree(1))
+    (warning,) = [line for line in caplog.records if "damaged" in line.getMessage()]
+    assert warning.levelno == logging.WARNING
+    assert str(newest) in warning.getMessage()
+    # It stays until there is a newer one, even one of the same step.
+    assert newest.exists()
+    opened.save("train", 2, random_tree(3), {"at": 3})
+    step, tree, record = reopen().restore("train")
+    assert (step, record) == (2, {"at": 3})
+    assert_equal(tree, random_tree(3))
+
+
+def test_a_damaged_checkpoint_does_not_count_as_kept(checkpoints, reopen):
+    for step in (1, 2):
+        checkpoints.save("train", step, random_tree(step), {})
+    truncate(checkpoints.directory / "train/2")
+    opened = reopen()
+    assert opened.restore("train")[0] == 1
+    opened.save("train", 5, random_tree(5), {})
+    truncate(checkpoints.directory / "train/5")
+    assert reopen().restore("train")[0] == 1
+
+
+def test_where_all_are_damaged_there_is_none(checkpoints, reopen, caplog):
+    for step in (1, 2):
+        checkpoints.save("train", step, random_tree(step), {})
+        truncate(checkpoints.directory / f"train/{step}")
+    opened = reopen()
+    assert opened.restore("train") is None
+    assert sum("damaged" in line.getMessage() for line in caplog.records) == 2
+    opened.save("train", 1, random_tree(7), {})
+    assert_equal(reopen().restore("train")[1], random_tree(7))
+
+
+def test_no_flipped_bit_comes_back_as_another_number(checkpoints):
+    """Of arrays and of the record, with and without a template."""
+    tree, record = random_tree(0), {"seconds": 12.345678, "names": ["a", "b"]}
+    checkpoints.save("train", 1, tree, record)
+    folder = checkpoints.directory / "train/1"
+    rng = random.Random(0)
+    refused = 0
+    for path in files_of(folder):
+        whole = path.read_bytes()
+        for template in (None, random_tree(1)) * 3:
+            position = rng.randrange(len(whole))
+            flipped = bytearray(whole)
+            flipped[position] ^= 1 << rng.randrange(8)
+            path.write_bytes(flipped)
+            restored = checkpoints.restore("train", template)
+            refused += restored is None
+            if restored is not None:  # of what the flipped bit does not matter to
+                assert_equal(restored[1], tree)
+                assert restored[2] == record
+        path.write_bytes(whole)
+    assert refused >= 10
+    assert checkpoints.restore("train")[0] == 1
+
+
+# --- Disks that cannot be written --------------------------------------------------
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of 2 MiB of its own."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
+    if subprocess.run(mount, capture_output=True).returncode != 0:
+        pytest.skip("mounting a disk needs privileges")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk_leaves_the_checkpoint_before(small_disk):
+    checkpoints = Checkpoints(small_disk / "checkpoints")
+    tree = {"w": np.random.default_rng(0).random(100_000)}  # 0.8 MB
+    for step in (1, 2):
+        checkpoints.save("train", step, tree, {"at": step})
+    with pytest.raises(OSError, match=r"No space left .* whole") as error:
+        checkpoints.save("train", 3, tree, {"at": 3})
+    assert error.value.errno == errno.ENOSPC
+    assert error.value.filename == str(small_disk / "checkpoints/train/3")
+    # Not even the remains of the attempt take space.
+    assert sorted(os.listdir(small_disk / "checkpoints/train")) == ["1", "2"]
+    step, restored, record = checkpoints.restore("train")
+    assert (step, record) == (2, {"at": 2})
+    assert_equal(restored, tree)
+    shutil.rmtree(small_disk / "checkpoints/train/1")  # makes space
+    checkpoints.save("train", 3, tree, {"at": 3})
+    assert checkpoints.restore("train")[0] == 3
+    checkpoints.close()
+
+
+def test_a_read_only_disk_leaves_the_checkpoint_before(small_disk):
+    checkpoints = Checkpoints(small_disk / "checkpoints")
+    checkpoints.save("train", 1, {"w": np.ones(2)}, {"at": 1})
+    remount = ["mount", "-o", "remount,ro", str(small_disk)]
+    subprocess.run(remount, check=True)
+    with pytest.raises(OSError, match=r"Read-only .*make the folder writable") as error:
+        checkpoints.save("train", 2, {"w": np.ones(2)}, {"at": 2})
+    assert error.value.errno == errno.EROFS
+    assert checkpoints.restore("train")[0] == 1
+    checkpoints.close()
+
+
+LIMITED = """
+import resource, sys
+import numpy as np
+from dgg_jax.training.checkpoints import Checkpoints
+
+checkpoints = Checkpoints(sys.argv[1])
+checkpoints.save("train", 1, {"w": np.ones(2)}, {"at": 1})
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+try:
+    tree = {"w": np.random.default_rng(0).random(80_000)}
+    checkpoints.save("train", 2, tree, {"at": 2})
+except OSError as error:
+    print("refused:", error)
+"""
+
+
+def test_a_file_that_cannot_grow_leaves_the_checkpoint_before(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, str(tmp_path)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "refused: [Errno 27] File too large" in done.stdout
+    assert str(tmp_path / "train/2") in done.stdout
+    assert os.listdir(tmp_path / "train") == ["1"]
+    checkpoints = Checkpoints(tmp_path)
+    assert checkpoints.restore("train")[2] == {"at": 1}
+    checkpoints.close()
