@@ -1,11 +1,15 @@
 """What every command line does alike with mistakes: one line on stderr, a status."""
 
+import os
+import pathlib
 import sys
+from typing import Any
 
-from absl import flags
+from absl import flags, logging
 
 EXIT_INVALID = 2
 EXIT_DIVERGED = 3
+EXIT_STORAGE = 4
 
 DATA_DIR = flags.DEFINE_string(
     "data_dir",
@@ -15,10 +19,31 @@ DATA_DIR = flags.DEFINE_string(
 )
 
 
+def limit_logs() -> None:
+    """Shows warnings, but of orbax not even errors: they reach us as exceptions."""
+    if not flags.FLAGS["verbosity"].present:
+        logging.set_verbosity(logging.WARNING)
+        logging.get_absl_logger().addFilter(_is_not_of_orbax)
+
+
+def _is_not_of_orbax(record: Any) -> bool:
+    return "orbax" not in pathlib.Path(record.pathname).parts
+
+
 def fail(message: str, status: int) -> int:
     """Says what is wrong in one line on stderr."""
     print(f"error: {' '.join(message.split())}", file=sys.stderr)
     return status
+
+
+def fail_to_write(error: OSError, workdir: pathlib.Path, command: str) -> int:
+    """Says what could not be written, and the command that then goes on."""
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    return fail(
+        f"{error.filename or workdir} cannot be written: {reason}. What was saved "
+        f"before is whole; free space or make the folder writable, then: {command}",
+        EXIT_STORAGE,
+    )
 
 
 def parse_flags(arguments: list[str]) -> list[str]:

@@ -9,22 +9,22 @@ command continues a comparison that was stopped and adds what it does not have y
 Writes comparison.csv, comparison.md and report.html after every run.
 """
 
+import contextlib
 import csv
 import io
 import json
 import pathlib
 import re
 import shlex
-import shutil
 import signal
 import sys
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from absl import app, flags, logging
+from absl import app, flags
 
-from dgg_jax import checks, presets
+from dgg_jax import checks, folders, presets
 from experiments import command, runs, scores
 from experiments import config as config_module
 from experiments.config import Config
@@ -79,8 +79,7 @@ class Row(NamedTuple):
 
 def main(arguments: Sequence[str]) -> int:
     """Parses, runs and reports; a user's mistake is one line on stderr."""
-    if not flags.FLAGS["verbosity"].present:
-        logging.set_verbosity(logging.WARNING)
+    command.limit_logs()
     try:
         if len(arguments) > 1:
             raise checks.InvalidInput(
@@ -171,20 +170,22 @@ def _compare() -> int:
     results = {} if overwrite else _finished(configs)
     pending = [config for config in configs if config.workdir not in results]
     dataset = _checked_data(pending) if pending else None
-    # Nothing can be refused from here on.
-    _claim(workdir, configs[0], overwrite)
+    claimed = _claim(workdir, configs[0], overwrite)
     stop = runs.StopSignal()
     from dgg_jax.methods.base import Interrupted
 
     try:
-        failed = _train(configs, dataset, results, stop)
+        with claimed:
+            failed = _train(configs, dataset, results, stop)
+            table = _write(configs, results) if results else None
     except Interrupted:
         print(f"Stopped; everything so far is in {workdir}. Continue with:")
         print(f"  {_command(sys.argv[1:])}")
         return 128 + stop.received
-    if results:
-        print("\n" + _write(configs, results))
-        print(f"Report   {workdir / 'report.html'}")
+    except OSError as error:
+        return command.fail_to_write(error, workdir, _command(sys.argv[1:]))
+    if table is not None:
+        print(f"\n{table}\nReport   {workdir / 'report.html'}")
     if failed:
         message = f"training diverged: {', '.join(failed)}; not in the table."
         return command.fail(message, command.EXIT_DIVERGED)
@@ -222,10 +223,9 @@ def _train(
             continue
         if stop():
             raise Interrupted
-        runs.claim_workdir(config)
         shared = config.workdir.parent / "shared"
         try:
-            result = runs.train_and_report(config, dataset, stop, shared)
+            result = runs.run(config, dataset, stop, shared)
         except Diverged as error:
             print(f"diverged: {error}.", flush=True)
             failed.append(f"{config.method} with seed {config.seed}")
@@ -288,7 +288,7 @@ def _check_folder(workdir: pathlib.Path, config: Config, overwrite: bool) -> Non
     try:
         if path.exists():
             theirs = json.loads(path.read_text())
-        elif workdir.is_dir() and any(workdir.iterdir()):
+        elif not folders.is_unused(workdir, path.name):
             theirs = None
         else:
             return
@@ -308,25 +308,43 @@ def _check_folder(workdir: pathlib.Path, config: Config, overwrite: bool) -> Non
         )
 
 
-def _claim(workdir: pathlib.Path, config: Config, overwrite: bool) -> None:
+def _claim(
+    workdir: pathlib.Path, config: Config, overwrite: bool
+) -> contextlib.ExitStack:
     """Makes the folder, empty if it is to be overwritten, with comparison.json.
 
+    Returns:
+      What keeps other processes out of it until it is closed.
+
     Raises:
-      InvalidInput: if it cannot be written.
+      InvalidInput: if it, or a run to be deleted, is in use or cannot be written.
     """
     from dgg_jax.methods.base import write_atomically
 
-    try:
-        if overwrite and workdir.exists():
-            shutil.rmtree(workdir)
-        workdir.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(_identity(config), indent=2) + "\n"
-        write_atomically(workdir / "comparison.json", text)
-    except OSError as error:
-        raise checks.InvalidInput(
-            f"workdir {workdir} cannot be written: {error.strerror or error}; choose "
-            "another --workdir."
-        ) from error
+    with contextlib.ExitStack() as claimed:
+        try:
+            claimed.enter_context(folders.lock(workdir))
+            if overwrite:
+                _clear(workdir)
+            text = json.dumps(_identity(config), indent=2) + "\n"
+            write_atomically(workdir / "comparison.json", text)
+        except OSError as error:
+            raise checks.InvalidInput(
+                f"workdir {workdir} cannot be written: {error.strerror or error}; free "
+                "space, make it writable or choose another --workdir."
+            ) from error
+        return claimed.pop_all()
+
+
+def _clear(workdir: pathlib.Path) -> None:
+    """Deletes a comparison; nothing of it while one of its runs is in use."""
+    begun = [path.parent for path in workdir.glob("*/config.json")]
+    with contextlib.ExitStack() as locks:
+        for folder in begun:
+            locks.enter_context(folders.lock(folder))
+        for folder in begun:
+            folders.clear(folder, marker="config.json")
+    folders.clear(workdir, marker="comparison.json")
 
 
 def _command(arguments: Sequence[str]) -> str:

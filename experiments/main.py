@@ -18,12 +18,19 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from absl import app, flags, logging
+from absl import app, flags
 
 from dgg_jax import checks
 from experiments import config as config_module
 from experiments import runs, scores
-from experiments.command import EXIT_DIVERGED, EXIT_INVALID, fail, parse_flags
+from experiments.command import (
+    EXIT_DIVERGED,
+    EXIT_INVALID,
+    fail,
+    fail_to_write,
+    limit_logs,
+    parse_flags,
+)
 from experiments.config import Config
 
 flags.adopt_module_key_flags(config_module)
@@ -31,8 +38,7 @@ flags.adopt_module_key_flags(config_module)
 
 def main(arguments: Sequence[str]) -> int:
     """Parses, runs and reports; a user's mistake is one line on stderr."""
-    if not flags.FLAGS["verbosity"].present:
-        logging.set_verbosity(logging.WARNING)  # orbax and jax tell a lot
+    limit_logs()
     try:
         if len(arguments) > 1:
             raise checks.InvalidInput(
@@ -58,13 +64,12 @@ def _run(config: Config) -> int:
         config.dataset, data_dir=config.data_dir, moons_distance=config.moons_distance
     )
     runs.check_data(config, dataset)
-    runs.claim_workdir(config)
     stop = runs.StopSignal()
     from dgg_jax.methods.base import Interrupted
     from dgg_jax.training import Diverged
 
     try:
-        result = runs.train_and_report(config, dataset, stop)
+        result = runs.run(config, dataset, stop)
     except Interrupted:
         print(f"Stopped; everything so far is in {config.workdir}. Continue with:")
         print(f"  {_resume_command(sys.argv[1:])}")
@@ -75,6 +80,8 @@ def _run(config: Config) -> int:
             f"{config.workdir / 'checkpoints'}; a lower --learning_rate may help.",
             EXIT_DIVERGED,
         )
+    except OSError as error:
+        return fail_to_write(error, config.workdir, _resume_command(sys.argv[1:]))
     print("\n" + _summary(result, config.workdir))
     return 0
 

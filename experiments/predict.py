@@ -14,10 +14,16 @@ import pathlib
 from collections.abc import Sequence
 
 import numpy as np
-from absl import app, flags, logging
+from absl import app, flags
 
 from dgg_jax import checks
-from experiments.command import DATA_DIR, EXIT_INVALID, fail, parse_flags
+from experiments.command import (
+    DATA_DIR,
+    EXIT_INVALID,
+    fail,
+    limit_logs,
+    parse_flags,
+)
 
 _MODEL = flags.DEFINE_string("model", None, "Folder of a saved model.")
 _DATA = flags.DEFINE_string(
@@ -31,8 +37,7 @@ flags.declare_key_flag("data_dir")
 
 def main(arguments: Sequence[str]) -> int:
     """Loads, predicts and writes; a user's mistake is one line on stderr."""
-    if not flags.FLAGS["verbosity"].present:
-        logging.set_verbosity(logging.WARNING)
+    limit_logs()
     try:
         if len(arguments) > 1:
             raise checks.InvalidInput(

@@ -1,23 +1,33 @@
 """One run: its workdir, from the data to the report."""
 
+import contextlib
 import json
 import pathlib
-import shutil
 import signal
 import sys
 import time
 from typing import Any
 
-from dgg_jax import checks
+from dgg_jax import checks, folders
 from experiments.config import Config
 
 
 def check_workdir(config: Config) -> dict[str, Any] | None:
-    """Refuses a workdir of another run; returns the result of this one if finished."""
+    """Refuses a workdir of another run, or in use.
+
+    Args:
+      config: of the run.
+
+    Returns:
+      The result of this run if it is finished, else None.
+
+    Raises:
+      InvalidInput: if the workdir is refused; the message says why.
+    """
     path = config.workdir / "config.json"
     try:
         if not path.exists():
-            if config.workdir.is_dir() and any(config.workdir.iterdir()):
+            if not folders.is_unused(config.workdir, path.name):
                 raise checks.InvalidInput(
                     f"{config.workdir} is not empty and holds no run of this program; "
                     "choose another --workdir."
@@ -34,6 +44,7 @@ def check_workdir(config: Config) -> dict[str, Any] | None:
                 f"{path} is not of this program; choose another --workdir."
             )
         if config.overwrite:
+            folders.lock(config.workdir).close()
             return None
         different = _differences(theirs, config.identity())
         if different:
@@ -44,6 +55,7 @@ def check_workdir(config: Config) -> dict[str, Any] | None:
         result = config.workdir / "result.json"
         if result.exists():
             return json.loads(result.read_text())
+        folders.lock(config.workdir).close()
         if not config.resume:
             raise checks.InvalidInput(
                 f"{config.workdir} holds this run, unfinished; continue it by --resume "
@@ -66,27 +78,6 @@ def _differences(theirs: dict[str, Any], ours: dict[str, Any]) -> str:
     )
     names = [name for name in {**theirs, **ours} if theirs.get(name) != ours.get(name)]
     return ", ".join(f"{name}={theirs.get(name)}" for name in names)
-
-
-def claim_workdir(config: Config) -> None:
-    """Makes the workdir, empty if it is to be overwritten, with config.json.
-
-    Raises:
-      InvalidInput: if it cannot be written.
-    """
-    from dgg_jax.methods.base import write_atomically
-
-    try:
-        if config.overwrite and config.workdir.exists():
-            shutil.rmtree(config.workdir)
-        config.workdir.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(config.identity(), indent=2)
-        write_atomically(config.workdir / "config.json", text + "\n")
-    except OSError as error:
-        raise checks.InvalidInput(
-            f"workdir {config.workdir} cannot be written: {error.strerror or error}; "
-            "choose another --workdir."
-        ) from error
 
 
 class StopSignal:
@@ -127,16 +118,16 @@ def check_data(config: Config, dataset: Any) -> None:
         gmvae.check(config.preset, dataset.feature_shape)
 
 
-def train_and_report(
+def run(
     config: Config,
     dataset: Any,
     stop: StopSignal,
     shared: pathlib.Path | None = None,
 ) -> dict[str, Any]:
-    """Runs all stages and writes result.json, predictions.npz and the report.
+    """Makes a run in its workdir, or continues it, or starts it anew.
 
     Args:
-      config: of the run; its workdir exists.
+      config: of the run.
       dataset: what to cluster.
       stop: asked whether to stop.
       shared: folder of what runs on the same data have in common.
@@ -145,39 +136,74 @@ def train_and_report(
       The content of result.json.
 
     Raises:
+      InvalidInput: if a folder is in use by another process, or cannot be written.
       Interrupted: if it was asked to stop; everything so far is in the workdir.
       Diverged: if a loss is not finite; so is everything before that.
+      OSError: if a folder cannot be written any more; likewise.
     """
     began = time.monotonic()
     # jax and what needs it take seconds to import; mistakes are told before.
-    from dgg_jax import estimators, methods
+    from dgg_jax import methods
     from dgg_jax.methods import base
     from dgg_jax.progress import Progress
+
+    progress = Progress(methods.stage_names(config.method))
+    with contextlib.ExitStack() as opened:
+        try:
+            if config.overwrite and config.workdir.exists():
+                with folders.lock(config.workdir):
+                    folders.clear(config.workdir, marker="config.json")
+            runner = base.Run(
+                config.workdir,
+                shared=shared,
+                checkpoint_seconds=config.checkpoint_seconds,
+                on_epoch=progress.epoch,
+                on_stage=progress.stage,
+                should_stop=stop,
+            )
+            opened.callback(runner.close)
+            text = json.dumps(config.identity(), indent=2) + "\n"
+            base.write_atomically(config.workdir / "config.json", text)
+        except OSError as error:
+            raise checks.InvalidInput(
+                f"workdir {config.workdir} cannot be written: "
+                f"{error.strerror or error}; free space, make it writable or choose "
+                "another --workdir."
+            ) from error
+        opened.callback(progress.close)
+        return train_and_report(config, dataset, runner, progress, began)
+
+
+def train_and_report(
+    config: Config, dataset: Any, runner: Any, progress: Any, began: float
+) -> dict[str, Any]:
+    """Runs all stages and writes result.json, predictions.npz and the report.
+
+    Args:
+      config: of the run.
+      dataset: what to cluster.
+      runner: the Run that has opened the workdir.
+      progress: what tells the user.
+      began: when, by the monotonic clock.
+
+    Returns:
+      The content of result.json.
+    """
+    from dgg_jax import estimators, methods
+    from dgg_jax.methods import base
     from experiments import report, results
 
     print(f"{config.method} on {dataset.provenance}", flush=True)
-    progress = Progress(methods.stage_names(config.method))
-    runner = base.Run(
-        config.workdir,
-        shared=shared,
-        checkpoint_seconds=config.checkpoint_seconds,
-        on_epoch=progress.epoch,
-        on_stage=progress.stage,
-        should_stop=stop,
-    )
     progress.resume(runner.records)
-    try:
-        model, state, records = methods.method(config.method).run(
-            dataset.x,
-            config.preset,
-            seed=config.seed,
-            y=dataset.y,
-            runner=runner,
-            **_of_the_data(config, dataset),
-        )
-    finally:
-        progress.close()
-        runner.close()
+    model, state, records = methods.method(config.method).run(
+        dataset.x,
+        config.preset,
+        seed=config.seed,
+        y=dataset.y,
+        runner=runner,
+        **_of_the_data(config, dataset),
+    )
+    progress.close()
     estimator = estimators.of_run(
         config.method,
         config.preset,

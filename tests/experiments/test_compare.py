@@ -192,7 +192,7 @@ def trained(monkeypatch):
 
     calls = Trained()
 
-    def train(config, dataset, stop, shared=None):
+    def train(config, dataset, runner, progress, began):
         calls.append(config)
         outcome = calls.outcomes.get((config.method, config.seed), 0.5)
         if isinstance(outcome, Exception):
@@ -429,7 +429,7 @@ def test_a_comparison_of_cheap_methods(finished, patched):
     workdir, outcome = finished
     assert outcome.err == ""
     assert sorted(path.name for path in workdir.iterdir()) == [
-        "comparison.csv", "comparison.json", "comparison.md", "gmm-0", "gmm-1",
+        ".lock", "comparison.csv", "comparison.json", "comparison.md", "gmm-0", "gmm-1",
         "kmeans-0", "kmeans-1", "report.html", "spectral-0", "spectral-1",
     ]  # fmt: skip
     numbered = re.findall(r"^\[(\d/6)\] (\w+), seed (\d)$", outcome.out, re.M)
@@ -476,11 +476,11 @@ def test_an_interrupted_comparison_goes_on(finished, tmp_path, monkeypatch):
     begun = []
     real = runs.train_and_report
 
-    def train(config, dataset, stop, shared=None):
+    def train(config, *arguments):
         begun.append(f"{config.method}-{config.seed}")
         if len(begun) == 2:
             signal.raise_signal(signal.SIGTERM)
-        return real(config, dataset, stop, shared)
+        return real(config, *arguments)
 
     monkeypatch.setattr(runs, "train_and_report", train)
     outcome = compare(tmp_path, *CHEAP)

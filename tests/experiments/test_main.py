@@ -94,7 +94,7 @@ def untrained(monkeypatch):
     """Stops every run where its training would begin; lists how far it came."""
     begun = []
 
-    def train(config, dataset, stop, shared=None):
+    def train(config, dataset, runner, progress, began):
         begun.append((config, dataset))
         final = {"accuracy": None, "elbo": None}
         return {"stages": [], "final": final, "paper": None, "seconds": 0.0}
