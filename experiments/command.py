@@ -24,10 +24,20 @@ def limit_logs() -> None:
     if not flags.FLAGS["verbosity"].present:
         logging.set_verbosity(logging.WARNING)
         logging.get_absl_logger().addFilter(_is_not_of_orbax)
+        sys.unraisablehook = _show_unless_of_orbax
 
 
 def _is_not_of_orbax(record: Any) -> bool:
     return "orbax" not in pathlib.Path(record.pathname).parts
+
+
+_show_unraisable = sys.unraisablehook
+
+
+def _show_unless_of_orbax(unraisable: Any) -> None:
+    # One write that fails leaves the others without the loop that awaits them.
+    if str(unraisable.exc_value) != "Event loop is closed":
+        _show_unraisable(unraisable)
 
 
 def fail(message: str, status: int) -> int:

@@ -4,12 +4,11 @@
 
 A small run on digits saves a checkpoint after every epoch. It is run twice without a
 kill, the second time with what the first compiled; then once more, killed at random
-moments of its life, while it starts, trains, saves or writes its report, and resumed
+moments while it starts, trains, saves, evaluates or writes its report, and resumed
 after each kill. In the end the final state, the predictions and all metrics must be
 equal to the bit. Exits with status 1 if anything differs.
 """
 
-import bisect
 import json
 import os
 import pathlib
@@ -24,12 +23,13 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from absl import app, flags, logging
+from absl import app, flags
 
 from dgg_jax.training.checkpoints import Checkpoints
+from experiments import main as main_module
 
 _KILLS = flags.DEFINE_integer("kills", 50, "How often to kill.", lower_bound=0)
-_SEED = flags.DEFINE_integer("seed", 0, "Seed of the moments of the kills.")
+flags.declare_key_flag("seed")  # of the moments
 
 _COMMAND = (
     sys.executable,
@@ -53,11 +53,13 @@ class Moment(NamedTuple):
 
     Attributes:
       epochs: wait for as many lines of metrics.jsonl.
-      seconds: then for so long.
+      seconds: then for so long, less than the next epoch takes.
+      startup: and for so long if the lines are there when the process starts.
     """
 
     epochs: int
     seconds: float
+    startup: float
 
 
 class Child:
@@ -80,6 +82,7 @@ class Child:
                 stderr=log,
             )
         self._began = time.monotonic()
+        self._began_on_disk = self._log.stat().st_mtime
 
     @property
     def seconds(self) -> float:
@@ -101,16 +104,11 @@ class Child:
             time.sleep(0.01)
         return [*seen, self.seconds]
 
-    def kill(self, moment: Moment, startup: float) -> bool:
-        """Kills it; returns False if it has ended before.
-
-        Args:
-          moment: when.
-          startup: a while to add if it has begun with these epochs.
-        """
+    def kill(self, moment: Moment) -> bool:
+        """Kills it; returns False if it has ended before."""
         wait = moment.seconds
         if 0 < moment.epochs <= len(epochs(self.workdir)):
-            wait += startup
+            wait += moment.startup
         while len(epochs(self.workdir)) < moment.epochs:
             if not self.is_running():
                 return False
@@ -121,6 +119,27 @@ class Child:
         self.process.kill()
         self.process.wait()
         return True
+
+    def was(self, total: int) -> str:
+        """What it was at when it was killed, by what it has left behind.
+
+        Args:
+          total: epochs of the whole run.
+        """
+        left = {
+            "saving a checkpoint": "checkpoints/*/*.orbax-checkpoint-tmp*",
+            "writing a file": "**/*.partial",
+        }
+        for doing, pattern in left.items():
+            for path in self.workdir.glob(pattern):
+                if path.stat().st_mtime >= self._began_on_disk:
+                    return doing
+        config = self.workdir / "config.json"  # written when the folder is opened
+        if not config.exists() or config.stat().st_mtime < self._began_on_disk:
+            return "starting"
+        if len(epochs(self.workdir)) == total:
+            return "evaluating or reporting"
+        return "training"
 
 
 def epochs(workdir: pathlib.Path) -> list[dict[str, Any]]:
@@ -136,7 +155,7 @@ def epochs(workdir: pathlib.Path) -> list[dict[str, Any]]:
 
 
 def draw_moments(seed: int, kills: int, seen: Sequence[float]) -> list[Moment]:
-    """Random moments of the life of a run, in order.
+    """Random moments of the life of a run, in order, all epochs being equally likely.
 
     Args:
       seed: of the moments.
@@ -144,26 +163,14 @@ def draw_moments(seed: int, kills: int, seen: Sequence[float]) -> list[Moment]:
       seen: when an uninterrupted run finished each of its epochs, and ended.
     """
     rng = random.Random(seed)
-    *epochs_seen, end = seen
-    # Not at the very end, which may come sooner the next time.
-    moments = sorted(rng.uniform(0.0, 0.9 * end) for _ in range(kills))
-    numbers = [bisect.bisect(epochs_seen, moment) for moment in moments]
-    return [
-        Moment(number, moment - (epochs_seen[number - 1] if number else 0.0))
-        for number, moment in zip(numbers, moments, strict=True)
-    ]
-
-
-def what_it_did(workdir: pathlib.Path, finished_epochs: int) -> str:
-    """What a killed run was at, by what it has left behind."""
-    if any(workdir.glob("checkpoints/*/*.orbax-checkpoint-tmp*")):
-        return "saving a checkpoint"
-    if any(workdir.rglob("*.partial")):
-        return "replacing a file"
-    lines = epochs(workdir)
-    if len(lines) == finished_epochs:
-        return "evaluating or reporting"
-    return "training" if lines else "starting"
+    moments = []
+    for number in sorted(rng.randrange(len(seen)) for _ in range(kills)):
+        length = seen[number] - (seen[number - 1] if number else 0.0)
+        if number == len(seen) - 1:  # the end may come sooner the next time
+            length *= 0.6
+        seconds, startup = rng.uniform(0.0, length), rng.uniform(0.0, 0.8 * seen[0])
+        moments.append(Moment(number, seconds, startup))
+    return moments
 
 
 def differences(workdir: pathlib.Path, reference: pathlib.Path) -> list[str]:
@@ -232,8 +239,10 @@ def _result(workdir: pathlib.Path) -> dict[str, Any]:
 def main(arguments: Sequence[str]) -> int:
     """Runs, kills, resumes and compares."""
     if len(arguments) > 1:
-        sys.exit(f"unexpected argument {arguments[1]!r}; see --helpshort.")
-    logging.set_verbosity(logging.WARNING)
+        message = f"unexpected argument {arguments[1]!r}; see --helpshort."
+        return main_module.fail(message, main_module.EXIT_INVALID)
+    main_module.limit_logs()
+    seed = flags.FLAGS.seed
     folder = pathlib.Path(tempfile.mkdtemp(prefix="kill-test-"))
     reference, again, workdir = (
         folder / name for name in ("reference", "again", "killed")
@@ -241,25 +250,27 @@ def main(arguments: Sequence[str]) -> int:
     Child(reference).finish()
     seen = Child(again).finish()
     total = len(seen) - 1
-    _print_header(reference, total, seen[-1])
+    print(f"command  python -m experiments.kill_test --kills={_KILLS.value}", end=" ")
+    print(f"--seed={seed}")
+    _print_session(reference, total, seen[-1])
     verdicts = {"a second run": differences(again, reference)}
 
     print("kill  after s  epochs  last epoch                 while")
     killed, saving = 0, 0
-    for moment in draw_moments(_SEED.value, _KILLS.value, seen):
+    for moment in draw_moments(seed, _KILLS.value, seen):
         resume = ["--resume"] if (workdir / "config.json").exists() else []
         child = Child(workdir, *resume)
-        if not child.kill(moment, startup=seen[0] / 2):
+        if not child.kill(moment):
             print("The run ended before this kill.")
             break
-        killed += 1
+        killed, lived = killed + 1, child.seconds
         lines = epochs(workdir)
         last = lines[-1] if lines else {}
         place = " ".join(str(last.get(name, "")) for name in ("stage", "loop", "epoch"))
-        doing = what_it_did(workdir, total)
+        doing = child.was(total)
         saving += doing == "saving a checkpoint"
         print(
-            f"{killed:4}  {child.seconds:7.2f}  {len(lines):6}  {place:25}  {doing}",
+            f"{killed:4}  {lived:7.2f}  {len(lines):6}  {place:25}  {doing}",
             flush=True,
         )
     resume = ["--resume"] if (workdir / "config.json").exists() else []
@@ -280,11 +291,9 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _print_header(reference: pathlib.Path, total: int, seconds: float) -> None:
+def _print_session(reference: pathlib.Path, total: int, seconds: float) -> None:
     result = json.loads((reference / "result.json").read_text())
     versions = ", ".join(f"{k} {v}" for k, v in result["versions"].items())
-    chosen = f"--kills={_KILLS.value} --seed={_SEED.value}"
-    print(f"command  python -m experiments.kill_test {chosen}")
     print(f"kills    {result['command']} --checkpoint_seconds=0")
     print(f"versions {versions}")
     print(f"device   {result['device']}")
@@ -293,4 +302,4 @@ def _print_header(reference: pathlib.Path, total: int, seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    app.run(main, flags_parser=lambda arguments: main_module.parse_flags(arguments))

@@ -66,7 +66,8 @@ def check_workdir(config: Config) -> dict[str, Any] | None:
         if isinstance(error, checks.InvalidInput):
             raise
         raise checks.InvalidInput(
-            f"workdir {config.workdir} cannot be used: {error}."
+            f"workdir {config.workdir} cannot be used: {error}; make it readable and "
+            "writable or choose another --workdir."
         ) from error
 
 

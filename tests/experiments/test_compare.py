@@ -2,13 +2,16 @@ import csv
 import io
 import json
 import math
+import os
+import pathlib
 import re
+import shutil
 import signal
 
 import numpy as np
 import pytest
 
-from dgg_jax import data, presets
+from dgg_jax import data, folders, presets
 from dgg_jax.data import Dataset
 from dgg_jax.training import Diverged
 from dgg_jax.training.checkpoints import Checkpoints
@@ -375,6 +378,50 @@ def test_overwrite_begins_anew(tmp_path, trained):
     assert json.loads((tmp_path / "comparison.json").read_text())["preset"] == "smoke"
 
 
+def test_a_comparison_in_use_is_refused(tmp_path, trained):
+    arguments = ["--methods=kmeans", "--seeds=0"]
+    assert compare(tmp_path, *arguments).code == 0
+    before = sorted(tmp_path.rglob("*"))
+    for extra in ([], ["--seeds=0,1"], ["--overwrite"]):
+        with folders.lock(tmp_path):
+            outcome = compare(tmp_path, *arguments, *extra)
+        assert_refused(outcome, f"{tmp_path} is in use by process {os.getpid()};")
+    # One run of it alone, by experiments.main.
+    with folders.lock(tmp_path / "kmeans-0"):
+        outcome = compare(tmp_path, *arguments, "--overwrite")
+    assert_refused(outcome, f"kmeans-0 is in use by process {os.getpid()};")
+    assert sorted(tmp_path.rglob("*")) == before
+    assert len(trained) == 1
+
+
+@pytest.mark.parametrize("extra", [[], ["--overwrite"]])
+@pytest.mark.parametrize("deletions", range(11))
+def test_an_overwrite_that_was_killed_can_be_repeated(
+    tmp_path, trained, monkeypatch, deletions, extra
+):
+    arguments = ["--methods=kmeans", "--seeds=0,1"]
+    assert compare(tmp_path, *arguments).code == 0
+    done = []
+
+    def killed_later(delete):
+        def count(*arguments, **keywords):
+            if len(done) == deletions:
+                raise KeyboardInterrupt
+            done.append(arguments[0])
+            delete(*arguments, **keywords)
+
+        return count
+
+    with monkeypatch.context() as patch:
+        patch.setattr(folders.shutil, "rmtree", killed_later(shutil.rmtree))
+        patch.setattr(pathlib.Path, "unlink", killed_later(pathlib.Path.unlink))
+        outcome = compare(tmp_path, *arguments, "--overwrite")
+    assert outcome.code == 130 and len(done) == deletions
+    outcome = compare(tmp_path, *arguments, *extra)
+    assert outcome.code == 0, outcome.err
+    assert outcome.out.count("finished earlier.") + len(trained) == 4
+
+
 def test_overwrite_deletes_nothing_before_all_is_checked(
     tmp_path, trained, monkeypatch
 ):
@@ -430,7 +477,7 @@ def test_a_comparison_of_cheap_methods(finished, patched):
     assert outcome.err == ""
     assert sorted(path.name for path in workdir.iterdir()) == [
         ".lock", "comparison.csv", "comparison.json", "comparison.md", "gmm-0", "gmm-1",
-        "kmeans-0", "kmeans-1", "report.html", "spectral-0", "spectral-1",
+        "kmeans-0", "kmeans-1", "report.html", "shared", "spectral-0", "spectral-1",
     ]  # fmt: skip
     numbered = re.findall(r"^\[(\d/6)\] (\w+), seed (\d)$", outcome.out, re.M)
     assert numbered == [

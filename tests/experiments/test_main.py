@@ -8,8 +8,10 @@ import os
 import pathlib
 import pty
 import re
+import resource
 import select
 import shlex
+import shutil
 import signal
 import struct
 import subprocess
@@ -24,7 +26,7 @@ from absl import flags
 from jax.experimental.compilation_cache import compilation_cache
 
 import dgg_jax
-from dgg_jax import data, presets
+from dgg_jax import data, folders, presets
 from dgg_jax.data import Dataset
 from dgg_jax.methods import dgg
 from dgg_jax.progress import Progress
@@ -365,6 +367,107 @@ def test_an_unfinished_run_waits_for_resume_or_overwrite(tmp_path, untrained):
     assert call(f"--workdir={workdir}", "--overwrite").code == 0
     assert len(untrained) == 3
     assert not (workdir / "metrics.jsonl").exists()
+
+
+@pytest.mark.parametrize("arguments", [[], ["--resume"], ["--overwrite"]])
+def test_a_workdir_in_use_is_refused(tmp_path, untrained, arguments):
+    workdir = tmp_path / "run"
+    assert call(f"--workdir={workdir}").code == 0
+    before = sorted(workdir.rglob("*"))
+    with folders.lock(workdir):
+        outcome = call(f"--workdir={workdir}", *arguments)
+    assert_refused(outcome, f"{workdir} is in use by process {os.getpid()};")
+    assert sorted(workdir.rglob("*")) == before
+    assert len(untrained) == 1
+
+
+@pytest.mark.parametrize("arguments", [[], ["--resume"], ["--overwrite"]])
+def test_a_workdir_that_another_process_takes_meanwhile_is_refused(
+    tmp_path, untrained, monkeypatch, arguments
+):
+    workdir = tmp_path / "run"
+    assert call(f"--workdir={workdir}").code == 0
+    before = sorted(workdir.rglob("*"))
+    with contextlib.ExitStack() as other:
+        check_data = runs.check_data
+
+        def check(*arguments):
+            other.enter_context(folders.lock(workdir))
+            check_data(*arguments)
+
+        monkeypatch.setattr(runs, "check_data", check)
+        if not arguments:  # refused before, unless nobody has begun
+            (workdir / "config.json").unlink()
+            before.remove(workdir / "config.json")
+        outcome = call(f"--workdir={workdir}", *arguments)
+    assert_refused(outcome, f"{workdir} is in use by process {os.getpid()};")
+    assert sorted(workdir.rglob("*")) == before
+    assert len(untrained) == 1
+
+
+def test_what_a_start_that_was_killed_leaves_is_an_empty_folder(tmp_path, untrained):
+    (tmp_path / ".lock").write_text("1")
+    (tmp_path / "config.json.partial").write_text("{")
+    assert call(f"--workdir={tmp_path}").code == 0
+    assert len(untrained) == 1
+
+
+@pytest.mark.parametrize("deletions", range(6))
+def test_an_overwrite_that_was_killed_can_be_repeated(
+    tmp_path, untrained, monkeypatch, deletions
+):
+    workdir = tmp_path / "run"
+    assert call(f"--workdir={workdir}").code == 0
+    for name in ("checkpoints/stages/1", "figures"):
+        (workdir / name).mkdir(parents=True)
+    for name in ("metrics.jsonl", "report.html"):
+        (workdir / name).touch()
+    (workdir / "result.json").write_text("{}")
+    done = []
+
+    def killed_later(delete):
+        def count(*arguments, **keywords):
+            if len(done) == deletions:
+                raise KeyboardInterrupt
+            done.append(arguments[0])
+            delete(*arguments, **keywords)
+
+        return count
+
+    with monkeypatch.context() as patch:
+        patch.setattr(folders.shutil, "rmtree", killed_later(shutil.rmtree))
+        patch.setattr(pathlib.Path, "unlink", killed_later(pathlib.Path.unlink))
+        outcome = call(f"--workdir={workdir}", "--overwrite")
+    assert outcome.code == 130 and len(done) == deletions
+    # What is left does not pass for finished, and still is of this program.
+    assert (workdir / "result.json").exists() == (deletions == 0)
+    if 0 < deletions < 6:
+        assert_refused(call(f"--workdir={workdir}"), "unfinished", "--overwrite")
+    assert call(f"--workdir={workdir}", "--overwrite").code == 0
+    assert len(untrained) == 2
+    assert {path.name for path in workdir.iterdir()} == {".lock", "config.json"}
+
+
+@pytest.mark.slow
+def test_a_disk_that_fills_up_is_one_line(xla, tmp_path):
+    """No file may grow: neither of a checkpoint nor of what is compiled."""
+    workdir = tmp_path / "a run"
+    arguments = [*MOONS, "--checkpoint_seconds=0", f"--workdir={workdir}"]
+    environment = {k: v for k, v in xla.items() if k != "JAX_COMPILATION_CACHE_DIR"}
+
+    def limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+
+    outcome = execute(environment, *arguments, preexec_fn=limit)
+    assert outcome.code == 4
+    assert outcome.err.count("\n") == 1, outcome.err
+    assert f"error: {workdir / 'checkpoints'}" in outcome.err
+    assert "cannot be written: File too large. What was saved before" in outcome.err
+    command = shlex.split(outcome.err.partition("then: ")[2])
+    assert command == ["python", "-m", "experiments.main", *arguments, "--resume"]
+    assert not list(workdir.glob("checkpoints/*/*"))
+    outcome = execute(xla, *command[3:], "--checkpoint_seconds=3600")
+    assert outcome.code == 0 and outcome.err == ""
 
 
 @pytest.mark.parametrize("extra", [[], ["--resume"]])

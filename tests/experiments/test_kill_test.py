@@ -1,0 +1,109 @@
+"""The command that kills a run: it must notice every difference, and find none."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from dgg_jax.training.checkpoints import Checkpoints
+from experiments import kill_test
+
+REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
+
+
+def write_run(folder, state=None, seconds=1.0, accuracy=0.5, labels=(0, 1), epoch=1):
+    folder.mkdir()
+    checkpoints = Checkpoints(folder / "checkpoints")
+    state = state or {"w": np.ones(2), "model": {"b": np.zeros(3, np.float32)}}
+    checkpoints.save("stages", 1, state, [])
+    checkpoints.close()
+    stage = {"name": "train", "seconds": seconds, "accuracy": accuracy}
+    result = {"stages": [stage], "seconds": seconds, "finished": str(seconds)}
+    (folder / "result.json").write_text(json.dumps(result))
+    np.savez(folder / "predictions.npz", labels=np.array(labels))
+    (folder / "metrics.jsonl").write_text(f'{{"epoch": {epoch}}}\n')
+    return folder
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory):
+    return write_run(tmp_path_factory.mktemp("runs") / "reference")
+
+
+def test_only_times_may_differ(tmp_path, reference):
+    other = write_run(tmp_path / "run", seconds=2.0)
+    assert kill_test.differences(other, reference) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "different"),
+    [
+        (
+            {"state": {"w": np.ones(2), "model": {"b": -np.zeros(3, np.float32)}}},
+            ["['model']['b'] of the final state"],
+        ),
+        (
+            {
+                "state": {
+                    "w": np.ones(2, np.float32),
+                    "model": {"b": np.float32([0] * 3)},
+                }
+            },
+            ["['w'] of the final state"],
+        ),
+        ({"state": {"w": np.ones(2)}}, ["the names of the arrays of the final state"]),
+        ({"labels": (0, 2)}, ["labels of predictions.npz"]),
+        ({"accuracy": np.nextafter(0.5, 1.0)}, ["result.json"]),
+        ({"epoch": 2}, ["metrics.jsonl"]),
+    ],
+)
+def test_every_difference_is_named(tmp_path, reference, changes, different):
+    other = write_run(tmp_path / "run", **changes)
+    assert kill_test.differences(other, reference) == different
+
+
+@pytest.mark.parametrize("text", ['{"epoch": 1}\n{"epo', '{"epoch": 1}\n{"epo\n', "{}"])
+def test_a_torn_line_ends_the_test(tmp_path, text):
+    (tmp_path / "metrics.jsonl").write_text(text)
+    with pytest.raises(SystemExit, match="torn line"):
+        kill_test.epochs(tmp_path)
+
+
+def test_moments_lie_in_the_life_of_the_run():
+    seen = [5.0, 6.0, 8.0, 10.0]  # three epochs, and the end
+    moments = kill_test.draw_moments(0, 200, seen)
+    assert moments == kill_test.draw_moments(0, 200, seen)
+    assert moments != kill_test.draw_moments(1, 200, seen)
+    longest = [5.0, 1.0, 2.0, 1.2]  # the end may come sooner
+    for moment in moments:
+        assert 0.0 <= moment.seconds <= longest[moment.epochs]
+        assert 0.0 <= moment.startup <= 4.0
+    numbers = [moment.epochs for moment in moments]
+    assert numbers == sorted(numbers) and set(numbers) == {0, 1, 2, 3}
+
+
+@pytest.mark.slow
+def test_three_kills(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "experiments.kill_test", "--kills=3", "--seed=2"],
+        cwd=REPOSITORY,
+        env={
+            **os.environ,
+            "PYTHONPATH": str(REPOSITORY),
+            "TMPDIR": str(tmp_path),
+            "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+        },
+        capture_output=True,
+        text=True,
+        timeout=1200,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "3 kills, " in done.stdout
+    assert "a second run is bit-equal." in done.stdout
+    assert "the run that was killed 3 times is bit-equal." in done.stdout
+    # What it has found equal it deletes.
+    assert list(tmp_path.iterdir()) == []
