@@ -21,7 +21,9 @@ def floor_log(log_probabilities: jax.Array) -> jax.Array:
 
 
 def expectation(log_probabilities: jax.Array, values: jax.Array) -> jax.Array:
-    """sum_k p_k v_k for p given by its logarithm; entries with p_k = 0 count as 0.
+    r"""The mean of v under p, given by its logarithm; entries with p_k = 0 count as 0.
+
+    .. math:: \sum_k p_k v_k
 
     The inner ``where`` keeps the gradient finite at log 0.
 
@@ -31,6 +33,12 @@ def expectation(log_probabilities: jax.Array, values: jax.Array) -> jax.Array:
 
     Returns:
       The expectation, a scalar.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from dgg_jax.distributions import expectation
+      >>> expectation(jnp.array([-jnp.inf, 0.0]), jnp.array([jnp.inf, 3.0]))
+      Array(3., dtype=float32)
     """
     possible = log_probabilities > -jnp.inf
     probabilities = jnp.exp(jnp.where(possible, log_probabilities, 0.0))
@@ -38,12 +46,19 @@ def expectation(log_probabilities: jax.Array, values: jax.Array) -> jax.Array:
 
 
 def categorical_entropy(log_probabilities: jax.Array) -> jax.Array:
-    """H[p] = -sum_k p_k ln p_k in nats, of ln p with shape [K]."""
+    r"""H[p] of a categorical distribution in nats, of ln p with shape [K].
+
+    .. math:: H[p] = -\sum_k p_k \ln p_k
+    """
     return -expectation(log_probabilities, log_probabilities)
 
 
 def gaussian_log_prob(z: jax.Array, gaussian: Gaussian) -> jax.Array:
-    """ln N(z; mean, exp(logvar)) summed over the last axis.
+    r"""ln N(z; mean, exp(logvar)) summed over the last axis.
+
+    .. math::
+      -\tfrac{1}{2} \sum_m \left( \ln 2\pi + \ln \sigma_m^2
+      + \frac{(z_m - \mu_m)^2}{\sigma_m^2} \right)
 
     Args:
       z: shape [..., L].
@@ -51,13 +66,24 @@ def gaussian_log_prob(z: jax.Array, gaussian: Gaussian) -> jax.Array:
 
     Returns:
       Log density in nats, shape [...].
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from dgg_jax.distributions import gaussian_log_prob
+      >>> from dgg_jax.types import Gaussian
+      >>> gaussian_log_prob(jnp.zeros(2), Gaussian(jnp.zeros(2), jnp.zeros(2)))
+      Array(-1.8379, dtype=float32)
     """
     squared = (z - gaussian.mean) ** 2 * jnp.exp(-gaussian.logvar)
     return -0.5 * jnp.sum(LOG_2PI + gaussian.logvar + squared, axis=-1)
 
 
 def gaussian_entropy(gaussian: Gaussian) -> jax.Array:
-    """H[N(mean, exp(logvar))] = 1/2 sum_m (1 + ln 2 pi + logvar_m).
+    r"""The entropy of a diagonal Gaussian, over the last axis.
+
+    .. math::
+      H[\mathcal{N}(\mu, \sigma^2)]
+      = \tfrac{1}{2} \sum_m \left( 1 + \ln 2\pi + \ln \sigma_m^2 \right)
 
     The negative of supplement eq. (18) of DGG with its ln 2 pi kept (erratum E11).
 
@@ -66,22 +92,43 @@ def gaussian_entropy(gaussian: Gaussian) -> jax.Array:
 
     Returns:
       Entropy in nats, shape [...].
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from dgg_jax.distributions import gaussian_entropy
+      >>> from dgg_jax.types import Gaussian
+      >>> gaussian_entropy(Gaussian(jnp.zeros(2), jnp.zeros(2)))
+      Array(2.8379, dtype=float32)
     """
     return 0.5 * jnp.sum(1.0 + LOG_2PI + gaussian.logvar, axis=-1)
 
 
 def expected_gaussian_log_prob(posterior: Gaussian, component: Gaussian) -> jax.Array:
-    """E_{z ~ posterior}[ln N(z; component)] in closed form, over the last axis.
+    r"""E_{z ~ posterior}[ln N(z; component)] in closed form, over the last axis.
 
-    -1/2 sum_m (ln 2 pi + ln s_m^2 + (v_m + (m_m - mu_m)^2) / s_m^2), supplement
-    eq. (14) of DGG with the constant kept (errata E1, E11).
+    .. math::
+      -\tfrac{1}{2} \sum_m \left( \ln 2\pi + \ln \sigma_m^2
+      + \frac{\tilde\sigma_m^2 + (\tilde\mu_m - \mu_m)^2}{\sigma_m^2} \right)
+
+    for the posterior N(mu~, sigma~^2) and the component N(mu, sigma^2): supplement eq.
+    (14) of DGG with the constant kept (errata E1, E11).
 
     Args:
       posterior: q(z | x), fields of shape [..., L].
-      component: N(mu, s^2), fields of shape [..., L].
+      component: N(mu, sigma^2), fields of shape [..., L].
 
     Returns:
       Expected log density in nats, shape [...].
+
+    Example:
+      Of a distribution under itself it is the negative entropy.
+
+      >>> import jax.numpy as jnp
+      >>> from dgg_jax.distributions import expected_gaussian_log_prob
+      >>> from dgg_jax.types import Gaussian
+      >>> standard = Gaussian(jnp.zeros(2), jnp.zeros(2))
+      >>> expected_gaussian_log_prob(standard, standard)
+      Array(-2.8379, dtype=float32)
     """
     second_moment = jnp.exp(posterior.logvar) + (posterior.mean - component.mean) ** 2
     scaled = second_moment * jnp.exp(-component.logvar)
@@ -89,7 +136,12 @@ def expected_gaussian_log_prob(posterior: Gaussian, component: Gaussian) -> jax.
 
 
 def gaussian_kl(q: Gaussian, p: Gaussian) -> jax.Array:
-    """KL(q || p) of two diagonal Gaussians, in nats, over the last axis.
+    r"""KL(q || p) of two diagonal Gaussians, in nats, over the last axis.
+
+    .. math::
+      \tfrac{1}{2} \sum_m \left( \frac{\sigma_{q,m}^2}{\sigma_{p,m}^2} - 1
+      - \ln \frac{\sigma_{q,m}^2}{\sigma_{p,m}^2}
+      + \frac{(\mu_{q,m} - \mu_{p,m})^2}{\sigma_{p,m}^2} \right)
 
     Args:
       q: fields of shape [..., L].
@@ -97,6 +149,14 @@ def gaussian_kl(q: Gaussian, p: Gaussian) -> jax.Array:
 
     Returns:
       The divergence, shape [...].
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from dgg_jax.distributions import gaussian_kl
+      >>> from dgg_jax.types import Gaussian
+      >>> standard = Gaussian(jnp.zeros(1), jnp.zeros(1))
+      >>> gaussian_kl(Gaussian(jnp.ones(1), jnp.zeros(1)), standard)
+      Array(0.5, dtype=float32)
     """
     # One sum of terms that are each >= 0, so that KL(q || q) is exactly 0.
     log_ratio = q.logvar - p.logvar
@@ -134,7 +194,9 @@ def expected_component_log_probs(posterior: Gaussian, mixture: Mixture) -> jax.A
 def mixture_log_prob(
     z: jax.Array, log_weights: jax.Array, mixture: Mixture
 ) -> jax.Array:
-    """ln sum_k pi_k N(z; mu_k, sigma_k^2).
+    r"""The log density of a Gaussian mixture.
+
+    .. math:: \ln \sum_k \pi_k \, \mathcal{N}(z; \mu_k, \sigma_k^2)
 
     Args:
       z: shape [L].
@@ -150,7 +212,11 @@ def mixture_log_prob(
 def responsibilities(
     z: jax.Array, log_weights: jax.Array, mixture: Mixture
 ) -> jax.Array:
-    """ln p(c | z) by Bayes' rule under the mixture, normalised in log space.
+    r"""ln p(c | z) by Bayes' rule under the mixture, normalised in log space.
+
+    .. math::
+      p(c = k \mid z) = \frac{\pi_k \, \mathcal{N}(z; \mu_k, \sigma_k^2)}
+      {\sum_{k'} \pi_{k'} \, \mathcal{N}(z; \mu_{k'}, \sigma_{k'}^2)}
 
     Args:
       z: shape [L].
@@ -159,12 +225,26 @@ def responsibilities(
 
     Returns:
       Log responsibilities, shape [K].
+
+    Example:
+      Halfway between two equal components, the weights decide.
+
+      >>> import jax.numpy as jnp
+      >>> from dgg_jax.distributions import responsibilities
+      >>> from dgg_jax.types import Mixture
+      >>> mixture = Mixture(jnp.array([[-1.0], [1.0]]), jnp.zeros((2, 1)))
+      >>> log_weights = jnp.log(jnp.array([0.25, 0.75]))
+      >>> gamma = responsibilities(jnp.zeros(1), log_weights, mixture)
+      >>> jnp.exp(gamma).round(2)
+      Array([0.25, 0.75], dtype=float32)
     """
     return jax.nn.log_softmax(log_weights + component_log_probs(z, mixture))
 
 
 def sample_gaussian(gaussian: Gaussian, eps: jax.Array) -> jax.Array:
-    """The reparameterised sample mean + sigma * eps, eq. (23) of DGG.
+    r"""The reparameterised sample, eq. (23) of DGG.
+
+    .. math:: z = \mu + \sigma \circ \varepsilon
 
     Args:
       gaussian: fields of shape [L].
@@ -177,11 +257,15 @@ def sample_gaussian(gaussian: Gaussian, eps: jax.Array) -> jax.Array:
 
 
 def jensen_shannon(p: Gaussian, q: Gaussian, eps: jax.Array) -> jax.Array:
-    """JS(p || q) of two diagonal Gaussians by Monte Carlo, eq. (11) of DGG.
+    r"""JS(p || q) of two diagonal Gaussians by Monte Carlo, eq. (11) of DGG.
 
-    1/2 E_p[ln p/m] + 1/2 E_q[ln q/m] with m = (p + q) / 2. Since q(c | z) is shared by
-    all points, this is also the JS of two joint posteriors over (z, c) (erratum E17).
-    The same eps serves both expectations.
+    .. math::
+      \tfrac{1}{2} \mathbb{E}_p\left[\ln \frac{p}{m}\right]
+      + \tfrac{1}{2} \mathbb{E}_q\left[\ln \frac{q}{m}\right],
+      \qquad m = \tfrac{1}{2} (p + q)
+
+    Since q(c | z) is shared by all points, this is also the JS of two joint posteriors
+    over (z, c) (erratum E17). The same eps serves both expectations.
 
     Args:
       p: fields of shape [L].
@@ -190,6 +274,17 @@ def jensen_shannon(p: Gaussian, q: Gaussian, eps: jax.Array) -> jax.Array:
 
     Returns:
       The mean of M draws in nats, a scalar between 0 and ln 2 up to sampling noise.
+
+    Example:
+      Of two distributions that are far apart it is ln 2.
+
+      >>> import jax, jax.numpy as jnp
+      >>> from dgg_jax.distributions import jensen_shannon
+      >>> from dgg_jax.types import Gaussian
+      >>> eps = jax.random.normal(jax.random.key(0), (16, 1))
+      >>> p = Gaussian(jnp.zeros(1), jnp.zeros(1))
+      >>> jensen_shannon(p, Gaussian(jnp.full(1, 50.0), jnp.zeros(1)), eps)
+      Array(0.6931, dtype=float32)
     """
 
     def mean_log_ratio(source: Gaussian, other: Gaussian) -> jax.Array:

@@ -65,10 +65,25 @@ class Bernoulli:
 
     For grey values x in [0, 1] the log-probability is the expected one of a pixel
     binarised with probability x.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from dgg_jax.likelihoods import Bernoulli
+      >>> bernoulli, x, logits = Bernoulli(), jnp.array([1.0, 0.0, 0.5]), jnp.zeros(3)
+      >>> bernoulli.log_prob(x, logits)  # 3 ln 1/2
+      Array(-2.0794, dtype=float32)
+
+      Two points that the same source decodes, at once:
+
+      >>> statistics = 2 * bernoulli.sufficient_statistics(x)
+      >>> bernoulli.smoothed_log_prob(statistics, 2.0, logits)
+      Array(-4.1589, dtype=float32)
     """
 
     def log_prob(self, x: jax.Array, decoded: jax.Array) -> jax.Array:
-        """x . l - sum softplus(l), the first line of eq. (21) of DGG.
+        r"""ln p(x | z), the first line of eq. (21) of DGG.
+
+        .. math:: \sum_m \left( x_m l_m - \operatorname{softplus}(l_m) \right)
 
         Args:
           x: values in [0, 1], shape [D].
@@ -86,7 +101,9 @@ class Bernoulli:
     def smoothed_log_prob(
         self, statistics: jax.Array, degree: jax.Array, decoded: jax.Array
     ) -> jax.Array:
-        """t_j . l - d_j sum softplus(l).
+        r"""The log-probability of all points that the source j speaks for.
+
+        .. math:: \sum_m \left( t_{jm} l_m - d_j \operatorname{softplus}(l_m) \right)
 
         Args:
           statistics: t_j = sum_i A_ij x_i, shape [D].
@@ -109,6 +126,15 @@ class GaussianLikelihood:
 
     Attributes:
       variance: lambda of eq. (3) of DGG, in squared units of x; positive.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from dgg_jax.likelihoods import GaussianLikelihood
+      >>> GaussianLikelihood(0.25).log_prob(jnp.array([1.0]), jnp.array([0.5]))
+      Array(-0.7258, dtype=float32)
+      >>> GaussianLikelihood(variance=0.0)
+      Traceback (most recent call last):
+      ValueError: variance must be positive and finite, got 0.0.
     """
 
     variance: float = 1.0
@@ -120,7 +146,10 @@ class GaussianLikelihood:
             )
 
     def log_prob(self, x: jax.Array, decoded: jax.Array) -> jax.Array:
-        """-D/2 ln(2 pi lambda) - |x - mu|^2 / (2 lambda).
+        r"""ln N(x; mu, lambda I).
+
+        .. math::
+          -\frac{D}{2} \ln (2\pi\lambda) - \frac{\lVert x - \mu \rVert^2}{2\lambda}
 
         Supplement eq. (6) of DGG with its sign corrected and its constant kept (erratum
         E9).
@@ -136,7 +165,7 @@ class GaussianLikelihood:
         return -0.5 * (constant + jnp.sum((x - decoded) ** 2) / self.variance)
 
     def sufficient_statistics(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """T(x) = (x, |x|^2), shapes [D] and []."""
+        """``T(x) = (x, |x|^2)``, shapes [D] and []."""
         return x, jnp.sum(x * x)
 
     def smoothed_log_prob(
@@ -145,11 +174,17 @@ class GaussianLikelihood:
         degree: jax.Array,
         decoded: jax.Array,
     ) -> jax.Array:
-        """sum_i A_ij ln N(x_i; mu, lambda I).
+        r"""sum_i A_ij ln N(x_i; mu, lambda I).
+
+        .. math::
+          -\tfrac{1}{2} \left[ d_j D \ln (2\pi\lambda)
+          + \frac{s_j + d_j \lVert \bar{x}_j - \mu \rVert^2}{\lambda} \right]
+
+        with the mean :math:`\bar{x}_j` of the points and their scatter s_j about it.
 
         Args:
-          statistics: (t1, t2) = sum_i A_ij (x_i, |x_i|^2), or CenteredStatistics with a
-            scalar scatter, which does not cancel.
+          statistics: ``(t1, t2) = sum_i A_ij (x_i, |x_i|^2)``, or CenteredStatistics
+            with a scalar scatter, which does not cancel.
           degree: d_j = sum_i A_ij, a scalar.
           decoded: the source's mean mu, shape [D].
 
@@ -174,7 +209,16 @@ class GaussianLikelihood:
 
 @dataclasses.dataclass(frozen=True)
 class LearnedVarianceGaussian:
-    """N(x; mean, exp(logvar)) with both decoded from z, as eq. (2) of VaDE prints."""
+    """N(x; mean, exp(logvar)) with both decoded from z, as eq. (2) of VaDE prints.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from dgg_jax.likelihoods import LearnedVarianceGaussian
+      >>> from dgg_jax.types import Gaussian
+      >>> decoded = Gaussian(jnp.array([0.5]), jnp.log(jnp.array([0.25])))
+      >>> LearnedVarianceGaussian().log_prob(jnp.array([1.0]), decoded)
+      Array(-0.7258, dtype=float32)
+    """
 
     def log_prob(self, x: jax.Array, decoded: Gaussian) -> jax.Array:
         """ln N(x; mean, exp(logvar)).
@@ -198,9 +242,13 @@ class LearnedVarianceGaussian:
         degree: jax.Array,
         decoded: Gaussian,
     ) -> jax.Array:
-        """sum_i A_ij ln N(x_i; mu, v).
+        r"""sum_i A_ij ln N(x_i; mu, v).
 
-        -1/2 sum_m [d ln(2 pi v_m) + (scatter_m + d (mean_m - mu_m)^2) / v_m].
+        .. math::
+          -\tfrac{1}{2} \sum_m \left[ d_j \ln (2\pi v_m)
+          + \frac{s_{jm} + d_j (\bar{x}_{jm} - \mu_m)^2}{v_m} \right]
+
+        with the mean :math:`\bar{x}_j` of the points and their scatter s_j about it.
 
         Args:
           statistics: (t1, t2) = sum_i A_ij (x_i, x_i * x_i), or CenteredStatistics with

@@ -18,10 +18,12 @@ def _label_pair(true: ArrayLike, predicted: ArrayLike) -> tuple[np.ndarray, np.n
 
 
 def clustering_accuracy(labels_true: ArrayLike, labels_pred: ArrayLike) -> float:
-    """ACC: the share of points right under the best one-to-one map of clusters.
+    r"""ACC: the share of points right under the best one-to-one map of clusters.
 
-    max_m sum_n 1{l_n = m(c_n)} / N, eq. (33) of DGG, by the Hungarian method. With more
-    clusters than classes the surplus clusters count as wrong.
+    .. math:: \max_m \frac{1}{N} \sum_n \mathbf{1}\{ l_n = m(c_n) \}
+
+    Eq. (33) of DGG, by the Hungarian method. With more clusters than classes the
+    surplus clusters count as wrong.
 
     Args:
       labels_true: integers or strings, shape [N].
@@ -32,6 +34,11 @@ def clustering_accuracy(labels_true: ArrayLike, labels_pred: ArrayLike) -> float
 
     Raises:
       ValueError: if the two are not vectors of the same length.
+
+    Example:
+      >>> from dgg_jax.metrics import clustering_accuracy
+      >>> clustering_accuracy(["a", "a", "b", "b"], [1, 1, 0, 1])
+      0.75
     """
     true, predicted = _label_pair(labels_true, labels_pred)
     counts = contingency_matrix(true, predicted)
@@ -48,6 +55,11 @@ def normalized_mutual_info(labels_true: ArrayLike, labels_pred: ArrayLike) -> fl
 
     Raises:
       ValueError: if the two are not vectors of the same length.
+
+    Example:
+      >>> from dgg_jax.metrics import normalized_mutual_info
+      >>> normalized_mutual_info([0, 0, 1, 1], [7, 7, 3, 3])
+      1.0
     """
     pair = _label_pair(labels_true, labels_pred)
     return float(sk_metrics.normalized_mutual_info_score(*pair))
@@ -62,6 +74,11 @@ def adjusted_rand_index(labels_true: ArrayLike, labels_pred: ArrayLike) -> float
 
     Raises:
       ValueError: if the two are not vectors of the same length.
+
+    Example:
+      >>> from dgg_jax.metrics import adjusted_rand_index
+      >>> adjusted_rand_index([0, 0, 1, 1], [0, 1, 0, 1])
+      -0.5
     """
     return float(sk_metrics.adjusted_rand_score(*_label_pair(labels_true, labels_pred)))
 
@@ -83,6 +100,14 @@ def most_confident_label_accuracy(
 
     Raises:
       ValueError: if the shapes do not match.
+
+    Example:
+      Two of three clusters take the label "a":
+
+      >>> from dgg_jax.metrics import most_confident_label_accuracy
+      >>> p = [[0.9, 0.1, 0.0], [0.1, 0.8, 0.1], [0.2, 0.1, 0.7]]
+      >>> most_confident_label_accuracy(["a", "a", "b"], p)
+      1.0
     """
     true, probabilities = np.asarray(labels_true), np.asarray(probabilities)
     if probabilities.ndim != 2 or true.shape != probabilities.shape[:1]:

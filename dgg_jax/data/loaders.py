@@ -55,12 +55,12 @@ def load(
 ) -> Dataset:
     """Returns a data set by name.
 
-    digits: scikit-learn's 1,797 handwritten digits of 8 x 8 pixels, divided by 16.
-    mnist: 70,000 handwritten digits of 28 x 28 pixels, train then test, divided by 255,
-      from the first of: the four original idx files in `data_dir` or `data_dir`/mnist;
-      data prepared in `data_dir` by an earlier download; a download.
-    moons: two half circles in the plane, 4,000 points (`synthetic.half_circles`).
-    pinwheel: five arcs in the plane, 10,000 points (`synthetic.five_arcs`).
+    - digits: scikit-learn's 1,797 handwritten digits of 8 x 8 pixels, divided by 16.
+    - mnist: 70,000 handwritten digits of 28 x 28 pixels, train then test, divided by
+      255, from the first of: the four original idx files in `data_dir` or
+      `data_dir`/mnist; data prepared in `data_dir` by an earlier download; a download.
+    - moons: two half circles in the plane, 4,000 points (`synthetic.half_circles`).
+    - pinwheel: five arcs in the plane, 10,000 points (`synthetic.five_arcs`).
 
     Args:
       name: one of DATASETS.
@@ -76,6 +76,12 @@ def load(
       InvalidInput: if an argument or a file is not usable; the message says what to
         change.
       MissingData: if mnist is neither in `data_dir` nor downloadable.
+
+    Example:
+      >>> from dgg_jax import data
+      >>> digits = data.load("digits")
+      >>> digits.x.shape, digits.y.shape
+      ((1797, 64), (1797,))
     """
     checks.one_of("dataset", name, DATASETS)
     if name == "digits":

@@ -18,6 +18,11 @@ def divide_by(x: np.ndarray, divisor: float) -> np.ndarray:
 
     Returns:
       float32 array of the shape of x.
+
+    Example:
+      >>> from dgg_jax.data.preprocessing import divide_by
+      >>> divide_by([0, 51, 255], 255)
+      array([0. , 0.2, 1. ], dtype=float32)
     """
     return np.asarray(x, np.float32) / np.float32(divisor)
 

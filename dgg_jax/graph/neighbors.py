@@ -49,6 +49,18 @@ def knn(
       InvalidInput: if x is no matrix of at least 2 rows, k or block_size is below 1, or
         metric or method is unknown.
       ImportError: if method is "approximate" and pynndescent is not installed.
+
+    Example:
+      >>> from dgg_jax.graph import knn
+      >>> indices, distances = knn([[0.0], [1.0], [3.0]], k=2)
+      >>> indices
+      array([[1, 2],
+             [0, 2],
+             [1, 0]], dtype=int32)
+      >>> distances
+      array([[1., 3.],
+             [1., 2.],
+             [2., 3.]], dtype=float32)
     """
     x = np.asarray(x, np.float32)
     checks.one_of("metric", metric, ("euclidean",))

@@ -26,7 +26,11 @@ _BLOCK_ELEMENTS = 2**24  # float64 elements a host computation holds at a time
 
 
 def smoothing_operator(graph: Graph, graph_strength: float = 1.0) -> sparse.csr_array:
-    """A = (1 - eta/2) I + (eta/2) W, whose rows sum to 1 (erratum E5).
+    r"""The operator A that mixes a point with its neighbours; its rows sum to 1.
+
+    .. math:: A = \left(1 - \frac{\eta}{2}\right) I + \frac{\eta}{2} W
+
+    Erratum E5 says how this is eq. (19) of DGG.
 
     Args:
       graph: indices and weights of shape [N, S], rows of weights summing to 1.
@@ -38,6 +42,14 @@ def smoothing_operator(graph: Graph, graph_strength: float = 1.0) -> sparse.csr_
     Raises:
       InvalidInput: if graph_strength lies outside [0, 2], the shapes differ, or an
         index is out of range.
+
+    Example:
+      >>> from dgg_jax.graph import knn, neighbor_weights, smoothing_operator
+      >>> graph = neighbor_weights(*knn([[0.0], [1.0], [3.0]], k=1))
+      >>> smoothing_operator(graph).toarray()
+      array([[0.5, 0.5, 0. ],
+             [0.5, 0.5, 0. ],
+             [0. , 0.5, 0.5]])
     """
     checks.in_range("graph_strength", graph_strength, 0, 2)
     indices = np.asarray(graph.indices)
@@ -80,7 +92,9 @@ class SmoothedData(NamedTuple):
 def smooth_data(
     x: np.ndarray, operator: sparse.csr_array, likelihood: Likelihood
 ) -> SmoothedData:
-    """Sums the statistics of all points over A, once, in float64.
+    r"""Sums the statistics of all points over A, once, in float64.
+
+    .. math:: t_j = \sum_i A_{ij} T(x_i), \qquad d_j = \sum_i A_{ij}
 
     Args:
       x: data, shape [N, D].
@@ -89,6 +103,16 @@ def smooth_data(
 
     Returns:
       SmoothedData of float32 numpy arrays.
+
+    Example:
+      >>> import numpy as np
+      >>> from dgg_jax.graph import knn, neighbor_weights, smoothing, smoothing_operator
+      >>> from dgg_jax.likelihoods import Bernoulli
+      >>> x = np.array([[0.0], [0.5], [1.0]], np.float32)
+      >>> operator = smoothing_operator(neighbor_weights(*knn(x, k=1)))
+      >>> data = smoothing.smooth_data(x, operator, Bernoulli())
+      >>> data.degree
+      array([1. , 1.5, 0.5], dtype=float32)
     """
     transposed = operator.T.tocsr()
     degree = np.asarray(transposed.sum(axis=1)).ravel()
@@ -180,7 +204,9 @@ def multiply(buckets: RowBuckets, table: jax.Array) -> jax.Array:
 def smoothed_log_prior(
     log_assignments: jax.Array, rows: RowBuckets, columns: RowBuckets
 ) -> jax.Array:
-    """r_j = sum_i A_ij ln pi_i with pi = A gamma, from the table of gammas.
+    r"""r of the node objective, from the table of gammas.
+
+    .. math:: r_j = \sum_i A_{ij} \ln \pi_i, \qquad \pi_i = \sum_j A_{ij} \gamma_j
 
     Args:
       log_assignments: the table ln gamma, shape [N, K].

@@ -90,6 +90,15 @@ def spectral_labels(
 
     Returns:
       Labels in 0..K-1, int32 of shape [N].
+
+    Example:
+      Two groups of three points that are neighbours of each other:
+
+      >>> from dgg_jax.graph import knn, neighbor_weights, spectral_labels
+      >>> graph = neighbor_weights(*knn([[0], [1], [2], [7], [8], [9]], k=2))
+      >>> labels = spectral_labels(graph, num_clusters=2, num_eigenvectors=2, seed=0)
+      >>> (labels == labels[0]).tolist()
+      [True, True, True, False, False, False]
     """
     num_points = len(graph.indices)
     if num_clusters == 1 or num_points < 4:

@@ -9,11 +9,15 @@ from dgg_jax.types import Graph
 def neighbor_weights(
     indices: np.ndarray, distances: np.ndarray, kind: str = "uniform"
 ) -> Graph:
-    """Weighs the kept neighbours of every point; each row sums to 1.
+    r"""Weighs the kept neighbours of every point; each row sums to 1.
 
     "uniform": w_ij = 1 / S, the released code's choice (erratum E6). "gaussian":
-    w_ij = exp(-d_ij^2 / (2 s_i^2)) / a_i, eq. (32) of DGG, with s_i the distance to the
-    farthest kept neighbour; where all distances are 0, uniform.
+
+    .. math::
+      w_{ij} = \frac{1}{a_i} \exp\left( -\frac{d_{ij}^2}{2 s_i^2} \right),
+
+    eq. (32) of DGG, with s_i the distance to the farthest kept neighbour and a_i the
+    sum of the row; where all distances are 0, uniform.
 
     Args:
       indices: neighbours, integers of shape [N, S].
@@ -25,6 +29,14 @@ def neighbor_weights(
 
     Raises:
       InvalidInput: if the shapes differ or kind is unknown.
+
+    Example:
+      >>> from dgg_jax.graph import knn, neighbor_weights
+      >>> neighbors = knn([[0.0], [1.0], [3.0]], k=2)
+      >>> neighbor_weights(*neighbors, "gaussian").weights.round(2)
+      array([[0.61, 0.39],
+             [0.59, 0.41],
+             [0.57, 0.43]], dtype=float32)
     """
     indices, distances = np.asarray(indices), np.asarray(distances, np.float64)
     checks.one_of("kind", kind, ("uniform", "gaussian"))

@@ -27,7 +27,9 @@ def corrupt(x: jax.Array, key: jax.Array, rate: float) -> jax.Array:
 
 
 def squared_error(x: jax.Array, reconstruction: jax.Array) -> jax.Array:
-    """|x - reconstruction|^2 / 2, the loss of one layer's denoising autoencoder.
+    r"""Half the squared error, the loss of one layer's denoising autoencoder.
+
+    .. math:: \tfrac{1}{2} \lVert x - \hat{x} \rVert^2
 
     Args:
       x: shape [D].
@@ -42,7 +44,11 @@ def squared_error(x: jax.Array, reconstruction: jax.Array) -> jax.Array:
 def vae_elbo(
     x: jax.Array, decoded: Any, posterior: Gaussian, likelihood: Likelihood
 ) -> ElboTerms:
-    """The ELBO of a VAE with prior N(0, I), as ElboTerms whose cluster terms are 0.
+    r"""The ELBO of a VAE with prior N(0, I), as ElboTerms whose cluster terms are 0.
+
+    .. math::
+      \ln p(x \mid z) + \mathbb{E}_{q(z \mid x)}[\ln \mathcal{N}(z; 0, I)]
+      + H[q(z \mid x)]
 
     It is the mixture ELBO with K = 1: a standard normal component.
 

@@ -13,10 +13,12 @@ from dgg_jax.distributions import expectation, floor_log
 def log_soft_assignment(
     z: jax.Array, centers: jax.Array, degrees_of_freedom: float = 1.0
 ) -> jax.Array:
-    """ln q of one point: similarity to each centre by a Student t kernel.
+    r"""ln q of one point: similarity to each centre by a Student t kernel.
 
-    q_k is proportional to (1 + |z - mu_k|^2 / nu)^(-(nu + 1) / 2), eq. (1) of DEC; the
-    paper sets nu = 1.
+    .. math::
+      q_k \propto \left( 1 + \lVert z - \mu_k \rVert^2 / \nu \right)^{-(\nu + 1) / 2}
+
+    Eq. (1) of DEC; the paper sets nu = 1.
 
     Args:
       z: the embedded point, shape [L].
@@ -25,6 +27,13 @@ def log_soft_assignment(
 
     Returns:
       ln q, shape [K], normalised.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from dgg_jax.losses import dec
+      >>> centers = jnp.array([[0.0], [2.0]])
+      >>> jnp.exp(dec.log_soft_assignment(jnp.array([0.0]), centers)).round(2)
+      Array([0.83, 0.17], dtype=float32)
     """
     squared = jnp.sum((z[None] - centers) ** 2, axis=1)
     log_kernel = (
@@ -34,12 +43,13 @@ def log_soft_assignment(
 
 
 def target_distribution(log_assignments: jax.Array) -> jax.Array:
-    """ln p: the assignments of all points, sharpened and with clusters evened out.
+    r"""ln p: the assignments of all points, sharpened and with clusters evened out.
 
-    p_ik is proportional to q_ik^2 / f_k with the soft frequencies f_k = sum_i q_ik,
-    eq. (3) of DEC. It is inherently of a set of points: f sums over all of them. The
-    target is a constant of the loss, recomputed now and then; it has a gradient, which
-    the caller does not take.
+    .. math:: p_{ik} \propto q_{ik}^2 / f_k, \qquad f_k = \sum_i q_{ik}
+
+    Eq. (3) of DEC, with the soft frequencies f. It is inherently of a set of points: f
+    sums over all of them. The target is a constant of the loss, recomputed now and
+    then; it has a gradient, which the caller does not take.
 
     Args:
       log_assignments: ln q, shape [N, K]; floored at the smallest normal float, so that
@@ -54,7 +64,9 @@ def target_distribution(log_assignments: jax.Array) -> jax.Array:
 
 
 def divergence(log_target: jax.Array, log_assignment: jax.Array) -> jax.Array:
-    """KL(p || q) of one point, the summand of eq. (2) of DEC.
+    r"""KL(p || q) of one point, the summand of eq. (2) of DEC.
+
+    .. math:: \operatorname{KL}(p \,\|\, q) = \sum_k p_k \ln \frac{p_k}{q_k}
 
     Args:
       log_target: ln p, shape [K]; -inf is allowed.

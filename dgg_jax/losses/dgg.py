@@ -1,8 +1,9 @@
-"""The DGG objective: both exact forms of J, its prior update and its bound on the JS.
+r"""The DGG objective: both exact forms of J, its prior update and its bound on the JS.
 
 With A = (1 - eta/2) I + (eta/2) W, the objective of eq. (19) of DGG is
 
-    J = sum_i sum_j A_ij L(x_i; j),        pi_i = sum_j A_ij gamma_j,
+.. math::
+  J = \sum_i \sum_j A_{ij} L(x_i; j), \qquad \pi_i = \sum_j A_{ij} \gamma_j,
 
 where eta = ``graph_strength`` is 1 in the paper. ``tuple_objective`` is the inner sum
 of one point i over its sources j, as Algorithm 1 prints it: 1 + S network passes a
@@ -49,6 +50,12 @@ def operator_weights(weights: jax.Array, graph_strength: float = 1.0) -> jax.Arr
 
     Returns:
       A_ij of the point itself and its neighbours, shape [1 + S].
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from dgg_jax.losses import dgg
+      >>> dgg.operator_weights(jnp.array([0.5, 0.5]))
+      Array([0.5 , 0.25, 0.25], dtype=float32)
     """
     own = jnp.ones(1, weights.dtype) - graph_strength / 2
     return jnp.concatenate([own, graph_strength / 2 * weights])
@@ -60,10 +67,14 @@ def update_prior(
     weights: jax.Array,
     graph_strength: float = 1.0,
 ) -> jax.Array:
-    """ln pi_i of the empirical-Bayes prior that maximises eq. (30) of DGG.
+    r"""ln pi_i of the empirical-Bayes prior that maximises eq. (30) of DGG.
 
-    pi_i = (1 - eta/2) gamma_i + (eta/2) sum_j w_ij gamma_j. Eq. (31) as printed is not
-    the Lagrange solution of eq. (30) and does not sum to 1; this is (erratum E2).
+    .. math::
+      \pi_i = \left(1 - \frac{\eta}{2}\right) \gamma_i
+      + \frac{\eta}{2} \sum_j w_{ij} \gamma_j
+
+    Eq. (31) as printed is not the Lagrange solution of eq. (30) and does not sum to 1;
+    this is (erratum E2).
 
     Args:
       log_assignment: ln gamma_i, shape [K].
@@ -73,6 +84,15 @@ def update_prior(
 
     Returns:
       ln pi_i, shape [K], floored at the smallest normal float.
+
+    Example:
+      A point of cluster 0, one neighbour of each cluster:
+
+      >>> import jax.numpy as jnp
+      >>> from dgg_jax.losses import dgg
+      >>> own, neighbors = jnp.log(jnp.array([1.0, 0.0])), jnp.log(jnp.eye(2))
+      >>> jnp.exp(dgg.update_prior(own, neighbors, jnp.array([0.5, 0.5])))
+      Array([0.75, 0.25], dtype=float32)
     """
     log_assignments = floor_log(
         jnp.concatenate([log_assignment[None], neighbor_log_assignments], axis=0)
@@ -120,7 +140,9 @@ def tuple_objective(
     likelihood: Likelihood,
     graph_strength: float = 1.0,
 ) -> jax.Array:
-    """sum_j A_ij L(x_i; j) for one point i: Algorithm 1 of DGG as printed.
+    r"""The share of one point i in J: Algorithm 1 of DGG as printed.
+
+    .. math:: \sum_j A_{ij} L(x_i; j)
 
     The summand of eq. (19) evaluated by eq. (21) and (26); the prior is that of
     ``update_prior`` and passes no gradient, which loses nothing at its maximum (E3).
@@ -188,12 +210,20 @@ def node_objective(
     mixture: Mixture,
     likelihood: Likelihood,
 ) -> jax.Array:
-    """sum_i A_ij L(x_i; j) for one source j: the node form of J.
+    r"""The share of one source j in J: its node form.
 
-    R(z_j; t_j, d_j) + d_j (latent prior_j + latent entropy_j + cluster entropy_j)
-    + sum_k gamma_jk r_jk, where t_j = sum_i A_ij T(x_i), d_j = sum_i A_ij and
-    r_j = sum_i A_ij ln pi_i. It reorders the double sum of eq. (19) of DGG, so that
-    sampling j uniformly estimates J / N without bias for the price of one VAE pass.
+    .. math::
+      \sum_i A_{ij} L(x_i; j) = R(z_j; t_j, d_j)
+      + d_j (\text{latent prior}_j + \text{latent entropy}_j + \text{cluster entropy}_j)
+      + \sum_k \gamma_{jk} r_{jk},
+
+    .. math::
+      t_j = \sum_i A_{ij} T(x_i), \qquad d_j = \sum_i A_{ij}, \qquad
+      r_j = \sum_i A_{ij} \ln \pi_i
+
+    R is the likelihood's ``smoothed_log_prob``. This reorders the double sum of eq.
+    (19) of DGG, so that sampling j uniformly estimates J / N without bias for the price
+    of one VAE pass.
 
     Args:
       statistics: t_j, a pytree as the likelihood's sufficient_statistics, or its
@@ -208,6 +238,44 @@ def node_objective(
 
     Returns:
       The share of source j in J, in nats, a scalar.
+
+    Example:
+      Two points, each the other's only neighbour, so that A is 1/2 everywhere. Summed
+      over the points, both forms agree.
+
+      >>> import jax, jax.numpy as jnp
+      >>> from dgg_jax.likelihoods import Bernoulli
+      >>> from dgg_jax.losses import dgg
+      >>> from dgg_jax.types import Gaussian, Mixture
+      >>> x, logits = jnp.eye(2), jnp.array([[1.0, -1.0], [-2.0, 2.0]])
+      >>> posteriors = Gaussian(logits, jnp.zeros((2, 2)))
+      >>> gamma = jnp.log(jnp.array([[0.9, 0.1], [0.2, 0.8]]))
+      >>> mixture = Mixture(jnp.eye(2), jnp.zeros((2, 2)))
+      >>> log_prior = jnp.log(jnp.exp(gamma).mean(axis=0))  # of both points
+      >>> node = jax.vmap(dgg.node_objective, (None, None, 0, 0, 0, None, None, None))
+      >>> statistics, degree = x.mean(axis=0), 1.0
+      >>> node(
+      ...     statistics,
+      ...     degree,
+      ...     logits,
+      ...     posteriors,
+      ...     gamma,
+      ...     log_prior,
+      ...     mixture,
+      ...     Bernoulli(),
+      ... ).sum()
+      Array(-8.4312, dtype=float32)
+      >>> sum(
+      ...     dgg.tuple_objective(
+      ...         x[i],
+      ...         *jax.tree.map(lambda rows: rows[order], (logits, posteriors, gamma)),
+      ...         jnp.ones(1),
+      ...         mixture,
+      ...         Bernoulli(),
+      ...     )
+      ...     for i, order in enumerate(jnp.array([[0, 1], [1, 0]]))  # self first
+      ... )
+      Array(-8.4312, dtype=float32)
     """
     return node_terms(
         statistics,
@@ -224,7 +292,10 @@ def node_objective(
 def jensen_shannon_bound(
     log_evidence: jax.Array, own_elbo: jax.Array, neighbor_elbo: jax.Array
 ) -> jax.Array:
-    """G(x_i, x_j) = ln p(x_i) - (L(x_i) + L(x_i, x_j)) / 2, eq. (12) and (16) of DGG.
+    r"""G(x_i, x_j), the bound on the JS of two posteriors, eq. (12) and (16) of DGG.
+
+    .. math::
+      G(x_i, x_j) = \ln p(x_i) - \tfrac{1}{2} \left( L(x_i; i) + L(x_i; j) \right)
 
     With ELBOs that are exact in eps, G bounds the JS of the two joint posteriors from
     above, eq. (13); that JS equals the JS of q(z | x_i) and q(z | x_j) (erratum E17).
@@ -249,10 +320,13 @@ def log_evidence(
     mixture: Mixture,
     likelihood: Likelihood,
 ) -> jax.Array:
-    """ln p(x) by importance sampling from q(z | x).
+    r"""ln p(x) by importance sampling from q(z | x).
 
-    ln 1/M sum_m p(x | z_m) sum_k pi_k N(z_m; mu_k, sigma_k^2) / q(z_m | x): consistent,
-    and below ln p(x) in the mean at finite M.
+    .. math::
+      \ln \frac{1}{M} \sum_m \frac{p(x \mid z_m)
+      \sum_k \pi_k \, \mathcal{N}(z_m; \mu_k, \sigma_k^2)}{q(z_m \mid x)}
+
+    Consistent, and below ln p(x) in the mean at finite M.
 
     Args:
       x: shape [D].

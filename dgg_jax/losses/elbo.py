@@ -45,15 +45,23 @@ def elbo(
     mixture: Mixture,
     likelihood: Likelihood,
 ) -> ElboTerms:
-    """One-sample estimate of the mixture ELBO of x, seen from a source j.
+    r"""One-sample estimate of the mixture ELBO of x, seen from a source j.
 
-    ln p(x | z_j) + sum_k gamma_jk E_q(z|x_j)[ln N(z; mu_k, sigma_k^2)] + H[q(z | x_j)]
-    + sum_k gamma_jk ln pi_k - sum_k gamma_jk ln gamma_jk: eq. (21) of DGG when the
-    source's arguments are x's own, eq. (26) when they are a neighbour's, with the 1/2
-    of the latent prior (E1), x's own prior (E3) and every constant (E9, E11). gamma is
-    taken at one z while the latent prior integrates over q(z | x) (E13, E15), so the
-    mean over eps is the ELBO at q(c | x) = E[gamma] less I(c; z): still a lower bound
-    of ln p(x). With log_prior = ln pi shared by all points it is eq. (13) of VaDE.
+    .. math::
+      \begin{aligned}
+      L(x; j) = {} & \ln p(x \mid z_j)
+      + \sum_k \gamma_{jk} \,
+      \mathbb{E}_{q(z \mid x_j)}[\ln \mathcal{N}(z; \mu_k, \sigma_k^2)]
+      + H[q(z \mid x_j)] \\
+      & + \sum_k \gamma_{jk} \ln \pi_k - \sum_k \gamma_{jk} \ln \gamma_{jk}
+      \end{aligned}
+
+    Eq. (21) of DGG when the source's arguments are x's own, eq. (26) when they are a
+    neighbour's, with the 1/2 of the latent prior (E1), x's own prior (E3) and every
+    constant (E9, E11). gamma is taken at one z while the latent prior integrates over
+    q(z | x) (E13, E15), so the mean over eps is the ELBO at q(c | x) = E[gamma] less
+    I(c; z): still a lower bound of ln p(x). With log_prior = ln pi shared by all points
+    it is eq. (13) of VaDE.
 
     Args:
       x: the data point, shape [D].
@@ -67,6 +75,26 @@ def elbo(
 
     Returns:
       ElboTerms of scalars, in nats per data point.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from dgg_jax.likelihoods import Bernoulli
+      >>> from dgg_jax.losses import dgg
+      >>> from dgg_jax.types import Gaussian, Mixture
+      >>> x, logits = jnp.ones(4), jnp.full(4, 2.0)
+      >>> posterior = Gaussian(jnp.zeros(2), jnp.zeros(2))
+      >>> mixture = Mixture(jnp.array([[0.0, 0.0], [1.0, 1.0]]), jnp.zeros((2, 2)))
+      >>> gamma, pi = jnp.log(jnp.array([0.9, 0.1])), jnp.log(jnp.array([0.5, 0.5]))
+      >>> terms = dgg.elbo(x, logits, posterior, gamma, pi, mixture, Bernoulli())
+      >>> for name, value in terms._asdict().items():
+      ...     print(f"{name:15} {value:7.4f}")
+      reconstruction  -0.5077
+      latent_prior    -2.9379
+      latent_entropy   2.8379
+      cluster_prior   -0.6931
+      cluster_entropy  0.3251
+      >>> terms.total
+      Array(-0.9758, dtype=float32)
     """
     latent_prior, latent_entropy, cluster_entropy = latent_terms(
         posterior, log_assignment, mixture

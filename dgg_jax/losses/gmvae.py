@@ -35,23 +35,33 @@ def elbo(
     information_constraint: float = 0.0,
     joint: bool = False,
 ) -> GmvaeTerms:
-    """Estimate of GMVAE's bound of ln p(x) from M draws (z^(m), w^(m)), eq. (4).
+    r"""Estimate of GMVAE's bound of ln p(x) from M draws (z^(m), w^(m)), eq. (4).
 
     With p_mk = p(c = k | z^(m), w^(m)) by eq. (3), the means over m of
 
-        ln p(x | z^(m)),
-        -sum_k p_mk KL(q(z | x) || p(z | w^(m), c = k)),                      eq. (5)
-        -KL(q(w | x) || N(0, I)),
-        -sum_k p_mk ln(p_mk / pi_k),                                          eq. (6)
+    .. math::
+      \begin{aligned}
+      & \ln p(x \mid z^{(m)}), \\
+      & -\sum_k p_{mk} \operatorname{KL}(q(z \mid x) \,\|\, p(z \mid w^{(m)}, c = k)),
+      & & \text{eq. (5)} \\
+      & -\operatorname{KL}(q(w \mid x) \,\|\, \mathcal{N}(0, I)), \\
+      & -\sum_k p_{mk} \ln (p_{mk} / \pi_k), & & \text{eq. (6)}
+      \end{aligned}
 
     the last one as -max(lambda, its magnitude), with the maximum outside of the mean:
     eq. (7) for one data point. Below lambda it passes no gradient.
 
     Eq. (5) takes the assignment at z^(m) and its KL over an independent z (erratum
     E61): in the mean, the ELBO at q(c | w, x) = E[p(c | z, w)] less I(c; z | w), still
-    a bound. With joint, z^(m) serves both, sum_k p_mk ln p(z^(m) | w^(m), c = k)
-    - ln q(z^(m) | x): then conditional prior and unconstrained cluster prior together
-    are ln sum_c pi_c N(z; mu_c(w), s_c(w)) - ln q(z | x), which is exact.
+    a bound. With joint, z^(m) serves both,
+
+    .. math::
+      \sum_k p_{mk} \ln p(z^{(m)} \mid w^{(m)}, c = k) - \ln q(z^{(m)} \mid x):
+
+    then conditional prior and unconstrained cluster prior together are exact,
+
+    .. math::
+      \ln \sum_c \pi_c \, \mathcal{N}(z; \mu_c(w), s_c(w)) - \ln q(z \mid x).
 
     Args:
       x: the data point, shape [D].
@@ -67,6 +77,28 @@ def elbo(
 
     Returns:
       GmvaeTerms of scalars, in nats per data point.
+
+    Example:
+      One draw; the point is certain of its cluster, so the cluster prior is -ln 2.
+
+      >>> import jax.numpy as jnp
+      >>> from dgg_jax.likelihoods import Bernoulli
+      >>> from dgg_jax.losses import gmvae
+      >>> from dgg_jax.types import Gaussian, Mixture
+      >>> posterior = Gaussian(jnp.array([5.0]), jnp.array([-4.0]))
+      >>> components = Mixture(jnp.array([[[-5.0], [5.0]]]), jnp.zeros((1, 2, 1)))
+      >>> terms = gmvae.elbo(
+      ...     jnp.ones(3),
+      ...     jnp.zeros((1, 3)),
+      ...     posterior,
+      ...     Gaussian(jnp.zeros(1), jnp.zeros(1)),
+      ...     posterior.mean[None],
+      ...     jnp.log(jnp.array([0.5, 0.5])),
+      ...     components,
+      ...     Bernoulli(),
+      ... )
+      >>> terms.cluster_prior, terms.w_prior
+      (Array(-0.6931, dtype=float32), Array(-0., dtype=float32))
     """
 
     def at_draw(decoded, z, mixture):
@@ -101,7 +133,9 @@ def elbo(
 def log_assignment(
     z: jax.Array, log_weights: jax.Array, mixtures: Mixture
 ) -> jax.Array:
-    """ln p(c | x) for prediction: the log of the mean of eq. (3) over M draws.
+    r"""ln p(c | x) for prediction: the log of the mean of eq. (3) over M draws.
+
+    .. math:: p(c \mid x) = \frac{1}{M} \sum_m p(c \mid z^{(m)}, w^{(m)})
 
     Args:
       z: draws from q(z | x), or its mean alone with M = 1, shape [M, L].

@@ -1,10 +1,12 @@
-"""The loss of IMSAT: information about the data, kept under adversarial perturbation.
+r"""The loss of IMSAT: information about the data, kept under adversarial perturbation.
 
 Hu, Miyato, Tokui, Matsumoto and Sugiyama, "Learning discrete representations via
 information maximizing self-augmented training", ICML 2017. With the mutual information
 I(X; Y) = H(Y) - H(Y | X) of data and clusters, it minimises
 
-    R_SAT - lambda (mu H(Y) - H(Y | X)),        lambda = 0.1, mu = 4,
+.. math::
+  R_{\mathrm{SAT}} - \lambda \left( \mu H(Y) - H(Y \mid X) \right),
+  \qquad \lambda = 0.1, \quad \mu = 4,
 
 where H(Y) = ln K - KL(p(y) || uniform), so that mu weighs how much the clusters should
 be of one size. The paper puts this as a constraint, KL(p(y) || uniform) <= delta, whose
@@ -40,7 +42,11 @@ class MutualInformation(NamedTuple):
 
 
 def mutual_information(log_assignments: jax.Array) -> MutualInformation:
-    """H(Y) and H(Y | X) of the points of a batch, each taken as equally likely.
+    r"""H(Y) and H(Y | X) of the points of a batch, each taken as equally likely.
+
+    .. math::
+      I(X; Y) = H\left[ \frac{1}{B} \sum_i p(y \mid x_i) \right]
+      - \frac{1}{B} \sum_i H[p(y \mid x_i)]
 
     It is inherently of a batch: p(y) is the mean of p(y | x) over its points. In the
     mean over batches it is below the H(Y) of all data, as the entropy is concave.
@@ -50,6 +56,14 @@ def mutual_information(log_assignments: jax.Array) -> MutualInformation:
 
     Returns:
       MutualInformation of scalars, 0 <= total <= ln K.
+
+    Example:
+      Two points, each certain of a cluster of its own: ln 2.
+
+      >>> import jax.numpy as jnp
+      >>> from dgg_jax.losses import imsat
+      >>> imsat.mutual_information(jnp.log(jnp.eye(2))).total
+      Array(0.6931, dtype=float32)
     """
     log_marginal = jax.nn.logsumexp(floor_log(log_assignments), axis=0) - math.log(
         len(log_assignments)
@@ -79,13 +93,17 @@ def adversarial_perturbation(
     probe: float = 1.0,
     num_iterations: int = 1,
 ) -> jax.Array:
-    """The perturbations r, |r_i| = radius_i, that change p(y | x_i) most.
+    r"""The perturbations r of length ``radius`` that change p(y | x) most.
 
     Virtual adversarial training: from a random direction d, power iterations
-    d <- the direction of the gradient of KL(p(y | x) || p(y | x + xi d)) in d; then
-    r = radius d. The gradient is that of the sum over the batch: each row is its own
-    problem, but for what batch normalisation shares. It vanishes at xi = 0; where it is
-    0 exactly, the perturbation is 0.
+
+    .. math::
+      d \leftarrow \text{the direction of }
+      \nabla_d \operatorname{KL}(p(y \mid x) \,\|\, p(y \mid x + \xi d)),
+
+    then r = radius d. The gradient is that of the sum over the batch: each row is
+    its own problem, but for what batch normalisation shares. It vanishes at xi = 0;
+    where it is 0 exactly, the perturbation is 0.
 
     Args:
       classify: from (params, x [B, D]) to ln p(y | x) [B, K].
@@ -141,7 +159,9 @@ def objective(
     information_weight: float = 0.1,
     marginal_weight: float = 4.0,
 ) -> jax.Array:
-    """R_SAT - lambda (mu H(Y) - H(Y | X)) of a batch, to be minimised.
+    r"""The objective of a batch, to be minimised.
+
+    .. math:: R_{\mathrm{SAT}} - \lambda \left( \mu H(Y) - H(Y \mid X) \right)
 
     Args:
       divergence: R_SAT, the mean of ``perturbation_divergence``, a scalar.

@@ -10,10 +10,14 @@ def contrastive_loss(
     is_positive: jax.Array,
     margin: float = 3.0,
 ) -> jax.Array:
-    """Pulls a positive pair together, pushes a negative pair to the margin.
+    r"""Pulls a positive pair together, pushes a negative pair to the margin.
 
-    d^2 for a positive pair, max(margin - d, 0)^2 for a negative one, with
-    d = |f(a) - f(b)|: supplement eq. (19) of DGG, on embeddings (erratum E14).
+    .. math::
+      \begin{cases} d^2 & \text{of a positive pair} \\
+      \max(c - d, 0)^2 & \text{of a negative pair} \end{cases}
+      \qquad d = \lVert f(a) - f(b) \rVert
+
+    Supplement eq. (19) of DGG, on embeddings (erratum E14).
 
     Args:
       embedding_a: f(a), shape [L].
@@ -23,6 +27,15 @@ def contrastive_loss(
 
     Returns:
       The loss of the pair, a scalar.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from dgg_jax.losses import siamese
+      >>> a, b = jnp.array([0.0, 0.0]), jnp.array([2.0, 0.0])
+      >>> siamese.contrastive_loss(a, b, True)
+      Array(4., dtype=float32)
+      >>> siamese.contrastive_loss(a, b, False)
+      Array(1., dtype=float32)
     """
     squared = jnp.sum((embedding_a - embedding_b) ** 2)
     # The root's gradient is infinite at 0; there the pair gets none.

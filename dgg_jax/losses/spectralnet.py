@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 
 def squared_distances(points: jax.Array) -> jax.Array:
-    """|a_i - a_j|^2 of all pairs, exactly 0 between equal points.
+    """Squared distances of all pairs of rows, exactly 0 between equal ones.
 
     Args:
       points: shape [B, L].
@@ -30,14 +30,18 @@ def squared_distances(points: jax.Array) -> jax.Array:
 
 
 def gaussian_affinity(embedding: jax.Array, num_neighbors: int) -> jax.Array:
-    """W of a batch: a Gaussian of the distance to each point's nearest in the batch.
+    r"""W of a batch: a Gaussian of the distance to each point's nearest in the batch.
 
-    w_ij = exp(-d_ij^2 / (2 s^2)) if j is among the k nearest of i, else 0; then
-    (W + W^T) / 2. s is the median over the batch of the distance to the k-th neighbour.
-    The distances are those of the Siamese embedding in the paper. The released code
-    counts a point among its own neighbours; here its weight is 0, which alters ``loss``
-    only where it is normalised. Points as far as the k-th neighbour count as well, so
-    that the order of points at equal distances has no say.
+    .. math::
+      w_{ij} = \begin{cases} \exp\left( -d_{ij}^2 / (2 s^2) \right)
+      & \text{if } j \text{ is among the } k \text{ nearest of } i, \\
+      0 & \text{otherwise,} \end{cases}
+
+    then (W + W^T) / 2. s is the median over the batch of the distance to the k-th
+    neighbour. The distances are those of the Siamese embedding in the paper. The
+    released code counts a point among its own neighbours; here its weight is 0, which
+    alters ``loss`` only where it is normalised. Points as far as the k-th neighbour
+    count as well, so that the order of points at equal distances has no say.
 
     Args:
       embedding: points between which distances are similarities, shape [B, L], B >= 2.
@@ -63,11 +67,15 @@ def gaussian_affinity(embedding: jax.Array, num_neighbors: int) -> jax.Array:
 def loss(
     outputs: jax.Array, affinity: jax.Array, *, normalized: bool = False
 ) -> jax.Array:
-    """1/B^2 sum_ij w_ij |y_i - y_j|^2 of a batch, eq. (3) of SpectralNet.
+    r"""The loss of a batch, eq. (3) of SpectralNet.
 
-    It is 2/B^2 tr(Y^T (D - W) Y): under Y^T Y = B I its minimum spans the first
-    eigenvectors of the graph Laplacian. Normalised, y_i is divided by sqrt(d_i), which
-    makes that the symmetric normalised Laplacian I - D^(-1/2) W D^(-1/2).
+    .. math::
+      \frac{1}{B^2} \sum_{ij} w_{ij} \lVert y_i - y_j \rVert^2
+      = \frac{2}{B^2} \operatorname{tr}(Y^\top (D - W) Y)
+
+    Under Y^T Y = B I its minimum spans the first eigenvectors of the graph Laplacian.
+    Normalised, y_i is divided by sqrt(d_i), which makes that the symmetric normalised
+    Laplacian I - D^(-1/2) W D^(-1/2).
 
     Args:
       outputs: y, shape [B, K], after the orthonormalising layer.
@@ -77,6 +85,13 @@ def loss(
 
     Returns:
       The loss of the batch, a scalar.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from dgg_jax.losses import spectralnet
+      >>> affinity = jnp.array([[0.0, 1.0], [1.0, 0.0]])
+      >>> spectralnet.loss(jnp.array([[0.0], [2.0]]), affinity)
+      Array(2., dtype=float32)
     """
     if normalized:
         degrees = jnp.sum(affinity, axis=1)
@@ -89,13 +104,17 @@ def loss(
 
 
 def orthonormalizer(outputs: jax.Array, ridge: float = 1e-10) -> jax.Array:
-    """The matrix R such that Y = Y~ R has Y^T Y = B I, eq. (4) of SpectralNet.
+    r"""The matrix R such that Y = Y~ R has Y^T Y = B I, eq. (4) of SpectralNet.
 
-    R = sqrt(B) (L^-1)^T with the Cholesky factor L of Y~^T Y~, as in the paper, but by
-    the QR decomposition of Y~, whose triangle is L^T: the product Y~^T Y~ would square
-    the condition number, and in float32 have no Cholesky factor from about 3,000 on.
-    Columns that depend on each other are kept finite by a ridge on the diagonal of
-    Y~^T Y~, here as further rows sqrt(ridge) I of Y~; they come out smaller than 1.
+    .. math::
+      R = \sqrt{B} \, (\Lambda^{-1})^\top,
+      \qquad \Lambda \Lambda^\top = \tilde{Y}^\top \tilde{Y},
+
+    with the Cholesky factor Lambda, as in the paper, but by the QR decomposition of Y~,
+    whose triangle is Lambda^T: the product Y~^T Y~ would square the condition number,
+    and in float32 have no Cholesky factor from about 3,000 on. Columns that depend
+    on each other are kept finite by a ridge on the diagonal of Y~^T Y~, here as further
+    rows sqrt(ridge) I of Y~; they come out smaller than 1.
 
     Args:
       outputs: Y~, shape [B, K].

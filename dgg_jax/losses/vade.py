@@ -18,11 +18,15 @@ __all__ = ["elbo", "log_assignment", "mean_field_log_assignment"]
 
 
 def log_assignment(z: jax.Array, log_weights: jax.Array, mixture: Mixture) -> jax.Array:
-    """ln q(c | x), the mean of p(c | z) over draws from q(z | x).
+    r"""ln q(c | x), the mean of p(c | z) over draws from q(z | x).
 
-    p(c | z) = pi_c N(z; mu_c, sigma_c^2) / sum_c' pi_c' N(z; mu_c', sigma_c'^2), eq.
-    (12) of VaDE, with pi_c once and nothing added (erratum E40); its mean over q(z | x)
-    is eq. (11). Log-sum-exp throughout.
+    .. math::
+      p(c \mid z) = \frac{\pi_c \, \mathcal{N}(z; \mu_c, \sigma_c^2)}
+      {\sum_{c'} \pi_{c'} \, \mathcal{N}(z; \mu_{c'}, \sigma_{c'}^2)},
+      \qquad q(c \mid x) = \mathbb{E}_{q(z \mid x)}[p(c \mid z)]
+
+    Eq. (12) of VaDE, with pi_c once and nothing added (erratum E40); its mean over
+    q(z | x) is eq. (11). Log-sum-exp throughout.
 
     Args:
       z: one draw, shape [L], or several, shape [M, L].
@@ -31,6 +35,18 @@ def log_assignment(z: jax.Array, log_weights: jax.Array, mixture: Mixture) -> ja
 
     Returns:
       Log probabilities, shape [K].
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from dgg_jax.losses import vade
+      >>> from dgg_jax.types import Mixture
+      >>> mixture = Mixture(jnp.array([[-1.0], [1.0]]), jnp.zeros((2, 1)))
+      >>> log_weights = jnp.log(jnp.array([0.5, 0.5]))
+      >>> jnp.exp(vade.log_assignment(jnp.array([1.0]), log_weights, mixture)).round(2)
+      Array([0.12, 0.88], dtype=float32)
+      >>> draws = jnp.array([[1.0], [-1.0]])
+      >>> jnp.exp(vade.log_assignment(draws, log_weights, mixture))
+      Array([0.5, 0.5], dtype=float32)
     """
     if z.ndim == 1:
         return responsibilities(z, log_weights, mixture)
@@ -44,10 +60,13 @@ def log_assignment(z: jax.Array, log_weights: jax.Array, mixture: Mixture) -> ja
 def mean_field_log_assignment(
     posterior: Gaussian, log_weights: jax.Array, mixture: Mixture
 ) -> jax.Array:
-    """ln q(c | x) that maximises the ELBO given q(z | x) (erratum E41).
+    r"""ln q(c | x) that maximises the ELBO given q(z | x) (erratum E41).
 
-    softmax(ln pi_c + E_q(z|x)[ln N(z; mu_c, sigma_c^2)]); eq. (11) of VaDE is a
-    different function of q(z | x), whose ELBO is never higher.
+    .. math::
+      q(c \mid x) \propto
+      \pi_c \exp \mathbb{E}_{q(z \mid x)}[\ln \mathcal{N}(z; \mu_c, \sigma_c^2)]
+
+    Eq. (11) of VaDE is a different function of q(z | x), whose ELBO is never higher.
 
     Args:
       posterior: q(z | x), fields of shape [L].
@@ -56,6 +75,17 @@ def mean_field_log_assignment(
 
     Returns:
       Log probabilities, shape [K].
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from dgg_jax.losses import vade
+      >>> from dgg_jax.types import Gaussian, Mixture
+      >>> mixture = Mixture(jnp.array([[-1.0], [1.0]]), jnp.zeros((2, 1)))
+      >>> posterior = Gaussian(jnp.array([1.0]), jnp.array([0.0]))
+      >>> log_weights = jnp.log(jnp.array([0.5, 0.5]))
+      >>> gamma = vade.mean_field_log_assignment(posterior, log_weights, mixture)
+      >>> jnp.exp(gamma).round(2)
+      Array([0.12, 0.88], dtype=float32)
     """
     expected = expected_component_log_probs(posterior, mixture)
     return jax.nn.log_softmax(log_weights + expected)
