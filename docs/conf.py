@@ -1,0 +1,56 @@
+"""Sphinx configuration: ``python -m sphinx -W docs docs/_build``."""
+
+import pathlib
+import sys
+
+HERE = pathlib.Path(__file__).parent
+sys.path[:0] = [str(HERE), str(HERE.parent)]
+
+from sphinx.ext import autosummary  # noqa: E402
+
+import dgg_jax  # noqa: E402
+
+project = "dgg_jax"
+author = "the dgg_jax authors"
+release = version = dgg_jax.__version__
+
+extensions = [
+    "mathml",
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.napoleon",
+]
+html_math_renderer = "mathml"
+html_theme = "furo"
+html_title = f"dgg_jax {release}"
+html_static_path = ["_static"]
+html_css_files = ["equations.css"]
+html_show_sphinx = False
+exclude_patterns = ["_build"]
+python_maximum_signature_line_length = 88
+
+myst_enable_extensions = ["dollarmath"]
+myst_heading_anchors = 3
+
+autosummary_generate = False
+autosummary.WELL_KNOWN_ABBREVIATIONS += (
+    "eq.",
+    "supplement eq.",
+)  # no end of a sentence
+autodoc_member_order = "bysource"
+autodoc_typehints = "none"
+napoleon_google_docstring = True
+napoleon_numpy_docstring = False
+napoleon_use_ivar = True
+
+
+def _skip(app, what, name, member, skip, options):
+    """Leaves out the fields of NamedTuples, which their class's docstring lists."""
+    text = getattr(member, "__doc__", None) or ""
+    return True if text.startswith("Alias for field number") else None
+
+
+def setup(app):
+    """Connects the events."""
+    app.connect("autodoc-skip-member", _skip)
