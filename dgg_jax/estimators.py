@@ -548,11 +548,13 @@ class DGG(_MixtureVAE):
       labels_: cluster of each row of training, [N].
       probabilities_: of the clusters, [N, K].
       embedding_: latent means, [N, L].
-      means_, variances_: of the mixture's components, [K, L].
+      means_: of the mixture's components, [K, L].
+      variances_: of the mixture's components, [K, L].
       weights_: of the components, [K].
       graph_: dgg_jax.types.Graph of the rows.
-      history_: metrics of every epoch; stages_: of every stage.
-      n_features_in_: D.
+      history_: metrics of every epoch.
+      stages_: metrics of every stage.
+      n_features_in_: D, columns of X.
       preset_: every setting, with those chosen from the data.
       model_: the trained model.
     """
@@ -568,10 +570,12 @@ class VaDE(_MixtureVAE):
       labels_: cluster of each row of training, [N].
       probabilities_: of the clusters, [N, K].
       embedding_: latent means, [N, L].
-      means_, variances_: of the mixture's components, [K, L].
+      means_: of the mixture's components, [K, L].
+      variances_: of the mixture's components, [K, L].
       weights_: of the components, [K].
-      history_: metrics of every epoch; stages_: of every stage.
-      n_features_in_: D.
+      history_: metrics of every epoch.
+      stages_: metrics of every stage.
+      n_features_in_: D, columns of X.
       preset_: every setting, with those chosen from the data.
       model_: the trained model.
     """
@@ -588,10 +592,12 @@ class GMVAE(_Generative):
       labels_: cluster of each row of training, [N].
       probabilities_: of the clusters, [N, K].
       embedding_: latent means of z, [N, L].
-      means_, variances_: of the components at w = 0, the mean of its prior, [K, L].
+      means_: of the components at w = 0, the mean of its prior, [K, L].
+      variances_: of the components there, [K, L].
       weights_: of the components, 1 / K each, [K].
-      history_: metrics of every epoch; stages_: of every stage.
-      n_features_in_: D.
+      history_: metrics of every epoch.
+      stages_: metrics of every stage.
+      n_features_in_: D, columns of X.
       preset_: every setting, with those chosen from the data.
       model_: the trained model.
     """
@@ -636,8 +642,9 @@ class DEC(_Embedder):
       labels_: cluster of each row of training, [N].
       probabilities_: of the clusters, [N, K].
       embedding_: latents, [N, L].
-      history_: metrics of every epoch; stages_: of every stage.
-      n_features_in_: D.
+      history_: metrics of every epoch.
+      stages_: metrics of every stage.
+      n_features_in_: D, columns of X.
       preset_: every setting, with those chosen from the data.
       model_: the trained model.
     """
@@ -652,8 +659,9 @@ class SpectralNet(_Embedder):
     Attributes:
       labels_: cluster of each row of training, [N].
       embedding_: spectral embedding, [N, K].
-      history_: metrics of every epoch; stages_: of every stage.
-      n_features_in_: D.
+      history_: metrics of every epoch.
+      stages_: metrics of every stage.
+      n_features_in_: D, columns of X.
       preset_: every setting, with those chosen from the data.
       model_: the trained model.
     """
@@ -675,8 +683,9 @@ class IMSAT(_Clusterer):
     Attributes:
       labels_: cluster of each row of training, [N].
       probabilities_: of the clusters, [N, K].
-      history_: metrics of every epoch; stages_: of every stage.
-      n_features_in_: D.
+      history_: metrics of every epoch.
+      stages_: metrics of every stage.
+      n_features_in_: D, columns of X.
       preset_: every setting, with those chosen from the data.
       model_: the trained model.
     """

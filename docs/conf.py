@@ -1,6 +1,7 @@
 """Sphinx configuration: ``python -m sphinx -W docs docs/_build``."""
 
 import pathlib
+import re
 import sys
 
 HERE = pathlib.Path(__file__).parent
@@ -46,11 +47,20 @@ napoleon_use_ivar = True
 
 
 def _skip(app, what, name, member, skip, options):
-    """Leaves out the fields of NamedTuples, which their class's docstring lists."""
+    """Leaves out scikit-learn's members, and fields that a class's docstring lists."""
     text = getattr(member, "__doc__", None) or ""
+    of_sklearn = (getattr(member, "__module__", None) or "").startswith("sklearn.")
+    if of_sklearn or name.endswith("_request"):
+        return True
     return True if text.startswith("Alias for field number") else None
+
+
+def _keep_underscores(app, what, name, obj, options, lines):
+    """Escapes the underscore of scikit-learn's attributes, in rst a link."""
+    lines[:] = [re.sub(r"^(:ivar \w+)_:", r"\1\\_:", line) for line in lines]
 
 
 def setup(app):
     """Connects the events."""
+    app.connect("autodoc-process-docstring", _keep_underscores, priority=900)
     app.connect("autodoc-skip-member", _skip)
