@@ -1,6 +1,10 @@
 """Checks of what users hand in; each message names the value and the remedy."""
 
+import numbers
+import types
+import typing
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -28,6 +32,36 @@ def one_of(name: str, value: str, valid: Sequence[str]) -> str:
             f"{name}={value!r} is unknown; choose one of: {', '.join(valid)}."
         )
     return value
+
+
+def of_type(name: str, value: Any, kind: Any) -> Any:
+    """Returns ``value`` if it is of a kind that settings are declared with.
+
+    A whole number will do for a float, numpy's numbers for Python's.
+
+    Args:
+      name: of the setting.
+      value: what came.
+      kind: bool, int, float, str, tuple[int, ...], or the last with None.
+
+    Raises:
+      InvalidInput: otherwise, a bool for a number included.
+    """
+    options = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
+    if not any(_is_of(value, option) for option in options):
+        wanted = kind.__name__ if isinstance(kind, type) else kind
+        raise InvalidInput(f"{name} must be of type {wanted}, got {value!r}.")
+    return value
+
+
+def _is_of(value: Any, kind: Any) -> bool:
+    if typing.get_origin(kind) is tuple:
+        return isinstance(value, tuple) and all(_is_of(item, int) for item in value)
+    if isinstance(value, bool | np.bool_):
+        return kind is bool
+    return isinstance(
+        value, {int: numbers.Integral, float: numbers.Real}.get(kind, kind)
+    )
 
 
 def in_range(name: str, value: float, low: float, high: float = float("inf")) -> float:

@@ -52,6 +52,7 @@ class Preset:
                 checks.one_of(field.name, value, CHOICES[field.name])
         for field in fields:
             value = getattr(self, field.name)
+            checks.of_type(field.name, value, field.type)
             if field.type is int:
                 low = 0 if field.name in _MAY_BE_ZERO else 1
                 checks.in_range(field.name, value, low)

@@ -104,3 +104,40 @@ def test_data_matrix_holds_bernoulli_data_to_the_unit_interval(x, shift, range_)
     assert f"needs values in [0, 1], x has values in {range_};" in text
     assert "divide by 255" in text and "likelihood=gaussian" in text
     checks.data_matrix(x + shift, 2, unit_interval=False)
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        (3, int),
+        (np.int64(3), int),
+        (3, float),
+        (np.float32(0.5), float),
+        (True, bool),
+        ("a", str),
+        ((), tuple[int, ...]),
+        ((1, 2), tuple[int, ...] | None),
+        (None, tuple[int, ...] | None),
+    ],
+)
+def test_of_type(value, kind):
+    assert checks.of_type("name", value, kind) is value
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "wanted"),
+    [
+        ("3", int, "int"),
+        (3.0, int, "int"),
+        (True, int, "int"),
+        (np.True_, float, "float"),
+        (None, float, "float"),
+        (1j, float, "float"),
+        (1, bool, "bool"),
+        ([1], tuple[int, ...], r"tuple\[int, ...\]"),
+        ((1.0,), tuple[int, ...] | None, r"tuple\[int, ...\] \| None"),
+    ],
+)
+def test_not_of_type(value, kind, wanted):
+    with pytest.raises(checks.InvalidInput, match=f"name must be of type {wanted}, "):
+        checks.of_type("name", value, kind)
