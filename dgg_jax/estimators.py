@@ -270,7 +270,23 @@ class _Clusterer(ClusterMixin, BaseEstimator):
     def _infer(self, X: Any) -> tuple[Any, np.ndarray]:
         """Latents and ln q(c | x) of the rows of X."""
         check_is_fitted(self)
-        return self.model_.infer(self._rows(X, reset=False))
+        inferred = self.model_.infer(self._rows(X, reset=False))
+        for values in jax.tree.leaves(inferred):
+            finite = np.isfinite(values).reshape(len(values), -1).all(axis=1)
+            if not finite.all():
+                raise checks.InvalidInput(
+                    f"the model says nothing finite of row {finite.argmin()} of X, "
+                    "whose values lie far outside those of training; leave it out."
+                )
+        return inferred
+
+    def _try(self) -> None:
+        """Uses the model once: whether arrays and settings fit shows in no other way.
+
+        Raises:
+          Exception: of any kind, if they do not.
+        """
+        self.predict(np.zeros((1, self.n_features_in_), np.float32))
 
     def predict(self, X: Any) -> np.ndarray:
         """The cluster of each row, int32 of shape [N]; new rows need no graph.
@@ -384,6 +400,12 @@ class _Generative(_Embedder):
     def _set(self, preset, model, learned, records, history):
         super()._set(preset, model, learned, records, history)
         self.means_, self.variances_, self.weights_ = self._components()
+
+    def _try(self):
+        super()._try()
+        decoded = self.inverse_transform(np.zeros_like(self.means_[:1]))
+        if decoded.shape != (1, self.n_features_in_) or not np.isfinite(decoded).all():
+            raise ValueError(f"a row is decoded to {decoded}")
 
     def _components(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         mixture = self.model_.params["mixture"]
@@ -722,40 +744,109 @@ def load(
     description, arrays = saving.load(path)
     given = {"encoder": encoder, "decoder": decoder, "likelihood": likelihood}
     try:
-        cls = _KINDS[description["kind"]]
-        settings = description["settings"].items()
-        estimator = cls(
-            **{k: tuple(v) if isinstance(v, list) else v for k, v in settings}
-        )
-        missing = [name for name in description["parts"] if given[name] is None]
-        if missing:
-            name = missing[0]
-            raise checks.InvalidInput(
-                f"the model was fitted with {name}={description['parts'][name]}, which "
-                f"a folder cannot hold; give it: load(path, {name}=...)."
-            )
-        parts = {name: given[name] for name in description["parts"]}
-        estimator.set_params(**parts)
-        estimator.n_features_in_ = int(description["num_features"])
-        estimator._preprocessing = str(description["preprocessing"])
-        if description["feature_names"] is not None:
-            names = np.asarray(description["feature_names"], object)
-            estimator.feature_names_in_ = names
-        estimator._set(
-            presets.preset_class(cls._method).from_dict(description["preset"]),
-            arrays["model"],
-            arrays["learned"],
-            description["stages"],
-            description["history"],
-        )
-    except checks.InvalidInput:
+        estimator = _restored(description, arrays, given)
+        estimator._try()
+    except _MissingPart:
         raise
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
+    except Exception as error:  # a file can be wrong in any way
         raise saving.InvalidModel(
             f"{path} does not describe a model of this library "
             f"({type(error).__name__}: {error})."
         ) from error
     return estimator
+
+
+class _MissingPart(checks.InvalidInput):
+    """A module of one's own, which the model was fitted with, is not given."""
+
+
+# What load needs of a description, and as what.
+_DESCRIBED = {
+    "settings": dict,
+    "parts": dict,
+    "preset": dict,
+    "num_rows": int,
+    "num_features": int,
+    "preprocessing": str,
+    "stages": list,
+    "history": list,
+}
+
+
+def _restored(description: State, arrays: State, given: dict[str, Any]) -> _Clusterer:
+    """The estimator in a saved model; raises anything if it describes none."""
+    for name, kind in _DESCRIBED.items():
+        if type(description[name]) is not kind:
+            raise TypeError(f"{name} is no {kind.__name__}")
+    lines = [*description["stages"], *description["history"]]
+    if not description["stages"] or {type(line) for line in lines} != {dict}:
+        raise TypeError("stages or history are no lists of dicts")
+    cls = _KINDS[description["kind"]]
+    settings = description["settings"].items()
+    estimator = cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in settings})
+    for name, module in description["parts"].items():
+        if given[name] is None:
+            raise _MissingPart(
+                f"the model was fitted with {name}={module}, which a folder cannot "
+                f"hold; give it: load(path, {name}=...)."
+            )
+        estimator.set_params(**{name: given[name]})
+    preset = presets.preset_class(cls._method).from_dict(description["preset"])
+    estimator.n_features_in_ = description["num_features"]
+    estimator._preprocessing = description["preprocessing"]
+    names = description["feature_names"]
+    if names is not None:
+        estimator.feature_names_in_ = np.asarray(names, object)
+        if [type(name) for name in names] != [str] * description["num_features"]:
+            raise ValueError("feature_names are not one string a feature")
+    # Lest networks are built that no memory holds.
+    sizes = [getattr(preset, name, ()) for name in _SIZES]
+    sizes = [] if description["parts"] else jax.tree.leaves(sizes)
+    values = sum(leaf.size for leaf in jax.tree.leaves(arrays["model"]))
+    if max([estimator.n_features_in_, *sizes]) > max(values, 1_000):
+        raise ValueError(f"its networks are larger than {values:,} values")
+    learned = arrays["learned"]
+    _check_learned(learned, description["num_rows"], preset.num_clusters)
+    estimator._set(
+        preset,
+        arrays["model"],
+        learned,
+        description["stages"],
+        description["history"],
+    )
+    return estimator
+
+
+# Settings that are lengths of arrays.
+_SIZES = (
+    "num_clusters",
+    "latent_dim",
+    "w_dim",
+    "hidden_sizes",
+    "classifier_hidden_sizes",
+    "component_hidden_size",
+)
+# Dimensions of what a model says of the rows of its training.
+_LEARNED = {
+    "labels_": 1,
+    "probabilities_": 2,
+    "embedding_": 2,
+    "indices": 2,  # of graph_
+    "weights": 2,
+}
+
+
+def _check_learned(learned: State, num_rows: int, num_clusters: int) -> None:
+    """Whether the learned attributes are what ``_keep`` sets."""
+    fields = dict(learned)
+    if "graph_" in fields:
+        fields |= Graph(**fields.pop("graph_"))._asdict()
+    for name, array in fields.items():
+        if len(array) != num_rows or array.ndim != _LEARNED[name]:
+            raise ValueError(f"{name} has shape {array.shape}")
+    labels = fields["labels_"]
+    if not 0 <= labels.min() <= labels.max() < num_clusters:
+        raise ValueError("labels_ leaves 0..K-1")
 
 
 def of_run(

@@ -3,19 +3,21 @@
 import hashlib
 import io
 import json
+import math
 import os
 import pathlib
 import shutil
 import tempfile
-import zipfile
 from typing import Any
 
 import numpy as np
 
 from dgg_jax import checks
+from dgg_jax.arrays import Npz, read_bytes
 
 FORMAT = 1  # of the folder; a later version reads all earlier ones
 DESCRIPTION, ARRAYS = "model.json", "arrays.npz"
+_DEEPEST = 16  # folders that an array may lie in; jax's trees are recursive
 Tree = dict[str, Any]  # nested dicts of arrays
 
 
@@ -85,15 +87,15 @@ def load(path: str | os.PathLike) -> tuple[Tree, Tree]:
     """
     path = pathlib.Path(path)
     try:
-        text = (path / DESCRIPTION).read_text(encoding="utf-8")
-        content = (path / ARRAYS).read_bytes()
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_bytes(path / DESCRIPTION).decode()
+        content = read_bytes(path / ARRAYS)
+    except (OSError, ValueError) as error:
         raise InvalidModel(
             f"{path} holds no saved model: it must be a folder with {DESCRIPTION} and "
             f"{ARRAYS}, as save() writes ({error})."
         ) from error
     try:
-        description = json.loads(text)
+        description = json.loads(text, parse_float=_finite, parse_constant=_finite)
         version = description["format"]
         listed = description["arrays"]
         expected = listed["sha256"]
@@ -114,9 +116,9 @@ def load(path: str | os.PathLike) -> tuple[Tree, Tree]:
             "take the model from a backup, or train it again."
         )
     try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as file:
-            flat = {name: file[name] for name in file.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, KeyError) as error:
+        file = Npz(content, compressed=False)  # save() does not compress
+        flat = {name: file[name] for name in file.names}
+    except ValueError as error:
         raise InvalidModel(f"{path / ARRAYS} cannot be read: {error}.") from error
     found = {name: (list(a.shape), str(a.dtype)) for name, a in flat.items()}
     if found != {name: (shapes[name], dtypes.get(name)) for name in shapes}:
@@ -124,7 +126,20 @@ def load(path: str | os.PathLike) -> tuple[Tree, Tree]:
             f"{path / ARRAYS} does not hold the arrays that {DESCRIPTION} lists; take "
             "the model from a backup, or train it again."
         )
+    broken = [name for name, a in flat.items() if not np.isfinite(a).all()]
+    if broken:
+        raise InvalidModel(
+            f"{path / ARRAYS} holds NaN or infinite values in {broken[0]!r}; take the "
+            "model from a backup, or train it again."
+        )
     return description, _unflatten(flat)
+
+
+def _finite(text: str) -> float:
+    """A number of JSON; also NaN and Infinity, which JSON does not know, come here."""
+    if not math.isfinite(float(text)):
+        raise ValueError(f"{text} is no finite number")
+    return float(text)
 
 
 def _is_model(path: pathlib.Path) -> bool:
@@ -146,6 +161,8 @@ def _unflatten(flat: dict[str, np.ndarray]) -> Tree:
     tree: Tree = {}
     for path, array in flat.items():
         *folders, name = path.split("/")
+        if len(folders) > _DEEPEST:
+            raise InvalidModel(f"an array lies in {len(folders):,} folders.")
         branch = tree
         for folder in folders:
             branch = branch.setdefault(folder, {})

@@ -1,6 +1,7 @@
 """The idx files that MNIST is published in, gzip-compressed or not."""
 
 import gzip
+import io
 import math
 import zlib
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dgg_jax import arrays
 from dgg_jax.checks import InvalidInput
 
 # Train before test, images before labels: the order in which everything is returned.
@@ -126,9 +128,16 @@ def read_idx(path: Path, num_dimensions: int) -> np.ndarray:
 
 def _content(path: Path) -> bytes:
     try:
-        content = path.read_bytes()
+        content = arrays.read_bytes(path)
         if content.startswith(_GZIP_MAGIC):
-            content = gzip.decompress(content)
+            most = arrays.most_bytes(len(content))
+            with gzip.open(io.BytesIO(content)) as file:
+                content = file.read(most + 1)
+            if len(content) > most:
+                raise InvalidInput(
+                    f"{path} expands to more than {most:,} bytes, out of proportion to "
+                    f"its size. {_REMEDY}."
+                )
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise InvalidInput(
             f"{path} must be a complete gzip file, it is truncated or damaged "

@@ -2,14 +2,15 @@
 
 import csv
 import io
-import zipfile
 from pathlib import Path
 
 import numpy as np
 
+from dgg_jax import arrays
 from dgg_jax.checks import InvalidInput
 
 SUFFIXES = (".npy", ".npz", ".csv", ".tsv")
+_ZIP_MAGIC = b"PK"
 
 
 def read_matrix(path: Path) -> np.ndarray:
@@ -33,9 +34,10 @@ def read_matrix(path: Path) -> np.ndarray:
             f"{path} must end in one of {', '.join(SUFFIXES)}, got {suffix!r}."
         )
     try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise InvalidInput(f"{path} cannot be read: {error.strerror}.") from error
+        content = arrays.read_bytes(path)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", error)
+        raise InvalidInput(f"{path} cannot be read: {reason}.") from error
     if suffix in (".npy", ".npz"):
         x = _numpy(path, content)
     else:
@@ -50,28 +52,26 @@ def read_matrix(path: Path) -> np.ndarray:
 
 def _numpy(path: Path, content: bytes) -> np.ndarray:
     try:
-        loaded = np.load(io.BytesIO(content), allow_pickle=False)
-        if isinstance(loaded, np.lib.npyio.NpzFile):
-            with loaded:
-                names = loaded.files
-                name = "x" if "x" in names else names[0] if len(names) == 1 else None
-                if name is None:
-                    raise InvalidInput(
-                        f'{path} must hold an array "x", or a single one; it has: '
-                        f"{', '.join(names) or 'none'}."
-                    )
-                loaded = loaded[name]
-    except InvalidInput:
-        raise
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, KeyError) as error:
+        if not content.startswith(_ZIP_MAGIC):
+            return _float32(arrays.read_npy(content))
+        archive = arrays.Npz(content)
+        names = archive.names
+        name = "x" if "x" in names else names[0] if len(names) == 1 else None
+        if name is not None:
+            return _float32(archive[name])
+    except ValueError as error:
         raise InvalidInput(
             f"{path} is no numpy file of numbers ({error}); write it by numpy.save."
         ) from error
-    if not np.issubdtype(loaded.dtype, np.number) and loaded.dtype != bool:
-        raise InvalidInput(f"{path} must hold numbers, got {loaded.dtype}.")
-    if np.issubdtype(loaded.dtype, np.complexfloating):
-        raise InvalidInput(f"{path} must hold real numbers, got {loaded.dtype}.")
-    return loaded.astype(np.float32)
+    raise InvalidInput(
+        f'{path} must hold an array "x", or a single one; it has: '
+        f"{', '.join(names) or 'none'}."
+    )
+
+
+def _float32(x: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore"):  # infinity is for the estimators to refuse
+        return x.astype(np.float32)
 
 
 def _table(path: Path, content: bytes, delimiter: str) -> np.ndarray:
@@ -85,13 +85,14 @@ def _table(path: Path, content: bytes, delimiter: str) -> np.ndarray:
     if rows and not all(map(_is_number, rows[0][1])):
         rows = rows[1:]  # column names
     width = len(rows[0][1]) if rows else 0
-    values = np.empty((len(rows), width), np.float32)
-    for index, (number, row) in enumerate(rows):
+    for number, row in rows:
         if len(row) != width:
             raise InvalidInput(
                 f"{path} has {len(row)} fields in line {number}, {width} in the first; "
                 "every row needs the same number."
             )
+    values = np.empty((len(rows), width))
+    for index, (number, row) in enumerate(rows):
         for column, field in enumerate(row):
             if not _is_number(field):
                 raise InvalidInput(
@@ -99,7 +100,7 @@ def _table(path: Path, content: bytes, delimiter: str) -> np.ndarray:
                     "where a number is expected; leave out other columns."
                 )
             values[index, column] = float(field)
-    return values
+    return _float32(values)
 
 
 def _is_number(field: str) -> bool:

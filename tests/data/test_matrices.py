@@ -60,7 +60,7 @@ def test_images_become_rows(tmp_path):
         ("x.npz", npz(a=X, b=X), 'an array "x", or a single one; it has: a, b'),
         ("x.npz", npz(), "it has: none"),
         ("x.npz", npz(x=X)[:-30], "no numpy file"),
-        ("x.npy", npy(np.array(["a"])), "must hold numbers, got <U1"),
+        ("x.npy", npy(np.array(["a"])), "must hold real numbers, got <U1"),
         ("x.npy", npy(X * 1j), "must hold real numbers, got complex64"),
         ("x.npy", npy(X[0]), r"a matrix \[N, D\].*got shape \(3,\)"),
         ("x.npy", npy(X[:0]), r"got shape \(0, 3\)"),

@@ -1,0 +1,118 @@
+"""Arrays in files of anyone's: nothing is executed, no more is read than is there."""
+
+import contextlib
+import io
+import math
+import os
+import pathlib
+import zipfile
+from collections.abc import Iterator
+
+import numpy as np
+
+_SMALL = 2**26  # bytes that any compressed file may expand to
+_EXPANSION = 200  # times its size that a larger one may
+_HEADERS = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
+
+
+def read_bytes(path: str | os.PathLike) -> bytes:
+    """The content of a regular file, which links may lead to.
+
+    Raises:
+      OSError: if it cannot be read, or is none: a device or pipe might never end.
+    """
+    path = pathlib.Path(path)
+    if path.exists() and not path.is_file():
+        raise OSError(None, "it is no regular file", str(path))
+    return path.read_bytes()
+
+
+def most_bytes(size: int) -> int:
+    """How far a compressed file of so many bytes may expand."""
+    return max(_SMALL, _EXPANSION * size)
+
+
+@contextlib.contextmanager
+def _value_errors() -> Iterator[None]:
+    """Damaged bytes make zipfile, zlib, ast and numpy raise all kinds of exceptions."""
+    try:
+        yield
+    except Exception as error:
+        raise ValueError(f"{error or type(error).__name__}") from error
+
+
+@_value_errors()
+def read_npy(content: bytes) -> np.ndarray:
+    """The array of a .npy file.
+
+    Args:
+      content: the bytes of the file.
+
+    Raises:
+      ValueError: if they are no array of real numbers or bools, or not as many as its
+        header declares.
+    """
+    stream = io.BytesIO(content)
+    version = np.lib.format.read_magic(stream)
+    if version not in _HEADERS:
+        raise ValueError(f"version {version} of the format holds no plain numbers")
+    shape, fortran_order, dtype = _HEADERS[version](stream)
+    if dtype.kind not in "biuf":
+        raise ValueError(f"it must hold real numbers, got {dtype}")
+    start = stream.tell()
+    # Python's integers: declared sizes may overflow numpy's.
+    declared = start + math.prod(shape) * dtype.itemsize
+    if declared != len(content):
+        raise ValueError(
+            f"its header declares {declared:,} bytes, it has {len(content):,}"
+        )
+    order = "F" if fortran_order else "C"
+    return np.ndarray(shape, dtype, content, start, order=order).copy()
+
+
+class Npz:
+    """The arrays of an .npz file, each read when it is asked for.
+
+    Attributes:
+      names: of the arrays.
+    """
+
+    @_value_errors()
+    def __init__(self, content: bytes, *, compressed: bool = True):
+        """Reads the list of arrays.
+
+        Args:
+          content: the bytes of the file.
+          compressed: whether the arrays may be larger than the file.
+
+        Raises:
+          ValueError: if it is no .npz file, or declares arrays out of proportion.
+        """
+        self._archive = zipfile.ZipFile(io.BytesIO(content))
+        members = self._archive.infolist()
+        declared = sum(member.file_size for member in members)
+        most = most_bytes(len(content)) if compressed else len(content)
+        if declared > most:
+            raise ValueError(
+                f"its arrays declare {declared:,} bytes, too many for a file of "
+                f"{len(content):,}"
+            )
+        self._members = {
+            member.filename.removesuffix(".npy"): member for member in members
+        }
+        self.names = tuple(self._members)
+
+    @_value_errors()
+    def __getitem__(self, name: str) -> np.ndarray:
+        """The array of that name.
+
+        Raises:
+          ValueError: if it cannot be read; see ``read_npy``.
+        """
+        member = self._members[name]
+        with self._archive.open(member) as file:
+            # With a size, lest a lie about it expands without end.
+            return read_npy(file.read(member.file_size + 1))
