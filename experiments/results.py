@@ -2,21 +2,17 @@
 
 import datetime
 import io
-import os
-import pathlib
-import platform
 import resource
-import subprocess
 import sys
 from typing import Any
 
-import jax
 import numpy as np
 
 from dgg_jax import estimators, methods, presets
 from dgg_jax.data import Dataset
 from dgg_jax.methods.base import Metrics, State
 from experiments.config import Config
+from experiments.origin import device, git_revision
 from experiments.report import ReportInputs
 
 _SAMPLES_PER_CLUSTER = 10  # as images or rows of a table
@@ -55,9 +51,9 @@ def collect(
         "seed": config.seed,
         "seconds": round(seconds, 1),
         "peak_memory_mib": _peak_memory_mib(),
-        "device": _device(),
+        "device": device(),
         "versions": estimators.versions(),
-        "git_revision": _git_revision(),
+        "git_revision": git_revision(),
         "command": config.command(),
         "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "config": config.identity(),
@@ -68,31 +64,6 @@ def _peak_memory_mib() -> int:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     # Bytes on macOS, KiB elsewhere.
     return round(peak / (2**20 if sys.platform == "darwin" else 2**10))
-
-
-def _device() -> str:
-    device = jax.devices()[0]
-    if device.platform != "cpu":
-        return f"{jax.device_count()} x {device.device_kind}"
-    model = platform.processor() or platform.machine()
-    cpuinfo = pathlib.Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                model = line.partition(":")[2].strip()
-                break
-    return f"cpu, {os.cpu_count()} cores, {model}"
-
-
-def _git_revision() -> str | None:
-    """The commit this program runs from, "-dirty" if files differ; None outside git."""
-    folder = pathlib.Path(__file__).parent
-    command = ["git", "-C", str(folder), "describe", "--always", "--dirty"]
-    try:
-        result = subprocess.run(command, capture_output=True, text=True, timeout=10)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return result.stdout.strip() if result.returncode == 0 else None
 
 
 def predictions(state: State) -> bytes:

@@ -1,0 +1,34 @@
+"""Where results come from: the device and the commit."""
+
+import os
+import pathlib
+import platform
+import subprocess
+
+import jax
+
+
+def device() -> str:
+    """What computes, in words."""
+    device = jax.devices()[0]
+    if device.platform != "cpu":
+        return f"{jax.device_count()} x {device.device_kind}"
+    model = platform.processor() or platform.machine()
+    cpuinfo = pathlib.Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                model = line.partition(":")[2].strip()
+                break
+    return f"cpu, {os.cpu_count()} cores, {model}"
+
+
+def git_revision() -> str | None:
+    """The commit this program runs from, "-dirty" if files differ; None outside git."""
+    folder = pathlib.Path(__file__).parent
+    command = ["git", "-C", str(folder), "describe", "--always", "--dirty"]
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return result.stdout.strip() if result.returncode == 0 else None
