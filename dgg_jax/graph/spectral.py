@@ -9,6 +9,10 @@ from sklearn.cluster import KMeans
 from dgg_jax import checks
 from dgg_jax.types import Graph
 
+# Points up to which all eigenvectors are computed: a Lanczos iteration breaks down on
+# small graphs of few different eigenvalues.
+_DENSE_LIMIT = 100
+
 
 def affinity_matrix(graph: Graph) -> sparse.csr_array:
     """The undirected affinity (W + W^T) / 2 of a directed graph, shape [N, N]."""
@@ -60,16 +64,15 @@ def spectral_embedding(affinity: sparse.csr_array, num_eigenvectors: int) -> np.
         share = np.bincount(component, root_degree * v) / mass
         return normalized @ v + v - 2.0 * root_degree * share[component]
 
-    # A fixed start makes the result a function of the graph alone.
-    start = np.random.default_rng(0).standard_normal(num_points)
-    values, vectors = eigsh(
-        LinearOperator(affinity.shape, matvec=deflated, dtype=np.float64),
-        k=num_eigenvectors - num_known,
-        which="LM",
-        v0=start,
-        tol=1e-5,
-    )
-    order = np.argsort(-values, kind="stable")
+    operator = LinearOperator(affinity.shape, matvec=deflated, dtype=np.float64)
+    if num_points <= _DENSE_LIMIT:
+        values, vectors = np.linalg.eigh(operator @ np.eye(num_points))
+    else:
+        # A fixed start makes the result a function of the graph alone.
+        start = np.random.default_rng(0).standard_normal(num_points)
+        k = num_eigenvectors - num_known
+        values, vectors = eigsh(operator, k=k, which="LM", v0=start, tol=1e-5)
+    order = np.argsort(-values, kind="stable")[: num_eigenvectors - num_known]
     return np.column_stack([known, vectors[:, order]])
 
 

@@ -165,3 +165,12 @@ def test_number_of_eigenvectors_out_of_range(num_eigenvectors):
     text = rf"num_eigenvectors must be in \[1, {2 * SIZE - 2}\], got {num_eigenvectors}"
     with pytest.raises(InvalidInput, match=text):
         spectral_embedding(affinity, num_eigenvectors)
+
+
+def test_two_pairs():
+    """A Lanczos iteration finds its starting vector in the space it must leave."""
+    graph = neighbor_weights(*knn(np.array([[0.0], [0.1], [5.0], [5.1]]), 1))
+    vectors = spectral_embedding(affinity_matrix(graph), 2)
+    assert vectors.shape == (4, 2) and np.isfinite(vectors).all()
+    labels = spectral_labels(graph, 2, 2, seed=0)
+    assert labels[0] == labels[1] != labels[2] == labels[3]
