@@ -9,11 +9,13 @@ after each kill. In the end the final state, the predictions and all metrics mus
 equal to the bit. Exits with status 1 if anything differs.
 """
 
+import contextlib
 import json
 import os
 import pathlib
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -53,7 +55,7 @@ class Moment(NamedTuple):
 
     Attributes:
       epochs: wait for as many lines of metrics.jsonl.
-      seconds: then for so long, less than the next epoch takes.
+      seconds: then for so long, or until the next one is there.
       startup: and for so long if the lines are there when the process starts.
     """
 
@@ -106,19 +108,23 @@ class Child:
 
     def kill(self, moment: Moment) -> bool:
         """Kills it; returns False if it has ended before."""
+        before = len(epochs(self.workdir))
         wait = moment.seconds
-        if 0 < moment.epochs <= len(epochs(self.workdir)):
+        if 0 < moment.epochs <= before:
             wait += moment.startup
-        while len(epochs(self.workdir)) < moment.epochs:
-            if not self.is_running():
-                return False
-            time.sleep(0.002)
-        time.sleep(wait)
-        if not self.is_running():
-            return False
-        self.process.kill()
-        self.process.wait()
-        return True
+        reached = None
+        while self.is_running():
+            done, now = len(epochs(self.workdir)), time.monotonic()
+            if reached is None and done >= moment.epochs:
+                reached = now
+            is_due = reached is not None and now - reached >= wait
+            # Seconds are of another run: not so long that nothing is left to kill.
+            is_late = done > max(moment.epochs, before) or self._wrote("figures/*")
+            if is_due or is_late:
+                self.process.kill()
+                return self.process.wait() == -signal.SIGKILL
+            time.sleep(0.005)
+        return False
 
     def was(self, total: int) -> str:
         """What it was at when it was killed, by what it has left behind.
@@ -126,20 +132,23 @@ class Child:
         Args:
           total: epochs of the whole run.
         """
-        left = {
-            "saving a checkpoint": "checkpoints/*/*.orbax-checkpoint-tmp*",
-            "writing a file": "**/*.partial",
-        }
-        for doing, pattern in left.items():
-            for path in self.workdir.glob(pattern):
-                if path.stat().st_mtime >= self._began_on_disk:
-                    return doing
-        config = self.workdir / "config.json"  # written when the folder is opened
-        if not config.exists() or config.stat().st_mtime < self._began_on_disk:
+        if not self._wrote("config.json"):  # as soon as the folder is opened
             return "starting"
+        if self._wrote("checkpoints/*/*.orbax-checkpoint-tmp*"):
+            return "saving a checkpoint"
+        if self._wrote("**/*.partial"):
+            return "writing a file"
         if len(epochs(self.workdir)) == total:
             return "evaluating or reporting"
         return "training"
+
+    def _wrote(self, pattern: str) -> bool:
+        """Whether this process, not one before it, wrote such a file."""
+        times = []
+        for path in self.workdir.glob(pattern):
+            with contextlib.suppress(FileNotFoundError):
+                times.append(path.stat().st_mtime)
+        return max(times, default=0.0) >= self._began_on_disk
 
 
 def epochs(workdir: pathlib.Path) -> list[dict[str, Any]]:
@@ -166,9 +175,7 @@ def draw_moments(seed: int, kills: int, seen: Sequence[float]) -> list[Moment]:
     moments = []
     for number in sorted(rng.randrange(len(seen)) for _ in range(kills)):
         length = seen[number] - (seen[number - 1] if number else 0.0)
-        if number == len(seen) - 1:  # the end may come sooner the next time
-            length *= 0.6
-        seconds, startup = rng.uniform(0.0, length), rng.uniform(0.0, 0.8 * seen[0])
+        seconds, startup = rng.uniform(0.0, length), rng.uniform(0.0, seen[0])
         moments.append(Moment(number, seconds, startup))
     return moments
 
