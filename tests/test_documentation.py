@@ -1,15 +1,15 @@
-import dataclasses
-import json
+import functools
 import pathlib
 import pkgutil
 import re
 
 import pytest
+from sklearn import datasets
+from sklearn.utils import Bunch
 
 import dgg_jax
-from dgg_jax import data, presets
+from dgg_jax import estimators, presets
 from dgg_jax.methods import dgg
-from dgg_jax.methods.base import Run
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
 PAGES = sorted([*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/*.md")])
@@ -21,23 +21,26 @@ def python_blocks(page):
 
 @pytest.fixture
 def small(monkeypatch, tmp_path, compiled_once):
-    """Fewer rows and a tiny preset; further runs of the same data return the first."""
+    """Fewer rows and tiny settings; further runs of the same data return the first."""
     monkeypatch.chdir(tmp_path)
-    digits = data.load("digits")
-    few = digits._replace(x=digits.x[:300], y=digits.y[:300])
-    monkeypatch.setattr(data, "load", lambda name, **arguments: few)
-    preset = presets.DGGPreset(
-        hidden_sizes=(8,),
-        latent_dim=2,
-        num_neighbors=5,
-        num_candidates=5,
-        pretrain_autoencoder_epochs=1,
-        pretrain_vae_epochs=1,
-        siamese_epochs=1,
-        classifier_epochs=1,
-        epochs=1,
-    )
+    digits = datasets.load_digits()
+    few = Bunch(data=digits.data[:300], target=digits.target[:300])
+    monkeypatch.setattr(datasets, "load_digits", lambda: few)
+    settings = {
+        "hidden_sizes": (8,),
+        "latent_dim": 2,
+        "num_neighbors": 5,
+        "num_candidates": 5,
+        "pretrain_autoencoder_epochs": 1,
+        "pretrain_vae_epochs": 1,
+        "siamese_epochs": 1,
+        "classifier_epochs": 1,
+        "epochs": 1,
+    }
+    preset = presets.DGGPreset(**settings)
     monkeypatch.setattr(presets, "dgg", lambda dataset: preset)
+    DGG = functools.partial(estimators.DGG, **settings)
+    monkeypatch.setattr(dgg_jax, "DGG", DGG, raising=False)
     runs, run = {}, dgg.run
 
     def run_once(x, preset, **arguments):
@@ -49,21 +52,12 @@ def small(monkeypatch, tmp_path, compiled_once):
     monkeypatch.setattr(dgg, "run", run_once)
 
 
-def finished_run(workdir):
-    workdir.mkdir(parents=True)
-    runner, preset = Run(workdir), presets.dgg("digits")
-    dgg.run(data.load("digits").x, preset, runner=runner)
-    runner.close()
-    config = {"preset_values": dataclasses.asdict(preset)}
-    (workdir / "config.json").write_text(json.dumps(config))
-
-
 def test_examples_of_the_readme_run(small, tmp_path):
-    finished_run(tmp_path / "runs" / "digits-dgg-0")  # which an example restores
     namespace = {}
     for block in python_blocks(REPOSITORY / "README.md"):
         exec(block, namespace)
-    assert namespace["log_assignment"].shape == (10, 10)
+    assert namespace["images"].shape == (20, 64)
+    assert dgg_jax.load(tmp_path / "digits-model").labels_.shape == (300,)
 
 
 def test_examples_of_the_guide_run(small, tmp_path):
