@@ -4,6 +4,7 @@ import importlib.util
 import pathlib
 
 import pytest
+from sklearn import datasets
 
 EXAMPLES = pathlib.Path(__file__).resolve().parents[1] / "examples"
 
@@ -21,7 +22,10 @@ def test_own_training_loop(capsys):
 
 
 @pytest.mark.slow
-def test_convolutional(capsys, compiled_once):
+def test_convolutional(capsys, compiled_once, monkeypatch):
+    images, y = datasets.load_digits(return_X_y=True)
+    few = lambda return_X_y: (images[:200], y[:200])  # noqa: E731
+    monkeypatch.setattr(datasets, "load_digits", few)
     brief = {
         "epochs": 1,
         "siamese_epochs": 1,
