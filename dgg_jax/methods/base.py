@@ -140,6 +140,10 @@ class Run(Monitor):
             entries, metrics = function(state)
         except Diverged as error:
             raise Diverged(f"{error} of stage {name}") from None
+        for entry, values in entries.items():
+            # The last update of a loop is seen here first.
+            if any(np.isnan(leaf).any() for leaf in jax.tree.leaves(values)):
+                raise Diverged(f"{entry} is not finite at the end of stage {name}")
         self._state = jax.device_get({**state, **entries})
         self._state = jax.tree.map(np.asarray, self._state)
         record = {"name": name, "seconds": round(self._seconds(), 3), **metrics}

@@ -111,6 +111,17 @@ def model_of(preset: SpectralNetPreset, num_features: int, state: State) -> Mode
 class _Stages(Stages):
     names = STAGES
 
+    def __init__(self, *arguments, **keywords):
+        """Checks also that a batch can have K orthonormal outputs; see ``Stages``."""
+        super().__init__(*arguments, **keywords)
+        clusters, batch_size = self.preset.num_clusters, self.preset.batch_size
+        if min(batch_size, len(self.x)) <= clusters:
+            raise checks.InvalidInput(
+                f"SpectralNet needs batches of more rows than clusters, got "
+                f"num_clusters={clusters} for batch_size={batch_size} of "
+                f"{len(self.x)} rows; ask for fewer clusters."
+            )
+
     def graph(self, state: State) -> tuple[State, Metrics]:
         """The Siamese embedding, the network's input and space; reports K-means."""
         preset = self.preset

@@ -9,6 +9,17 @@ from flax import linen as nn
 
 from dgg_jax.types import Gaussian
 
+_LARGEST_LOGVAR = 30.0
+
+
+def bounded(logvar: jax.Array) -> jax.Array:
+    """Log-variances cut to [-30, 30], far from what ordinary data reach.
+
+    A head's output grows with its input: for an outlier of 1e6 its exponential would
+    leave float32.
+    """
+    return jnp.clip(logvar, -_LARGEST_LOGVAR, _LARGEST_LOGVAR)
+
 
 def hidden_layers(x: jax.Array, sizes: Sequence[int]) -> jax.Array:
     """ReLU layers "hidden_0", ... of the module that calls it, x [B, D] to [B, H]."""
@@ -35,10 +46,9 @@ class Encoder(nn.Module):
         # The log-variances start at 0 wherever x lies, also after pretraining stages
         # that do not train this head.
         zeros = nn.initializers.zeros
-        return Gaussian(
-            mean=nn.Dense(self.latent_dim, name="mean")(x),
-            logvar=nn.Dense(self.latent_dim, kernel_init=zeros, name="logvar")(x),
-        )
+        mean = nn.Dense(self.latent_dim, name="mean")(x)
+        logvar = nn.Dense(self.latent_dim, kernel_init=zeros, name="logvar")(x)
+        return Gaussian(mean, bounded(logvar))
 
 
 class Decoder(nn.Module):
@@ -64,7 +74,7 @@ class Decoder(nn.Module):
             return output
         zeros = nn.initializers.zeros
         logvar = nn.Dense(self.num_features, kernel_init=zeros, name="logvar")(z)
-        return Gaussian(mean=output, logvar=logvar)
+        return Gaussian(mean=output, logvar=bounded(logvar))
 
 
 class Classifier(nn.Module):

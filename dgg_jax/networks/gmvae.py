@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import jax
 from flax import linen as nn
 
-from dgg_jax.networks.dense import hidden_layers
+from dgg_jax.networks.dense import bounded, hidden_layers
 from dgg_jax.types import Gaussian, Mixture
 
 
@@ -66,8 +66,8 @@ class RecognitionNetwork(nn.Module):
         z_posterior, w_posterior = (
             Gaussian(
                 mean=nn.Dense(size, name=f"{name}_mean")(features),
-                logvar=nn.Dense(size, kernel_init=zeros, name=f"{name}_logvar")(
-                    features
+                logvar=bounded(
+                    nn.Dense(size, kernel_init=zeros, name=f"{name}_logvar")(features)
                 ),
             )
             for name, size in (("z", self.latent_dim), ("w", self.w_dim))
