@@ -112,7 +112,7 @@ def truncate(random, path):
 def cut_out(random, path):
     content = path.read_bytes()
     start, stop = sorted(random.integers(len(content), size=2))
-    path.write_bytes(content[:start] + content[stop:])
+    path.write_bytes(content[:start] + content[stop + 1 :])
 
 
 def insert(random, path):
