@@ -13,6 +13,7 @@ from sklearn.utils.estimator_checks import check_estimator
 
 import dgg_jax
 from dgg_jax.estimators import versions
+from experiments.command import EXIT_INVALID, fail, limit_logs, parse_flags
 from experiments.origin import device, git_revision
 
 _NETWORKS = {"hidden_sizes": (8,), "latent_dim": 2}
@@ -65,11 +66,17 @@ def exempted(estimator: BaseEstimator) -> dict[str, str]:
 
 def main(arguments: list[str]) -> int:
     """Checks all estimators, or those named; returns 1 if one fails."""
+    limit_logs()
+    names = arguments[1:] or list(NAMES)
+    for name in set(names) - set(NAMES):
+        return fail(
+            f"there is no {name}; name some of {', '.join(NAMES)}.", EXIT_INVALID
+        )
     told = ", ".join(f"{name} {version}" for name, version in versions().items())
     print("command   python -m experiments.check_estimators", *arguments[1:])
     print(f"commit    {git_revision()}\nversions  {told}\ndevice    {device()}\n")
     failures = 0
-    for name in arguments[1:] or NAMES:
+    for name in names:
         estimator = tiny(name)
         results = check_estimator(
             estimator,
@@ -104,4 +111,4 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    app.run(main, flags_parser=lambda arguments: arguments)
+    app.run(main, flags_parser=parse_flags)

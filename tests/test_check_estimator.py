@@ -32,3 +32,5 @@ def test_the_command_counts(monkeypatch, capsys):
     out = capsys.readouterr().out
     assert "IMSAT: 1 passed, 1 exempted, 0 skipped, 1 FAILED" in out
     assert "  failed two: why" in out and "  xfail three: because" in out
+    assert check_estimators.main(["program", "KMeans"]) == 2
+    assert "there is no KMeans; name some of DGG" in capsys.readouterr().err
