@@ -3,7 +3,9 @@
   python examples/convolutional.py
 
 Any pair of Flax modules can stand in for encoder and decoder. They take and return
-rows, as everything here does; what a row is, only they know.
+rows, as everything here does; what a row is, only they know. On one CPU core this takes
+about seven minutes and ends at an accuracy of 0.84 (seed 0): it shows how, not what is
+best for images of 8 x 8 pixels, where the dense networks do better in one minute.
 """
 
 from flax import linen as nn
