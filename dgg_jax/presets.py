@@ -742,6 +742,14 @@ def for_data(method: str, x: np.ndarray, num_clusters: int, **settings: Any) -> 
       InvalidInput: if there is no such method, or a setting is out of range.
     """
     cls = preset_class(method)
+    kinds = {field.name: field.type for field in dataclasses.fields(cls)}
+    given = {"num_clusters": num_clusters}
+    for name, value in settings.items():
+        if value is not None:
+            given[name] = tuple(value) if isinstance(value, list) else value
+    for name, value in given.items():  # some of which are computed with
+        if name in kinds:
+            checks.of_type(name, value, kinds[name])
     num_points = len(x)
     batch_size = int(np.clip(num_points // 28, 32, 256))  # 28 steps an epoch or more
     epochs = int(np.clip(200_000 // num_points, 8, 50))
@@ -755,14 +763,10 @@ def for_data(method: str, x: np.ndarray, num_clusters: int, **settings: Any) -> 
         batch_size,
         batch_size,
         epochs,
-        max(candidates, settings.get("num_neighbors") or 20),
+        max(candidates, given.get("num_neighbors", 20)),
     )
-    given = {name: value for name, value in settings.items() if value is not None}
-    fields = {field.name for field in dataclasses.fields(cls)}
     of_the_data = zip(OF_THE_DATA, chosen, strict=True)
-    values = {name: value for name, value in of_the_data if name in fields} | given
-    values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-    return cls(**values, num_clusters=num_clusters)
+    return cls(**{name: v for name, v in of_the_data if name in kinds} | given)
 
 
 def describe(cls: type[Preset]) -> dict[str, str]:
