@@ -331,8 +331,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--first", type=int, default=0, help="number of the first case")
     parser.add_argument("--output", help="file for the report, and where it is from")
     flags = parser.parse_args(arguments)
-    faulthandler.enable()
-    logging.set_verbosity(logging.INFO)
     cases = range(flags.first, flags.first + flags.cases)
     counts, failures = run(cases, flags.seed)
     text = report(counts, failures, flags.seed)
@@ -349,4 +347,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    faulthandler.enable()
+    logging.set_verbosity(logging.INFO)
     sys.exit(main())

@@ -23,10 +23,14 @@ def numpy_files(monkeypatch):
     def targets(folder):
         np.save(folder / "x.npy", np.ones((2, 2), np.float32))
         prepare = fuzz._any(folder, ["x.npy"])
-        mutations = [malformed.other_npy, malformed.flip]
+        mutations = [malformed.other_npy, malformed.flip, pickled]
         return [fuzz.Target("numpy file", mutations, prepare, fuzz._matrix)]
 
     monkeypatch.setattr(fuzz, "targets", targets)
+
+
+def pickled(random, path):
+    np.save(path, malformed._objects())
 
 
 def unpickle(path):
@@ -47,15 +51,15 @@ def overflow(path):
     ("reader", "message"),
     [
         (unpickle, "code was executed"),
-        (hang, "no end within 0.01 s"),
+        (hang, "no end within 0.2 s"),
         (overflow, "ZeroDivisionError at test_fuzz.py"),
         (lambda path: np.float64(1.0), "float64 of shape ()"),
     ],
 )
 def test_failures_are_reported(numpy_files, monkeypatch, capsys, reader, message):
     monkeypatch.setattr(matrices, "read_matrix", reader)
-    monkeypatch.setattr(fuzz, "_SECONDS", 0.01)
-    assert fuzz.main(["--cases=30"]) == 1
+    monkeypatch.setattr(fuzz, "_SECONDS", 0.2)
+    assert fuzz.main(["--cases=10"]) == 1
     out = capsys.readouterr().out
     assert message in out
     assert "python -m experiments.fuzz --seed=0 --first=" in out
