@@ -186,7 +186,7 @@ class _Clusterer(ClusterMixin, BaseEstimator):
             self,
             X,
             reset=reset,
-            accept_sparse=True,
+            accept_sparse="csr",
             dtype=np.float32,
             order="C",
             ensure_min_samples=2 if reset else 1,
