@@ -229,7 +229,8 @@ def test_a_stage_that_ends_with_nan_names_itself(monkeypatch):
 def matrices(draw):
     """Matrices that mix what data can have at their edges, and a number of clusters."""
     # Few shapes: operations are compiled for each.
-    rows, columns = draw(st.sampled_from([(2, 1), (8, 6), (40, 1)]))
+    shapes = [(2, 1, 1), (6, 6, 5), (40, 1, 3)]
+    rows, columns, num_clusters = draw(st.sampled_from(shapes))
     random = np.random.default_rng(draw(st.integers(0, 2**16)))
     x = random.normal(size=(rows, columns))
     if draw(st.booleans()):  # values for a Bernoulli likelihood
@@ -244,7 +245,6 @@ def matrices(draw):
         x[rows // 2 :] = x[: rows - rows // 2]
     if draw(st.booleans()):
         x[0] *= draw(st.sampled_from([0.0, 1.0, 1e6]))
-    num_clusters = draw(st.sampled_from([1, 5]))
     return (sparse.csr_array(x) if draw(st.booleans()) else x), num_clusters
 
 
