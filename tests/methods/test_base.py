@@ -804,15 +804,6 @@ def test_a_run_lets_go_when_it_is_closed_or_forgotten(tmp_path):
     Run(tmp_path).close()
 
 
-def test_a_finished_run_is_read_while_it_is_held(tmp_path):
-    Toy(Run(tmp_path / "run")).run()
-    (tmp_path / "run/config.json").write_text("{}")
-    runner = Run(tmp_path / "run")
-    _, state = base.finished_run(tmp_path / "run", 2)
-    assert_same(state, uninterrupted())
-    runner.close()
-
-
 class Snapshots:
     """Copies a folder before every change that Python makes to its entries.
 

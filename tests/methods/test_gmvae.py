@@ -10,6 +10,7 @@ from dgg_jax import metrics
 from dgg_jax.checks import InvalidInput
 from dgg_jax.methods import gmvae
 from dgg_jax.methods.base import Interrupted, Run
+from dgg_jax.methods.pretrained import AS_NAMED
 from dgg_jax.presets import GMVAEPreset
 from dgg_jax.training import Diverged
 from tests.trees import assert_same, differ
@@ -411,7 +412,7 @@ def test_metrics_of_an_epoch_are_of_the_training_rows():
             return super()._describe(state)
 
     stages = Spy(x, BRIEF, y=np.where(is_test(), 9, y), runner=runner)
-    stages.prepare((2,), is_test())
+    stages.prepare((2,), is_test(), AS_NAMED, None)
     stages.run()
     for line, table in zip(runner.history, tables, strict=True):
         assert table.shape == (60, 3)
