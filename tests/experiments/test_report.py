@@ -250,7 +250,7 @@ def test_a_failed_write_leaves_the_old_report(tmp_path, monkeypatch):
     before = path.read_bytes()
 
     def fail(*_):
-        raise OSError("disk full")
+        raise OSError(28, "disk full")
 
     monkeypatch.setattr("dgg_jax.methods.base.os.replace", fail)
     with pytest.raises(OSError, match="disk full"):
