@@ -28,7 +28,7 @@ TERMS = (
     "cluster_prior",
     "cluster_entropy",
 )
-NO_NOISE = -60.0  # a posterior's logvar whose samples are its mean
+NO_NOISE = -25.0  # a posterior's logvar whose samples are its mean
 
 
 @pytest.fixture(scope="module")
