@@ -16,6 +16,13 @@ def x64():
         yield
 
 
+@pytest.fixture(scope="module", autouse=True)
+def few_programs():
+    """Lets go of compiled programs: thousands of them crash a worker."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> pathlib.Path:
     """The folder with the real data sets; skips the test where it is absent."""
