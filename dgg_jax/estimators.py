@@ -160,7 +160,11 @@ class _Clusterer(ClusterMixin, BaseEstimator):
           ValueError: if X or a setting cannot be used; before any work.
           dgg_jax.training.Diverged: if a loss is not finite.
         """
-        return self._fit(X)
+        return self._fit(X, **self._arguments())
+
+    def _arguments(self) -> dict[str, Any]:
+        """What the method's ``run`` is told besides data, preset and seed."""
+        return {}
 
     def _fit(self, X: Any, **keywords: Any) -> Self:
         x = self._rows(X, reset=True)
@@ -393,9 +397,10 @@ class _Generative(_Embedder):
         likelihood = None if named else self.likelihood
         return (Parts(self.encoder, self.decoder, likelihood),)
 
-    def _start(self) -> Any:
-        """The model that fit goes on from, if any."""
-        return self.model_ if self.warm_start and hasattr(self, "_state") else None
+    def _arguments(self):
+        (parts,) = self._parts()
+        fitted = self.warm_start and hasattr(self, "_state")
+        return {"parts": parts, "start": self.model_ if fitted else None}
 
     def _set(self, preset, model, learned, records, history):
         super()._set(preset, model, learned, records, history)
@@ -541,8 +546,7 @@ class _MixtureVAE(_Generative):
           ValueError: if X, knn or a setting cannot be used; before any work.
           dgg_jax.training.Diverged: if a loss is not finite.
         """
-        (parts,) = self._parts()
-        return self._fit(X, parts=parts, neighbors=knn, start=self._start())
+        return self._fit(X, neighbors=knn, **self._arguments())
 
     def bic(self, X: Any) -> float:
         """-2 N ELBO + p ln N, to compare numbers of clusters; the lower the better.
@@ -626,12 +630,8 @@ class GMVAE(_Generative):
 
     _model_entries = ("params", "collections", "feature_shape")
 
-    def fit(self, X: Any, y: Any = None) -> Self:
-        """Trains on the rows of X; see ``DGG.fit``."""
-        (parts,) = self._parts()
-        return self._fit(
-            X, parts=parts, feature_shape=self.image_shape, start=self._start()
-        )
+    def _arguments(self):
+        return super()._arguments() | {"feature_shape": self.image_shape}
 
     def _components(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         mixture = self._at(jnp.zeros((1, self.preset_.w_dim)))

@@ -41,7 +41,7 @@ def save(
       OSError: if it cannot be written.
     """
     path = pathlib.Path(path)
-    if path.exists() and not (overwrite and (path / DESCRIPTION).is_file()):
+    if path.exists() and not (overwrite and _is_model(path)):
         remedy = "overwrite=True replaces it" if _is_model(path) else "it is no model"
         raise FileExistsError(f"{path} exists; {remedy}. Choose another path.")
     flat = _flatten(arrays)
@@ -61,15 +61,19 @@ def save(
     text = json.dumps(description, indent=2, allow_nan=False) + "\n"
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = pathlib.Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    old = partial.with_name(partial.name + ".old")
     try:
         (partial / ARRAYS).write_bytes(content)
         (partial / DESCRIPTION).write_text(text)
         partial.chmod(0o755)
         if path.exists():
-            shutil.rmtree(path)
+            os.replace(path, old)  # a folder cannot take the place of a full one
         os.replace(partial, path)
     finally:
+        if old.exists() and not path.exists():
+            os.replace(old, path)
         shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def load(path: str | os.PathLike) -> tuple[Tree, Tree]:

@@ -93,6 +93,22 @@ def test_a_failed_save_leaves_what_was_there(folder, tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == ["model"]
 
 
+def test_a_failed_replacement_brings_the_old_model_back(folder, tmp_path, monkeypatch):
+    replace = os.replace
+
+    def fail(source, target):
+        if target == folder and not str(source).endswith(".old"):
+            raise OSError(28, "No space left on device")
+        replace(source, target)
+
+    monkeypatch.setattr("dgg_jax.saving.os.replace", fail)
+    with pytest.raises(OSError, match="No space left"):
+        saving.save(folder, {"kind": "New"}, {}, overwrite=True)
+    monkeypatch.undo()
+    assert saving.load(folder)[0]["kind"] == "Toy"
+    assert os.listdir(tmp_path) == ["model"]
+
+
 def test_json_that_is_none_is_not_written(tmp_path):
     with pytest.raises(ValueError, match="nan"):
         saving.save(tmp_path / "model", {"loss": float("nan")}, {})
