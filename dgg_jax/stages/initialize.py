@@ -92,6 +92,9 @@ def latent_mixture(
 
 def fit_mixture(mixture: GaussianMixture, latents: np.ndarray) -> GaussianMixture:
     """Fits by EM; that it has not converged is logged, not warned of."""
+    # scikit-learn's variances are differences of squares: rounding takes them below 0.
+    rounding = 1e-12 * float(np.square(latents).max())
+    mixture.set_params(reg_covar=max(mixture.reg_covar, rounding))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         mixture.fit(latents)

@@ -8,7 +8,6 @@ import os
 import pathlib
 import pty
 import re
-import resource
 import select
 import shlex
 import shutil
@@ -67,10 +66,10 @@ def xla(tmp_path_factory):
     compilation_cache.reset_cache()
 
 
-def execute(environment, *arguments, **options):
-    """Runs a command line in a process of its own."""
+def execute(environment, *arguments, under=(), **options):
+    """Runs a command line in a process of its own, by another program if given."""
     done = subprocess.run(
-        [sys.executable, "-m", "experiments.main", *arguments],
+        [*under, sys.executable, "-m", "experiments.main", *arguments],
         cwd=options.pop("cwd", REPOSITORY),
         env={**environment, "PYTHONPATH": str(REPOSITORY)},
         capture_output=True,
@@ -455,10 +454,8 @@ def test_a_disk_that_fills_up_is_one_line(xla, tmp_path):
     arguments = [*MOONS, "--checkpoint_seconds=0", f"--workdir={workdir}"]
     environment = {k: v for k, v in xla.items() if k != "JAX_COMPILATION_CACHE_DIR"}
 
-    def limit():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
-
-    outcome = execute(environment, *arguments, preexec_fn=limit)
+    limited = ("bash", "-c", 'ulimit -f 4; exec "$@"', "limited")  # KiB
+    outcome = execute(environment, *arguments, under=limited)
     assert outcome.code == 4
     assert outcome.err.count("\n") == 1, outcome.err
     assert f"error: {workdir / 'checkpoints'}" in outcome.err

@@ -105,6 +105,14 @@ def test_latent_mixture_finds_the_parameters(blobs):
     np.testing.assert_allclose(mixture.lower_bound_, expected, rtol=1e-4)
 
 
+def test_latent_mixture_of_points_whose_squares_round():
+    latents = 1e6 + 0.01 * np.random.default_rng(0).standard_normal((40, 1))
+    latents[0] = 0.0
+    mixture = latent_mixture(latents, 3, seed=0)
+    assert (mixture.covariances_ > 0.0).all()
+    assert sorted(np.bincount(mixture.predict(latents), minlength=3))[-1] < 40
+
+
 def test_latent_mixture_may_have_full_covariances():
     """Two crossing ridges, whose marginals are the same."""
     rng = np.random.default_rng(0)
