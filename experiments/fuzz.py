@@ -37,7 +37,7 @@ from absl import logging
 
 import dgg_jax
 from dgg_jax import checks, estimators, saving
-from dgg_jax.data import files, matrices
+from dgg_jax.data import idx, images, matrices, sources
 from experiments import malformed
 from experiments.origin import device, git_revision
 
@@ -158,11 +158,12 @@ def _idx(folder, random):
 
 
 def _mnist(folder, random):
-    for name in files.MNIST_FILES:
+    names = [names[0] for names in images.MNIST.layouts[0].files]
+    for name in names:
         shape = (3, 28, 28) if "images" in name else (3,)
         array = random.integers(10, size=shape).astype(np.uint8)
         (folder / f"{name}.gz").write_bytes(gzip.compress(_idx_bytes(array)))
-    return folder, folder / f"{random.choice(files.MNIST_FILES)}.gz"
+    return folder, folder / f"{random.choice(names)}.gz"
 
 
 def _load(path: pathlib.Path, expected: np.ndarray) -> str:
@@ -189,19 +190,21 @@ def _matrix(path: pathlib.Path) -> str:
 
 
 def _read_idx(path: pathlib.Path) -> str:
-    array = files.read_idx(path, 3)
+    array = idx.read_idx(path, 3)
     if array.ndim != 3 or array.dtype != np.uint8:
         raise _Unusable(f"{array.dtype} of shape {array.shape}")
     return "is used"
 
 
 def _read_mnist(folder: pathlib.Path) -> str:
-    paths = files.find_mnist([folder])
-    if paths is None:
+    found = sources.find(images.MNIST, folder)
+    if found is None:
         raise _Unusable("none of the files is found")
-    images, labels = files.read_mnist(paths)
-    if images.shape[1:] != (28, 28) or len(images) != len(labels):
-        raise _Unusable(f"shapes {images.shape} and {labels.shape}")
+    layout, paths = found
+    for rows in layout.read(paths).values():
+        shape = rows.features.shape
+        if shape[1:] != (28, 28) or len(rows.labels) != shape[0]:
+            raise _Unusable(f"shapes {shape} and {rows.labels.shape}")
     return "is used"
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 
 from dgg_jax import checks
+from dgg_jax.data.dataset import Dataset, Options
 
 RADIUS = 1.0
 NOISE = 0.05
@@ -105,3 +106,36 @@ def five_arcs(num_points: int = 10_000, seed: int = 0) -> tuple[np.ndarray, np.n
     x /= np.sqrt(squared / 2.0 + ARC_NOISE**2)
     order = rng.permutation(num_points)
     return x[order].astype(np.float32), y[order]
+
+
+def moons(options: Options) -> Dataset:
+    """Two half circles, 2,000 points each."""
+    distance, seed = options.moons_distance, options.seed
+    x, y = half_circles(distance=distance, seed=seed)
+    return Dataset(
+        x=x,
+        y=y,
+        name="moons",
+        feature_shape=x.shape[1:],
+        class_names=("upper", "lower"),
+        likelihood="gaussian",
+        provenance=(
+            f"half_circles(distance={distance!r}, seed={seed}), {len(x):,} rows; no "
+            "preprocessing"
+        ),
+        variance=0.01,
+    )
+
+
+def pinwheel(options: Options) -> Dataset:
+    """Five arcs, 10,000 points in all."""
+    x, y = five_arcs(seed=options.seed)
+    return Dataset(
+        x=x,
+        y=y,
+        name="pinwheel",
+        feature_shape=x.shape[1:],
+        class_names=tuple(f"arc {number}" for number in range(1, 6)),
+        likelihood="gaussian",
+        provenance=f"five_arcs(seed={options.seed}), {len(x):,} rows; no preprocessing",
+    )

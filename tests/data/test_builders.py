@@ -12,8 +12,7 @@ import pytest
 
 from dgg_jax import data
 from dgg_jax.checks import InvalidInput, MissingData
-from dgg_jax.data import builders, files
-from dgg_jax.data.builders import tfds
+from dgg_jax.data import builders, images
 
 
 class QuietHandler(http.server.SimpleHTTPRequestHandler):
@@ -41,23 +40,18 @@ def served(tmp_path):
         stop()
 
 
-def builder_for(url, contents):
-    """A builder class that expects these contents at this URL."""
-    infos = {
-        f"{url}{name}": tfds.core.download.checksums.UrlInfo(
-            size=tfds.core.units.Size(len(content)),
-            checksum=hashlib.sha256(content).hexdigest(),
-            filename=name,
-        )
-        for name, content in contents.items()
+NAMES = [names[0] for names in images.MNIST.layouts[0].files]
+
+
+def served_at(url, contents=None):
+    """MNIST whose downloads lie there, and are known to have these contents."""
+    digests = {
+        name: hashlib.sha256(content).hexdigest()
+        for name, content in (contents or {}).items()
     }
-
-    class LocalMnist(builders.DggMnist, skip_registration=True):
-        name = "dgg_mnist"
-        BASE_URL = url
-        url_infos = infos
-
-    return LocalMnist
+    names = [f"{name}.gz" for name in NAMES]
+    downloads = tuple((f"{url}{name}", digests.get(name, "unknown")) for name in names)
+    return images.MNIST._replace(downloads=downloads)
 
 
 @pytest.fixture
@@ -65,70 +59,76 @@ def local_mnist(served, tiny, monkeypatch):
     folder, url, stop = served
     tiny.write(folder)
     contents = {path.name: path.read_bytes() for path in folder.iterdir()}
-    monkeypatch.setattr(builders, "DggMnist", builder_for(url, contents))
+    monkeypatch.setattr(images, "MNIST", served_at(url, contents))
     return folder, stop
+
+
+def load(data_dir):
+    return data.load("mnist", data_dir=data_dir)
 
 
 def test_download_prepare_read_and_read_again(tmp_path, tiny, local_mnist, capfd):
     served_folder, stop = local_mnist
     data_dir = tmp_path / "data"
-    images, labels = builders.mnist(data_dir)
-    assert images.dtype == labels.dtype == np.uint8
-    np.testing.assert_array_equal(images, tiny.images)
-    np.testing.assert_array_equal(labels, tiny.labels)
+    first = load(data_dir)
+    raw = data.load("mnist", data_dir=served_folder)
+    np.testing.assert_array_equal(first.x, raw.x)
+    np.testing.assert_array_equal(first.y, tiny.labels)
     assert capfd.readouterr() == ("", "")
 
     stop()
     shutil.rmtree(data_dir / "downloads")
-    again = builders.mnist(data_dir)
-    np.testing.assert_array_equal(again.images, images)
-    np.testing.assert_array_equal(again.labels, labels)
+    again = load(data_dir)
+    np.testing.assert_array_equal(again.x, raw.x)
+    np.testing.assert_array_equal(again.y, raw.y)
+    np.testing.assert_array_equal(again.is_test, raw.is_test)
     assert capfd.readouterr() == ("", "")
-
-    loaded = data.load("mnist", data_dir=data_dir)
-    raw = data.load("mnist", data_dir=served_folder)
-    np.testing.assert_array_equal(loaded.x, raw.x)
-    np.testing.assert_array_equal(loaded.y, raw.y)
-    assert "10 rows" in loaded.provenance
-    assert "tensorflow-datasets, http://127.0.0.1" in loaded.provenance
+    folder = images.MNIST.prepared(data_dir)
+    assert f"from tensorflow-datasets, {folder}, NOT the" in again.provenance
+    assert "10 rows" in again.provenance
 
 
-def test_raw_files_win_over_prepared_data(tmp_path, tiny, local_mnist):
-    data_dir = tmp_path / "data"
-    builders.mnist(data_dir)
-    labels = files.MNIST_FILES[1]
-    tiny.contents[labels] = tiny.contents[labels][:8] + bytes(7)
-    tiny.write(data_dir)
-    loaded = data.load("mnist", data_dir=data_dir)
-    np.testing.assert_array_equal(loaded.y[:7], 0)
-    assert f"idx files in {data_dir}" in loaded.provenance
+def test_prepared_data_win_over_files(tmp_path, tiny, local_mnist):
+    load(tmp_path)
+    tiny.contents[NAMES[1]] = tiny.contents[NAMES[1]][:8] + bytes(7)
+    tiny.write(tmp_path)
+    np.testing.assert_array_equal(load(tmp_path).y, tiny.labels)
+    shutil.rmtree(tmp_path / "dgg_mnist")
+    np.testing.assert_array_equal(load(tmp_path).y[:7], 0)
+    assert f"files in {tmp_path}" in load(tmp_path).provenance
 
 
 def test_records_are_stored_shuffled_so_the_index_matters(tmp_path, tiny, local_mnist):
-    builders.mnist(tmp_path)
-    source = builders.DggMnist(data_dir=tmp_path).as_data_source("train")
+    load(tmp_path)
+    source = builders.builder(images.MNIST, tmp_path).as_data_source("train")
     indices = [int(record["index"]) for record in source]
     assert sorted(indices) == list(range(7))
     assert indices != list(range(7))
     for index, record in zip(indices, source, strict=True):
-        np.testing.assert_array_equal(record["image"], tiny.images[index])
+        np.testing.assert_array_equal(record["x"], tiny.images[index])
         assert record["label"] == tiny.labels[index]
 
 
 def test_wrong_checksum(tmp_path, local_mnist):
     served_folder, _ = local_mnist
     path = served_folder / "t10k-images-idx3-ubyte.gz"
+    original = path.read_bytes()
     path.write_bytes(gzip.compress(b"something else"))
     with pytest.raises(MissingData) as caught:
         data.load("mnist", data_dir=tmp_path / "data")
     message = str(caught.value)
-    assert "NonMatchingChecksumError: Artifact http://127.0.0.1" in message
-    assert "t10k-images-idx3-ubyte.gz" in message
-    assert "has wrong checksum" in message
+    assert "InvalidInput: http://127.0.0.1" in message
+    assert "t10k-images-idx3-ubyte.gz has a wrong checksum: SHA-256" in message
+    expected = dict(images.MNIST.downloads)
+    (expected,) = (v for k, v in expected.items() if path.name in k)
+    got = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert f"expected {expected}, got {got}" in message
     assert "--data_dir=FOLDER" in message
     assert "\n" not in message
     # Nothing half-done is left that a later run would take for prepared data.
     assert not list((tmp_path / "data").glob("dgg_mnist/*"))
+    path.write_bytes(original)
+    assert len(load(tmp_path / "data").y) == 10
 
 
 def test_a_failed_download_can_be_repeated(tmp_path, tiny, local_mnist):
@@ -137,23 +137,15 @@ def test_a_failed_download_can_be_repeated(tmp_path, tiny, local_mnist):
     content = path.read_bytes()
     path.unlink()
     with pytest.raises(MissingData, match=r"DownloadError: .*404"):
-        builders.mnist(tmp_path)
+        load(tmp_path)
     path.write_bytes(content)
-    np.testing.assert_array_equal(builders.mnist(tmp_path).labels, tiny.labels)
-
-
-def test_downloads_need_known_checksums(tmp_path, served, tiny, monkeypatch):
-    folder, url, _ = served
-    tiny.write(folder)
-    monkeypatch.setattr(builders, "DggMnist", builder_for(url, {}))
-    with pytest.raises(MissingData, match="Missing checksums"):
-        builders.mnist(tmp_path)
+    np.testing.assert_array_equal(load(tmp_path).y, tiny.labels)
 
 
 def assert_says_what_to_do(message, data_dir):
     assert f"MNIST is not in {data_dir}, and " in message
-    assert f"Looked in {data_dir} and {data_dir / 'mnist'} for the files" in message
-    for name in files.MNIST_FILES:
+    assert f"Looked in {data_dir} and {data_dir / 'mnist'} for " in message
+    for name in NAMES:
         assert name in message
     assert str(data_dir / "dgg_mnist" / "1.0.0") in message
     assert "https://ossci-datasets.s3.amazonaws.com/mnist/" in message
@@ -173,8 +165,7 @@ def offline_message(data_dir):
 
 
 def test_unresolvable_host(tmp_path, monkeypatch):
-    cls = builder_for("http://nothing.invalid/", {})
-    monkeypatch.setattr(builders, "DggMnist", cls)
+    monkeypatch.setattr(images, "MNIST", served_at("http://nothing.invalid/"))
     message = offline_message(tmp_path / "data")
     assert "http://nothing.invalid/train-images-idx3-ubyte.gz cannot be" in message
 
@@ -182,13 +173,13 @@ def test_unresolvable_host(tmp_path, monkeypatch):
 def test_refused_connection(tmp_path, served, monkeypatch):
     _, url, stop = served
     stop()
-    monkeypatch.setattr(builders, "DggMnist", builder_for(url, {}))
+    monkeypatch.setattr(images, "MNIST", served_at(url))
     assert "cannot be reached: ConnectionError" in offline_message(tmp_path / "data")
 
 
 def test_http_error(tmp_path, served, monkeypatch):
     _, url, _ = served
-    monkeypatch.setattr(builders, "DggMnist", builder_for(url, {}))
+    monkeypatch.setattr(images, "MNIST", served_at(url))
     assert "cannot be reached: HTTP status 404" in offline_message(tmp_path / "data")
 
 
@@ -196,7 +187,7 @@ def test_host_that_accepts_but_never_answers(tmp_path, monkeypatch):
     monkeypatch.setattr(builders, "_PROBE_SECONDS", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"http://127.0.0.1:{server.getsockname()[1]}/"
-        monkeypatch.setattr(builders, "DggMnist", builder_for(url, {}))
+        monkeypatch.setattr(images, "MNIST", served_at(url))
         offline_message(tmp_path / "data")
 
 
@@ -209,7 +200,7 @@ def test_name_server_that_never_answers(tmp_path, monkeypatch):
         raise OSError
 
     monkeypatch.setattr(socket, "getaddrinfo", silent)
-    monkeypatch.setattr(builders, "DggMnist", builder_for("http://host.invalid/", {}))
+    monkeypatch.setattr(images, "MNIST", served_at("http://host.invalid/"))
     message = offline_message(tmp_path / "data")
     released.set()
     assert "no answer within 0.2 s" in message
@@ -263,7 +254,7 @@ def empty_folder(folder):
     ],
 )
 def test_damaged_prepared_data(tmp_path, local_mnist, damage, reason):
-    builders.mnist(tmp_path)
+    load(tmp_path)
     folder = tmp_path / "dgg_mnist" / "1.0.0"
     damage(folder)
     with pytest.raises(InvalidInput) as caught:
@@ -276,12 +267,12 @@ def test_damaged_prepared_data(tmp_path, local_mnist, damage, reason):
     assert "\n" not in message
     # The remedy works.
     shutil.rmtree(folder)
-    assert len(builders.mnist(tmp_path).labels) == 10
+    assert len(load(tmp_path).y) == 10
 
 
 def test_repeated_index_is_damage(tmp_path, local_mnist, monkeypatch):
-    builders.mnist(tmp_path)
-    original = builders.DggMnist.as_data_source
+    load(tmp_path)
+    builder = builders.builder
 
     class Repeating:
         def __init__(self, source):
@@ -293,42 +284,50 @@ def test_repeated_index_is_damage(tmp_path, local_mnist, monkeypatch):
         def __getitems__(self, keys):
             return self.source.__getitems__([0 for _ in keys])
 
-    monkeypatch.setattr(
-        builders.DggMnist,
-        "as_data_source",
-        lambda self, split: Repeating(original(self, split)),
-    )
+    def repeating(source, data_dir):
+        made = builder(source, data_dir)
+        original = made.as_data_source
+        made.as_data_source = lambda split: Repeating(original(split))
+        return made
+
+    monkeypatch.setattr(builders, "builder", repeating)
     with pytest.raises(InvalidInput, match="6 records of train are missing"):
-        builders.mnist(tmp_path)
+        load(tmp_path)
 
 
 def test_another_process_may_win(tmp_path, tiny, local_mnist, monkeypatch):
-    prepare = builders.DggMnist.download_and_prepare
+    builder = builders.builder
 
-    def prepared_twice(self, **kwargs):
-        prepare(self, **kwargs)
-        raise OSError("Directory not empty")
+    def prepared_twice(source, data_dir):
+        made = builder(source, data_dir)
+        prepare = made.download_and_prepare
 
-    monkeypatch.setattr(builders.DggMnist, "download_and_prepare", prepared_twice)
-    np.testing.assert_array_equal(builders.mnist(tmp_path).labels, tiny.labels)
+        def twice(**kwargs):
+            prepare(**kwargs)
+            raise OSError("Directory not empty")
+
+        made.download_and_prepare = twice
+        return made
+
+    monkeypatch.setattr(builders, "builder", prepared_twice)
+    np.testing.assert_array_equal(load(tmp_path).y, tiny.labels)
 
 
-def test_shipped_checksums_cover_the_four_files():
-    infos = builders.DggMnist.url_infos
-    assert set(infos) == set(builders.DggMnist.urls())
-    assert all(url.startswith("https://") for url in infos)
-
-
-def test_shipped_checksums_are_those_of_the_original_files(real_mnist):
-    for url, info in builders.DggMnist.url_infos.items():
+def test_checksums_are_those_of_the_original_files(real_mnist):
+    assert len(images.MNIST.downloads) == 4
+    for url, sha256 in images.MNIST.downloads:
+        assert url.startswith("https://")
         content = (real_mnist / url.rsplit("/", 1)[1]).read_bytes()
-        assert info.size == len(content)
-        assert info.checksum == hashlib.sha256(content).hexdigest()
+        assert sha256 == hashlib.sha256(content).hexdigest()
 
 
-def test_name_does_not_clash_with_the_stock_builder():
-    assert builders.DggMnist.name == "dgg_mnist"
-    assert tfds.builder_cls("dgg_mnist") is builders.DggMnist
+def test_what_cannot_be_downloaded_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(images, "MNIST", images.MNIST._replace(downloads=()))
+    with pytest.raises(
+        MissingData, match="cannot be downloaded by a program"
+    ) as caught:
+        load(tmp_path)
+    assert_says_what_to_do(str(caught.value), tmp_path)
 
 
 @pytest.mark.slow
@@ -338,7 +337,7 @@ def test_original_files_through_the_builder(tmp_path, real_mnist, served, monkey
     for path in real_mnist.glob("*.gz"):
         contents[path.name] = path.read_bytes()
         (folder / path.name).write_bytes(contents[path.name])
-    monkeypatch.setattr(builders, "DggMnist", builder_for(url, contents))
+    monkeypatch.setattr(images, "MNIST", served_at(url, contents))
     prepared = data.load("mnist", data_dir=tmp_path / "data")
     raw = data.load("mnist", data_dir=real_mnist)
     np.testing.assert_array_equal(prepared.x, raw.x)

@@ -10,7 +10,7 @@ from sklearn.datasets import load_digits
 
 from dgg_jax import data, presets
 from dgg_jax.checks import InvalidInput
-from dgg_jax.data import loaders, preprocessing, synthetic
+from dgg_jax.data import images, preprocessing, synthetic
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -66,13 +66,35 @@ def test_every_data_set_has_presets():
         assert len(np.unique(found.y)) == len(found.class_names)
 
 
-def test_the_last_rows_of_mnist_are_its_test_set(tmp_path, tiny, monkeypatch):
+def test_the_last_rows_of_mnist_are_its_test_set(tmp_path, tiny):
     tiny.write(tmp_path)
-    monkeypatch.setattr(loaders, "_MNIST_TEST_ROWS", 3)
     mnist = data.load("mnist", data_dir=tmp_path)
     assert mnist.is_test.dtype == bool
     np.testing.assert_array_equal(mnist.is_test, [False] * 7 + [True] * 3)
     np.testing.assert_array_equal(mnist.y[mnist.is_test], tiny.labels[7:])
+
+
+def test_splits(tmp_path, tiny):
+    tiny.write(tmp_path)
+    whole = data.load("mnist", data_dir=tmp_path)
+    for split, rows in (("train", slice(7)), ("test", slice(7, None))):
+        part = data.load("mnist", data_dir=tmp_path, split=split)
+        np.testing.assert_array_equal(part.x, whole.x[rows])
+        np.testing.assert_array_equal(part.y, whole.y[rows])
+        assert part.is_test is None
+        assert part.provenance.endswith(f"; {len(part.x)} rows of {split}")
+    with pytest.raises(InvalidInput, match="split='valid' is unknown; choose one of"):
+        data.load("mnist", data_dir=tmp_path, split="valid")
+    with pytest.raises(InvalidInput, match="digits has no official test set; use"):
+        data.load("digits", split="test")
+
+
+@pytest.mark.parametrize("name", ["digits", "moons"])
+def test_likelihood_and_variance_are_those_of_the_presets(name):
+    found, preset = data.load(name), presets.dgg(name)
+    assert found.likelihood == preset.likelihood
+    if found.variance is not None:
+        assert found.variance == preset.variance
 
 
 @pytest.mark.parametrize("inside", ["", "mnist"])
@@ -86,10 +108,10 @@ def test_mnist_from_raw_files(tmp_path, tiny, inside, caplog):
     np.testing.assert_array_equal(mnist.x, expected)
     np.testing.assert_array_equal(mnist.y, tiny.labels)
     assert mnist.feature_shape == (28, 28)
-    assert f"idx files in {tmp_path / inside}, NOT the original" in mnist.provenance
+    assert f"files in {tmp_path / inside}, NOT the original" in mnist.provenance
     assert "10 rows, train then test; divide_by(255), flatten" in mnist.provenance
     assert "\n" not in mnist.provenance
-    assert "not the original 70,000 of MNIST" in caplog.text
+    assert "not the original ones of MNIST" in caplog.text
 
 
 def test_original_mnist(real_mnist, caplog):
@@ -112,7 +134,7 @@ def test_original_means_pixels_and_labels(tmp_path, tiny, as_idx, monkeypatch):
     tiny.write(tmp_path, compress=False)
     content = tiny.images.tobytes() + tiny.labels.tobytes()
     digest = hashlib.sha256(content).hexdigest()
-    monkeypatch.setattr(loaders, "_MNIST_SHA256", digest)
+    monkeypatch.setattr(images, "_MNIST_SHA256", digest)
     assert "NOT" not in data.load("mnist", data_dir=tmp_path).provenance
     wrong = as_idx(np.zeros(7, np.uint8))
     (tmp_path / "train-labels-idx1-ubyte").write_bytes(wrong)
@@ -122,20 +144,20 @@ def test_original_means_pixels_and_labels(tmp_path, tiny, as_idx, monkeypatch):
 def test_default_folder_is_the_users_cache(tmp_path, tiny, monkeypatch):
     tiny.write(tmp_path / "cache" / "dgg_jax" / "mnist")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    assert f"idx files in {tmp_path / 'cache'}" in data.load("mnist").provenance
+    assert f"files in {tmp_path / 'cache'}" in data.load("mnist").provenance
 
     tiny.write(tmp_path / "home" / ".cache" / "dgg_jax")
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     for data_dir in (None, "~/.cache/dgg_jax"):
         mnist = data.load("mnist", data_dir=data_dir)
-        assert f"idx files in {tmp_path / 'home'}" in mnist.provenance
+        assert f"files in {tmp_path / 'home'}" in mnist.provenance
 
 
 def test_incomplete_files_do_not_go_to_the_network(tmp_path, tiny):
     tiny.write(tmp_path / "mnist")
     (tmp_path / "mnist" / "t10k-labels-idx1-ubyte.gz").unlink()
-    with pytest.raises(InvalidInput, match="missing: t10k-labels-idx1-ubyte "):
+    with pytest.raises(InvalidInput, match="missing: t10k-labels-idx1-ubyte"):
         data.load("mnist", data_dir=tmp_path)
 
 

@@ -5,66 +5,45 @@ import numpy as np
 import pytest
 
 from dgg_jax.checks import InvalidInput
-from dgg_jax.data import files
+from dgg_jax.data import idx
+
+NAMES = (
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
+)
+
+
+def read(folder):
+    """The four files of a folder, whatever their suffix."""
+    return idx.read_mnist([next(folder.glob(f"{name}*")) for name in NAMES])
 
 
 @pytest.mark.parametrize("compress", [True, False])
-@pytest.mark.parametrize("dots", [True, False])
-def test_reads_train_then_test(tmp_path, tiny, compress, dots):
-    tiny.write(tmp_path, compress=compress, dots=dots)
-    images, labels = files.read_mnist(files.find_mnist([tmp_path]))
-    assert images.dtype == labels.dtype == np.uint8
-    np.testing.assert_array_equal(images, tiny.images)
-    np.testing.assert_array_equal(labels, tiny.labels)
+def test_reads_train_and_test(tmp_path, tiny, compress):
+    tiny.write(tmp_path, compress=compress)
+    splits = read(tmp_path)
+    assert list(splits) == ["train", "test"]
+    for rows, part in zip(splits.values(), (slice(7), slice(7, None)), strict=True):
+        assert rows.features.dtype == rows.labels.dtype == np.uint8
+        np.testing.assert_array_equal(rows.features, tiny.images[part])
+        np.testing.assert_array_equal(rows.labels, tiny.labels[part])
 
 
 def test_compression_is_told_by_content(tmp_path, tiny):
     tiny.write(tmp_path, compress=False)
     for path in list(tmp_path.iterdir()):
         path.rename(path.with_name(path.name + ".gz"))
-    images, _ = files.read_mnist(files.find_mnist([tmp_path]))
-    np.testing.assert_array_equal(images, tiny.images)
+    np.testing.assert_array_equal(read(tmp_path)["test"].features, tiny.images[7:])
 
 
 def test_any_number_of_dimensions(tmp_path, as_idx):
     array = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
     (tmp_path / "a").write_bytes(as_idx(array))
-    np.testing.assert_array_equal(files.read_idx(tmp_path / "a", 3), array)
+    np.testing.assert_array_equal(idx.read_idx(tmp_path / "a", 3), array)
     (tmp_path / "b").write_bytes(as_idx(array[0]))
-    np.testing.assert_array_equal(files.read_idx(tmp_path / "b", 2), array[0])
-
-
-def test_find_none(tmp_path):
-    assert files.find_mnist([tmp_path, tmp_path / "absent"]) is None
-
-
-def test_find_takes_the_first_complete_folder(tmp_path, tiny):
-    second = tiny.write(tmp_path / "second")
-    third = tiny.write(tmp_path / "third")
-    (tmp_path / "first").mkdir()
-    (tmp_path / "first" / files.MNIST_FILES[0]).write_bytes(b"")
-    paths = files.find_mnist([tmp_path / "first", second, third])
-    assert [path.name for path in paths] == [f"{n}.gz" for n in files.MNIST_FILES]
-    assert {path.parent for path in paths} == {second}
-
-
-def test_a_folder_of_the_same_name_is_no_file(tmp_path, tiny):
-    tiny.write(tmp_path)
-    (tmp_path / files.MNIST_FILES[0]).mkdir()
-    paths = files.find_mnist([tmp_path])
-    assert paths[0].name == "train-images-idx3-ubyte.gz"
-
-
-def test_missing_partners_are_named(tmp_path, tiny):
-    tiny.write(tmp_path)
-    (tmp_path / "train-labels-idx1-ubyte.gz").unlink()
-    (tmp_path / "t10k-images-idx3-ubyte.gz").unlink()
-    with pytest.raises(InvalidInput) as caught:
-        files.find_mnist([tmp_path])
-    message = str(caught.value)
-    assert f"{tmp_path} has only 2 of the 4" in message
-    assert "missing: train-labels-idx1-ubyte, t10k-images-idx3-ubyte (" in message
-    assert "Put them there too" in message
+    np.testing.assert_array_equal(idx.read_idx(tmp_path / "b", 2), array[0])
 
 
 @pytest.mark.parametrize(
@@ -80,7 +59,7 @@ def test_bad_magic(tmp_path, content, came):
     path = tmp_path / "images"
     path.write_bytes(content)
     with pytest.raises(InvalidInput) as caught:
-        files.read_idx(path, 3)
+        idx.read_idx(path, 3)
     message = str(caught.value)
     assert message.startswith(f"{path} must start with the bytes 00 00 08 03 ")
     assert f"it starts with {came}." in message
@@ -91,7 +70,7 @@ def test_truncated_header(tmp_path, as_idx):
     path = tmp_path / "images"
     path.write_bytes(as_idx(np.zeros((2, 3, 4), np.uint8))[:13])
     with pytest.raises(InvalidInput, match=r"images is truncated.* 16 bytes.* 13\."):
-        files.read_idx(path, 3)
+        idx.read_idx(path, 3)
 
 
 @pytest.mark.parametrize("compress", [True, False])
@@ -102,7 +81,7 @@ def test_wrong_length(tmp_path, as_idx, compress, change, problem):
     path = tmp_path / "images"
     path.write_bytes(gzip.compress(content) if compress else content)
     with pytest.raises(InvalidInput) as caught:
-        files.read_idx(path, 3)
+        idx.read_idx(path, 3)
     message = str(caught.value)
     assert f"{path} is {problem}: it must hold 40 bytes" in message
     assert "shape (2, 3, 4)" in message
@@ -114,7 +93,7 @@ def test_huge_dimensions_are_truncation(tmp_path):
     # 2^16 x 2^24 x 2^24 is 0 modulo 2^64.
     path.write_bytes(bytes([0, 0, 8, 3, 0, 1, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0]))
     with pytest.raises(InvalidInput, match="is truncated"):
-        files.read_idx(path, 3)
+        idx.read_idx(path, 3)
 
 
 def damaged(content: bytes) -> bytes:
@@ -139,7 +118,7 @@ def test_damaged_gzip(tmp_path, tiny, damage):
     path = tmp_path / "t10k-images-idx3-ubyte.gz"
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(InvalidInput) as caught:
-        files.read_mnist(files.find_mnist([tmp_path]))
+        read(tmp_path)
     message = str(caught.value)
     assert f"{path} must be a complete gzip file" in message
     assert "Replace it with a fresh copy" in message
@@ -147,28 +126,28 @@ def test_damaged_gzip(tmp_path, tiny, damage):
 
 def test_unreadable_file(tmp_path):
     with pytest.raises(InvalidInput, match=re.escape(f"{tmp_path} must be a readable")):
-        files.read_idx(tmp_path, 1)
+        idx.read_idx(tmp_path, 1)
 
 
 def test_counts_must_match(tmp_path, tiny, as_idx):
     tiny.write(tmp_path, compress=False)
-    (tmp_path / files.MNIST_FILES[1]).write_bytes(as_idx(tiny.labels[:6]))
+    (tmp_path / NAMES[1]).write_bytes(as_idx(tiny.labels[:6]))
     with pytest.raises(InvalidInput, match="7 images and 6 labels") as caught:
-        files.read_mnist(files.find_mnist([tmp_path]))
-    assert str(tmp_path / files.MNIST_FILES[0]) in str(caught.value)
-    assert str(tmp_path / files.MNIST_FILES[1]) in str(caught.value)
+        read(tmp_path)
+    assert str(tmp_path / NAMES[0]) in str(caught.value)
+    assert str(tmp_path / NAMES[1]) in str(caught.value)
 
 
 def test_images_must_be_28_by_28(tmp_path, tiny, as_idx):
     tiny.write(tmp_path, compress=False)
     small = np.zeros((7, 28, 27), np.uint8)
-    (tmp_path / files.MNIST_FILES[0]).write_bytes(as_idx(small))
+    (tmp_path / NAMES[0]).write_bytes(as_idx(small))
     with pytest.raises(InvalidInput, match=r"\(28, 28\), it holds .*\(28, 27\)"):
-        files.read_mnist(files.find_mnist([tmp_path]))
+        read(tmp_path)
 
 
 def test_labels_must_be_digits(tmp_path, tiny, as_idx):
     tiny.write(tmp_path, compress=False)
-    (tmp_path / files.MNIST_FILES[3]).write_bytes(as_idx(np.uint8([0, 10, 3])))
+    (tmp_path / NAMES[3]).write_bytes(as_idx(np.uint8([0, 10, 3])))
     with pytest.raises(InvalidInput, match="from 0 to 9, it holds 10"):
-        files.read_mnist(files.find_mnist([tmp_path]))
+        read(tmp_path)

@@ -1,4 +1,4 @@
-"""The idx files that MNIST is published in, gzip-compressed or not."""
+"""The idx files of MNIST and Fashion-MNIST, gzip-compressed or not."""
 
 import gzip
 import io
@@ -6,79 +6,16 @@ import math
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 from dgg_jax import arrays
 from dgg_jax.checks import InvalidInput
+from dgg_jax.data.sources import Rows, Splits
 
-# Train before test, images before labels: the order in which everything is returned.
-MNIST_FILES = (
-    "train-images-idx3-ubyte",
-    "train-labels-idx1-ubyte",
-    "t10k-images-idx3-ubyte",
-    "t10k-labels-idx1-ubyte",
-)
 _IMAGE_SHAPE = (28, 28)
 _GZIP_MAGIC = b"\x1f\x8b"
 _REMEDY = "Replace it with a fresh copy of the original file"
-
-
-class LabelledImages(NamedTuple):
-    """Images and their labels, as the files hold them.
-
-    Attributes:
-      images: pixels 0 to 255, uint8 of shape [N, 28, 28].
-      labels: digits 0 to 9, uint8 of shape [N].
-    """
-
-    images: np.ndarray
-    labels: np.ndarray
-
-
-def find_mnist(directories: Sequence[Path]) -> tuple[Path, ...] | None:
-    """Returns the paths of the four MNIST files, in the order of MNIST_FILES.
-
-    A file may be called train-images-idx3-ubyte or train-images.idx3-ubyte, with or
-    without .gz. All four must lie in one directory; the first complete one is taken.
-
-    Args:
-      directories: where to look, in this order; they need not exist.
-
-    Returns:
-      Four paths, or None if no directory has any of the files.
-
-    Raises:
-      InvalidInput: if files are there but no directory has all four; the message names
-        the missing ones.
-    """
-    incomplete = None
-    for directory in directories:
-        found = {name: _find(directory, name) for name in MNIST_FILES}
-        missing = [name for name, path in found.items() if path is None]
-        if not missing:
-            return tuple(found.values())
-        if len(missing) < len(MNIST_FILES):
-            incomplete = incomplete or (directory, missing)
-    if incomplete:
-        directory, missing = incomplete
-        raise InvalidInput(
-            f"{directory} has only {len(MNIST_FILES) - len(missing)} of the 4 MNIST "
-            f"files; missing: {', '.join(missing)} (with or without .gz). Put them "
-            "there too, or move the others away to use prepared or downloaded data."
-        )
-    return None
-
-
-def _find(directory: Path, name: str) -> Path | None:
-    for stem in (name, name.replace("-idx", ".idx")):
-        for suffix in ("", ".gz"):
-            path = directory / (stem + suffix)
-            # Archives are often unpacked to a folder with the name of its one file.
-            if path.is_file():
-                return path
-    return None
 
 
 def read_idx(path: Path, num_dimensions: int) -> np.ndarray:
@@ -151,19 +88,20 @@ def _content(path: Path) -> bytes:
     return content
 
 
-def read_mnist_pair(images_path: Path, labels_path: Path) -> LabelledImages:
+def read_pair(images_path: Path, labels_path: Path) -> Rows:
     """Returns the images of one file with the labels of another.
 
     Args:
       images_path: idx file of N images of 28 x 28 pixels.
-      labels_path: idx file of N labels.
+      labels_path: idx file of N labels from 0 to 9.
 
     Returns:
-      N images and labels, in the files' order.
+      Pixels, uint8 of shape [N, 28, 28], and labels, uint8 of shape [N], in the files'
+      order.
 
     Raises:
       InvalidInput: if a file is unusable (see `read_idx`), images are not 28 x 28,
-        labels are not digits, or the two files differ in N.
+        labels are out of range, or the two files differ in N.
     """
     images = read_idx(images_path, 3)
     labels = read_idx(labels_path, 1)
@@ -183,23 +121,13 @@ def read_mnist_pair(images_path: Path, labels_path: Path) -> LabelledImages:
             f"{labels_path} must hold labels from 0 to 9, it holds {labels.max()}. "
             f"{_REMEDY}."
         )
-    return LabelledImages(images, labels)
+    return Rows(images, labels)
 
 
-def read_mnist(paths: Sequence[Path]) -> LabelledImages:
-    """Returns all of MNIST from its four files: train, then test, in the files' order.
-
-    Args:
-      paths: in the order of MNIST_FILES, as `find_mnist` returns them.
-
-    Returns:
-      All N images and labels.
+def read_mnist(paths: Sequence[Path]) -> Splits:
+    """Returns the images of four files: of train, then test, images before labels.
 
     Raises:
-      InvalidInput: if a file is unusable; see `read_mnist_pair`.
+      InvalidInput: if a file is unusable; see `read_pair`.
     """
-    train = read_mnist_pair(paths[0], paths[1])
-    test = read_mnist_pair(paths[2], paths[3])
-    return LabelledImages(
-        *(np.concatenate(parts) for parts in zip(train, test, strict=True))
-    )
+    return {"train": read_pair(*paths[:2]), "test": read_pair(*paths[2:])}

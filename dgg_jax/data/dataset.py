@@ -1,0 +1,50 @@
+"""What a data set is, whatever it came from."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from scipy import sparse
+
+
+class Dataset(NamedTuple):
+    """A data set ready for clustering.
+
+    Attributes:
+      x: the data points, float32 of shape [N, D]; a csr_array where most are 0.
+      y: class of each data point, int32 of shape [N], or None if unknown; used for
+        reporting only.
+      name: as ``load`` takes it.
+      feature_shape: shape of one data point before it was flattened to [D].
+      class_names: what the values of y stand for, or None.
+      likelihood: that suits the data and their scaling, "bernoulli" or "gaussian".
+      provenance: one line: the source, the number of rows, the preprocessing steps.
+      variance: lambda of the Gaussian likelihood, in squared units of x, or None.
+      is_test: rows of the official test set, bool of shape [N], or None without one.
+    """
+
+    x: np.ndarray | sparse.csr_array
+    y: np.ndarray | None
+    name: str
+    feature_shape: tuple[int, ...]
+    class_names: tuple[str, ...] | None
+    likelihood: str
+    provenance: str
+    variance: float | None = None
+    is_test: np.ndarray | None = None
+
+
+class Options(NamedTuple):
+    """What ``dgg_jax.data.load`` was asked for, beside the name.
+
+    Attributes:
+      data_dir: folder of files and downloads.
+      split: which rows.
+      moons_distance: "near" or "far".
+      seed: of generated data.
+    """
+
+    data_dir: Path
+    split: str
+    moons_distance: str
+    seed: int

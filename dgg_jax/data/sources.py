@@ -1,0 +1,165 @@
+"""Benchmarks that come in files: where they lie, and how they are found and fetched."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from dgg_jax.checks import InvalidInput, MissingData
+
+
+class Rows(NamedTuple):
+    """The rows of one split, as the files hold them.
+
+    Attributes:
+      features: array of shape [N, ...].
+      labels: integers from 0, shape [N].
+    """
+
+    features: np.ndarray
+    labels: np.ndarray
+
+
+Splits = dict[str, Rows]
+
+
+class Layout(NamedTuple):
+    """One way in which the files of a data set are published.
+
+    Attributes:
+      files: for each file the names it may have, the usual one first. A name may be a
+        path inside of a folder.
+      read: from the paths of the files, in that order, to the rows of every split.
+    """
+
+    files: tuple[tuple[str, ...], ...]
+    read: Callable[[Sequence[Path]], Splits]
+
+    @property
+    def names(self) -> str:
+        """The usual names, for messages."""
+        return ", ".join(names[0] for names in self.files)
+
+
+class Source(NamedTuple):
+    """A benchmark that comes in files.
+
+    Attributes:
+      name: as ``load`` takes it; also the folder inside of data_dir.
+      title: as people call it.
+      layouts: ways in which its files may lie in data_dir, in order of preference.
+      downloads: URL and SHA-256 of each file of the first layout; empty if it cannot be
+        downloaded without a licence or by one program.
+      shape: of one row of features.
+      dtype: of the features.
+      splits: names of the splits, in the order of the rows.
+      size: of the downloads in MiB.
+      remedy: where people get the files, for messages.
+      version: of the prepared data.
+    """
+
+    name: str
+    title: str
+    layouts: tuple[Layout, ...]
+    downloads: tuple[tuple[str, str], ...]
+    shape: tuple[int, ...]
+    dtype: type
+    splits: tuple[str, ...]
+    size: int
+    remedy: str
+    version: str = "1.0.0"
+
+    def prepared(self, data_dir: Path) -> Path:
+        """The folder of the data that tensorflow-datasets has prepared."""
+        return data_dir / f"dgg_{self.name}" / self.version
+
+    def missing(self, data_dir: Path, reason: str) -> MissingData:
+        """The error for when nothing serves; reason says why there is no download."""
+        layouts = ", or ".join(layout.names for layout in self.layouts)
+        return MissingData(
+            f"{self.title} is not in {data_dir}, and {reason}. Looked in {data_dir} "
+            f"and {data_dir / self.name} for {layouts}, and in "
+            f"{self.prepared(data_dir)} for prepared data. Get the files {self.remedy}"
+            ", put them into one folder and name it with --data_dir=FOLDER (in Python: "
+            "data_dir=FOLDER)."
+        )
+
+
+def fetch(source: Source, data_dir: Path) -> tuple[Splits, str]:
+    """The rows of a benchmark from the first of three places.
+
+    These are: what an earlier download prepared in ``data_dir``; original files in
+    ``data_dir`` or its folder of the data set's name; a download, which is checked,
+    prepared and kept.
+
+    Args:
+      source: of the benchmark.
+      data_dir: folder of files and downloads; need not exist.
+
+    Returns:
+      The rows of every split, and where they are from, in words.
+
+    Raises:
+      InvalidInput: if files are unusable or incomplete; the message says what to do.
+      MissingData: if there are no files and no download; within seconds if there is no
+        network.
+    """
+    folder = source.prepared(data_dir)
+    if not folder.exists():
+        found = find(source, data_dir)
+        if found:
+            layout, paths = found
+            return layout.read(paths), f"files in {paths[0].parent}"
+    # Not above: it takes a while, and files can be read without it.
+    from dgg_jax.data import builders
+
+    if not folder.exists():
+        builders.prepare(source, data_dir)
+    return builders.read(source, data_dir), f"tensorflow-datasets, {folder}"
+
+
+def find(source: Source, data_dir: Path) -> tuple[Layout, tuple[Path, ...]] | None:
+    """The original files of a benchmark, if they are there.
+
+    All files of a layout must lie in one folder: ``data_dir`` or its folder of the data
+    set's name. The first complete layout is taken.
+
+    Args:
+      source: of the benchmark.
+      data_dir: where to look; need not exist.
+
+    Returns:
+      The layout and the paths of its files, in its order; None if there are none.
+
+    Raises:
+      InvalidInput: if a layout has some of its files but not all; the message names
+        the missing ones.
+    """
+    incomplete = None
+    for folder in (data_dir, data_dir / source.name):
+        for layout in source.layouts:
+            paths = [_first(folder, names) for names in layout.files]
+            missing = [
+                names[0]
+                for names, path in zip(layout.files, paths, strict=True)
+                if path is None
+            ]
+            if not missing:
+                return layout, tuple(paths)
+            if len(missing) < len(paths):
+                incomplete = incomplete or (folder, missing, len(paths))
+    if incomplete:
+        folder, missing, total = incomplete
+        raise InvalidInput(
+            f"{folder} has only {total - len(missing)} of the {total} files of "
+            f"{source.title}; missing: {', '.join(missing)}. Put them there too, or "
+            "move the others away to use downloaded data."
+        )
+    return None
+
+
+def _first(folder: Path, names: Sequence[str]) -> Path | None:
+    # Archives are often unpacked to a folder with the name of its one file.
+    files = (folder / name for name in names)
+    return next((path for path in files if path.is_file()), None)
