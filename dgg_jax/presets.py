@@ -488,6 +488,8 @@ _PINWHEEL = {
 _DATA: dict[str, dict[str, Any]] = {
     "digits": {},
     "mnist": {},
+    "fashion_mnist": {},
+    "usps": {},
     "moons": _MOONS,
     "pinwheel": _PINWHEEL,
     "har": {"num_clusters": 6, "likelihood": "gaussian", "variance": 0.01},
@@ -496,12 +498,16 @@ _DATA: dict[str, dict[str, Any]] = {
     "stl10": {"likelihood": "gaussian", "variance": 10.0},
     "svhn": {},
 }
-_IMAGES = ("digits", "mnist")
+_IMAGES = ("digits", "mnist", "fashion_mnist", "usps")
 _PLANE = ("moons", "pinwheel")
+# Architectures of GMVAE; the images of Fashion-MNIST are as large as MNIST's.
+_CONVOLUTIONS = {"mnist": "mnist", "fashion_mnist": "mnist", "svhn": "svhn"}
 
 # Our shortened pretraining, and one of the papers' kind.
 _PRETRAIN: dict[str, dict[str, Any]] = {
     "mnist": {"pretrain_autoencoder_epochs": 15},
+    "fashion_mnist": {"pretrain_autoencoder_epochs": 15},
+    "usps": {"pretrain_autoencoder_epochs": 30, "pretrain_vae_epochs": 5},
     "digits": {"pretrain_autoencoder_epochs": 30, "pretrain_vae_epochs": 30},
     "moons": {"pretrain_autoencoder_epochs": 30, "pretrain_vae_epochs": 20},
     "pinwheel": {"pretrain_autoencoder_epochs": 30, "pretrain_vae_epochs": 20},
@@ -598,8 +604,9 @@ def _gmvae(dataset: str, name: str) -> dict[str, Any]:
         values = {"component_hidden_size": 120, "w_dim": 2, "epochs": 100}
     if dataset == "pinwheel":
         values |= {"information_constraint": 0.3}
-    if dataset in ("mnist", "svhn"):
-        values = {"architecture": dataset, "latent_dim": 200, "w_dim": 150}
+    if dataset in _CONVOLUTIONS:
+        values = {"architecture": _CONVOLUTIONS[dataset]}
+        values |= {"latent_dim": 200, "w_dim": 150}
         values |= {"epochs": 20, "learning_rate": 3e-4}
     if name == "smoke":
         values |= {"epochs": 2}
@@ -614,7 +621,7 @@ def _classical(dataset: str, name: str) -> dict[str, Any]:
 
 def _gmm_of(embedding: str) -> Callable[[str, str], dict[str, Any]]:
     def values(dataset: str, name: str) -> dict[str, Any]:
-        epochs = {"smoke": 1, "paper": 50}.get(name, 10 if dataset == "mnist" else 30)
+        epochs = {"smoke": 1, "paper": 50}.get(name, 10 if "mnist" in dataset else 30)
         # The pretraining that methods share ends before any variational stage.
         return {
             "embedding": embedding,

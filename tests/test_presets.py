@@ -14,7 +14,8 @@ from dgg_jax.presets import AutoencoderPreset, DGGPreset, GMVAEPreset
 METHODS = presets.METHODS
 PLANE = ("moons", "pinwheel")
 CLASSES = {
-    "digits": 10, "mnist": 10, "moons": 2, "pinwheel": 5, "har": 6, "reuters10k": 4,
+    "digits": 10, "mnist": 10, "fashion_mnist": 10, "usps": 10,
+    "moons": 2, "pinwheel": 5, "har": 6, "reuters10k": 4,
     "reuters": 4, "stl10": 10, "svhn": 10,
 }  # fmt: skip
 WITH_AUTOENCODER = ("dgg", "vade", "ae_gmm", "dae_gmm", "vae_gmm", "dec")
@@ -74,7 +75,7 @@ def test_every_preset_builds(method, dataset, name):
     assert type(preset) is presets.preset_class(method)
     assert preset.num_clusters == CLASSES[dataset]
     likelihood = "gaussian"
-    if dataset in ("digits", "mnist", "svhn"):
+    if dataset in ("digits", "mnist", "fashion_mnist", "usps", "svhn"):
         likelihood = "bernoulli"
     elif dataset == "pinwheel":
         likelihood = "learned_gaussian"
@@ -101,8 +102,7 @@ def test_unknown_names_list_the_valid_ones():
     with pytest.raises(InvalidInput) as error:
         presets.preset("dgg", "cifar")
     assert str(error.value) == (
-        "dataset='cifar' is unknown; choose one of: digits, mnist, moons, pinwheel, "
-        "har, reuters10k, reuters, stl10, svhn."
+        f"dataset='cifar' is unknown; choose one of: {', '.join(presets.DATASETS)}."
     )
     with pytest.raises(InvalidInput) as error:
         presets.preset("dgg", "mnist", "best")

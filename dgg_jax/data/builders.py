@@ -5,20 +5,24 @@ this module imports tensorflow_datasets, so it is imported only when it is neede
 """
 
 import contextlib
-import hashlib
+import errno
 import io
+import os
+import shutil
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Iterator
+from concurrent import futures
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from absl import logging
 
+from dgg_jax import folders
 from dgg_jax.checks import InvalidInput
-from dgg_jax.data.sources import Rows, Source, Splits
+from dgg_jax.data.sources import Rows, Source, Splits, sha256_of
 
 with warnings.catch_warnings():
     # Deprecations inside these packages are nothing that our users can act on.
@@ -27,16 +31,26 @@ with warnings.catch_warnings():
     import tensorflow_datasets as tfds
 
 _PROBE_SECONDS = 3.0
-# Records are decoded in Python, one object a field: keep only so many at a time.
-_READ_BLOCK = 1000
+_WAIT_SECONDS = 1.0
+# A record takes as long to encode or decode whether it holds one row or many. Another
+# number needs another version of the prepared data.
+_ROWS_PER_RECORD = 256
+_RECORDS_AT_ONCE = 16  # that are decoded and in memory
+# Servers that answer GET but not HEAD.
+_NOT_ASKED_LIKE_THAT = (405, 501)
+# What the disk does, not the network.
+_DISK_ERRORS = (
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM,
+    errno.EEXIST, errno.ENOTDIR,
+)  # fmt: skip
 
 
 def builder(source: Source, data_dir: Path) -> tfds.core.GeneratorBasedBuilder:
     """What prepares and reads a source.
 
-    Records are shuffled on writing; ``index`` restores the order of the files, so that
-    the rows are the same, bit for bit, as those read from the files. It is called
-    dgg_NAME, since NAME may be a stock builder's.
+    A record holds consecutive rows. Records are shuffled on writing; ``index``, the
+    place of its first row, restores the order of the files, so that the rows are the
+    same, bit for bit, as those read from the files.
 
     Args:
       source: of the benchmark.
@@ -44,9 +58,9 @@ def builder(source: Source, data_dir: Path) -> tfds.core.GeneratorBasedBuilder:
     """
 
     class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-        """A benchmark as tensors, with the label and the place in the files."""
+        """A benchmark as tensors, with the labels and the place in the files."""
 
-        name = f"dgg_{source.name}"
+        name = source.builder
         VERSION = tfds.core.Version(source.version)
         url_infos: dict[str, Any] = {}  # noqa: RUF012 - checksums are our own
 
@@ -56,10 +70,8 @@ def builder(source: Source, data_dir: Path) -> tfds.core.GeneratorBasedBuilder:
                 description=source.title,
                 features=tfds.features.FeaturesDict(
                     {
-                        "x": tfds.features.Tensor(
-                            shape=source.shape, dtype=source.dtype
-                        ),
-                        "label": tfds.features.Scalar(dtype=np.int32),
+                        "x": _feature(source),
+                        "label": tfds.features.Tensor(shape=(None,), dtype=np.int32),
                         "index": tfds.features.Scalar(dtype=np.int64),
                     }
                 ),
@@ -78,15 +90,36 @@ def builder(source: Source, data_dir: Path) -> tfds.core.GeneratorBasedBuilder:
         def _generate_examples(
             self, rows: Rows
         ) -> Iterator[tuple[int, dict[str, np.ndarray | int]]]:
-            pairs = zip(rows.features, rows.labels, strict=True)
-            for index, (x, label) in enumerate(pairs):
-                yield index, {"x": x, "label": label, "index": index}
+            if len(rows.features) != len(rows.labels):
+                raise ValueError("there must be as many labels as rows")
+            for start in range(0, len(rows.labels), _ROWS_PER_RECORD):
+                part = slice(start, start + _ROWS_PER_RECORD)
+                yield (
+                    start,
+                    {
+                        "x": np.ascontiguousarray(rows.features[part]),
+                        "label": np.asarray(rows.labels[part], np.int32),
+                        "index": start,
+                    },
+                )
 
     return Builder(data_dir=data_dir)
 
 
+def _feature(source: Source) -> tfds.features.FeatureConnector:
+    """Of the features of some rows."""
+    if source.dtype is object:  # bytes of texts, of any length
+        return tfds.features.Tensor(shape=(None,), dtype=np.object_)
+    return tfds.features.Tensor(
+        shape=(None, *source.shape), dtype=source.dtype, encoding="bytes"
+    )
+
+
 def prepare(source: Source, data_dir: Path) -> None:
     """Downloads a source, checks it and prepares it in ``data_dir``, once.
+
+    What is prepared appears in its place complete, or not at all. Until then complete
+    downloads are kept; of a process that was killed nothing else is.
 
     Args:
       source: of the benchmark.
@@ -95,52 +128,108 @@ def prepare(source: Source, data_dir: Path) -> None:
     Raises:
       MissingData: if that is not possible, within seconds without a network; the
         message says which files to put where.
+      InvalidInput: if ``data_dir`` cannot be written.
     """
     if not source.downloads:
         raise source.missing(data_dir, "it cannot be downloaded by a program")
     # tensorflow-datasets retries for minutes without a word, so ask first.
-    url, _ = source.downloads[0]
-    reason = _unavailable(url, _PROBE_SECONDS)
-    if reason:
+    for url, reason in _unavailable_ones(source):
         raise source.missing(data_dir, f"{url} cannot be reached: {reason}")
-    folder = source.prepared(data_dir)
-    logging.info(
-        "Downloading %s (%d MiB) and preparing it in %s.",
-        source.title,
-        source.size,
-        folder,
-    )
+    downloads = data_dir / "downloads" / source.builder  # tensorflow-datasets' choice
     try:
-        with _quiet():
-            builder(source, data_dir).download_and_prepare(
-                file_format="array_record",
-                download_config=tfds.download.DownloadConfig(
-                    register_checksums=False, try_download_gcs=False
-                ),
-            )
+        with _alone_in(downloads):
+            if not source.prepared(data_dir).exists():  # by now
+                _clear(source, data_dir, downloads)
+                _download_and_prepare(source, data_dir)
+                folders.clear(downloads, marker="")
     except Exception as error:
-        if folder.exists():
-            # Another process prepared the same folder in the meantime.
-            logging.info("Using the %s prepared by another process.", source.title)
-            return
+        problem = _of_the_disk(error)
+        if problem:
+            raise InvalidInput(
+                f"data_dir={str(data_dir)!r} cannot be written: {problem}; free space "
+                "or make it writable, or name another folder with --data_dir=FOLDER."
+            ) from error
         reason = f"download or preparation failed: {_summary(error)}"
         raise source.missing(data_dir, reason) from error
 
 
+def _download_and_prepare(source: Source, data_dir: Path) -> None:
+    # For people: bars are shown on a terminal only, and logs often not at all.
+    folder = source.prepared(data_dir)
+    _say(f"Downloading {source.title} ({source.size:,} MiB) to {folder} ...")
+    with _quiet():
+        builder(source, data_dir).download_and_prepare(
+            file_format="array_record",
+            download_config=tfds.download.DownloadConfig(
+                register_checksums=False, try_download_gcs=False
+            ),
+        )
+    _say(f"{source.title} is downloaded and prepared.")
+
+
+def _of_the_disk(error: Exception) -> str | None:
+    """What is wrong with the disk, if that is what an error is about."""
+    if isinstance(error, requests.RequestException):  # sockets have permissions too
+        return None
+    # By the text: what writes the records is no Python, its errors have no number.
+    texts = map(os.strerror, _DISK_ERRORS)
+    return next((text for text in texts if text in str(error)), None)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Waits until no other process works in a folder, and keeps others out."""
+    with contextlib.ExitStack() as stack:
+        waiting = False
+        while True:
+            try:
+                stack.enter_context(folders.lock(folder))
+                break
+            except InvalidInput:
+                if not waiting:
+                    _say(f"Waiting for another process that downloads to {folder} ...")
+                waiting = True
+                time.sleep(_WAIT_SECONDS)
+        yield
+
+
+def _clear(source: Source, data_dir: Path, downloads: Path) -> None:
+    """Removes what an earlier process, which was killed, has left half-done."""
+    for folder in source.prepared(data_dir).parent.glob("incomplete.*"):
+        shutil.rmtree(folder)
+    for folder in downloads.glob("*.tmp.*"):
+        shutil.rmtree(folder)
+    known = {sha256 for _, sha256 in source.downloads}
+    for info in downloads.glob("*.INFO"):  # which names the size and the checksum
+        path = info.with_suffix("")
+        if not path.is_file() or sha256_of(path) not in known:
+            path.unlink(missing_ok=True)
+            info.unlink()
+
+
 def _check(path: Path, url: str, sha256: str) -> None:
-    """Refuses, and forgets, a download that is not the known file."""
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    """Refuses a download that is not the known file."""
+    digest = sha256_of(path)
     if digest != sha256:
-        path.unlink()
-        path.with_name(f"{path.name}.INFO").unlink(missing_ok=True)  # size and checksum
         raise InvalidInput(
             f"{url} has a wrong checksum: SHA-256 expected {sha256}, got {digest}"
         )
 
 
-def _unavailable(url: str, seconds: float) -> str | None:
-    """Returns why `url` cannot be downloaded, None if it can."""
+def _unavailable_ones(source: Source) -> list[tuple[str, str]]:
+    """The URLs that cannot be downloaded, and why; all are asked at once."""
+    urls = [url for url, _ in source.downloads]
+    with futures.ThreadPoolExecutor(len(urls)) as pool:
+        reasons = list(pool.map(lambda url: unavailable(url, _PROBE_SECONDS), urls))
+    return [pair for pair in zip(urls, reasons, strict=True) if pair[1]]
+
+
+def unavailable(url: str, seconds: float) -> str | None:
+    """Returns why `url` cannot be downloaded, None if it can; within `seconds`."""
     answers: list[str | None] = []
 
     def ask() -> None:
@@ -148,9 +237,9 @@ def _unavailable(url: str, seconds: float) -> str | None:
             # Like the download itself this honours proxies and certificates, which a
             # bare socket does not.
             response = requests.head(url, allow_redirects=True, timeout=seconds)
-            answers.append(
-                None if response.ok else f"HTTP status {response.status_code}"
-            )
+            status = response.status_code
+            fine = response.ok or status in _NOT_ASKED_LIKE_THAT
+            answers.append(None if fine else f"HTTP status {status}")
         except Exception as error:
             answers.append(type(error).__name__)
 
@@ -199,19 +288,23 @@ def read(source: Source, data_dir: Path) -> Splits:
 
 
 def _read_split(source: Source, records: Any, split: str) -> Rows:
-    features = np.empty((len(records), *source.shape), source.dtype)
-    labels = np.empty(len(records), np.int32)
-    seen = np.zeros(len(records), bool)
-    for start in range(0, len(records), _READ_BLOCK):
-        stop = min(start + _READ_BLOCK, len(records))
-        for record in records.__getitems__(list(range(start, stop))):
-            index = record["index"]
-            features[index] = record["x"]
-            labels[index] = record["label"]
-            seen[index] = True
+    size = len(records)
+    features = np.empty((size * _ROWS_PER_RECORD, *source.shape), source.dtype)
+    labels = np.empty(len(features), np.int32)
+    seen = np.zeros(size, bool)
+    num_rows = 0
+    for start in range(0, size, _RECORDS_AT_ONCE):
+        keys = list(range(start, min(start + _RECORDS_AT_ONCE, size)))
+        for record in records.__getitems__(keys):
+            index = int(record["index"])
+            part = slice(index, index + len(record["label"]))
+            features[part] = record["x"]
+            labels[part] = record["label"]
+            seen[index // _ROWS_PER_RECORD] = True
+            num_rows = max(num_rows, part.stop)
     if not seen.all():
         raise ValueError(f"{np.count_nonzero(~seen):,} records of {split} are missing")
-    return Rows(features, labels)
+    return Rows(features[:num_rows], labels[:num_rows])
 
 
 def _summary(error: Exception) -> str:

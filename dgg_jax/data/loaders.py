@@ -28,17 +28,23 @@ def load(
     - digits: scikit-learn's 1,797 handwritten digits of 8 x 8 pixels, divided by 16.
     - mnist: 70,000 handwritten digits of 28 x 28 pixels, train then test, divided by
       255.
+    - fashion_mnist: 70,000 articles of clothing, as mnist.
+    - usps: 9,298 handwritten digits of 16 x 16 pixels, train then test, from [-1, 1]
+      to [0, 1].
+    - svhn: 99,289 digits of house numbers, 32 x 32 pixels of 3 colours, train then
+      test, divided by 255; 531,131 easier ones are the split "extra" (6.5 GB).
     - moons: two half circles in the plane, 4,000 points (`synthetic.half_circles`).
     - pinwheel: five arcs in the plane, 10,000 points (`synthetic.five_arcs`).
 
     What comes in files is taken from the first of: data prepared in `data_dir` by an
-    earlier download; the original files in `data_dir` or `data_dir`/NAME; a download.
+    earlier download; the original files in `data_dir`/NAME or `data_dir`; a download.
 
     Args:
       name: one of DATASETS.
       data_dir: folder of files and downloads; by default dgg_jax in the user's cache
         ($XDG_CACHE_HOME, else ~/.cache).
-      split: "all" rows, or those of "train" or "test" where there is a test set.
+      split: "all" rows, or those of "train" or "test" where there is a test set; of
+        svhn also "extra", which is not in "all".
       moons_distance: "near" or "far". Only moons uses it.
       seed: of generated data. Only moons and pinwheel use it.
 
@@ -57,15 +63,14 @@ def load(
       ((1797, 64), (1797,))
     """
     checks.one_of("dataset", name, DATASETS)
+    checks.one_of("split", split, ("all", "train", "test", *_MORE_SPLITS.get(name, ())))
     options = Options(_data_directory(data_dir), split, moons_distance, seed)
-    return _of_split(_LOADERS[name](options), split)
+    dataset = _LOADERS[name](options)
+    return _of_split(dataset, split) if split in ("train", "test") else dataset
 
 
 def _of_split(dataset: Dataset, split: str) -> Dataset:
-    """The rows of one split."""
-    if split == "all":
-        return dataset
-    checks.one_of("split", split, ("all", "train", "test"))
+    """The rows of train or test."""
     if dataset.is_test is None:
         raise checks.InvalidInput(
             f"split={split!r}: {dataset.name} has no official test set; use 'all'."
@@ -100,7 +105,11 @@ def _data_directory(data_dir: str | os.PathLike[str] | None) -> Path:
 _LOADERS: dict[str, Callable[[Options], Dataset]] = {
     "digits": images.digits,
     "mnist": images.mnist,
+    "fashion_mnist": images.fashion_mnist,
+    "usps": images.usps_digits,
+    "svhn": images.svhn_digits,
     "moons": synthetic.moons,
     "pinwheel": synthetic.pinwheel,
 }
+_MORE_SPLITS = {"svhn": ("extra",)}  # that the data set reads itself
 DATASETS = tuple(_LOADERS)

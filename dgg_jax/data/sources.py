@@ -1,5 +1,6 @@
 """Benchmarks that come in files: where they lie, and how they are found and fetched."""
 
+import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -57,6 +58,8 @@ class Source(NamedTuple):
       size: of the downloads in MiB.
       remedy: where people get the files, for messages.
       version: of the prepared data.
+      part: of a data set that is prepared in parts, because few need them all.
+      num_rows: of the splits, as published; empty if unknown.
     """
 
     name: str
@@ -69,17 +72,24 @@ class Source(NamedTuple):
     size: int
     remedy: str
     version: str = "1.0.0"
+    part: str = ""
+    num_rows: tuple[int, ...] = ()
+
+    @property
+    def builder(self) -> str:
+        """Name of what prepares it; the data set's own may be a stock builder's."""
+        return "_".join(filter(None, ("dgg", self.name, self.part)))
 
     def prepared(self, data_dir: Path) -> Path:
         """The folder of the data that tensorflow-datasets has prepared."""
-        return data_dir / f"dgg_{self.name}" / self.version
+        return data_dir / self.builder / self.version
 
     def missing(self, data_dir: Path, reason: str) -> MissingData:
         """The error for when nothing serves; reason says why there is no download."""
         layouts = ", or ".join(layout.names for layout in self.layouts)
         return MissingData(
-            f"{self.title} is not in {data_dir}, and {reason}. Looked in {data_dir} "
-            f"and {data_dir / self.name} for {layouts}, and in "
+            f"{self.title} is not in {data_dir}, and {reason}. Looked in "
+            f"{data_dir / self.name} and {data_dir} for {layouts}, and in "
             f"{self.prepared(data_dir)} for prepared data. Get the files {self.remedy}"
             ", put them into one folder and name it with --data_dir=FOLDER (in Python: "
             "data_dir=FOLDER)."
@@ -91,14 +101,15 @@ def fetch(source: Source, data_dir: Path) -> tuple[Splits, str]:
 
     These are: what an earlier download prepared in ``data_dir``; original files in
     ``data_dir`` or its folder of the data set's name; a download, which is checked,
-    prepared and kept.
+    prepared and kept in that form.
 
     Args:
       source: of the benchmark.
       data_dir: folder of files and downloads; need not exist.
 
     Returns:
-      The rows of every split, and where they are from, in words.
+      The rows of every split, and where they are from, in words: of "original files"
+      the SHA-256 is known.
 
     Raises:
       InvalidInput: if files are unusable or incomplete; the message says what to do.
@@ -110,7 +121,9 @@ def fetch(source: Source, data_dir: Path) -> tuple[Splits, str]:
         found = find(source, data_dir)
         if found:
             layout, paths = found
-            return layout.read(paths), f"files in {paths[0].parent}"
+            splits = layout.read(paths)
+            original = "original " if _are_original(source, paths) else ""
+            return splits, f"{original}files in {paths[0].parent}"
     # Not above: it takes a while, and files can be read without it.
     from dgg_jax.data import builders
 
@@ -122,8 +135,9 @@ def fetch(source: Source, data_dir: Path) -> tuple[Splits, str]:
 def find(source: Source, data_dir: Path) -> tuple[Layout, tuple[Path, ...]] | None:
     """The original files of a benchmark, if they are there.
 
-    All files of a layout must lie in one folder: ``data_dir`` or its folder of the data
-    set's name. The first complete layout is taken.
+    All files of a layout must lie in one folder: that of the data set's name in
+    ``data_dir``, or ``data_dir``, whose files may be another data set's of the same
+    names. The first complete layout is taken.
 
     Args:
       source: of the benchmark.
@@ -137,7 +151,7 @@ def find(source: Source, data_dir: Path) -> tuple[Layout, tuple[Path, ...]] | No
         the missing ones.
     """
     incomplete = None
-    for folder in (data_dir, data_dir / source.name):
+    for folder in (data_dir / source.name, data_dir):
         for layout in source.layouts:
             paths = [_first(folder, names) for names in layout.files]
             missing = [
@@ -157,6 +171,20 @@ def find(source: Source, data_dir: Path) -> tuple[Layout, tuple[Path, ...]] | No
             "move the others away to use downloaded data."
         )
     return None
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _are_original(source: Source, paths: Sequence[Path]) -> bool:
+    """Whether files are, byte for byte, those that would be downloaded."""
+    known = {url.rsplit("/", 1)[1]: digest for url, digest in source.downloads}
+    return all(
+        path.name in known and sha256_of(path) == known[path.name] for path in paths
+    )
 
 
 def _first(folder: Path, names: Sequence[str]) -> Path | None:

@@ -1,5 +1,9 @@
+import functools
 import gzip
+import http.server
 import struct
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -61,3 +65,54 @@ def real_mnist() -> Path:
     if not (folder / f"{NAMES[0]}.gz").is_file():
         pytest.skip(f"the original MNIST files are not in {folder}")
     return folder
+
+
+class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    """Answers a HEAD to what is listed, and may answer a GET slowly or not whole."""
+
+    listed_only: tuple[str, ...] = ()  # a GET fails
+    pause = 0.0  # seconds after 1,000 bytes
+    cut = False  # after 1,000 bytes
+
+    def log_message(self, *args):
+        pass
+
+    def do_GET(self):
+        if self.path.strip("/") in self.listed_only:
+            self.send_error(404)
+        else:
+            super().do_GET()
+
+    def copyfile(self, source, outputfile):
+        while block := source.read(1000):
+            outputfile.write(block)
+            outputfile.flush()
+            if self.cut:
+                return
+            time.sleep(self.pause)
+
+
+@pytest.fixture
+def handler():
+    """The class whose attributes a test may change."""
+    return type("Handler", (QuietHandler,), {})
+
+
+@pytest.fixture
+def served(tmp_path, handler):
+    """Serves a folder on this machine; yields the folder, its URL and a stop."""
+    folder = tmp_path / "served"
+    folder.mkdir()
+    made = functools.partial(handler, directory=str(folder))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), made)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+
+    def stop():
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+    yield folder, f"http://127.0.0.1:{server.server_address[1]}/", stop
+    if thread.is_alive():
+        stop()

@@ -1,43 +1,30 @@
-import functools
+import errno
 import gzip
 import hashlib
-import http.server
 import shutil
+import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from dgg_jax import data
+from dgg_jax import data, folders
 from dgg_jax.checks import InvalidInput, MissingData
-from dgg_jax.data import builders, images
+from dgg_jax.data import builders, images, sources
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
-class QuietHandler(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *args):
-        pass
-
-
-@pytest.fixture
-def served(tmp_path):
-    """Serves a folder on this machine; yields the folder, its URL and a stop."""
-    folder = tmp_path / "served"
-    folder.mkdir()
-    handler = functools.partial(QuietHandler, directory=str(folder))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-
-    def stop():
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-    yield folder, f"http://127.0.0.1:{server.server_address[1]}/", stop
-    if thread.is_alive():
-        stop()
+@pytest.fixture(autouse=True)
+def short_records(monkeypatch):
+    """Several records a split, the last one shorter."""
+    monkeypatch.setattr(builders, "_ROWS_PER_RECORD", 2)
+    monkeypatch.setattr(builders, "_RECORDS_AT_ONCE", 3)
 
 
 NAMES = [names[0] for names in images.MNIST.layouts[0].files]
@@ -67,6 +54,12 @@ def load(data_dir):
     return data.load("mnist", data_dir=data_dir)
 
 
+def left_in(folder):
+    """Names of the files in a folder and below, but locks."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {path.name for path in files} - {folders.LOCK}
+
+
 def test_download_prepare_read_and_read_again(tmp_path, tiny, local_mnist, capfd):
     served_folder, stop = local_mnist
     data_dir = tmp_path / "data"
@@ -74,16 +67,21 @@ def test_download_prepare_read_and_read_again(tmp_path, tiny, local_mnist, capfd
     raw = data.load("mnist", data_dir=served_folder)
     np.testing.assert_array_equal(first.x, raw.x)
     np.testing.assert_array_equal(first.y, tiny.labels)
-    assert capfd.readouterr() == ("", "")
+    folder = images.MNIST.prepared(data_dir)
+    assert capfd.readouterr() == (
+        "",
+        f"Downloading MNIST (11 MiB) to {folder} ...\n"
+        "MNIST is downloaded and prepared.\n",
+    )
 
     stop()
+    assert left_in(data_dir / "downloads") == set()
     shutil.rmtree(data_dir / "downloads")
     again = load(data_dir)
     np.testing.assert_array_equal(again.x, raw.x)
     np.testing.assert_array_equal(again.y, raw.y)
     np.testing.assert_array_equal(again.is_test, raw.is_test)
     assert capfd.readouterr() == ("", "")
-    folder = images.MNIST.prepared(data_dir)
     assert f"from tensorflow-datasets, {folder}, NOT the" in again.provenance
     assert "10 rows" in again.provenance
 
@@ -102,11 +100,12 @@ def test_records_are_stored_shuffled_so_the_index_matters(tmp_path, tiny, local_
     load(tmp_path)
     source = builders.builder(images.MNIST, tmp_path).as_data_source("train")
     indices = [int(record["index"]) for record in source]
-    assert sorted(indices) == list(range(7))
-    assert indices != list(range(7))
+    assert sorted(indices) == [0, 2, 4, 6]
+    assert indices != [0, 2, 4, 6]
     for index, record in zip(indices, source, strict=True):
-        np.testing.assert_array_equal(record["x"], tiny.images[index])
-        assert record["label"] == tiny.labels[index]
+        rows = slice(index, min(index + 2, 7))
+        np.testing.assert_array_equal(record["x"], tiny.images[rows])
+        np.testing.assert_array_equal(record["label"], tiny.labels[rows])
 
 
 def test_wrong_checksum(tmp_path, local_mnist):
@@ -131,20 +130,253 @@ def test_wrong_checksum(tmp_path, local_mnist):
     assert len(load(tmp_path / "data").y) == 10
 
 
-def test_a_failed_download_can_be_repeated(tmp_path, tiny, local_mnist):
-    served_folder, _ = local_mnist
-    path = served_folder / "t10k-labels-idx1-ubyte.gz"
-    content = path.read_bytes()
-    path.unlink()
+def test_a_failed_download_can_be_repeated(tmp_path, tiny, local_mnist, handler):
+    handler.listed_only = ("t10k-labels-idx1-ubyte.gz",)
     with pytest.raises(MissingData, match=r"DownloadError: .*404"):
         load(tmp_path)
-    path.write_bytes(content)
+    # The others are kept, and not asked for again.
+    handler.listed_only = tuple(f"{name}.gz" for name in NAMES[:3])
     np.testing.assert_array_equal(load(tmp_path).y, tiny.labels)
+
+
+def test_every_file_is_asked_for_before_the_first_is_downloaded(tmp_path, local_mnist):
+    served_folder, _ = local_mnist
+    (served_folder / "t10k-labels-idx1-ubyte.gz").unlink()
+    with pytest.raises(
+        MissingData,
+        match=r"t10k-labels-idx1-ubyte\.gz cannot be reached: HTTP status 404",
+    ):
+        load(tmp_path / "data")
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_server_that_refuses_head_is_asked_nevertheless(
+    tmp_path, tiny, local_mnist, handler
+):
+    handler.do_HEAD = lambda self: self.send_error(501)
+    np.testing.assert_array_equal(load(tmp_path).y, tiny.labels)
+
+
+def test_a_connection_that_ends_early(tmp_path, tiny, local_mnist, handler):
+    handler.cut = True
+    with pytest.raises(MissingData, match="download or preparation failed: Chunked"):
+        load(tmp_path)
+    handler.cut = False
+    np.testing.assert_array_equal(load(tmp_path).y, tiny.labels)
+    assert left_in(tmp_path / "downloads") == set()
+
+
+@pytest.fixture
+def more_images(tiny, as_idx, local_mnist, monkeypatch):
+    """Serves 400 kB of training images that do not compress."""
+    served_folder, _ = local_mnist
+    pixels = np.random.default_rng(0).integers(0, 256, (500, 28, 28), dtype=np.uint8)
+    tiny.contents[NAMES[0]] = as_idx(pixels)
+    tiny.contents[NAMES[1]] = as_idx(np.arange(500).astype(np.uint8) % 10)
+    tiny.write(served_folder)
+    contents = {path.name: path.read_bytes() for path in served_folder.iterdir()}
+    url = images.MNIST.downloads[0][0].rpartition("/")[0] + "/"
+    monkeypatch.setattr(images, "MNIST", served_at(url, contents))
+    return pixels
+
+
+LOADING = """
+import sys
+from dgg_jax import data
+from dgg_jax.data import builders, images
+
+digests = dict(pair.split("=") for pair in sys.argv[3:])
+downloads = tuple((sys.argv[1] + name, digests[name]) for name in digests)
+images.MNIST = images.MNIST._replace(downloads=downloads)
+builders._ROWS_PER_RECORD = 2
+data.load("mnist", data_dir=sys.argv[2])
+"""
+
+
+def start_loading(data_dir, *, stop_when=""):
+    """Another process that loads MNIST, and may stop itself where it prepares it."""
+    downloads = images.MNIST.downloads
+    url = downloads[0][0].rpartition("/")[0] + "/"
+    pairs = [f"{url_of.rpartition('/')[2]}={digest}" for url_of, digest in downloads]
+    return subprocess.Popen(
+        [sys.executable, "-c", stop_when + LOADING, url, str(data_dir), *pairs],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for(condition):
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end, "nothing happened for a minute"
+        time.sleep(0.02)
+
+
+@pytest.mark.slow
+def test_a_download_that_was_killed_can_be_repeated(tmp_path, more_images, handler):
+    handler.pause = 0.02  # eight seconds
+    downloads = tmp_path / "downloads" / "dgg_mnist"
+    process = start_loading(tmp_path)
+
+    def half_written():
+        sizes = [
+            path.stat().st_size for path in downloads.glob("*.tmp.*/train-images*")
+        ]
+        return sizes and sizes[0] > 0 and list(downloads.glob("*labels*.INFO"))
+
+    wait_for(half_written)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    handler.pause = 0.0
+    x = load(tmp_path).x[:500]
+    np.testing.assert_array_equal(x, more_images.reshape(500, 784) / np.float32(255))
+    assert left_in(tmp_path / "downloads") == set()
+    assert not list(downloads.glob("*.tmp.*"))
+    assert [path.name for path in (tmp_path / "dgg_mnist").iterdir()] == ["1.0.0"]
+
+
+# Kills its own process where the second split is written.
+KILLED_IN_PREPARATION = """
+import os, signal
+from dgg_jax.data import idx, images, sources
+
+def read(paths):
+    splits = idx.read_mnist(paths)
+
+    class Deadly(type(splits["test"].labels)):
+        def __getitem__(self, key):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    splits["test"] = splits["test"]._replace(labels=splits["test"].labels.view(Deadly))
+    return splits
+
+layout = images.MNIST.layouts[0]._replace(read=read)
+images.MNIST = images.MNIST._replace(layouts=(layout,))
+"""
+
+
+@pytest.mark.slow
+def test_a_preparation_that_was_killed_can_be_repeated(
+    tmp_path, tiny, local_mnist, handler
+):
+    process = start_loading(tmp_path, stop_when=KILLED_IN_PREPARATION)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGKILL, stderr
+    (folder,) = (tmp_path / "dgg_mnist").iterdir()
+    assert folder.name.startswith("incomplete.")
+    assert any("train.array_record" in name for name in left_in(folder))
+    # Complete downloads serve the second time.
+    handler.listed_only = tuple(f"{name}.gz" for name in NAMES)
+    np.testing.assert_array_equal(load(tmp_path).y, tiny.labels)
+    assert [path.name for path in (tmp_path / "dgg_mnist").iterdir()] == ["1.0.0"]
+    assert left_in(tmp_path / "downloads") == set()
+
+
+@pytest.mark.slow
+def test_of_two_processes_one_downloads(tmp_path, local_mnist, handler):
+    handler.pause = 0.5
+    processes = [start_loading(tmp_path) for _ in range(2)]
+    said = sorted(process.communicate(timeout=60)[1] for process in processes)
+    assert [process.returncode for process in processes] == [0, 0]
+    assert said[0].startswith("Downloading MNIST")
+    assert "Waiting for another process that downloads to" in said[1]
+    assert "Downloading" not in said[1]
+
+
+def test_what_is_left_of_another_file_is_forgotten(tmp_path, tiny, local_mnist):
+    served_folder, _ = local_mnist
+    path = served_folder / f"{NAMES[0]}.gz"
+    original = path.read_bytes()
+    path.write_bytes(gzip.compress(b"something else"))
+    with pytest.raises(MissingData, match="wrong checksum"):
+        load(tmp_path)
+    # As if it had been killed between the writing of .INFO and of the file.
+    (wrong,) = (tmp_path / "downloads").rglob("*train-images*.gz")
+    assert wrong.read_bytes() == path.read_bytes()
+    wrong.unlink()
+    path.write_bytes(original)
+    np.testing.assert_array_equal(load(tmp_path).y, tiny.labels)
+
+
+def assert_cannot_be_written(data_dir, problem):
+    with pytest.raises(InvalidInput) as caught:
+        load(data_dir)
+    message = str(caught.value)
+    assert not isinstance(caught.value, MissingData)
+    assert message == (
+        f"data_dir={str(data_dir)!r} cannot be written: {problem}; free space or make "
+        "it writable, or name another folder with --data_dir=FOLDER."
+    )
+
+
+def test_a_folder_that_cannot_be_made(tmp_path, local_mnist, monkeypatch):
+    def refuse(folder):
+        raise PermissionError(errno.EACCES, "Permission denied", str(folder))
+
+    # Not by chmod, which does not stop root.
+    monkeypatch.setattr(folders, "lock", refuse)
+    assert_cannot_be_written(tmp_path / "data", "Permission denied")
+
+
+def test_a_file_in_the_way(tmp_path, local_mnist):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "downloads").write_bytes(b"")
+    assert_cannot_be_written(tmp_path / "data", "Not a directory")
+
+
+def test_a_full_disk(tmp_path, more_images):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+
+    def mount(kilobytes, *options):
+        options = ",".join([f"size={kilobytes}k", *options])
+        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(disk)]
+        return subprocess.run(command, capture_output=True).returncode
+
+    if mount(200):
+        pytest.skip("mounting a disk needs privileges")
+    try:
+        assert_cannot_be_written(disk, "No space left on device")  # in the download
+        assert mount(700, "remount") == 0
+        assert_cannot_be_written(disk, "No space left on device")  # in the preparation
+        assert mount(4000, "remount") == 0
+        assert len(load(disk).y) == 503
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_texts_are_kept_as_bytes(tmp_path, served, monkeypatch):
+    folder, url, _ = served
+    (folder / "texts").write_bytes(b"one\n\xc3\xa9\n\nfour")
+
+    def read(paths):
+        texts = paths[0].read_bytes().split(b"\n")
+        return {"train": sources.Rows(np.array(texts, object), np.arange(len(texts)))}
+
+    source = images.MNIST._replace(
+        name="texts",
+        layouts=(sources.Layout((("texts",),), read),),
+        downloads=((f"{url}texts", sources.sha256_of(folder / "texts")),),
+        shape=(),
+        dtype=object,
+        splits=("train",),
+    )
+    splits, _ = sources.fetch(source, tmp_path / "data")
+    assert splits["train"].features.tolist() == [
+        b"one",
+        "\u00e9".encode(),
+        b"",
+        b"four",
+    ]
+    assert splits["train"].labels.tolist() == [0, 1, 2, 3]
 
 
 def assert_says_what_to_do(message, data_dir):
     assert f"MNIST is not in {data_dir}, and " in message
-    assert f"Looked in {data_dir} and {data_dir / 'mnist'} for " in message
+    assert f"Looked in {data_dir / 'mnist'} and {data_dir} for " in message
     for name in NAMES:
         assert name in message
     assert str(data_dir / "dgg_mnist" / "1.0.0") in message
@@ -291,26 +523,8 @@ def test_repeated_index_is_damage(tmp_path, local_mnist, monkeypatch):
         return made
 
     monkeypatch.setattr(builders, "builder", repeating)
-    with pytest.raises(InvalidInput, match="6 records of train are missing"):
+    with pytest.raises(InvalidInput, match="3 records of train are missing"):
         load(tmp_path)
-
-
-def test_another_process_may_win(tmp_path, tiny, local_mnist, monkeypatch):
-    builder = builders.builder
-
-    def prepared_twice(source, data_dir):
-        made = builder(source, data_dir)
-        prepare = made.download_and_prepare
-
-        def twice(**kwargs):
-            prepare(**kwargs)
-            raise OSError("Directory not empty")
-
-        made.download_and_prepare = twice
-        return made
-
-    monkeypatch.setattr(builders, "builder", prepared_twice)
-    np.testing.assert_array_equal(load(tmp_path).y, tiny.labels)
 
 
 def test_checksums_are_those_of_the_original_files(real_mnist):
@@ -332,6 +546,7 @@ def test_what_cannot_be_downloaded_says_so(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_original_files_through_the_builder(tmp_path, real_mnist, served, monkeypatch):
+    monkeypatch.undo()  # records as long as they are
     folder, url, _ = served
     contents = {}
     for path in real_mnist.glob("*.gz"):
@@ -343,3 +558,4 @@ def test_original_files_through_the_builder(tmp_path, real_mnist, served, monkey
     np.testing.assert_array_equal(prepared.x, raw.x)
     np.testing.assert_array_equal(prepared.y, raw.y)
     assert "the original data by SHA-256" in prepared.provenance
+    assert "from original files in" in raw.provenance

@@ -32,13 +32,16 @@ def test_spellings(tmp_path, tiny, compress, dots):
 
 
 def test_find_takes_the_first_complete_folder(tmp_path, tiny):
-    (tmp_path / NAMES[0]).write_bytes(b"")
-    inner = tiny.write(tmp_path / "mnist")
+    inner = tmp_path / "mnist"
+    inner.mkdir()
+    (inner / NAMES[0]).write_bytes(b"")
+    tiny.write(tmp_path)
     paths = found_in(tmp_path)
     assert [path.name for path in paths] == [f"{name}.gz" for name in NAMES]
-    assert {path.parent for path in paths} == {inner}
-    tiny.write(tmp_path)
-    assert {path.parent for path in found_in(tmp_path)} == {tmp_path}
+    assert {path.parent for path in paths} == {tmp_path}
+    # That of the data set's name first: others have files of the same names.
+    tiny.write(inner)
+    assert {path.parent for path in found_in(tmp_path)} == {inner}
 
 
 def test_a_folder_of_the_same_name_is_no_file(tmp_path, tiny):
