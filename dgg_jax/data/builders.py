@@ -31,6 +31,7 @@ with warnings.catch_warnings():
     import tensorflow_datasets as tfds
 
 _PROBE_SECONDS = 3.0
+_SILENCE_SECONDS = 30.0  # of a server in the middle of a download
 _WAIT_SECONDS = 1.0
 # A record takes as long to encode or decode whether it holds one row or many. Another
 # number needs another version of the prepared data.
@@ -157,7 +158,7 @@ def _download_and_prepare(source: Source, data_dir: Path) -> None:
     # For people: bars are shown on a terminal only, and logs often not at all.
     folder = source.prepared(data_dir)
     _say(f"Downloading {source.title} ({source.size:,} MiB) to {folder} ...")
-    with _quiet():
+    with _quiet(), _Session.in_use():
         builder(source, data_dir).download_and_prepare(
             file_format="array_record",
             download_config=tfds.download.DownloadConfig(
@@ -165,6 +166,34 @@ def _download_and_prepare(source: Source, data_dir: Path) -> None:
             ),
         )
     _say(f"{source.title} is downloaded and prepared.")
+
+
+class _Session(requests.Session):
+    """What downloads, but not for ever.
+
+    tensorflow-datasets waits for a silent server without end, and its threads finish
+    their downloads before a process that was interrupted can end.
+    """
+
+    responses: list[requests.Response] = []  # noqa: RUF012 - of all sessions
+
+    def request(self, *args: Any, **kwargs: Any) -> requests.Response:
+        """As that of requests, with a timeout."""
+        response = super().request(*args, **{"timeout": _SILENCE_SECONDS, **kwargs})
+        self.responses.append(response)
+        return response
+
+    @classmethod
+    @contextlib.contextmanager
+    def in_use(cls) -> Iterator[None]:
+        """Makes it the session of requests, and ends what is left at the end."""
+        requests.Session = cls
+        try:
+            yield
+        finally:
+            requests.Session = cls.__base__
+            while cls.responses:
+                cls.responses.pop().close()
 
 
 def _of_the_disk(error: Exception) -> str | None:

@@ -134,8 +134,7 @@ def test_a_failed_download_can_be_repeated(tmp_path, tiny, local_mnist, handler)
     handler.listed_only = ("t10k-labels-idx1-ubyte.gz",)
     with pytest.raises(MissingData, match=r"DownloadError: .*404"):
         load(tmp_path)
-    # The others are kept, and not asked for again.
-    handler.listed_only = tuple(f"{name}.gz" for name in NAMES[:3])
+    handler.listed_only = ()
     np.testing.assert_array_equal(load(tmp_path).y, tiny.labels)
 
 
@@ -164,6 +163,15 @@ def test_a_connection_that_ends_early(tmp_path, tiny, local_mnist, handler):
     handler.cut = False
     np.testing.assert_array_equal(load(tmp_path).y, tiny.labels)
     assert left_in(tmp_path / "downloads") == set()
+
+
+def test_a_server_that_falls_silent(tmp_path, tiny, local_mnist, handler, monkeypatch):
+    monkeypatch.setattr(builders, "_SILENCE_SECONDS", 0.2)
+    handler.pause = 2.0
+    with pytest.raises(MissingData, match=r"preparation failed: .*Read timed out"):
+        load(tmp_path)
+    handler.pause = 0.0
+    np.testing.assert_array_equal(load(tmp_path).y, tiny.labels)
 
 
 @pytest.fixture
@@ -215,7 +223,10 @@ def wait_for(condition):
 
 
 @pytest.mark.slow
-def test_a_download_that_was_killed_can_be_repeated(tmp_path, more_images, handler):
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_a_download_that_was_stopped_can_be_repeated(
+    tmp_path, more_images, handler, number
+):
     handler.pause = 0.02  # eight seconds
     downloads = tmp_path / "downloads" / "dgg_mnist"
     process = start_loading(tmp_path)
@@ -227,9 +238,13 @@ def test_a_download_that_was_killed_can_be_repeated(tmp_path, more_images, handl
         return sizes and sizes[0] > 0 and list(downloads.glob("*labels*.INFO"))
 
     wait_for(half_written)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL
+    process.send_signal(number)
+    _, stderr = process.communicate()
+    assert process.returncode == -number, stderr
+    # It did not download the rest before it ended.
+    parts = [path for path in downloads.rglob("*train-images*") if path.is_file()]
+    sizes = [path.stat().st_size for path in parts if path.suffix != ".INFO"]
+    assert max(sizes) < more_images.nbytes / 2
     handler.pause = 0.0
     x = load(tmp_path).x[:500]
     np.testing.assert_array_equal(x, more_images.reshape(500, 784) / np.float32(255))
