@@ -56,9 +56,7 @@ def builder(source: Source, data_dir: Path) -> tfds.core.GeneratorBasedBuilder:
                 description=source.title,
                 features=tfds.features.FeaturesDict(
                     {
-                        "x": tfds.features.Tensor(
-                            shape=source.shape, dtype=source.dtype
-                        ),
+                        "x": _feature(source),
                         "label": tfds.features.Scalar(dtype=np.int32),
                         "index": tfds.features.Scalar(dtype=np.int64),
                     }
@@ -85,6 +83,12 @@ def builder(source: Source, data_dir: Path) -> tfds.core.GeneratorBasedBuilder:
     return Builder(data_dir=data_dir)
 
 
+def _feature(source: Source) -> tfds.features.FeatureConnector:
+    if source.dtype is object:  # bytes of a text, of any length
+        return tfds.features.Text()
+    return tfds.features.Tensor(shape=source.shape, dtype=source.dtype)
+
+
 def prepare(source: Source, data_dir: Path) -> None:
     """Downloads a source, checks it and prepares it in ``data_dir``, once.
 
@@ -100,7 +104,7 @@ def prepare(source: Source, data_dir: Path) -> None:
         raise source.missing(data_dir, "it cannot be downloaded by a program")
     # tensorflow-datasets retries for minutes without a word, so ask first.
     url, _ = source.downloads[0]
-    reason = _unavailable(url, _PROBE_SECONDS)
+    reason = unavailable(url, _PROBE_SECONDS)
     if reason:
         raise source.missing(data_dir, f"{url} cannot be reached: {reason}")
     folder = source.prepared(data_dir)
@@ -139,15 +143,26 @@ def _check(path: Path, url: str, sha256: str) -> None:
         )
 
 
-def _unavailable(url: str, seconds: float) -> str | None:
-    """Returns why `url` cannot be downloaded, None if it can."""
+def unavailable(
+    url: str, seconds: float = _PROBE_SECONDS, *, follow: bool = True
+) -> str | None:
+    """Asks for a file without downloading it.
+
+    Args:
+      url: of the file.
+      seconds: after which there is no answer.
+      follow: whether to ask on where the answer is a redirection.
+
+    Returns:
+      Why it cannot be downloaded; None if it can.
+    """
     answers: list[str | None] = []
 
     def ask() -> None:
         try:
             # Like the download itself this honours proxies and certificates, which a
             # bare socket does not.
-            response = requests.head(url, allow_redirects=True, timeout=seconds)
+            response = requests.head(url, allow_redirects=follow, timeout=seconds)
             answers.append(
                 None if response.ok else f"HTTP status {response.status_code}"
             )

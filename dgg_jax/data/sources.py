@@ -1,5 +1,6 @@
 """Benchmarks that come in files: where they lie, and how they are found and fetched."""
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -13,7 +14,7 @@ class Rows(NamedTuple):
     """The rows of one split, as the files hold them.
 
     Attributes:
-      features: array of shape [N, ...].
+      features: array of shape [N, ...]; of texts, their UTF-8 bytes as objects, [N].
       labels: integers from 0, shape [N].
     """
 
@@ -52,7 +53,7 @@ class Source(NamedTuple):
       downloads: URL and SHA-256 of each file of the first layout; empty if it cannot be
         downloaded without a licence or by one program.
       shape: of one row of features.
-      dtype: of the features.
+      dtype: of the features; object for texts.
       splits: names of the splits, in the order of the rows.
       size: of the downloads in MiB.
       remedy: where people get the files, for messages.
@@ -110,7 +111,8 @@ def fetch(source: Source, data_dir: Path) -> tuple[Splits, str]:
         found = find(source, data_dir)
         if found:
             layout, paths = found
-            return layout.read(paths), f"files in {paths[0].parent}"
+            files = "files in " if len(paths) > 1 else ""
+            return layout.read(paths), f"{files}{os.path.commonpath(paths)}"
     # Not above: it takes a while, and files can be read without it.
     from dgg_jax.data import builders
 
