@@ -9,9 +9,8 @@ from pathlib import Path
 
 from dgg_jax import arrays
 from dgg_jax.checks import InvalidInput
-from dgg_jax.data import idx
-
-_REMEDY = "Replace it with a fresh copy of the original file"
+from dgg_jax.data import compressed
+from dgg_jax.data.compressed import REMEDY
 
 
 def read_zip(path: Path, names: Sequence[str], inner: str = "") -> list[bytes]:
@@ -41,7 +40,7 @@ def read_zip(path: Path, names: Sequence[str], inner: str = "") -> list[bytes]:
         reason = getattr(error, "strerror", None) or error or type(error).__name__
         raise InvalidInput(
             f"{path} must be a complete zip archive with {', '.join(names)}, reading "
-            f"it failed: {reason}. {_REMEDY}."
+            f"it failed: {reason}. {REMEDY}."
         ) from error
 
 
@@ -75,7 +74,7 @@ def read_tar(path: Path, pattern: str) -> dict[str, bytes]:
       InvalidInput: if the file cannot be read, is damaged or cut short, or expands out
         of proportion to its size.
     """
-    content = idx.read_content(path)
+    content = compressed.read(path)
     found = {}
     try:
         with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as archive:
@@ -88,6 +87,6 @@ def read_tar(path: Path, pattern: str) -> dict[str, bytes]:
     except Exception as error:
         raise InvalidInput(
             f"{path} must be a complete tar archive, reading it failed: "
-            f"{error or type(error).__name__}. {_REMEDY}."
+            f"{error or type(error).__name__}. {REMEDY}."
         ) from error
     return found

@@ -123,14 +123,13 @@ def _rows(x: np.ndarray, y: np.ndarray, first: int, file: str) -> Rows:
             f"{file} must hold as many rows as labels, got {len(x):,} rows and "
             f"{len(y):,} labels. Replace it with a fresh copy."
         )
-    labels = y.astype(np.int32) - first
-    last = len(ACTIVITIES) - 1
-    if ((labels + first != y) | (labels < 0) | (labels > last)).any():
+    last = first + len(ACTIVITIES) - 1
+    if not np.isin(y, np.arange(first, last + 1)).all():
         raise InvalidInput(
-            f"{file} must hold labels {first} to {last + first}, got values in "
+            f"{file} must hold labels {first} to {last}, got values in "
             f"[{y.min():g}, {y.max():g}]. Use files of UCI HAR."
         )
-    return Rows(x.astype(np.float32), labels)
+    return Rows(x.astype(np.float32), y.astype(np.int32) - first)
 
 
 HAR = Source(

@@ -35,7 +35,7 @@ def read_idx(path: Path, num_dimensions: int) -> np.ndarray:
       InvalidInput: if the file cannot be read, is not such an idx file, or is cut short
         or too long.
     """
-    content = read_content(path)
+    content = _content(path)
     magic = bytes([0, 0, 8, num_dimensions])
     if content[:4] != magic:
         raise InvalidInput(
@@ -63,13 +63,7 @@ def read_idx(path: Path, num_dimensions: int) -> np.ndarray:
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
 
 
-def read_content(path: Path) -> bytes:
-    """Returns the bytes of a file, decompressed if they are gzip's.
-
-    Raises:
-      InvalidInput: if the file cannot be read, is cut short, or expands out of
-        proportion to its size.
-    """
+def _content(path: Path) -> bytes:
     try:
         content = arrays.read_bytes(path)
         if content.startswith(_GZIP_MAGIC):

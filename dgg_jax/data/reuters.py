@@ -18,7 +18,7 @@ from scipy import sparse
 
 from dgg_jax import arrays
 from dgg_jax.checks import InvalidInput, MissingData
-from dgg_jax.data import archives, idx, matlab, preprocessing
+from dgg_jax.data import archives, compressed, matlab, preprocessing
 from dgg_jax.data.dataset import Dataset, Options
 from dgg_jax.data.sources import Layout, Rows, Source, Splits, fetch
 
@@ -58,14 +58,14 @@ def _read_tar(paths: Sequence[Path]) -> Splits:
     if missing:
         raise InvalidInput(
             f"{path} must hold {len(_SGML_FILES)} files reut2-*.sgm, it lacks "
-            f"{', '.join(missing)}. Replace it with a fresh copy."
+            f"{len(missing)}, first {missing[0]}. Replace it with a fresh copy."
         )
     files = [(f"{name} in {path}", found[name]) for name in _SGML_FILES]
     return _r8([one for file in files for one in _sgml(*file)], str(path))
 
 
 def _read_sgml(paths: Sequence[Path]) -> Splits:
-    files = [(str(path), idx.read_content(path)) for path in paths]
+    files = [(str(path), compressed.read(path)) for path in paths]
     documents = [one for file in files for one in _sgml(*file)]
     return _r8(documents, str(paths[0].parent))
 
@@ -105,7 +105,7 @@ def _sgml_document(start: str, content: str) -> _Document:
 
 def _read_json(paths: Sequence[Path]) -> Splits:
     (path,) = paths
-    content = idx.read_content(path)
+    content = compressed.read(path)
     try:
         documents = [
             _Document(
@@ -257,13 +257,12 @@ def reuters10k(options: Options) -> Dataset:
 def _of_mat(path: Path, options: Options) -> Dataset:
     found = matlab.read_mat(path, ("X", "Y"))
     x, y = sparse.csr_array(found["X"]), np.ravel(found["Y"])
-    labels = y.astype(np.int32)
     if x.shape[0] != len(y):
         raise InvalidInput(
             f"{path} must hold as many rows as labels, it holds {x.shape[0]:,} and "
             f"{len(y):,}. Replace it with a fresh copy."
         )
-    if ((labels != y) | (labels < 0) | (labels >= len(_ROOTS))).any():
+    if not np.isin(y, np.arange(len(_ROOTS))).all():
         raise InvalidInput(
             f"{path} must hold labels 0 to {len(_ROOTS) - 1}, got values in "
             f"[{y.min():g}, {y.max():g}]. Replace it with a fresh copy."
@@ -280,7 +279,7 @@ def _of_mat(path: Path, options: Options) -> Dataset:
     lengths = np.sqrt((x.astype(np.float64) ** 2).sum(axis=1))
     return _dataset(
         preprocessing.scale_rows(x, options.tfidf_scaling),
-        labels,
+        y.astype(np.int32),
         "reuters10k",
         tuple(_ROOTS.values()),
         f"Reuters-10K from {path}, {len(y):,} documents, rows of length "
