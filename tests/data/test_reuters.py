@@ -487,6 +487,27 @@ def test_without_a_network(tmp_path, monkeypatch, name):
     assert not (tmp_path / "none").exists()
 
 
+def test_a_redirection_is_an_answer():
+    class Redirecting(http.server.BaseHTTPRequestHandler):
+        def do_HEAD(self):
+            self.send_response(302 if self.path == "/file" else 403)
+            self.send_header("Location", "/signed-for-get-only")
+            self.end_headers()
+
+        def log_message(self, *args):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Redirecting) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_port}/file"
+        followed = builders.unavailable(url)
+        asked = builders.unavailable(url, follow=False)
+        server.shutdown()
+        thread.join()
+    assert followed == "HTTP status 403" and asked is None
+
+
 # --- reuters10k.mat ----------------------------------------------------------------
 
 
