@@ -495,6 +495,7 @@ _DATA: dict[str, dict[str, Any]] = {
     "har": {"num_clusters": 6, "likelihood": "gaussian", "variance": 0.01},
     "reuters10k": {"num_clusters": 4, "likelihood": "gaussian", "variance": 10.0},
     "reuters": {"num_clusters": 4, "likelihood": "gaussian", "variance": 10.0},
+    "reuters_r8": {"num_clusters": 8, "likelihood": "gaussian", "variance": 10.0},
     "stl10": {"likelihood": "gaussian", "variance": 10.0},
     "svhn": {},
 }
@@ -513,6 +514,7 @@ _PRETRAIN: dict[str, dict[str, Any]] = {
     "pinwheel": {"pretrain_autoencoder_epochs": 30, "pretrain_vae_epochs": 20},
     "har": {"pretrain_autoencoder_epochs": 30, "pretrain_vae_epochs": 5},
     "reuters10k": {"pretrain_autoencoder_epochs": 30, "pretrain_vae_epochs": 5},
+    "reuters_r8": {"pretrain_autoencoder_epochs": 30, "pretrain_vae_epochs": 5},
 }
 _PAPER_PRETRAIN = {
     "pretrain_layer_epochs": 20,
@@ -533,7 +535,7 @@ def _dgg(dataset: str, name: str) -> dict[str, Any]:
     plane |= {"classifier_hidden_sizes": (), "learning_rate": 0.02, "batch_size": 100}
     values = plane if dataset in _PLANE else {}
     # N_t of supplement 5.
-    pairs = {"stl10": 5, "reuters": 3, "reuters10k": 3, "har": 3}
+    pairs = {"stl10": 5, "reuters": 3, "reuters10k": 3, "reuters_r8": 3, "har": 3}
     values = {**values, "siamese_pairs": pairs.get(dataset, 2)}
     if name == "smoke":
         smoke = {"classifier_epochs": 3, "label_epochs": 1, "epochs": 3}
@@ -578,7 +580,7 @@ def _vade(dataset: str, name: str) -> dict[str, Any]:
         if dataset == "har":
             values |= {"epochs": 50, "variance": 0.5, "reconstruction_weight": 5.0}
             values |= {"mixture_learning_rate": 2e-5}
-        if dataset in ("reuters", "reuters10k"):
+        if dataset in ("reuters", "reuters10k", "reuters_r8"):
             values |= {"epochs": 15, "variance": 0.5, "init": "kmeans"}
             values |= {"initial_variances": "unit"}
         if dataset == "reuters":

@@ -25,6 +25,7 @@ import numpy as np
 from absl import app, flags
 
 from dgg_jax import checks, folders, presets
+from dgg_jax.data.reuters import TEXTS
 from experiments import command, runs, scores
 from experiments import config as config_module
 from experiments.config import Config
@@ -137,6 +138,7 @@ def _presets(base: Config) -> dict[str, presets.Preset]:
     resolved = {}
     for method in dict.fromkeys(_METHODS.value):
         preset = presets.comparable(method, base.dataset, base.preset_name)
+        preset = config_module.of_scaling(preset, base.dataset, base.tfidf_scaling)
         own = {k: v for k, v in changes.items() if hasattr(preset, k)}
         resolved[method] = config_module.resolve(preset, own)
     for name in changes:
@@ -256,12 +258,7 @@ def _checked_data(configs: Sequence[Config]) -> Any:
     Raises:
       InvalidInput: if there is none, or a method cannot serve it.
     """
-    from dgg_jax import data
-
-    first = configs[0]
-    dataset = data.load(
-        first.dataset, data_dir=first.data_dir, moons_distance=first.moons_distance
-    )
+    dataset = runs.load_data(configs[0])
     for config in configs:
         try:
             runs.check_data(config, dataset)
@@ -275,6 +272,8 @@ def _identity(config: Config) -> dict[str, Any]:
     identity = {"comparison_of": config.dataset, "preset": config.preset_name}
     if config.dataset == "moons":
         identity["moons_distance"] = config.moons_distance
+    if config.dataset in TEXTS:
+        identity["tfidf_scaling"] = config.tfidf_scaling
     return identity
 
 

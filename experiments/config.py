@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 from absl import flags
 
 from dgg_jax import checks, presets
-from dgg_jax.data import DATASETS
+from dgg_jax.data import DATASETS, preprocessing
+from dgg_jax.data.reuters import TEXTS
 from dgg_jax.presets import METHODS, Preset
 from experiments.command import DATA_DIR
 
@@ -18,7 +19,8 @@ _DATASET = flags.DEFINE_enum(
     "digits",
     DATASETS,
     "What to cluster: digits (ships with scikit-learn), mnist, moons (two half "
-    "circles) or pinwheel (five arcs).",
+    "circles), pinwheel (five arcs), har (sensors of smartphones), reuters, reuters10k "
+    "or reuters_r8 (news).",
 )
 flags.declare_key_flag("data_dir")
 _WORKDIR = flags.DEFINE_string(
@@ -40,6 +42,13 @@ _PRESET = flags.DEFINE_enum(
 )
 _MOONS_DISTANCE = flags.DEFINE_enum(
     "moons_distance", "near", ("near", "far"), "Distance of the half circles of moons."
+)
+_TFIDF_SCALING = flags.DEFINE_enum(
+    "tfidf_scaling",
+    "sqrt_dim",
+    list(preprocessing.TFIDF_SCALINGS),
+    f"Length of the rows of {', '.join(TEXTS)}: sqrt_dim (square root of the number of "
+    "words, as published) or unit. The default --variance goes with it.",
 )
 _RESUME = flags.DEFINE_boolean(
     "resume", False, "Continue the interrupted run in --workdir."
@@ -104,6 +113,7 @@ class Config(NamedTuple):
       preset: every setting of the method.
       seed: of every random number.
       moons_distance: near or far; only moons uses it.
+      tfidf_scaling: sqrt_dim or unit; only texts use it.
       data_dir: folder of data files, or None for the default.
       workdir: folder of the run.
       resume: whether to continue the run there.
@@ -117,6 +127,7 @@ class Config(NamedTuple):
     preset: Preset
     seed: int
     moons_distance: str
+    tfidf_scaling: str
     data_dir: str | None
     workdir: pathlib.Path
     resume: bool
@@ -134,6 +145,8 @@ class Config(NamedTuple):
         }
         if self.dataset == "moons":
             identity["moons_distance"] = self.moons_distance
+        if self.dataset in TEXTS:
+            identity["tfidf_scaling"] = self.tfidf_scaling
         return identity
 
     def command(self) -> str:
@@ -142,6 +155,7 @@ class Config(NamedTuple):
         del values["preset_values"]
         changed = {k: v for k, v in values.items() if v != flags.FLAGS[k].default}
         preset = presets.preset(self.method, self.dataset, self.preset_name)
+        preset = of_scaling(preset, self.dataset, self.tfidf_scaling)
         for field in dataclasses.fields(preset):
             value = getattr(self.preset, field.name)
             if value != getattr(preset, field.name):
@@ -169,21 +183,32 @@ def from_flags(check_method: bool = True) -> Config:
                 f"{', '.join(methods_with(name))}; leave it out."
             )
     name = f"{_DATASET.value}-{_METHOD.value}-{_SEED.value}"
+    preset = presets.preset(_METHOD.value, _DATASET.value, _PRESET.value)
+    preset = of_scaling(preset, _DATASET.value, _TFIDF_SCALING.value)
     return Config(
         method=_METHOD.value,
         dataset=_DATASET.value,
         preset_name=_PRESET.value,
-        preset=resolve(
-            presets.preset(_METHOD.value, _DATASET.value, _PRESET.value), changes
-        ),
+        preset=resolve(preset, changes),
         seed=_SEED.value,
         moons_distance=_MOONS_DISTANCE.value,
+        tfidf_scaling=_TFIDF_SCALING.value,
         data_dir=DATA_DIR.value,
         workdir=pathlib.Path(_WORKDIR.value or f"runs/{name}"),
         resume=_RESUME.value,
         overwrite=_OVERWRITE.value,
         checkpoint_seconds=_CHECKPOINT_SECONDS.value,
     )
+
+
+def of_scaling(preset: Preset, dataset: str, tfidf_scaling: str) -> Preset:
+    """The preset of a data set, whose variance goes with the scaling of texts."""
+    if dataset not in TEXTS or not hasattr(preset, "variance"):
+        return preset
+    variance = preprocessing.tf_idf_variance(
+        preset.variance, preprocessing.NUM_WORDS, tfidf_scaling
+    )
+    return dataclasses.replace(preset, variance=variance)
 
 
 def _as_flag(value: Any) -> str:

@@ -58,11 +58,7 @@ def _run(config: Config) -> int:
         print(f"{config.workdir} holds this run, finished; --overwrite repeats it.\n")
         print(_summary(finished, config.workdir))
         return 0
-    from dgg_jax import data
-
-    dataset = data.load(
-        config.dataset, data_dir=config.data_dir, moons_distance=config.moons_distance
-    )
+    dataset = runs.load_data(config)
     runs.check_data(config, dataset)
     stop = runs.StopSignal()
     from dgg_jax.methods.base import Interrupted

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from absl import app, flags
+from scipy import sparse
 
 from dgg_jax import checks
 from experiments.command import (
@@ -69,14 +70,14 @@ def _predict() -> int:
         probabilities, labels = None, model.predict(x)
     _write(pathlib.Path(_OUTPUT.value), labels, probabilities)
     sizes = np.bincount(labels, minlength=model.n_clusters)
-    print(f"{type(model).__name__} of {_MODEL.value}: {len(x):,} rows")
+    print(f"{type(model).__name__} of {_MODEL.value}: {x.shape[0]:,} rows")
     for cluster, size in enumerate(sizes):
         print(f"  cluster {cluster}: {size:,} rows")
     print(f"Output   {_OUTPUT.value}")
     return 0
 
 
-def _rows(data: str) -> np.ndarray:
+def _rows(data: str) -> np.ndarray | sparse.csr_array:
     from dgg_jax.data import DATASETS, load
     from dgg_jax.data.matrices import SUFFIXES, read_matrix
 

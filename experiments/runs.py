@@ -2,13 +2,17 @@
 
 import contextlib
 import json
+import os
 import pathlib
 import signal
 import sys
 import time
 from typing import Any
 
-from dgg_jax import checks, folders
+from scipy import sparse
+
+from dgg_jax import checks, data, folders
+from dgg_jax.data import Dataset
 from experiments.config import Config
 
 
@@ -100,6 +104,39 @@ class StopSignal:
     def __call__(self) -> bool:
         """Whether a signal has come."""
         return self.received is not None
+
+
+def load_data(config: Config) -> Dataset:
+    """The data set of a run, dense; what that takes is printed.
+
+    Raises:
+      InvalidInput: if there is none, or it does not fit into memory.
+    """
+    dataset = data.load(
+        config.dataset,
+        data_dir=config.data_dir,
+        moons_distance=config.moons_distance,
+        tfidf_scaling=config.tfidf_scaling,
+    )
+    if not sparse.issparse(dataset.x):
+        return dataset
+    rows, columns = dataset.x.shape
+    size = dataset.x.dtype.itemsize * rows * columns
+    about = f"{config.dataset} of {rows:,} x {columns:,} takes {size / 2**20:,.0f} MiB"
+    # Training has a copy of its own.
+    if 2 * size > _memory():
+        raise checks.InvalidInput(
+            f"{about} as a dense matrix, twice in training, this machine has "
+            f"{_memory() / 2**20:,.0f} MiB; use a machine with more memory, or a "
+            "smaller data set such as reuters10k."
+        )
+    print(f"{about} as a dense matrix.", flush=True)
+    return dataset._replace(x=dataset.x.toarray())
+
+
+def _memory() -> int:
+    """Bytes of memory of this machine."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def check_data(config: Config, dataset: Any) -> None:

@@ -253,19 +253,31 @@ def _unavailable_ones(source: Source) -> list[tuple[str, str]]:
     """The URLs that cannot be downloaded, and why; all are asked at once."""
     urls = [url for url, _ in source.downloads]
     with futures.ThreadPoolExecutor(len(urls)) as pool:
-        reasons = list(pool.map(lambda url: unavailable(url, _PROBE_SECONDS), urls))
+        reasons = list(pool.map(unavailable, urls))
     return [pair for pair in zip(urls, reasons, strict=True) if pair[1]]
 
 
-def unavailable(url: str, seconds: float) -> str | None:
-    """Returns why `url` cannot be downloaded, None if it can; within `seconds`."""
+def unavailable(
+    url: str, seconds: float | None = None, *, follow: bool = True
+) -> str | None:
+    """Asks for a file without downloading it.
+
+    Args:
+      url: of the file.
+      seconds: after which there is no answer; by default 3.
+      follow: whether to ask on where the answer is a redirection.
+
+    Returns:
+      Why it cannot be downloaded; None if it can.
+    """
+    seconds = _PROBE_SECONDS if seconds is None else seconds
     answers: list[str | None] = []
 
     def ask() -> None:
         try:
             # Like the download itself this honours proxies and certificates, which a
             # bare socket does not.
-            response = requests.head(url, allow_redirects=True, timeout=seconds)
+            response = requests.head(url, allow_redirects=follow, timeout=seconds)
             status = response.status_code
             fine = response.ok or status in _NOT_ASKED_LIKE_THAT
             answers.append(None if fine else f"HTTP status {status}")

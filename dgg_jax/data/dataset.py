@@ -41,10 +41,12 @@ class Options(NamedTuple):
       data_dir: folder of files and downloads.
       split: which rows.
       moons_distance: "near" or "far".
-      seed: of generated data.
+      seed: of generated data and of subsets.
+      tfidf_scaling: of rows of words, a key of ``preprocessing.TFIDF_SCALINGS``.
     """
 
     data_dir: Path
     split: str
     moons_distance: str
     seed: int
+    tfidf_scaling: str

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from dgg_jax import checks
-from dgg_jax.data import images, synthetic
+from dgg_jax.data import har, images, preprocessing, reuters, synthetic
 from dgg_jax.data.dataset import Dataset, Options
 
 
@@ -22,9 +22,16 @@ def load(
     split: str = "all",
     moons_distance: str = "near",
     seed: int = 0,
+    tfidf_scaling: str = "sqrt_dim",
 ) -> Dataset:
     """Returns a data set by name.
 
+    - har: 10,299 windows of smartphone sensors, 561 features, divided by 2; hhar is an
+      alias (erratum E28).
+    - reuters: RCV1's documents with one of four root categories, as tf-idf of 2,000
+      stems, a csr_array (`reuters.reuters`); reuters10k: 10,000 of them.
+    - reuters_r8: 7,674 documents of Reuters-21578 with one of eight topics, as tf-idf
+      of 2,000 words, a csr_array.
     - digits: scikit-learn's 1,797 handwritten digits of 8 x 8 pixels, divided by 16.
     - mnist: 70,000 handwritten digits of 28 x 28 pixels, train then test, divided by
       255.
@@ -40,13 +47,15 @@ def load(
     earlier download; the original files in `data_dir`/NAME or `data_dir`; a download.
 
     Args:
-      name: one of DATASETS.
+      name: one of DATASETS, or an alias.
       data_dir: folder of files and downloads; by default dgg_jax in the user's cache
         ($XDG_CACHE_HOME, else ~/.cache).
       split: "all" rows, or those of "train" or "test" where there is a test set; of
         svhn also "extra", which is not in "all".
       moons_distance: "near" or "far". Only moons uses it.
-      seed: of generated data. Only moons and pinwheel use it.
+      seed: of generated data and subsets. moons, pinwheel and reuters10k use it.
+      tfidf_scaling: of the rows of reuters, reuters10k and reuters_r8: "sqrt_dim", as
+        published, or "unit"; lambda goes with it (`preprocessing.tf_idf`).
 
     Returns:
       The data set; the rows always come in the same order.
@@ -62,9 +71,13 @@ def load(
       >>> digits.x.shape, digits.y.shape
       ((1797, 64), (1797,))
     """
+    name = ALIASES.get(name, name)
     checks.one_of("dataset", name, DATASETS)
     checks.one_of("split", split, ("all", "train", "test", *_MORE_SPLITS.get(name, ())))
-    options = Options(_data_directory(data_dir), split, moons_distance, seed)
+    checks.one_of("tfidf_scaling", tfidf_scaling, preprocessing.TFIDF_SCALINGS)
+    options = Options(
+        _data_directory(data_dir), split, moons_distance, seed, tfidf_scaling
+    )
     dataset = _LOADERS[name](options)
     return _of_split(dataset, split) if split in ("train", "test") else dataset
 
@@ -108,8 +121,13 @@ _LOADERS: dict[str, Callable[[Options], Dataset]] = {
     "fashion_mnist": images.fashion_mnist,
     "usps": images.usps_digits,
     "svhn": images.svhn_digits,
+    "har": har.har,
+    "reuters10k": reuters.reuters10k,
+    "reuters": reuters.reuters,
+    "reuters_r8": reuters.reuters_r8,
     "moons": synthetic.moons,
     "pinwheel": synthetic.pinwheel,
 }
 _MORE_SPLITS = {"svhn": ("extra",)}  # that the data set reads itself
 DATASETS = tuple(_LOADERS)
+ALIASES = {"hhar": "har"}

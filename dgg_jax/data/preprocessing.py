@@ -3,7 +3,16 @@
 A data set's provenance names the steps it went through, in order.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
+from scipy import sparse
+
+from dgg_jax import checks
+
+NUM_WORDS = 2000  # of the papers' texts
+# Squared length of a row of D words, by the name of the scaling.
+TFIDF_SCALINGS = {"sqrt_dim": float, "unit": lambda dim: 1.0}
 
 
 def divide_by(x: np.ndarray, divisor: float) -> np.ndarray:
@@ -65,3 +74,107 @@ def flatten(x: np.ndarray) -> np.ndarray:
     x = np.asarray(x)
     # The product, not -1, which is ambiguous when N = 0.
     return x.reshape(len(x), int(np.prod(x.shape[1:])))
+
+
+def count_words(texts: Sequence[str | bytes]) -> sparse.csr_array:
+    """Returns how often each text has each word.
+
+    Words are two or more letters, digits or underscores, in lower case, without
+    scikit-learn's English stop words; RCV1, which the papers use, comes without stop
+    words, too.
+
+    Args:
+      texts: N texts; bytes are UTF-8.
+
+    Returns:
+      Counts, int64 of shape [N, V]; the V words are in alphabetical order.
+
+    Raises:
+      ValueError: if there is no word in any text.
+    """
+    from sklearn.feature_extraction.text import CountVectorizer
+
+    return sparse.csr_array(CountVectorizer(stop_words="english").fit_transform(texts))
+
+
+def tf_idf(
+    counts: sparse.csr_array, num_words: int = NUM_WORDS, scaling: str = "sqrt_dim"
+) -> sparse.csr_array:
+    """Returns tf-idf of the most frequent words, as the papers' data were made.
+
+    For a word that a text has c > 0 times and n of the N texts have, it is
+    (1 + log c) (1 + log((1 + N) / (1 + n))); then rows are scaled, see `scale_rows`.
+    This is DEC's published step, which VaDE's and DGG's data come from.
+
+    Args:
+      counts: how often each text has each word, shape [N, V].
+      num_words: D, of those that are most frequent in all texts together; all if V is
+        less.
+      scaling: of the rows, a key of TFIDF_SCALINGS.
+
+    Returns:
+      float32 of shape [N, min(D, V)], words in the order of counts.
+
+    Raises:
+      InvalidInput: if scaling is unknown.
+    """
+    from sklearn.feature_extraction.text import TfidfTransformer
+
+    counts = most_frequent(counts, counts.sum(axis=0), num_words)
+    weights = TfidfTransformer(norm=None, sublinear_tf=True).fit_transform(counts)
+    return scale_rows(weights, scaling)
+
+
+def most_frequent(
+    x: sparse.csr_array, frequencies: np.ndarray, num_words: int
+) -> sparse.csr_array:
+    """Returns the columns of the most frequent words, in the order they had.
+
+    Args:
+      x: one column a word, shape [N, V].
+      frequencies: of the words, shape [V]; of equal ones the first is taken.
+      num_words: how many; all if V is less.
+    """
+    order = np.argsort(-np.ravel(frequencies), kind="stable")
+    return sparse.csr_array(x)[:, np.sort(order[:num_words])]
+
+
+def scale_rows(x: sparse.csr_array, scaling: str = "sqrt_dim") -> sparse.csr_array:
+    """Returns the rows, each divided by its Euclidean length and scaled.
+
+    Args:
+      x: shape [N, D].
+      scaling: "sqrt_dim" makes rows of length sqrt(D), a mean square of 1 for each
+        value, as in DEC's and VaDE's published data; "unit" rows of length 1. Rows of
+        zeros stay so.
+
+    Returns:
+      float32 of shape [N, D].
+
+    Raises:
+      InvalidInput: if scaling is unknown.
+    """
+    checks.one_of("scaling", scaling, TFIDF_SCALINGS)
+    x = sparse.csr_array(x, dtype=np.float64, copy=True)
+    squares = (x * x).sum(axis=1)
+    squared_length = TFIDF_SCALINGS[scaling](x.shape[1])
+    factors = np.sqrt(squared_length / np.where(squares > 0, squares, 1.0))
+    x.data *= np.repeat(factors, np.diff(x.indptr))
+    return x.astype(np.float32)
+
+
+def tf_idf_variance(variance: float, dim: int, scaling: str) -> float:
+    """Returns lambda for a scaling of rows of words.
+
+    Lambda is in squared units of x, and goes with the squared length of the rows.
+
+    Args:
+      variance: lambda for rows of length sqrt(D): DGG's is 10 (errata E26, E42).
+      dim: D, the number of words.
+      scaling: a key of TFIDF_SCALINGS; "unit" needs lambda / D.
+
+    Raises:
+      InvalidInput: if scaling is unknown.
+    """
+    checks.one_of("scaling", scaling, TFIDF_SCALINGS)
+    return variance * TFIDF_SCALINGS[scaling](dim) / dim

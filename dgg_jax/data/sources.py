@@ -1,6 +1,7 @@
 """Benchmarks that come in files: where they lie, and how they are found and fetched."""
 
 import hashlib
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -14,7 +15,7 @@ class Rows(NamedTuple):
     """The rows of one split, as the files hold them.
 
     Attributes:
-      features: array of shape [N, ...].
+      features: array of shape [N, ...]; of texts, their UTF-8 bytes as objects, [N].
       labels: integers from 0, shape [N].
     """
 
@@ -53,7 +54,7 @@ class Source(NamedTuple):
       downloads: URL and SHA-256 of each file of the first layout; empty if it cannot be
         downloaded without a licence or by one program.
       shape: of one row of features.
-      dtype: of the features.
+      dtype: of the features; object for texts.
       splits: names of the splits, in the order of the rows.
       size: of the downloads in MiB.
       remedy: where people get the files, for messages.
@@ -123,7 +124,8 @@ def fetch(source: Source, data_dir: Path) -> tuple[Splits, str]:
             layout, paths = found
             splits = layout.read(paths)
             original = "original " if _are_original(source, paths) else ""
-            return splits, f"{original}files in {paths[0].parent}"
+            kind = "files in" if len(paths) > 1 else "file"
+            return splits, f"{original}{kind} {os.path.commonpath(paths)}"
     # Not above: it takes a while, and files can be read without it.
     from dgg_jax.data import builders
 

@@ -192,7 +192,8 @@ def test_imports_are_lazy(tmp_path, tiny):
         "import dgg_jax.data\n"
         "dgg_jax.data.load('moons')\n"
         f"dgg_jax.data.load('mnist', data_dir={str(tmp_path)!r})\n"
-        "heavy = {'tensorflow_datasets', 'tensorflow', 'sklearn', 'requests', 'jax'}\n"
+        "heavy = {'tensorflow_datasets', 'tensorflow', 'sklearn', 'requests', 'jax',\n"
+        "         'scipy.io', 'pandas'}\n"
         "print(sorted(heavy & set(sys.modules)))\n"
     )
     run = subprocess.run(

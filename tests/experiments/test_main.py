@@ -177,7 +177,8 @@ def test_bad_values_are_refused(tmp_path, untrained, arguments, fragments):
 def use_data(monkeypatch, x, y=None, feature_shape=None):
     def load(name, **arguments):
         shape = feature_shape or x.shape[1:]
-        return Dataset(x, y, name, shape, None, f"{len(x)} rows of a test")
+        text = f"{len(x)} rows of a test"
+        return Dataset(x, y, name, shape, None, "bernoulli", text)
 
     monkeypatch.setattr(data, "load", load)
 
@@ -267,7 +268,7 @@ def test_damaged_files_are_refused(tmp_path, untrained, damage, fragments):
 def test_missing_data_say_what_to_put_where(tmp_path, untrained, monkeypatch):
     from dgg_jax.data import builders
 
-    monkeypatch.setattr(builders, "unavailable", lambda url, seconds: "no network")
+    monkeypatch.setattr(builders, "unavailable", lambda url: "no network")
     folder, workdir = tmp_path / "files", tmp_path / "run"
     outcome = call("--dataset=mnist", f"--data_dir={folder}", f"--workdir={workdir}")
     assert_refused(
