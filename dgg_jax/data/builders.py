@@ -100,7 +100,7 @@ def prepare(source: Source, data_dir: Path) -> None:
         raise source.missing(data_dir, "it cannot be downloaded by a program")
     # tensorflow-datasets retries for minutes without a word, so ask first.
     url, _ = source.downloads[0]
-    reason = _unavailable(url, _PROBE_SECONDS)
+    reason = unavailable(url, _PROBE_SECONDS)
     if reason:
         raise source.missing(data_dir, f"{url} cannot be reached: {reason}")
     folder = source.prepared(data_dir)
@@ -139,7 +139,7 @@ def _check(path: Path, url: str, sha256: str) -> None:
         )
 
 
-def _unavailable(url: str, seconds: float) -> str | None:
+def unavailable(url: str, seconds: float) -> str | None:
     """Returns why `url` cannot be downloaded, None if it can."""
     answers: list[str | None] = []
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from dgg_jax import checks
-from dgg_jax.data import images, synthetic
+from dgg_jax.data import images, stl10, synthetic
 from dgg_jax.data.dataset import Dataset, Options
 
 
@@ -30,6 +30,8 @@ def load(
       255.
     - moons: two half circles in the plane, 4,000 points (`synthetic.half_circles`).
     - pinwheel: five arcs in the plane, 10,000 points (`synthetic.five_arcs`).
+    - stl10: 2,048 features of a ResNet-50 of each of 13,000 photographs, train then
+      test, made by ``python -m experiments.extract_features``; they are not scaled.
 
     What comes in files is taken from the first of: data prepared in `data_dir` by an
     earlier download; the original files in `data_dir` or `data_dir`/NAME; a download.
@@ -57,7 +59,7 @@ def load(
       ((1797, 64), (1797,))
     """
     checks.one_of("dataset", name, DATASETS)
-    options = Options(_data_directory(data_dir), split, moons_distance, seed)
+    options = Options(data_directory(data_dir), split, moons_distance, seed)
     return _of_split(_LOADERS[name](options), split)
 
 
@@ -79,7 +81,12 @@ def _of_split(dataset: Dataset, split: str) -> Dataset:
     )
 
 
-def _data_directory(data_dir: str | os.PathLike[str] | None) -> Path:
+def data_directory(data_dir: str | os.PathLike[str] | None) -> Path:
+    """Returns the folder of files and downloads, by default in the user's cache.
+
+    Raises:
+      InvalidInput: if it is a file, or not readable.
+    """
     if data_dir is None:
         cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
         return Path(cache).expanduser() / "dgg_jax"
@@ -102,5 +109,6 @@ _LOADERS: dict[str, Callable[[Options], Dataset]] = {
     "mnist": images.mnist,
     "moons": synthetic.moons,
     "pinwheel": synthetic.pinwheel,
+    "stl10": stl10.stl10,
 }
 DATASETS = tuple(_LOADERS)
