@@ -267,7 +267,7 @@ def test_damaged_files_are_refused(tmp_path, untrained, damage, fragments):
 def test_missing_data_say_what_to_put_where(tmp_path, untrained, monkeypatch):
     from dgg_jax.data import builders
 
-    monkeypatch.setattr(builders, "_unavailable", lambda url, seconds: "no network")
+    monkeypatch.setattr(builders, "unavailable", lambda url, seconds: "no network")
     folder, workdir = tmp_path / "files", tmp_path / "run"
     outcome = call("--dataset=mnist", f"--data_dir={folder}", f"--workdir={workdir}")
     assert_refused(
