@@ -8,7 +8,7 @@ from sklearn import datasets
 from sklearn.utils import Bunch
 
 import dgg_jax
-from dgg_jax import estimators, presets
+from dgg_jax import data, estimators, presets
 from dgg_jax.methods import dgg
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
@@ -81,6 +81,18 @@ def test_every_module_is_in_the_reference():
     assert missing == set()
     assert packages - documented == {"dgg_jax"}
     assert documented <= modules | packages
+
+
+def test_every_data_set_is_on_its_page():
+    page = (REPOSITORY / "docs" / "datasets.md").read_text()
+    table = re.findall(r"^\| \[(\w+)\]\(#(\w+)\)", page, re.M)
+    assert all(name == anchor for name, anchor in table)
+    sections = dict(re.findall(r"^### (\w+)\n((?:(?!^#).*\n)*)", page, re.M))
+    assert [name for name, _ in table if name not in sections] == []
+    assert set(data.DATASETS) <= set(sections) == {name for name, _ in table}
+    for name, text in sections.items():
+        for entry in ("**What**", "**Source", "reprocessing", "**Uncertain**"):
+            assert entry in text, f"{name} has no {entry}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

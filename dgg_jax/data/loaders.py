@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from dgg_jax import checks
-from dgg_jax.data import har, images, preprocessing, reuters, synthetic
+from dgg_jax.data import har, images, preprocessing, reuters, stl10, synthetic
 from dgg_jax.data.dataset import Dataset, Options
 
 
@@ -42,6 +42,8 @@ def load(
       test, divided by 255; 531,131 easier ones are the split "extra" (6.5 GB).
     - moons: two half circles in the plane, 4,000 points (`synthetic.half_circles`).
     - pinwheel: five arcs in the plane, 10,000 points (`synthetic.five_arcs`).
+    - stl10: 2,048 features of a ResNet-50 of each of 13,000 photographs, train then
+      test, made by ``python -m experiments.extract_features``; they are not scaled.
 
     What comes in files is taken from the first of: data prepared in `data_dir` by an
     earlier download; the original files in `data_dir`/NAME or `data_dir`; a download.
@@ -76,7 +78,7 @@ def load(
     checks.one_of("split", split, ("all", "train", "test", *_MORE_SPLITS.get(name, ())))
     checks.one_of("tfidf_scaling", tfidf_scaling, preprocessing.TFIDF_SCALINGS)
     options = Options(
-        _data_directory(data_dir), split, moons_distance, seed, tfidf_scaling
+        data_directory(data_dir), split, moons_distance, seed, tfidf_scaling
     )
     dataset = _LOADERS[name](options)
     return _of_split(dataset, split) if split in ("train", "test") else dataset
@@ -97,7 +99,12 @@ def _of_split(dataset: Dataset, split: str) -> Dataset:
     )
 
 
-def _data_directory(data_dir: str | os.PathLike[str] | None) -> Path:
+def data_directory(data_dir: str | os.PathLike[str] | None) -> Path:
+    """Returns the folder of files and downloads, by default in the user's cache.
+
+    Raises:
+      InvalidInput: if it is a file, or not readable.
+    """
     if data_dir is None:
         cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
         return Path(cache).expanduser() / "dgg_jax"
@@ -127,6 +134,7 @@ _LOADERS: dict[str, Callable[[Options], Dataset]] = {
     "reuters_r8": reuters.reuters_r8,
     "moons": synthetic.moons,
     "pinwheel": synthetic.pinwheel,
+    "stl10": stl10.stl10,
 }
 _MORE_SPLITS = {"svhn": ("extra",)}  # that the data set reads itself
 DATASETS = tuple(_LOADERS)

@@ -1,0 +1,147 @@
+"""Makes the features of STL-10 that methods cluster, from its images, by a ResNet-50.
+
+  python -m experiments.extract_features --dataset=stl10 --data_dir=<folder>
+  python -m experiments.main --dataset=stl10 --data_dir=<folder>
+
+The images are those of stl10_binary.tar.gz or its unpacked files in --data_dir or its
+folder stl10, otherwise a download of 2.5 GiB. An image's 2,048 features are the average
+of the last convolution's map. Needs Keras: pip install '.[features]'.
+"""
+
+import os
+import pathlib
+import signal
+import time
+from collections.abc import Sequence
+
+import numpy as np
+from absl import app, flags
+
+from dgg_jax import checks
+from experiments import resnet
+from experiments.command import (
+    DATA_DIR,
+    EXIT_INVALID,
+    EXIT_STORAGE,
+    fail,
+    limit_logs,
+    parse_flags,
+)
+
+_DATASET = flags.DEFINE_enum("dataset", "stl10", ("stl10",), "Whose images.")
+_OUTPUT = flags.DEFINE_string(
+    "output",
+    None,
+    "The .npz file to write, also over an old one; by default stl10_resnet50.npz in "
+    "--data_dir, where experiments.main finds it.",
+)
+_WEIGHTS = flags.DEFINE_string(
+    "weights",
+    "imagenet",
+    "imagenet (downloaded by Keras, 90 MiB, and kept in ~/.keras), a file of weights "
+    "for Keras's ResNet50 without its top (.h5), or random, to see that all runs.",
+)
+_IMAGE_SIZE = flags.DEFINE_integer(
+    "image_size",
+    224,
+    "Height and width that images are resized to. The papers do not say; ResNet-50 was "
+    "trained with 224, and the images of STL-10 have 96, which is about 5 times as "
+    "fast.",
+    lower_bound=resnet.MIN_IMAGE_SIZE,
+)
+# Divides both splits, so that only one size of batch is compiled.
+_BATCH_SIZE = flags.DEFINE_integer("batch_size", 50, "Images a step.", lower_bound=1)
+flags.declare_key_flag("data_dir")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Reads, computes and writes; a user's mistake is one line on stderr."""
+    limit_logs()
+    try:
+        if len(arguments) > 1:
+            raise checks.InvalidInput(
+                f"unexpected argument {arguments[1]!r}; flags look like "
+                "--dataset=stl10, see --helpshort."
+            )
+        return _extract()
+    except checks.InvalidInput as error:
+        return fail(str(error), EXIT_INVALID)
+    except KeyboardInterrupt:
+        return fail("interrupted; nothing is written.", 128 + signal.SIGINT)
+
+
+def _extract() -> int:
+    from dgg_jax.data import loaders, sources, stl10
+
+    start = time.monotonic()
+    data_dir = loaders.data_directory(DATA_DIR.value)
+    if _WEIGHTS.value == "random" and _OUTPUT.value is None:
+        raise checks.InvalidInput(
+            "--weights=random needs --output=FILE, because its features are none to "
+            "compare with."
+        )
+    output = pathlib.Path(_OUTPUT.value or data_dir / stl10.FEATURES_FILE).expanduser()
+    if output.suffix != ".npz":
+        raise checks.InvalidInput(f"--output={output} must end in .npz.")
+    resnet.check(_WEIGHTS.value)
+    splits, origin = sources.fetch(stl10.IMAGES, data_dir)
+    partial = output.with_name(f"{output.name}.partial")
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        partial.touch()  # better now than after the work
+    except OSError as error:
+        return _fail_to_write(output, error)
+    try:
+        features = _features(splits)
+        size = _IMAGE_SIZE.value
+        stl10.write_features(
+            partial,
+            features,
+            f"ResNet-50 of Keras {resnet.version()}, weights {_WEIGHTS.value}, images "
+            f"of {size} x {size} pixels, from {origin}",
+        )
+        os.replace(partial, output)
+    except OSError as error:
+        return _fail_to_write(output, error)
+    finally:
+        partial.unlink(missing_ok=True)
+    num_rows = sum(len(rows.labels) for rows in features.values())
+    seconds = time.monotonic() - start
+    print(f"{num_rows:,} x {stl10.NUM_FEATURES:,} features in {seconds:.0f} s")
+    print(f"Output   {output}")
+    return 0
+
+
+def _features(splits: dict) -> dict:
+    """The features of the images of every split, with their labels."""
+    from dgg_jax.progress import Progress
+
+    network = resnet.build(_WEIGHTS.value, _IMAGE_SIZE.value)
+    progress = Progress(tuple(splits))
+    found = {}
+    try:
+        for split, rows in splits.items():
+            starts = range(0, len(rows.features), _BATCH_SIZE.value)
+            batches = []
+            for step, start in enumerate(starts, 1):
+                batches.append(network(rows.features[start : start + starts.step]))
+                progress.epoch("features", f"{split} batches", step, len(starts), {})
+            found[split] = rows._replace(features=np.concatenate(batches))
+    finally:
+        progress.close()
+    for split, rows in found.items():
+        if not np.isfinite(rows.features).all():
+            raise checks.InvalidInput(
+                f"--weights={_WEIGHTS.value} gives features of {split} that are not "
+                "finite; use other weights."
+            )
+    return found
+
+
+def _fail_to_write(output: pathlib.Path, error: OSError) -> int:
+    reason = error.strerror or error
+    return fail(f"--output={output} cannot be written: {reason}.", EXIT_STORAGE)
+
+
+if __name__ == "__main__":
+    app.run(main, flags_parser=parse_flags)
