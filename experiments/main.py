@@ -4,6 +4,7 @@
   python -m experiments.main --dataset=moons
   python -m experiments.main --method=vade
   python -m experiments.main --dataset=mnist --data_dir=<folder with the idx files>
+  python -m experiments.main --dataset=flowers.csv --num_clusters=3 --label=species
 
 Writes config.json, metrics.jsonl, checkpoints/, result.json, predictions.npz,
 figures/*.png and report.html to --workdir. A run that was stopped continues with
@@ -58,11 +59,7 @@ def _run(config: Config) -> int:
         print(f"{config.workdir} holds this run, finished; --overwrite repeats it.\n")
         print(_summary(finished, config.workdir))
         return 0
-    from dgg_jax import data
-
-    dataset = data.load(
-        config.dataset, data_dir=config.data_dir, moons_distance=config.moons_distance
-    )
+    dataset = config.load()
     runs.check_data(config, dataset)
     stop = runs.StopSignal()
     from dgg_jax.methods.base import Interrupted

@@ -8,7 +8,7 @@ import sys
 import time
 from typing import Any
 
-from dgg_jax import checks, folders
+from dgg_jax import checks, folders, presets
 from experiments.config import Config
 
 
@@ -46,7 +46,17 @@ def check_workdir(config: Config) -> dict[str, Any] | None:
         if config.overwrite:
             folders.lock(config.workdir).close()
             return None
-        different = _differences(theirs, config.identity())
+        ours = config.identity()
+        different = _differences(theirs, ours)
+        hashes = [one.get("data_sha256") for one in (theirs, ours)]
+        same_file = theirs.get("dataset") == config.dataset and all(hashes)
+        if same_file and hashes[0] != hashes[1]:
+            raise checks.InvalidInput(
+                f"{config.workdir} holds a run on other data: what is in "
+                f"{config.dataset}, or what is taken of it, has changed since (SHA-256 "
+                f"there: {hashes[0][:12]}, now: {hashes[1][:12]}); choose another "
+                "--workdir, or delete it by --overwrite."
+            )
         if different:
             raise checks.InvalidInput(
                 f"{config.workdir} holds a run of another configuration (there: "
@@ -195,6 +205,8 @@ def train_and_report(
     from experiments import report, results
 
     print(f"{config.method} on {dataset.provenance}", flush=True)
+    if config.own is not None:
+        print(f"chosen for these data: {_chosen(config)}", flush=True)
     progress.resume(runner.records)
     model, state, records = methods.method(config.method).run(
         dataset.x,
@@ -227,6 +239,21 @@ def train_and_report(
     text = json.dumps(result, indent=2) + "\n"
     base.write_atomically(config.workdir / "result.json", text)
     return result
+
+
+def _chosen(config: Config) -> str:
+    """The settings that depend on the data, in words."""
+    values = {
+        name: getattr(config.preset, name)
+        for name in ("num_clusters", *presets.OF_THE_DATA)
+        if hasattr(config.preset, name)
+    }
+    if values.get("likelihood") != "gaussian":
+        values.pop("variance", None)
+    return ", ".join(
+        f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in values.items()
+    )
 
 
 def _of_the_data(config: Config, dataset: Any) -> dict[str, Any]:
