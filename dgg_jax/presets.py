@@ -771,12 +771,12 @@ def for_data(
         )
     kinds = {field.name: field.type for field in dataclasses.fields(cls)}
     given = {"num_clusters": num_clusters}
-    for name, value in settings.items():
+    for key, value in settings.items():
         if value is not None:
-            given[name] = tuple(value) if isinstance(value, list) else value
-    for name, value in given.items():  # some of which are computed with
-        if name in kinds:
-            checks.of_type(name, value, kinds[name])
+            given[key] = tuple(value) if isinstance(value, list) else value
+    for key, value in given.items():  # some of which are computed with
+        if key in kinds:
+            checks.of_type(key, value, kinds[key])
     num_points = len(x)
     batch_size = int(np.clip(num_points // 28, 32, 256))  # 28 steps an epoch or more
     epochs = int(np.clip(200_000 // num_points, 8, 50))

@@ -81,7 +81,12 @@ def load(
     x = matrix.features.reshape(len(matrix.features), -1)
     y, class_names = None, None
     if matrix.labels is not None:
-        y, class_names = _classes(path, matrix.labels)
+        try:
+            y, class_names = _classes(path, matrix.labels)
+        except InvalidInput as error:
+            if label is not None:
+                raise
+            logging.warning("Clustered without labels: %s", error)
     chosen = _scaling(x, matrix, scaling, is_pixels=path.is_dir())
     fingerprint = _fingerprint(x, y, class_names)
     x = shift_and_scale(x, chosen.shift, chosen.scale)
@@ -166,15 +171,16 @@ def _missing(path: Path) -> MissingData:
 
 
 def _check_finite(path: Path, matrix: Matrix) -> None:
-    finite = np.isfinite(matrix.features).reshape(len(matrix.features), -1)
-    if finite.all():
+    usable = np.abs(matrix.features) <= np.finfo(np.float32).max  # NaN is not
+    usable = usable.reshape(len(usable), -1)
+    if usable.all():
         return
-    row, column = np.argwhere(~finite)[0]
+    row, column = np.argwhere(~usable)[0]
     name = repr(matrix.columns[column]) if matrix.columns else column
     raise InvalidInput(
-        f"{path} has {np.count_nonzero(~finite):,} missing, NaN or infinite values, "
-        f"the first at row {row}, column {name} (counted from 0); remove or impute "
-        "them."
+        f"{path} has {np.count_nonzero(~usable):,} missing, NaN or infinite values, "
+        f"or such beyond 3e38, the first at row {row}, column {name} (counted from 0); "
+        "remove or impute them."
     )
 
 
@@ -188,10 +194,11 @@ def _classes(path: Path, labels: np.ndarray) -> tuple[np.ndarray, tuple[str, ...
             f"{missing.argmax()} (counted from 0); label all rows or none."
         )
     names, y = np.unique(texts, return_inverse=True)
-    if len(names) > max(2, len(texts) // 2):
+    most = max(20, len(texts) // 2)
+    if len(names) > most or len(names) == len(texts) > 1:
         raise InvalidInput(
             f"{path} has {len(names):,} different labels in {len(texts):,} rows, such "
-            f"as {names[0]!r}; name a column of classes as label."
+            f"as {str(names[0])!r}; name a column of classes as label."
         )
     try:
         order = np.argsort([float(name) for name in names], kind="stable")

@@ -165,7 +165,7 @@ def test_unknown_name():
     message = "dataset='minst' is unknown; did you mean mnist.* Choose one of: digits, "
     with pytest.raises(InvalidInput, match=message):
         data.load("minst")
-    with pytest.raises(InvalidInput, match="is unknown; choose one of.*csv.*folder"):
+    with pytest.raises(InvalidInput, match=r"is unknown; choose one of.*\.csv.*folder"):
         data.load("faces")
 
 
