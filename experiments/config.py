@@ -306,6 +306,7 @@ def preset_of(
     """
     if mine is None:
         return resolve(of(method, dataset, _PRESET.value), changes)
+    changes = {"num_clusters": flags.FLAGS["num_clusters"].value, **changes}
     return presets.for_data(method, mine.x, name=_PRESET.value, **changes)
 
 

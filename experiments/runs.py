@@ -46,21 +46,20 @@ def check_workdir(config: Config) -> dict[str, Any] | None:
         if config.overwrite:
             folders.lock(config.workdir).close()
             return None
-        ours = config.identity()
-        different = _differences(theirs, ours)
-        hashes = [one.get("data_sha256") for one in (theirs, ours)]
-        same_file = theirs.get("dataset") == config.dataset and all(hashes)
-        if same_file and hashes[0] != hashes[1]:
+        different = _differences(theirs, config.identity())
+        remedy = "choose another --workdir, or delete it by --overwrite"
+        same_file = not {"dataset", "label", "image_size"} & different.keys()
+        if same_file and "data_sha256" in different:
             raise checks.InvalidInput(
-                f"{config.workdir} holds a run on other data: what is in "
-                f"{config.dataset}, or what is taken of it, has changed since (SHA-256 "
-                f"there: {hashes[0][:12]}, now: {hashes[1][:12]}); choose another "
-                "--workdir, or delete it by --overwrite."
+                f"{config.workdir} holds a run on other data: {config.dataset} has "
+                f"changed since (its SHA-256 there: {different['data_sha256']}); "
+                f"{remedy}."
             )
         if different:
+            there = ", ".join(f"{name}={value}" for name, value in different.items())
             raise checks.InvalidInput(
                 f"{config.workdir} holds a run of another configuration (there: "
-                f"{different}); choose another --workdir, or delete it by --overwrite."
+                f"{there}); {remedy}."
             )
         result = config.workdir / "result.json"
         if result.exists():
@@ -81,14 +80,14 @@ def check_workdir(config: Config) -> dict[str, Any] | None:
         ) from error
 
 
-def _differences(theirs: dict[str, Any], ours: dict[str, Any]) -> str:
-    """The settings of another run that differ from ours, as flags."""
+def _differences(theirs: dict[str, Any], ours: dict[str, Any]) -> dict[str, Any]:
+    """The settings of another run that differ from ours."""
     theirs, ours = (
         {**one, **one.get("preset_values", {}), "preset_values": None}
         for one in (theirs, json.loads(json.dumps(ours)))
     )
     names = [name for name in {**theirs, **ours} if theirs.get(name) != ours.get(name)]
-    return ", ".join(f"{name}={theirs.get(name)}" for name in names)
+    return {name: theirs.get(name) for name in names}
 
 
 class StopSignal:

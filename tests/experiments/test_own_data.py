@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from absl import logging
 
-from dgg_jax import presets
+import dgg_jax
+from dgg_jax import presets, saving
+from dgg_jax.data.preprocessing import Scaling
 from experiments import compare, predict, runs
 from tests.experiments.command_line import assert_refused, call
 from tests.methods.toy import blobs
@@ -78,14 +80,13 @@ def test_changed_data_are_another_run(untrained):
     arguments = ("--dataset=zoo.csv", "--num_clusters=3", "--label=kind")
     assert call(*arguments).code == 0
     assert call(*arguments, "--resume").code == 0
-    x[0, 0] += 1.0
-    table("zoo.csv", x, y)
+    table("zoo.csv", x + np.eye(len(x), 3), y)
     outcome = call(*arguments, "--resume")
-    assert_refused(outcome, "a run on other data: what is in zoo.csv", "--overwrite")
+    assert_refused(outcome, "a run on other data: zoo.csv has changed", "--overwrite")
     assert len(untrained) == 2
     outcome = call(*arguments[:2], "--resume")
-    assert_refused(outcome, "zoo.csv, or what is taken of it, has changed")
-    table("zoo.csv", blobs()[0], y)
+    assert_refused(outcome, "another configuration", "label=kind")
+    table("zoo.csv", x, y)
     outcome = call(*arguments, "--scaling=minmax", "--resume")
     assert_refused(outcome, "another configuration", "scaling=auto")
 
@@ -110,9 +111,9 @@ def test_every_method_has_a_smoke_preset_for_any_data(method):
     x = blobs()[0]
     preset = presets.for_data(method, x, 3, name="smoke")
     known = presets.preset(method, "digits", "smoke")
-    own = ("num_clusters", "variance", *presets.OF_THE_DATA[2:])
-    for name in vars(preset):
-        if name not in own and name != "likelihood":
+    small = [name for name in vars(preset) if name.endswith("epochs")]
+    for name in (*small, "hidden_sizes", "latent_dim", "component_hidden_size"):
+        if hasattr(preset, name) and (method, name) != ("imsat", "hidden_sizes"):
             assert getattr(preset, name) == getattr(known, name), name
 
 
@@ -166,6 +167,14 @@ def test_from_a_table_to_new_rows():
 
     labels = np.load("runs/zoo-vade-0/predictions.npz")["labels"]
     model = "runs/zoo-vade-0/model"
+    loaded = dgg_jax.load(model)
+    loaded.save("again")
+    description = json.loads(pathlib.Path("again/model.json").read_text())
+    assert description["scaling"]["step"] == "standardize"
+    assert description["scaling"]["columns"] == list(NAMES)
+    # What is fitted anew is of rows as they come.
+    loaded.set_params(epochs=0, label_epochs=0).fit(x).save("other")
+    assert "scaling" not in json.loads(pathlib.Path("other/model.json").read_text())
 
     def predicted(name):
         flags = (f"--model={model}", f"--data={name}", "--output=out.csv")
@@ -188,6 +197,34 @@ def test_from_a_table_to_new_rows():
     np.save("wide.npy", np.ones((2, 4)))
     flags = (f"--model={model}", "--data=wide.npy", "--output=out.csv")
     assert_refused(call(*flags, program=predict), "4 columns", "trained on 3")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"scaling": None},
+        {"scaling": {"step": "none"}},
+        {"scaling": {"step": 1, "feature_shape": [2], "columns": None}},
+        {"scaling": {"step": "none", "feature_shape": [3], "columns": None}},
+        {"scaling": {"step": "none", "feature_shape": [2], "columns": ["a"]}},
+        {"scale": np.zeros(2)},
+        {"scale": np.ones(3)},
+        {"shift": np.ones(2, np.float32)},
+    ],
+)
+def test_a_damaged_scaling_is_refused(changes):
+    x = np.random.default_rng(0).normal(size=(20, 2))
+    settings = {"hidden_sizes": (4,), "epochs": 0, "latent_dim": 2}
+    model = dgg_jax.GMVAE(2, **settings, random_state=0).fit(x)
+    model._scaling = Scaling("none", np.zeros(2), np.ones(2), (2,))
+    model.save("model")
+    assert dgg_jax.load("model")._scaling.feature_shape == (2,)
+    description, arrays = saving.load("model")
+    for name, value in changes.items():
+        (description if name == "scaling" else arrays["scaling"])[name] = value
+    saving.save("bad", description, arrays)
+    with pytest.raises(saving.InvalidModel, match="does not describe a model"):
+        dgg_jax.load("bad")
 
 
 def test_a_run_without_labels_on_pixels():
