@@ -180,7 +180,7 @@ def test_bad_values_are_refused(tmp_path, untrained, arguments, fragments):
 def use_data(monkeypatch, x, y=None, feature_shape=None):
     def load(name, **arguments):
         shape = feature_shape or x.shape[1:]
-        return Dataset(x, y, name, shape, None, f"{len(x)} rows of a test")
+        return Dataset(x, y, name, shape, None, "gaussian", f"{len(x)} rows of a test")
 
     monkeypatch.setattr(data, "load", load)
 
