@@ -45,11 +45,12 @@ def _value_errors() -> Iterator[None]:
 
 
 @_value_errors()
-def read_npy(content: bytes) -> np.ndarray:
+def read_npy(content: bytes, *, text: bool = False) -> np.ndarray:
     """The array of a .npy file.
 
     Args:
       content: the bytes of the file.
+      text: whether it may hold strings too.
 
     Raises:
       ValueError: if they are no array of real numbers or bools, or not as many as its
@@ -60,7 +61,8 @@ def read_npy(content: bytes) -> np.ndarray:
     if version not in _HEADERS:
         raise ValueError(f"version {version} of the format holds no plain numbers")
     shape, fortran_order, dtype = _HEADERS[version](stream)
-    if dtype.kind not in "biuf":
+    # Strings of no characters take no bytes, however many they are.
+    if dtype.kind not in ("biufUS" if text else "biuf") or not dtype.itemsize:
         raise ValueError(f"it must hold real numbers, got {dtype}")
     start = stream.tell()
     # Python's integers: declared sizes may overflow numpy's.
@@ -105,9 +107,13 @@ class Npz:
         }
         self.names = tuple(self._members)
 
-    @_value_errors()
     def __getitem__(self, name: str) -> np.ndarray:
-        """The array of that name.
+        """The array of that name; see ``read``."""
+        return self.read(name)
+
+    @_value_errors()
+    def read(self, name: str, *, text: bool = False) -> np.ndarray:
+        """The array of that name, which may hold strings if text is set.
 
         Raises:
           ValueError: if it cannot be read; see ``read_npy``.
@@ -115,4 +121,4 @@ class Npz:
         member = self._members[name]
         with self._archive.open(member) as file:
             # With a size, lest a lie about it expands without end.
-            return read_npy(file.read(member.file_size + 1))
+            return read_npy(file.read(member.file_size + 1), text=text)

@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.metadata
 import inspect
+import math
 import numbers
 import os
 import pathlib
@@ -28,6 +29,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 import dgg_jax
 from dgg_jax import checks, methods, presets, saving
 from dgg_jax.data import Dataset
+from dgg_jax.data.preprocessing import Scaling
 from dgg_jax.distributions import sample_gaussian
 from dgg_jax.methods.base import Metrics, Run, State
 from dgg_jax.methods.pretrained import Parts
@@ -144,6 +146,7 @@ class _Clusterer(ClusterMixin, BaseEstimator):
     _model_entries: tuple[str, ...] = ("model",)
     _soft = True  # whether clusters have probabilities
     _preprocessing = "none: rows of training as they were given"
+    _scaling: Scaling | None = None  # of the file that the command line trained on
 
     def fit(self, X: Any, y: Any = None) -> Self:
         """Trains on the rows of X.
@@ -169,6 +172,9 @@ class _Clusterer(ClusterMixin, BaseEstimator):
     def _fit(self, X: Any, **keywords: Any) -> Self:
         x = self._rows(X, reset=True)
         preset = self._preset(x)
+        if not getattr(self, "warm_start", False):
+            self._preprocessing = _Clusterer._preprocessing
+            self._scaling = None
         names = methods.stage_names(self._method)
         progress = Progress(names) if self.verbose else None
         runner = Run(
@@ -352,6 +358,10 @@ class _Clusterer(ClusterMixin, BaseEstimator):
             "history": self.history_,
         }
         arrays = {"model": self._state, "learned": {}}
+        if self._scaling is not None:
+            described = self._scaling._asdict()
+            arrays["scaling"] = {name: described.pop(name) for name in _SHIFT_AND_SCALE}
+            description["scaling"] = described
         for name in ("labels_", "probabilities_", "embedding_", "graph_"):
             if hasattr(self, name):
                 value = getattr(self, name)
@@ -794,6 +804,10 @@ def _restored(description: State, arrays: State, given: dict[str, Any]) -> _Clus
     preset = presets.preset_class(cls._method).from_dict(description["preset"])
     estimator.n_features_in_ = description["num_features"]
     estimator._preprocessing = description["preprocessing"]
+    if "scaling" in description:
+        estimator._scaling = _restored_scaling(
+            description["scaling"], arrays["scaling"], estimator.n_features_in_
+        )
     names = description["feature_names"]
     if names is not None:
         estimator.feature_names_in_ = np.asarray(names, object)
@@ -815,6 +829,26 @@ def _restored(description: State, arrays: State, given: dict[str, Any]) -> _Clus
         description["history"],
     )
     return estimator
+
+
+_SHIFT_AND_SCALE = ("shift", "scale")
+
+
+def _restored_scaling(described: State, arrays: State, num_features: int) -> Scaling:
+    """The scaling in a saved model; raises anything if it is none."""
+    lists = {k: tuple(v) for k, v in described.items() if isinstance(v, list)}
+    scaling = Scaling(**{**described, **lists}, **arrays)
+    shape, columns = scaling.feature_shape, scaling.columns
+    if type(scaling.step) is not str or math.prod(shape) != num_features:
+        raise ValueError("scaling has no step or another shape")
+    if columns is not None and [type(c) for c in columns] != [str] * num_features:
+        raise ValueError("columns are not one string a feature")
+    for name in _SHIFT_AND_SCALE:
+        if arrays[name].shape != (num_features,) or arrays[name].dtype != np.float64:
+            raise ValueError(f"{name} of scaling has shape {arrays[name].shape}")
+    if not scaling.scale.all():
+        raise ValueError("scaling divides by 0")
+    return scaling
 
 
 # Settings that are lengths of arrays.
@@ -880,6 +914,7 @@ def of_run(
     estimator = cls(preset.num_clusters, **settings, random_state=seed)
     estimator.n_features_in_ = dataset.x.shape[1]
     estimator._preprocessing = dataset.provenance
+    estimator._scaling = dataset.scaling
     estimator._keep(preset, state, records, history)
     return estimator
 

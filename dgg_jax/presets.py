@@ -733,49 +733,76 @@ OF_THE_DATA = (
 )
 
 
-def for_data(method: str, x: np.ndarray, num_clusters: int, **settings: Any) -> Preset:
+def likelihood_for(x: np.ndarray) -> tuple[str, float]:
+    """The likelihood for data of the user's own, and lambda if it is the Gaussian one.
+
+    That is Bernoulli for values in [0, 1], else Gaussian; lambda is a tenth of the
+    columns' mean variance.
+
+    Args:
+      x: data, shape [N, D].
+    """
+    unit_interval = x.min() >= 0.0 and x.max() <= 1.0
+    variance = 0.1 * float(np.var(x, axis=0, dtype=np.float64).mean())
+    return "bernoulli" if unit_interval else "gaussian", max(variance, 1e-6)
+
+
+def for_data(
+    method: str,
+    x: np.ndarray,
+    num_clusters: int,
+    *,
+    name: str = "default",
+    **settings: Any,
+) -> Preset:
     """The preset of a method on data of the user's own.
 
     What is not among the settings but depends on the data is chosen from them: the
-    Bernoulli likelihood for values in [0, 1], else the Gaussian one with a tenth of the
-    columns' mean variance; for few rows smaller batches, more epochs of pretraining and
-    neighbours from fewer candidates.
+    likelihood (``likelihood_for``); for few rows smaller batches, more epochs of
+    pretraining and neighbours from fewer candidates.
 
     Args:
       method: one of METHODS.
       x: data, shape [N, D].
       num_clusters: K.
+      name: default or smoke.
       **settings: fields of the preset; None leaves one to the data or the default.
 
     Raises:
-      InvalidInput: if there is no such method, or a setting is out of range.
+      InvalidInput: if there is no such method or preset, or a setting is out of range.
     """
     cls = preset_class(method)
+    checks.one_of("preset", name, NAMES)
+    if name == "paper":
+        raise checks.InvalidInput(
+            "preset='paper' has the values that the papers print for their data sets, "
+            "and none for data of your own; use default or smoke."
+        )
     kinds = {field.name: field.type for field in dataclasses.fields(cls)}
     given = {"num_clusters": num_clusters}
-    for name, value in settings.items():
+    for key, value in settings.items():
         if value is not None:
-            given[name] = tuple(value) if isinstance(value, list) else value
-    for name, value in given.items():  # some of which are computed with
-        if name in kinds:
-            checks.of_type(name, value, kinds[name])
+            given[key] = tuple(value) if isinstance(value, list) else value
+    for key, value in given.items():  # some of which are computed with
+        if key in kinds:
+            checks.of_type(key, value, kinds[key])
     num_points = len(x)
     batch_size = int(np.clip(num_points // 28, 32, 256))  # 28 steps an epoch or more
     epochs = int(np.clip(200_000 // num_points, 8, 50))
-    unit_interval = x.min() >= 0.0 and x.max() <= 1.0
     # Of a candidate, the cluster should be the point's own: a ninth of its size.
     candidates = min(100, num_points // (9 * max(1, num_clusters)))
     chosen = (
-        "bernoulli" if unit_interval else "gaussian",
-        max(0.1 * float(np.var(x, axis=0, dtype=np.float64).mean()), 1e-6),
+        *likelihood_for(x),
         batch_size,
         batch_size,
         batch_size,
         epochs,
         max(candidates, given.get("num_neighbors", 20)),
     )
-    of_the_data = zip(OF_THE_DATA, chosen, strict=True)
-    return cls(**{name: v for name, v in of_the_data if name in kinds} | given)
+    values = dict(zip(OF_THE_DATA, chosen, strict=True))
+    if name == "smoke":
+        values |= _SMOKE_PRETRAIN | _SMOKE_NETWORKS | _METHODS[method][1]("", name)
+    return cls(**{k: v for k, v in values.items() if k in kinds} | given)
 
 
 def describe(cls: type[Preset]) -> dict[str, str]:

@@ -25,10 +25,9 @@ import numpy as np
 from absl import app, flags
 
 from dgg_jax import checks, folders, presets
-from dgg_jax.data.reuters import TEXTS
 from experiments import command, runs, scores
 from experiments import config as config_module
-from experiments.config import Config
+from experiments.config import Config, methods_with
 
 _METHODS = flags.DEFINE_list(
     "methods", list(presets.METHODS), "Methods to compare, separated by commas."
@@ -111,7 +110,7 @@ def configurations() -> list[Config]:
     if flags.FLAGS["workdir"].value:
         workdir = base.workdir
     else:
-        workdir = pathlib.Path(f"runs/compare-{base.dataset}")
+        workdir = pathlib.Path(f"runs/compare-{base.short_name}")
     return [
         base._replace(
             method=method,
@@ -137,15 +136,15 @@ def _presets(base: Config) -> dict[str, presets.Preset]:
     changes = config_module.changes_from_flags()
     resolved = {}
     for method in dict.fromkeys(_METHODS.value):
-        preset = presets.comparable(method, base.dataset, base.preset_name)
-        preset = config_module.of_scaling(preset, base.dataset, base.tfidf_scaling)
-        own = {k: v for k, v in changes.items() if hasattr(preset, k)}
-        resolved[method] = config_module.resolve(preset, own)
+        kept = {k: v for k, v in changes.items() if method in methods_with(k)}
+        resolved[method] = config_module.preset_of(
+            method, base.dataset, base.own, kept, of=presets.comparable
+        )
     for name in changes:
         if not any(hasattr(preset, name) for preset in resolved.values()):
             raise checks.InvalidInput(
                 f"--{name} is a setting of none of the methods {', '.join(resolved)}, "
-                f"but of {', '.join(config_module.methods_with(name))}; leave it out."
+                f"but of {', '.join(methods_with(name))}; leave it out."
             )
     return resolved
 
@@ -269,12 +268,12 @@ def _checked_data(configs: Sequence[Config]) -> Any:
 
 def _identity(config: Config) -> dict[str, Any]:
     """What all runs of a comparison share."""
-    identity = {"comparison_of": config.dataset, "preset": config.preset_name}
-    if config.dataset == "moons":
-        identity["moons_distance"] = config.moons_distance
-    if config.dataset in TEXTS:
-        identity["tfidf_scaling"] = config.tfidf_scaling
-    return identity
+    whole = config.identity()
+    shared = ("preset", "moons_distance", "tfidf_scaling", "label", "scaling")
+    names = [n for n in (*shared, "image_size", "data_sha256") if n in whole]
+    identity = {"comparison_of": config.dataset}
+    identity |= {name: whole[name] for name in names}
+    return json.loads(json.dumps(identity))  # as it is read again
 
 
 def _check_folder(workdir: pathlib.Path, config: Config, overwrite: bool) -> None:

@@ -3,24 +3,42 @@
 import dataclasses
 import pathlib
 import shlex
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from absl import flags
 
-from dgg_jax import checks, presets
-from dgg_jax.data import DATASETS, preprocessing
+from dgg_jax import checks, data, presets
+from dgg_jax.data import DATASETS, Dataset, own, preprocessing
+from dgg_jax.data.loaders import ALIASES
+from dgg_jax.data.matrices import SUFFIXES
 from dgg_jax.data.reuters import TEXTS
 from dgg_jax.presets import METHODS, Preset
 from experiments.command import DATA_DIR
 
 _METHOD = flags.DEFINE_enum("method", "dgg", METHODS, "The clustering method.")
-_DATASET = flags.DEFINE_enum(
+_DATASET = flags.DEFINE_string(
     "dataset",
     "digits",
-    DATASETS,
-    "What to cluster: digits (ships with scikit-learn), mnist, moons (two half "
-    "circles), pinwheel (five arcs), har (sensors of smartphones), reuters, reuters10k "
-    "or reuters_r8 (news).",
+    f"What to cluster: one of {', '.join(DATASETS)}; or the path of a file of your own "
+    f"({', '.join(SUFFIXES)}) or of a folder of images, with --num_clusters.",
+)
+_LABEL = flags.DEFINE_string(
+    "label",
+    None,
+    "Of a file of your own: the column or array with the classes, for scores only. Of "
+    "a table without names the column's number, from 0.",
+)
+_SCALING = flags.DEFINE_enum(
+    "scaling",
+    "auto",
+    own.SCALINGS,
+    "Of a file of your own: standard (columns to mean 0, variance 1), minmax (to [0, "
+    "1]), none, or auto: values in [0, 1] as they are, 8-bit pixels divided by 255, "
+    "all else standardised.",
+)
+_IMAGE_SIZE = flags.DEFINE_list(
+    "image_size", None, "H,W to resize the images of a folder to."
 )
 flags.declare_key_flag("data_dir")
 _WORKDIR = flags.DEFINE_string(
@@ -108,7 +126,7 @@ class Config(NamedTuple):
 
     Attributes:
       method: the clustering method.
-      dataset: name of the data set.
+      dataset: name of the data set, or the path of a file of one's own.
       preset_name: where unset values came from.
       preset: every setting of the method.
       seed: of every random number.
@@ -119,6 +137,10 @@ class Config(NamedTuple):
       resume: whether to continue the run there.
       overwrite: whether to delete the run there.
       checkpoint_seconds: least time between two checkpoints.
+      own: the data of one's own, which the settings depend on; None of a benchmark.
+      label: of such data: the column with the classes, or None.
+      scaling: of such data, as it was asked for.
+      image_size: of a folder of images, or None.
     """
 
     method: str
@@ -133,6 +155,15 @@ class Config(NamedTuple):
     resume: bool
     overwrite: bool
     checkpoint_seconds: float
+    own: Dataset | None = None
+    label: str | None = None
+    scaling: str = "auto"
+    image_size: tuple[int, int] | None = None
+
+    @property
+    def short_name(self) -> str:
+        """The name of the data set, for folders."""
+        return self.dataset if self.own is None else pathlib.Path(self.own.name).stem
 
     def identity(self) -> dict[str, Any]:
         """What makes two runs the same run, as config.json holds it."""
@@ -147,15 +178,44 @@ class Config(NamedTuple):
             identity["moons_distance"] = self.moons_distance
         if self.dataset in TEXTS:
             identity["tfidf_scaling"] = self.tfidf_scaling
+        if self.own is not None:
+            identity["label"] = self.label
+            identity["scaling"] = self.scaling
+            identity["image_size"] = self.image_size
+            identity["data_sha256"] = self.own.fingerprint
         return identity
+
+    def load(self) -> Dataset:
+        """The data set.
+
+        Raises:
+          InvalidInput: if it cannot be used.
+          MissingData: if it cannot be found.
+        """
+        if self.own is not None:
+            return self.own
+        return data.load(
+            self.dataset,
+            data_dir=self.data_dir,
+            moons_distance=self.moons_distance,
+            tfidf_scaling=self.tfidf_scaling,
+        )
 
     def command(self) -> str:
         """The command that starts this run by itself."""
         values = {**self.identity(), "data_dir": self.data_dir}
-        del values["preset_values"]
+        for name in ("preset_values", "data_sha256"):
+            values.pop(name, None)
         changed = {k: v for k, v in values.items() if v != flags.FLAGS[k].default}
-        preset = presets.preset(self.method, self.dataset, self.preset_name)
-        preset = of_scaling(preset, self.dataset, self.tfidf_scaling)
+        if self.own is None:
+            preset = presets.preset(self.method, self.dataset, self.preset_name)
+            preset = of_scaling(preset, self.dataset, self.tfidf_scaling)
+        else:
+            num_clusters = self.preset.num_clusters
+            changed["num_clusters"] = num_clusters
+            preset = presets.for_data(
+                self.method, self.own.x, num_clusters, name=self.preset_name
+            )
         for field in dataclasses.fields(preset):
             value = getattr(self.preset, field.name)
             if value != getattr(preset, field.name):
@@ -182,23 +242,92 @@ def from_flags(check_method: bool = True) -> Config:
                 f"--{name} is no setting of --method={_METHOD.value}, but of "
                 f"{', '.join(methods_with(name))}; leave it out."
             )
-    name = f"{_DATASET.value}-{_METHOD.value}-{_SEED.value}"
-    preset = presets.preset(_METHOD.value, _DATASET.value, _PRESET.value)
-    preset = of_scaling(preset, _DATASET.value, _TFIDF_SCALING.value)
-    return Config(
+    mine = _own_data()
+    dataset = ALIASES.get(_DATASET.value, _DATASET.value)
+    config = Config(
         method=_METHOD.value,
-        dataset=_DATASET.value,
+        dataset=dataset,
         preset_name=_PRESET.value,
-        preset=resolve(preset, changes),
+        preset=preset_of(_METHOD.value, dataset, mine, changes),
         seed=_SEED.value,
         moons_distance=_MOONS_DISTANCE.value,
         tfidf_scaling=_TFIDF_SCALING.value,
         data_dir=DATA_DIR.value,
-        workdir=pathlib.Path(_WORKDIR.value or f"runs/{name}"),
+        workdir=pathlib.Path(_WORKDIR.value or ""),
         resume=_RESUME.value,
         overwrite=_OVERWRITE.value,
         checkpoint_seconds=_CHECKPOINT_SECONDS.value,
+        own=mine,
+        label=_LABEL.value,
+        scaling=_SCALING.value,
+        image_size=_image_size(),
     )
+    if _WORKDIR.value:
+        return config
+    name = f"{config.short_name}-{config.method}-{config.seed}"
+    return config._replace(workdir=pathlib.Path(f"runs/{name}"))
+
+
+def _own_data() -> Dataset | None:
+    """The data in a file of one's own, which --dataset names; None of a benchmark.
+
+    Raises:
+      InvalidInput: if flags do not fit --dataset, or the file cannot be used.
+    """
+    name = ALIASES.get(_DATASET.value, _DATASET.value)
+    options = {"scaling": _SCALING.value, "image_size": _image_size()}
+    if name in DATASETS:
+        own.refuse_options(name, _LABEL.value, **options)
+        return None
+    if own.is_path(name):
+        if _PRESET.value == "paper":
+            raise checks.InvalidInput(
+                "--preset=paper has the values that the papers print for their data "
+                f"sets, and none for {name}; use default or smoke."
+            )
+        if flags.FLAGS["num_clusters"].value is None:
+            raise checks.InvalidInput(
+                f"--num_clusters is missing: say how many clusters {name} shall go "
+                "into."
+            )
+    return data.load(name, label=_LABEL.value, **options)
+
+
+def _image_size() -> tuple[int, int] | None:
+    if not _IMAGE_SIZE.value:
+        return None
+    size = _sizes("image_size", _IMAGE_SIZE.value)
+    if len(size) != 2 or min(size) < 1:
+        raise checks.InvalidInput(
+            f"--image_size must be H,W, as in 32,32; got {','.join(map(str, size))}."
+        )
+    return size
+
+
+def preset_of(
+    method: str,
+    dataset: str,
+    mine: Dataset | None,
+    changes: dict[str, Any],
+    of: Callable[..., Preset] = presets.preset,
+) -> Preset:
+    """The preset of a method, with changes.
+
+    Args:
+      method: one of METHODS.
+      dataset: name of a benchmark; unused if the data are one's own.
+      mine: data of one's own, or None.
+      changes: of settings.
+      of: what has the benchmarks' presets.
+
+    Raises:
+      InvalidInput: if a value is out of range.
+    """
+    if mine is None:
+        preset = of(method, dataset, _PRESET.value)
+        return resolve(of_scaling(preset, dataset, _TFIDF_SCALING.value), changes)
+    changes = {"num_clusters": flags.FLAGS["num_clusters"].value, **changes}
+    return presets.for_data(method, mine.x, name=_PRESET.value, **changes)
 
 
 def of_scaling(preset: Preset, dataset: str, tfidf_scaling: str) -> Preset:

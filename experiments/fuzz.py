@@ -37,7 +37,7 @@ from absl import logging
 
 import dgg_jax
 from dgg_jax import checks, estimators, saving
-from dgg_jax.data import idx, images, matrices, sources
+from dgg_jax.data import idx, images, own, sources
 from experiments import malformed
 from experiments.origin import device, git_revision
 
@@ -110,7 +110,7 @@ def targets(folder: pathlib.Path) -> list[Target]:
     model.fit(x).save(folder / "model")
     load = functools.partial(_load, expected=model.predict_proba(_ROW))
     np.save(folder / "x.npy", x)
-    np.savez(folder / "x.npz", x=x, y=np.arange(12))
+    np.savez(folder / "x.npz", x=x, y=np.arange(12) % 3)
     np.savez_compressed(folder / "compressed.npz", x=x.astype(np.float64))
     for suffix, delimiter in ((".csv", ","), (".tsv", "\t")):
         table = folder / f"x{suffix}"
@@ -183,8 +183,8 @@ def _load(path: pathlib.Path, expected: np.ndarray) -> str:
 
 
 def _matrix(path: pathlib.Path) -> str:
-    x = matrices.read_matrix(path)
-    if x.ndim != 2 or x.size == 0 or x.dtype != np.float32:
+    x = own.load(path).x
+    if x.ndim != 2 or x.size == 0 or x.dtype != np.float32 or not np.isfinite(x).all():
         raise _Unusable(f"{x.dtype} of shape {x.shape}")
     return "is used"
 

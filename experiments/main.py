@@ -4,6 +4,7 @@
   python -m experiments.main --dataset=moons
   python -m experiments.main --method=vade
   python -m experiments.main --dataset=mnist --data_dir=<folder with the idx files>
+  python -m experiments.main --dataset=flowers.csv --num_clusters=3 --label=species
 
 Writes config.json, metrics.jsonl, checkpoints/, result.json, predictions.npz,
 figures/*.png and report.html to --workdir. A run that was stopped continues with

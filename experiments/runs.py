@@ -11,7 +11,7 @@ from typing import Any
 
 from scipy import sparse
 
-from dgg_jax import checks, data, folders
+from dgg_jax import checks, folders, presets
 from dgg_jax.data import Dataset
 from experiments.config import Config
 
@@ -51,10 +51,19 @@ def check_workdir(config: Config) -> dict[str, Any] | None:
             folders.lock(config.workdir).close()
             return None
         different = _differences(theirs, config.identity())
+        remedy = "choose another --workdir, or delete it by --overwrite"
+        same_file = not {"dataset", "label", "image_size"} & different.keys()
+        if same_file and "data_sha256" in different:
+            raise checks.InvalidInput(
+                f"{config.workdir} holds a run on other data: {config.dataset} has "
+                f"changed since (its SHA-256 there: {different['data_sha256']}); "
+                f"{remedy}."
+            )
         if different:
+            there = ", ".join(f"{name}={value}" for name, value in different.items())
             raise checks.InvalidInput(
                 f"{config.workdir} holds a run of another configuration (there: "
-                f"{different}); choose another --workdir, or delete it by --overwrite."
+                f"{there}); {remedy}."
             )
         result = config.workdir / "result.json"
         if result.exists():
@@ -75,14 +84,14 @@ def check_workdir(config: Config) -> dict[str, Any] | None:
         ) from error
 
 
-def _differences(theirs: dict[str, Any], ours: dict[str, Any]) -> str:
-    """The settings of another run that differ from ours, as flags."""
+def _differences(theirs: dict[str, Any], ours: dict[str, Any]) -> dict[str, Any]:
+    """The settings of another run that differ from ours."""
     theirs, ours = (
         {**one, **one.get("preset_values", {}), "preset_values": None}
         for one in (theirs, json.loads(json.dumps(ours)))
     )
     names = [name for name in {**theirs, **ours} if theirs.get(name) != ours.get(name)]
-    return ", ".join(f"{name}={theirs.get(name)}" for name in names)
+    return {name: theirs.get(name) for name in names}
 
 
 class StopSignal:
@@ -112,12 +121,7 @@ def load_data(config: Config) -> Dataset:
     Raises:
       InvalidInput: if there is none, or it does not fit into memory.
     """
-    dataset = data.load(
-        config.dataset,
-        data_dir=config.data_dir,
-        moons_distance=config.moons_distance,
-        tfidf_scaling=config.tfidf_scaling,
-    )
+    dataset = config.load()
     if not sparse.issparse(dataset.x):
         return dataset
     rows, columns = dataset.x.shape
@@ -232,6 +236,8 @@ def train_and_report(
     from experiments import report, results
 
     print(f"{config.method} on {dataset.provenance}", flush=True)
+    if config.own is not None:
+        print(f"chosen for these data: {_chosen(config)}", flush=True)
     progress.resume(runner.records)
     model, state, records = methods.method(config.method).run(
         dataset.x,
@@ -264,6 +270,21 @@ def train_and_report(
     text = json.dumps(result, indent=2) + "\n"
     base.write_atomically(config.workdir / "result.json", text)
     return result
+
+
+def _chosen(config: Config) -> str:
+    """The settings that depend on the data, in words."""
+    values = {
+        name: getattr(config.preset, name)
+        for name in ("num_clusters", *presets.OF_THE_DATA)
+        if hasattr(config.preset, name)
+    }
+    if values.get("likelihood") != "gaussian":
+        values.pop("variance", None)
+    return ", ".join(
+        f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in values.items()
+    )
 
 
 def _of_the_data(config: Config, dataset: Any) -> dict[str, Any]:

@@ -6,6 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy import sparse
 
+from dgg_jax.data.preprocessing import Scaling
+
 
 class Dataset(NamedTuple):
     """A data set ready for clustering.
@@ -21,6 +23,8 @@ class Dataset(NamedTuple):
       provenance: one line: the source, the number of rows, the preprocessing steps.
       variance: lambda of the Gaussian likelihood, in squared units of x, or None.
       is_test: rows of the official test set, bool of shape [N], or None without one.
+      scaling: of a file of one's own, to scale new rows alike; else None.
+      fingerprint: SHA-256 of what a file of one's own holds; else None.
     """
 
     x: np.ndarray | sparse.csr_array
@@ -32,6 +36,8 @@ class Dataset(NamedTuple):
     provenance: str
     variance: float | None = None
     is_test: np.ndarray | None = None
+    scaling: Scaling | None = None
+    fingerprint: str | None = None
 
 
 class Options(NamedTuple):

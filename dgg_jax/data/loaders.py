@@ -4,6 +4,7 @@ scikit-learn and tensorflow-datasets are imported by the data sets that need the
 before.
 """
 
+import difflib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -11,20 +12,32 @@ from pathlib import Path
 import numpy as np
 
 from dgg_jax import checks
-from dgg_jax.data import har, images, preprocessing, reuters, stl10, synthetic
+from dgg_jax.data import (
+    har,
+    images,
+    matrices,
+    own,
+    preprocessing,
+    reuters,
+    stl10,
+    synthetic,
+)
 from dgg_jax.data.dataset import Dataset, Options
 
 
 def load(
-    name: str,
+    name: str | os.PathLike[str],
     *,
     data_dir: str | os.PathLike[str] | None = None,
     split: str = "all",
     moons_distance: str = "near",
     seed: int = 0,
     tfidf_scaling: str = "sqrt_dim",
+    label: str | int | None = None,
+    scaling: str = "auto",
+    image_size: tuple[int, int] | None = None,
 ) -> Dataset:
-    """Returns a data set by name.
+    """Returns a data set by name, or from a file or a folder of images of your own.
 
     - har: 10,299 windows of smartphone sensors, 561 features, divided by 2; hhar is an
       alias (erratum E28).
@@ -48,8 +61,12 @@ def load(
     What comes in files is taken from the first of: data prepared in `data_dir` by an
     earlier download; the original files in `data_dir`/NAME or `data_dir`; a download.
 
+    Files of your own are .npy, .npz, .csv, .tsv, .mat, .parquet (with pyarrow) and
+    .h5ad (with anndata). Of a table the columns of numbers are taken, and the others
+    named in a warning; `matrices.read` and `pictures.read` say what each holds.
+
     Args:
-      name: one of DATASETS, or an alias.
+      name: one of DATASETS, an alias, or the path of a file or folder.
       data_dir: folder of files and downloads; by default dgg_jax in the user's cache
         ($XDG_CACHE_HOME, else ~/.cache).
       split: "all" rows, or those of "train" or "test" where there is a test set; of
@@ -58,6 +75,14 @@ def load(
       seed: of generated data and subsets. moons, pinwheel and reuters10k use it.
       tfidf_scaling: of the rows of reuters, reuters10k and reuters_r8: "sqrt_dim", as
         published, or "unit"; lambda goes with it (`preprocessing.tf_idf`).
+      label: of a file: name of the column, array or key of obs with the classes, if
+        any; of a table without names the column's number, from 0.
+      scaling: of a file: "standard" (every column to mean 0 and variance 1), "minmax"
+        (to [0, 1]), "none", or "auto", which takes values in [0, 1] as they are,
+        divides 8-bit pixels (integers from 0 to 255, the largest at least 128) by 255
+        and standardises all else.
+      image_size: (H, W) to resize the images of a folder to; by default they must be of
+        one size.
 
     Returns:
       The data set; the rows always come in the same order.
@@ -74,14 +99,27 @@ def load(
       ((1797, 64), (1797,))
     """
     name = ALIASES.get(name, name)
-    checks.one_of("dataset", name, DATASETS)
+    if name not in DATASETS and not own.is_path(name):
+        raise _unknown(name)
     checks.one_of("split", split, ("all", "train", "test", *_MORE_SPLITS.get(name, ())))
-    checks.one_of("tfidf_scaling", tfidf_scaling, preprocessing.TFIDF_SCALINGS)
-    options = Options(
-        data_directory(data_dir), split, moons_distance, seed, tfidf_scaling
-    )
-    dataset = _LOADERS[name](options)
+    if name in DATASETS:
+        own.refuse_options(name, label, scaling, image_size)
+        checks.one_of("tfidf_scaling", tfidf_scaling, preprocessing.TFIDF_SCALINGS)
+        folder = data_directory(data_dir)
+        options = Options(folder, split, moons_distance, seed, tfidf_scaling)
+        dataset = _LOADERS[name](options)
+    else:
+        dataset = own.load(name, label=label, scaling=scaling, image_size=image_size)
     return _of_split(dataset, split) if split in ("train", "test") else dataset
+
+
+def _unknown(name: str) -> checks.InvalidInput:
+    near = difflib.get_close_matches(name, DATASETS, n=1)
+    hint = f"did you mean {near[0]}? Choose" if near else "choose"
+    return checks.InvalidInput(
+        f"dataset={name!r} is unknown; {hint} one of: {', '.join(DATASETS)}; or "
+        f"the path of a file ({', '.join(matrices.SUFFIXES)}) or of a folder of images."
+    )
 
 
 def _of_split(dataset: Dataset, split: str) -> Dataset:

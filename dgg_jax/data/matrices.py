@@ -1,111 +1,362 @@
-"""Matrices in files of one's own: .npy, .npz, .csv and .tsv, never executed."""
+"""Matrices in files of one's own; nothing in them is ever executed or unpickled.
 
-import csv
+pyarrow, anndata and scipy.io are imported by the formats that need them, not before.
+"""
+
 import io
+import struct
+import warnings
+import zlib
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
+from scipy import sparse
 
 from dgg_jax import arrays
 from dgg_jax.checks import InvalidInput
 
-SUFFIXES = (".npy", ".npz", ".csv", ".tsv")
 _ZIP_MAGIC = b"PK"
+_NAMES = ("x", "X")
+_MATLAB_NAMES = (*_NAMES, "fea", "data")
+_LABEL_NAMES = ("y", "Y", "gnd", "labels", "label")
 
 
-def read_matrix(path: Path) -> np.ndarray:
-    """Reads a matrix, one row a data point.
+class Matrix(NamedTuple):
+    """What a file holds, before any scaling.
 
-    An .npz needs an array "x", or a single one. A .csv or .tsv may start with a line of
-    column names; every other field must be a number.
+    Attributes:
+      features: real numbers of any dtype, shape [N, ...]; NaN where one is missing.
+      labels: class of each row as the file has it, shape [N], or None.
+      columns: names of the columns, or None if the file has none.
+      left_out: names of what is no feature.
+    """
+
+    features: np.ndarray
+    labels: np.ndarray | None = None
+    columns: tuple[str, ...] | None = None
+    left_out: tuple[str, ...] = ()
+
+
+def read(path: Path, label: str | None = None) -> Matrix:
+    """Reads a file of one's own, one row a data point.
+
+    - .npy: one array.
+    - .npz: an array x or X, or a single one; labels in y, Y, gnd, labels or label.
+    - .csv (commas or semicolons), .tsv: with or without a line of column names.
+    - .mat: of MATLAB before 7.3, arrays x, X, fea or data; labels as in .npz.
+    - .parquet: needs pyarrow.
+    - .h5ad: X and obs; needs anndata.
 
     Args:
       path: a file with one of SUFFIXES.
+      label: name of the column or array with the classes; of a table without names the
+        column's number, from 0; by default those above, and none of a table.
 
     Returns:
-      float32 array [N, D]; arrays of more dimensions are flattened to rows.
+      The matrix, its labels and what was left out.
 
     Raises:
-      InvalidInput: if the file cannot be read or holds no matrix of numbers.
+      InvalidInput: if the file cannot be read or holds no matrix of numbers, labels
+        cannot be found or are not one a row.
     """
     suffix = path.suffix.lower()
-    if suffix not in SUFFIXES:
+    if suffix not in _READERS:
+        pickled = suffix in (".pkl", ".pickle", ".pt", ".pth", ".joblib")
+        why = " (files are never unpickled)" if pickled else ""
         raise InvalidInput(
-            f"{path} must end in one of {', '.join(SUFFIXES)}, got {suffix!r}."
+            f"{path} must end in one of {', '.join(SUFFIXES)}, or be a folder of "
+            f"images, got {suffix!r}{why}; save the data in one of these formats."
         )
-    try:
-        content = arrays.read_bytes(path)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", error)
-        raise InvalidInput(f"{path} cannot be read: {reason}.") from error
-    if suffix in (".npy", ".npz"):
-        x = _numpy(path, content)
-    else:
-        x = _table(path, content, "," if suffix == ".csv" else "\t")
+    matrix = _READERS[suffix](path, label)
+    x = matrix.features
     if x.ndim < 2 or x.size == 0:
         raise InvalidInput(
             f"{path} must hold a matrix [N, D] of at least one row and column, got "
             f"shape {x.shape}."
         )
-    return x.reshape(len(x), -1)
-
-
-def _numpy(path: Path, content: bytes) -> np.ndarray:
-    try:
-        if not content.startswith(_ZIP_MAGIC):
-            return _float32(arrays.read_npy(content))
-        archive = arrays.Npz(content)
-        names = archive.names
-        name = "x" if "x" in names else names[0] if len(names) == 1 else None
-        if name is not None:
-            return _float32(archive[name])
-    except ValueError as error:
+    if matrix.labels is not None and matrix.labels.shape != (len(x),):
+        n = len(np.atleast_1d(matrix.labels))
+        turned = "; transpose the matrix" if x.ndim == 2 and x.shape[1] == n else ""
         raise InvalidInput(
-            f"{path} is no numpy file of numbers ({error}); write it by numpy.save."
-        ) from error
-    raise InvalidInput(
-        f'{path} must hold an array "x", or a single one; it has: '
-        f"{', '.join(names) or 'none'}."
+            f"{path} must have one label a row, got labels of shape "
+            f"{matrix.labels.shape} for {len(x):,} rows{turned or '; save both anew'}."
+        )
+    return matrix
+
+
+def content_of(path: Path) -> bytes:
+    """The content of a file.
+
+    Raises:
+      InvalidInput: if it is empty or cannot be read.
+    """
+    try:
+        content = arrays.read_bytes(path)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", error)
+        raise InvalidInput(f"{path} cannot be read: {reason}.") from error
+    if not content:
+        raise InvalidInput(f"{path} is empty; save the data anew.")
+    return content
+
+
+def check_size(path: Path, num_values: int, size: int, remedy: str) -> None:
+    """Refuses a file whose values would take far more memory than it has bytes.
+
+    Args:
+      path: the file.
+      num_values: that it declares.
+      size: of the file, in bytes.
+      remedy: for the message.
+
+    Raises:
+      InvalidInput: then.
+    """
+    if num_values * 4 > arrays.most_bytes(size):
+        raise InvalidInput(
+            f"{path} declares {num_values:,} values, out of proportion to its "
+            f"{size:,} bytes; {remedy}."
+        )
+
+
+def _chosen(
+    path: Path, names: Sequence[str], features: Sequence[str], label: str | None
+) -> tuple[str, str | None]:
+    """The names of the array of features and of that of labels, if there is one."""
+    if label is not None and label not in names:
+        raise InvalidInput(
+            f"{path} has no label={label!r}; its arrays are: "
+            f"{', '.join(names) or 'none'}."
+        )
+    labels = label or next((name for name in _LABEL_NAMES if name in names), None)
+    others = [name for name in names if name != labels]
+    named = [name for name in features if name in others]
+    if not named and len(names) == 1 and label is None:
+        return names[0], None
+    if not named and len(others) == 1:
+        named = others
+    if not named:
+        raise InvalidInput(
+            f'{path} must hold an array "x", or a single one; it has: '
+            f"{', '.join(names) or 'none'}."
+        )
+    return named[0], labels
+
+
+def _npy(path: Path, label: str | None) -> Matrix:
+    content = content_of(path)
+    if content.startswith(_ZIP_MAGIC):
+        return _npz(path, label)
+    if label is not None:
+        raise InvalidInput(
+            f"label={label!r}: {path} holds one array without names; save x and y by "
+            "numpy.savez as .npz."
+        )
+    try:
+        return Matrix(arrays.read_npy(content))
+    except ValueError as error:
+        raise _no_numpy(path, error) from error
+
+
+def _npz(path: Path, label: str | None) -> Matrix:
+    content = content_of(path)
+    if not content.startswith(_ZIP_MAGIC):
+        return _npy(path, label)
+    try:
+        archive = arrays.Npz(content)
+        name, labels = _chosen(path, archive.names, _NAMES, label)
+        x = archive[name]
+        if labels is None:
+            return Matrix(x)
+        return Matrix(x, np.squeeze(archive.read(labels, text=True)))
+    except InvalidInput:
+        raise
+    except ValueError as error:
+        raise _no_numpy(path, error) from error
+
+
+def _no_numpy(path: Path, error: ValueError) -> InvalidInput:
+    reason = " ".join(str(error).split())
+    pickled = " (files are never unpickled)" if "object" in reason else ""
+    return InvalidInput(
+        f"{path} is no numpy file of numbers ({reason}){pickled}; write it by "
+        "numpy.save or numpy.savez."
     )
 
 
-def _float32(x: np.ndarray) -> np.ndarray:
-    with np.errstate(over="ignore"):  # infinity is for the estimators to refuse
-        return x.astype(np.float32)
+def _mat(path: Path, label: str | None) -> Matrix:
+    content = content_of(path)
+    if content.startswith((b"MATLAB 7.3", b"\x89HDF")):
+        raise InvalidInput(
+            f"{path} is of MATLAB 7.3 (HDF5), which is not read; save it in MATLAB by "
+            "save('x.mat', 'X', 'y', '-v7')."
+        )
+    from scipy import io as matlab
 
-
-def _table(path: Path, content: bytes, delimiter: str) -> np.ndarray:
     try:
-        text = content.decode("utf-8-sig")
-        lines = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InvalidInput(f"{path} is no table of text: {error}.") from error
-    # With their places in the file, for messages.
-    rows = [(number, row) for number, row in enumerate(lines, 1) if row]
-    if rows and not all(map(_is_number, rows[0][1])):
-        rows = rows[1:]  # column names
-    width = len(rows[0][1]) if rows else 0
-    for number, row in rows:
-        if len(row) != width:
-            raise InvalidInput(
-                f"{path} has {len(row)} fields in line {number}, {width} in the first; "
-                "every row needs the same number."
-            )
-    values = np.empty((len(rows), width))
-    for index, (number, row) in enumerate(rows):
-        for column, field in enumerate(row):
-            if not _is_number(field):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            _check_expansion(content)
+            listed = {name: shape for name, shape, _ in matlab.whosmat(_open(content))}
+            name, labels = _chosen(path, list(listed), _MATLAB_NAMES, label)
+            wanted = [one for one in (name, labels) if one is not None]
+            found = matlab.loadmat(_open(content), variable_names=wanted)
+            x = _of_matlab(found[name])
+            y = None if labels is None else _of_matlab(found[labels])
+    except InvalidInput:
+        raise
+    except Exception as error:  # a damaged file makes scipy raise anything
+        raise _damaged(path, "MATLAB file", error) from error
+    if sparse.issparse(x):
+        remedy = "save fewer columns"
+        check_size(path, int(np.prod(x.shape)), len(content), remedy)
+        x = x.toarray()
+    if x.dtype.kind not in "biuf":
+        raise InvalidInput(
+            f"{path} must hold real numbers in {name!r}, got {x.dtype}; save a matrix."
+        )
+    # All arrays of MATLAB are matrices.
+    return Matrix(x, None if y is None else np.char.strip(y.ravel().astype(str)))
+
+
+def _open(content: bytes) -> io.BytesIO:
+    return io.BytesIO(content)
+
+
+def _of_matlab(array: Any) -> Any:
+    """An array of strings in the place of a cell of them."""
+    if sparse.issparse(array) or array.dtype != object:
+        return array
+    return np.array([str(np.squeeze(cell)) for cell in array.ravel()])
+
+
+def _check_expansion(content: bytes) -> None:
+    """Refuses compressed variables of a MATLAB 5 file that expand without bound."""
+    left = arrays.most_bytes(len(content))
+    order = ">" if content[126:128] == b"MI" else "<"
+    start = 128
+    while start + 8 <= len(content):
+        kind, size = struct.unpack(f"{order}2I", content[start : start + 8])
+        if kind == 15:  # compressed
+            expand = zlib.decompressobj()
+            rest = content[start + 8 : start + 8 + size]
+            while rest and left > 0:
+                left -= len(expand.decompress(rest, 2**20))
+                rest = expand.unconsumed_tail
+            if left <= 0:
+                raise ValueError("its arrays expand out of proportion to its size")
+        start += 8 + size
+
+
+def _parquet(path: Path, label: str | None) -> Matrix:
+    content = content_of(path)
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError as error:
+        raise _not_installed(path, "pyarrow") from error
+    from dgg_jax.data import tables
+
+    try:
+        file = parquet.ParquetFile(pyarrow.BufferReader(content))
+        about = file.metadata
+        remedy = "save fewer columns, or as .npy"
+        check_size(path, about.num_rows * about.num_columns, len(content), remedy)
+        table = file.read()
+        names, columns = table.column_names, table.columns
+        place = tables.place_of(path, label, names, len(names))
+        labels = None if place is None else columns[place].to_pylist()
+        numbers = [
+            None if index == place else _of_arrow(column)
+            for index, column in enumerate(columns)
+        ]
+    except InvalidInput:
+        raise
+    except Exception as error:
+        raise _damaged(path, "parquet file", error) from error
+    return tables.matrix(path, names, numbers, place, labels)
+
+
+def _of_arrow(column: Any) -> np.ndarray | None:
+    """A column as float64, NaN where it is null; None if it has no numbers."""
+    from pyarrow import types
+
+    kinds = (types.is_integer, types.is_floating, types.is_boolean, types.is_decimal)
+    if not any(is_kind(column.type) for is_kind in kinds):
+        return None
+    if types.is_boolean(column.type):
+        column = column.cast("uint8")
+    return column.cast("float64", safe=False).to_numpy()
+
+
+def _h5ad(path: Path, label: str | None) -> Matrix:
+    content = content_of(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import h5py
+            from anndata.io import read_elem
+    except ImportError as error:
+        raise _not_installed(path, "anndata") from error
+    remedy = "keep fewer columns, such as the most variable genes"
+    try:
+        with warnings.catch_warnings(), h5py.File(_open(content)) as file:
+            warnings.simplefilter("ignore")
+            stored, obs, var = file["X"], file["obs"], file["var"]
+            is_dense = isinstance(stored, h5py.Dataset)
+            shape = stored.shape if is_dense else stored.attrs["shape"]
+            num_values = int(shape[0]) * int(shape[1])
+            check_size(path, num_values, len(content), remedy)
+            names = [name for name in obs if name != obs.attrs.get("_index")]
+            if label is not None and label not in names:
                 raise InvalidInput(
-                    f"{path} has {field!r} in line {number}, column {column + 1}, "
-                    "where a number is expected; leave out other columns."
+                    f"{path} has no label={label!r} in obs; there are: "
+                    f"{', '.join(names) or 'none'}."
                 )
-            values[index, column] = float(field)
-    return _float32(values)
+            x = read_elem(stored)
+            labels = None if label is None else np.asarray(read_elem(obs[label]))
+            columns = tuple(map(str, read_elem(var).index))
+    except InvalidInput:
+        raise
+    except Exception as error:
+        raise _damaged(path, "h5ad file", error) from error
+    x = x.toarray() if sparse.issparse(x) else np.asarray(x)
+    return Matrix(x, labels, columns)
 
 
-def _is_number(field: str) -> bool:
-    try:
-        float(field)
-    except ValueError:
-        return False
-    return True
+def _not_installed(path: Path, package: str) -> InvalidInput:
+    return InvalidInput(
+        f"{path} needs {package} to be read: pip install {package} (or save it as .npz "
+        "or .csv)."
+    )
+
+
+def _damaged(path: Path, kind: str, error: Exception) -> InvalidInput:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return InvalidInput(
+        f"{path} is no whole {kind} ({reason[:200]}); it may be truncated: save it "
+        "anew."
+    )
+
+
+def _text(delimiters: str) -> Callable[[Path, str | None], Matrix]:
+    def read_text(path: Path, label: str | None) -> Matrix:
+        from dgg_jax.data import tables
+
+        return tables.read(path, content_of(path), delimiters, label)
+
+    return read_text
+
+
+_READERS: dict[str, Callable[[Path, str | None], Matrix]] = {
+    ".npy": _npy,
+    ".npz": _npz,
+    ".csv": _text(",;"),
+    ".tsv": _text("\t"),
+    ".mat": _mat,
+    ".parquet": _parquet,
+    ".h5ad": _h5ad,
+}
+SUFFIXES = tuple(_READERS)

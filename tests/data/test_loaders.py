@@ -162,8 +162,11 @@ def test_incomplete_files_do_not_go_to_the_network(tmp_path, tiny):
 
 
 def test_unknown_name():
-    with pytest.raises(InvalidInput, match="dataset='minst' is unknown; choose one of"):
+    message = "dataset='minst' is unknown; did you mean mnist.* Choose one of: digits, "
+    with pytest.raises(InvalidInput, match=message):
         data.load("minst")
+    with pytest.raises(InvalidInput, match=r"is unknown; choose one of.*\.csv.*folder"):
+        data.load("faces")
 
 
 def test_unknown_distance():

@@ -568,7 +568,7 @@ def test_a_signal_between_two_runs_stops_there(tmp_path, trained, monkeypatch):
 
 def test_data_without_labels(tmp_path, monkeypatch, patched):
     x = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
-    unlabelled = Dataset(x, None, "moons", (3,), None, "40 rows of a test")
+    unlabelled = Dataset(x, None, "moons", (3,), None, "gaussian", "40 rows")
     monkeypatch.setattr(data, "load", lambda name, **arguments: unlabelled)
     outcome = compare(tmp_path, "--dataset=moons", "--methods=kmeans", "--seeds=0")
     assert outcome.code == 0, outcome.err

@@ -1,9 +1,10 @@
 import pathlib
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from dgg_jax.data import matrices
+from dgg_jax.data import own
 from experiments import fuzz, malformed
 
 
@@ -34,7 +35,7 @@ def pickled(random, path):
 
 
 def unpickle(path):
-    """What read_matrix must never do."""
+    """What no reader must ever do."""
     return np.load(path, allow_pickle=True)
 
 
@@ -57,7 +58,7 @@ def overflow(path):
     ],
 )
 def test_failures_are_reported(numpy_files, monkeypatch, capsys, reader, message):
-    monkeypatch.setattr(matrices, "read_matrix", reader)
+    monkeypatch.setattr(own, "load", lambda path: SimpleNamespace(x=reader(path)))
     monkeypatch.setattr(fuzz, "_SECONDS", 0.2)
     assert fuzz.main(["--cases=10"]) == 1
     out = capsys.readouterr().out

@@ -110,7 +110,10 @@ def untrained(monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "fragments"),
     [
-        (["--dataset=mnits"], ["--dataset=mnits", "digits", "mnist", "moons"]),
+        (
+            ["--dataset=mnits"],
+            ["dataset='mnits'", "did you mean mnist?", "moons", ".csv"],
+        ),
         (["--preset=fast"], ["--preset=fast", "default", "paper", "smoke"]),
         (["--method=wade"], ["--method=wade", *presets.METHODS]),
         (["--covariance=round"], ["--covariance=round", "diag", "full"]),

@@ -1,0 +1,305 @@
+"""Data of one's own: a file or a folder of images, scaled and checked."""
+
+import difflib
+import hashlib
+import os
+from pathlib import Path
+
+import numpy as np
+from absl import logging
+
+from dgg_jax import checks, presets
+from dgg_jax.checks import InvalidInput, MissingData
+from dgg_jax.data import matrices, pictures, tables
+from dgg_jax.data.dataset import Dataset
+from dgg_jax.data.matrices import Matrix
+from dgg_jax.data.preprocessing import Scaling, min_max, shift_and_scale, standardize
+
+SCALINGS = ("auto", "none", "standard", "minmax")
+_BRIGHT = 128  # least largest value of what we take for 8-bit pixels
+
+
+def is_path(name: str | os.PathLike[str]) -> bool:
+    """Whether a name that is no benchmark's is meant as a path."""
+    return (
+        not isinstance(name, str)
+        or bool(Path(name).suffix)
+        or any(separator in name for separator in (os.sep, os.altsep) if separator)
+        or Path(name).expanduser().exists()
+    )
+
+
+def refuse_options(
+    name: str,
+    label: str | int | None,
+    scaling: str,
+    image_size: tuple[int, int] | None,
+) -> None:
+    """Refuses, for a benchmark, what only files of one's own have.
+
+    Raises:
+      InvalidInput: naming the first option that was given.
+    """
+    given = {"label": label, "scaling": scaling, "image_size": image_size}
+    for option, value in given.items():
+        if value not in (None, "auto"):
+            raise InvalidInput(
+                f"{option}={value!r} is for a file or folder of your own, {name} has "
+                "its own; leave it out."
+            )
+
+
+def load(
+    path: str | os.PathLike[str],
+    *,
+    label: str | int | None = None,
+    scaling: str = "auto",
+    image_size: tuple[int, int] | None = None,
+) -> Dataset:
+    """Reads, checks and scales a file or a folder of images; see ``data.load``.
+
+    Args:
+      path: a file that ``matrices.read`` reads, or a folder as ``pictures.read``.
+      label: column, array or key with the classes, or None.
+      scaling: one of SCALINGS. auto takes values in [0, 1] as they are, divides 8-bit
+        pixels (integers from 0 to 255, the largest at least 128) by 255 and
+        standardises all else.
+      image_size: (H, W) to resize the images of a folder to.
+
+    Returns:
+      The data set; its provenance names what was left out and the scaling.
+
+    Raises:
+      InvalidInput: if the file, the labels or a value cannot be used; the message says
+        where and what to do.
+      MissingData: if there is no such file.
+    """
+    checks.one_of("scaling", scaling, SCALINGS)
+    path = Path(path).expanduser()
+    matrix = _read(path, None if label is None else str(label), image_size)
+    _check_finite(path, matrix)
+    x = matrix.features.reshape(len(matrix.features), -1)
+    y, class_names = None, None
+    if matrix.labels is not None:
+        try:
+            y, class_names = _classes(path, matrix.labels)
+        except InvalidInput as error:
+            if label is not None:
+                raise
+            logging.warning("Clustered without labels: %s", error)
+    chosen = _scaling(x, matrix, scaling, is_pixels=path.is_dir())
+    fingerprint = _fingerprint(x, y, class_names)
+    x = shift_and_scale(x, chosen.shift, chosen.scale)
+    _warn(path, x, matrix)
+    likelihood, variance = presets.likelihood_for(x)
+    return Dataset(
+        x=x,
+        y=y,
+        name=path.resolve().name,
+        feature_shape=chosen.feature_shape,
+        class_names=class_names,
+        likelihood=likelihood,
+        provenance=_provenance(path, matrix, chosen, class_names),
+        variance=None if likelihood == "bernoulli" else variance,
+        scaling=chosen,
+        fingerprint=fingerprint,
+    )
+
+
+def new_rows(path: str | os.PathLike[str], scaling: Scaling | None) -> np.ndarray:
+    """Reads rows for a model that is trained, and scales them as those of training.
+
+    Columns are found by their names where both files have any.
+
+    Args:
+      path: as of ``load``.
+      scaling: of the data of training, or None to take rows as they are.
+
+    Returns:
+      float32 array [N, D].
+
+    Raises:
+      InvalidInput: if the file cannot be used, or lacks a column.
+    """
+    path = Path(path).expanduser()
+    shape = () if scaling is None else scaling.feature_shape
+    matrix = _read(path, None, shape[:2] if path.is_dir() and len(shape) > 1 else None)
+    if scaling is not None and path.is_dir():
+        matrix = matrix._replace(features=_colored_as(matrix.features, shape))
+    if scaling is not None and scaling.columns and matrix.columns:
+        matrix = _with_columns(path, matrix, scaling.columns)
+    else:
+        _warn_of_left_out(path, matrix)
+    _check_finite(path, matrix)
+    x = matrix.features.reshape(len(matrix.features), -1)
+    if scaling is None:
+        return shift_and_scale(x, np.zeros(1), np.ones(1))
+    if x.shape[1] != len(scaling.shift):
+        raise InvalidInput(
+            f"{path} has {x.shape[1]:,} columns of numbers, the model was trained on "
+            f"{len(scaling.shift):,}; give the same columns in the same order."
+        )
+    return shift_and_scale(x, scaling.shift, scaling.scale)
+
+
+def _read(path: Path, label: str | None, image_size: tuple[int, int] | None) -> Matrix:
+    if not path.exists():
+        raise _missing(path)
+    if path.is_dir():
+        if label is not None:
+            raise InvalidInput(
+                f"label={label!r}: the classes of images are the folders they lie in, "
+                f"within {path}; leave it out."
+            )
+        return pictures.read(path, image_size)
+    if image_size is not None:
+        raise InvalidInput(
+            f"image_size={image_size} is for folders of images, {path} is a file; "
+            "leave it out."
+        )
+    return matrices.read(path, label)
+
+
+def _missing(path: Path) -> MissingData:
+    folder = path.parent
+    if not folder.is_dir():
+        return MissingData(f"{path} does not exist, nor does the folder {folder}.")
+    names = sorted(entry.name for entry in folder.iterdir())
+    near = difflib.get_close_matches(path.name, names, n=3)
+    hint = f"; {folder} has: {', '.join(near)}" if near else ""
+    return MissingData(f"{path} does not exist{hint}.")
+
+
+def _check_finite(path: Path, matrix: Matrix) -> None:
+    usable = np.abs(matrix.features) <= np.finfo(np.float32).max  # NaN is not
+    usable = usable.reshape(len(usable), -1)
+    if usable.all():
+        return
+    row, column = np.argwhere(~usable)[0]
+    name = repr(matrix.columns[column]) if matrix.columns else column
+    raise InvalidInput(
+        f"{path} has {np.count_nonzero(~usable):,} missing, NaN or infinite values, "
+        f"or such beyond 3e38, the first at row {row}, column {name} (counted from 0); "
+        "remove or impute them."
+    )
+
+
+def _classes(path: Path, labels: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Integers from 0, and what they stand for: in the order of numbers or of text."""
+    texts = np.array([_text(value) for value in labels.tolist()])
+    missing = np.array([text.lower() in tables.MISSING for text in texts])
+    if missing.any():
+        raise InvalidInput(
+            f"{path} has no label in {np.count_nonzero(missing):,} rows, the first row "
+            f"{missing.argmax()} (counted from 0); label all rows or none."
+        )
+    names, y = np.unique(texts, return_inverse=True)
+    most = max(20, len(texts) // 2)
+    if len(names) > most or len(names) == len(texts) > 1:
+        raise InvalidInput(
+            f"{path} has {len(names):,} different labels in {len(texts):,} rows, such "
+            f"as {str(names[0])!r}; name a column of classes as label."
+        )
+    try:
+        order = np.argsort([float(name) for name in names], kind="stable")
+    except ValueError:
+        order = np.arange(len(names))
+    rank = np.argsort(order)
+    return rank[y].astype(np.int32), tuple(names[order].tolist())
+
+
+def _text(value: object) -> str:
+    """A label as text: 1.0 and "1.0" as 1, b"a" as a."""
+    text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+    text = text.strip()
+    return (
+        text.removesuffix(".0")
+        if text.lstrip("-").replace(".", "", 1).isdigit()
+        else text
+    )
+
+
+def _scaling(x: np.ndarray, matrix: Matrix, wanted: str, is_pixels: bool) -> Scaling:
+    num_features = x.shape[1]
+    shift, scale = np.zeros(num_features), np.ones(num_features)
+    if wanted == "auto":
+        low, high = x.min(), x.max()
+        if is_pixels or (_BRIGHT <= high <= 255 and low >= 0 and (x == x // 1).all()):
+            wanted = "divide_by(255)"
+        else:
+            wanted = "none" if low >= 0 and high <= 1 else "standard"
+    if wanted == "divide_by(255)":
+        scale = np.full(num_features, 255.0)
+    elif wanted == "standard":
+        shift, scale = standardize(x)
+    elif wanted == "minmax":
+        shift, scale = min_max(x)
+    step = {"standard": "standardize", "minmax": "min_max"}.get(wanted, wanted)
+    shape = matrix.features.shape[1:]
+    return Scaling(step, shift, scale, shape, matrix.columns)
+
+
+def _fingerprint(
+    x: np.ndarray, y: np.ndarray | None, class_names: tuple[str, ...] | None
+) -> str:
+    digest = hashlib.sha256(f"{x.shape} {x.dtype} {class_names}".encode())
+    digest.update(np.ascontiguousarray(x))
+    if y is not None:
+        digest.update(y)
+    return digest.hexdigest()
+
+
+def _warn(path: Path, x: np.ndarray, matrix: Matrix) -> None:
+    _warn_of_left_out(path, matrix)
+    copies = len(x) - len({row.tobytes() for row in x})
+    if copies:
+        logging.warning(
+            "%s: %d of %d rows are copies of others; they stay, and count as often.",
+            path,
+            copies,
+            len(x),
+        )
+
+
+def _warn_of_left_out(path: Path, matrix: Matrix) -> None:
+    if matrix.left_out:
+        logging.warning(
+            "%s: left out, since no features: %s.", path, tables.listed(matrix.left_out)
+        )
+
+
+def _provenance(
+    path: Path, matrix: Matrix, scaling: Scaling, class_names: tuple[str, ...] | None
+) -> str:
+    num_rows = len(matrix.features)
+    shape = scaling.feature_shape
+    if len(shape) > 1:
+        kind = f"arrays of {' x '.join(map(str, shape))}"
+    else:
+        kind = "1 column" if shape == (1,) else f"{shape[0]:,} columns"
+    parts = [f"{path.resolve().name}, {num_rows:,} rows of {kind}"]
+    if class_names is not None:
+        parts.append(f"{len(class_names):,} classes")
+    if matrix.left_out:
+        parts.append(f"without {tables.listed(matrix.left_out, 5)}")
+    step = "no scaling" if scaling.step == "none" else scaling.step
+    return f"{', '.join(parts)}; {step}" + (", flatten" if len(shape) > 1 else "")
+
+
+def _with_columns(path: Path, matrix: Matrix, wanted: tuple[str, ...]) -> Matrix:
+    places = {name: place for place, name in enumerate(matrix.columns)}
+    lacking = [name for name in wanted if name not in places]
+    if lacking:
+        raise InvalidInput(
+            f"{path} lacks columns of numbers that the model was trained on: "
+            f"{tables.listed(lacking, 5)}."
+        )
+    kept = matrix.features[:, [places[name] for name in wanted]]
+    return matrix._replace(features=kept, columns=wanted)
+
+
+def _colored_as(images: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Grey images as coloured ones, where the model was trained on these."""
+    if len(shape) == 3 and images.ndim == 3:
+        return np.broadcast_to(images[..., None], (*images.shape, shape[2]))
+    return images

@@ -1,0 +1,566 @@
+import io
+import logging
+import struct
+import subprocess
+import sys
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy import io as matlab
+from scipy import sparse
+
+from dgg_jax import checks, data
+from dgg_jax.checks import InvalidInput, MissingData
+from dgg_jax.data import matrices, own, preprocessing
+from dgg_jax.data.preprocessing import min_max, shift_and_scale, standardize
+
+ROOT = Path(__file__).resolve().parents[2]
+X = np.array([[0.5, -1.0, 2.0], [3.0, 4e-3, 1e6]], np.float32)
+TABLE = "a,b,kind\n1,2.5,cat\n3,-4,dog\n5,6,cat\n7,8,ant\n"
+
+
+def write(path, content):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+def saved(save, *arguments, **named):
+    buffer = io.BytesIO()
+    save(buffer, *arguments, **named)
+    return buffer.getvalue()
+
+
+def npy(array):
+    return saved(np.save, array)
+
+
+def npz(**arrays):
+    return saved(np.savez, **arrays)
+
+
+def mat(**arrays):
+    return saved(matlab.savemat, arrays, do_compression=True)
+
+
+def parquet(**columns):
+    pyarrow = pytest.importorskip("pyarrow", reason="parquet needs pyarrow")
+    from pyarrow import parquet
+
+    return saved(
+        lambda file, table: parquet.write_table(table, file), pyarrow.table(columns)
+    )
+
+
+def picture(path, pixels, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path, **options)
+    return path
+
+
+def warned(caplog, *arguments, **options):
+    with caplog.at_level(logging.WARNING, logger="absl"):
+        found = data.load(*arguments, **options)
+    return found, caplog.text
+
+
+# --- What is read ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("x.npy", npy(X)),
+        ("x.NPY", npy(X.astype(np.float64))),
+        ("x.npz", npz(x=X, y=np.zeros(2))),
+        ("x.npz", npz(X=X, y=np.array(["b", "a"]))),
+        ("x.npz", npz(anything=X)),
+        ("x.npz", npz(anything=X, labels=np.zeros((2, 1), int))),
+        ("x.csv", "0.5,-1,2\n3,4e-3,1e6\n"),
+        ("x.csv", "a,b,c\r\n0.5,-1,2\r\n\r\n3,4e-3,1e6"),
+        ("x.csv", '\ufeff"first","b, too","c"\n0.5," -1",2\n3,4e-3,1e6\n'),
+        ("x.csv", "a;b;c\n0.5;-1;2\n3;4e-3;1e6\n"),
+        ("x.csv", "0,1,2\n0.5,-1,2\n3,4e-3,1e6\n"),  # as pandas writes an array,
+        ("x.csv", ",0,1,2\n0,0.5,-1,2\n1,3,4e-3,1e6\n"),  # and with its row numbers
+        ("x.tsv", "a\tb\tc\n0.5\t-1\t2\n3\t4e-3\t1e6\n"),
+        ("x.mat", mat(X=X, other=np.ones(3))),
+        ("x.mat", mat(fea=sparse.csc_array(X), gnd=[[1], [2]])),
+    ],
+)
+def test_matrices(tmp_path, name, content):
+    x = matrices.read(write(tmp_path / name, content)).features
+    np.testing.assert_array_equal(x.astype(np.float32), X)
+
+
+def test_a_table_with_columns_of_text(tmp_path, caplog):
+    found, text = warned(caplog, write(tmp_path / "zoo.csv", TABLE))
+    np.testing.assert_array_equal(found.scaling.shift, [4, 3.125])
+    assert found.x.shape == (4, 2) and found.y is None and found.class_names is None
+    assert found.name == "zoo.csv" and found.feature_shape == (2,)
+    assert "zoo.csv: left out, since no features: kind." in text
+    expected = "zoo.csv, 4 rows of 2 columns, without kind; standardize"
+    assert found.provenance == expected
+
+
+@pytest.mark.parametrize("label", ["kind", "2", 2, "-1"])
+def test_labels_of_a_table(tmp_path, label, caplog):
+    found, text = warned(caplog, write(tmp_path / "zoo.csv", TABLE), label=label)
+    assert found.y.dtype == np.int32 and found.y.tolist() == [1, 2, 1, 0]
+    assert found.class_names == ("ant", "cat", "dog")
+    assert text == ""
+    assert "3 classes" in found.provenance
+
+
+def test_labels_without_names(tmp_path):
+    path = write(tmp_path / "x.csv", "1.5,10\n2.5,9\n4,10\n5,9\n")
+    found = data.load(path, label=1)
+    assert found.class_names == ("9", "10") and found.y.tolist() == [1, 0, 1, 0]
+    assert found.scaling.columns is None and found.x.shape == (4, 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "label"),
+    [
+        ("x.npz", npz(x=np.eye(4), y=["b", "b", "a", "a"]), None),
+        ("x.npz", npz(x=np.eye(4), kind=[[b"b"], [b"b"], [b"a"], [b"a"]]), "kind"),
+        ("x.mat", mat(X=np.eye(4), y=["b", "b", "a", "a"]), None),
+        ("x.mat", mat(X=np.eye(4), c=np.array(["b", "b", "a", "a"], object)), "c"),
+    ],
+)
+def test_labels_of_arrays(tmp_path, name, content, label):
+    found = data.load(write(tmp_path / name, content), label=label)
+    assert found.class_names == ("a", "b") and found.y.tolist() == [1, 1, 0, 0]
+    np.testing.assert_array_equal(found.x, np.eye(4))
+
+
+def test_labels_that_are_numbers(tmp_path):
+    path = write(tmp_path / "x.mat", mat(fea=np.eye(4), gnd=[[10.0], [9], [9], [-1]]))
+    found = data.load(path)
+    assert found.class_names == ("-1", "9", "10") and found.y.tolist() == [2, 1, 1, 0]
+
+
+def test_images_become_rows(tmp_path):
+    images = np.arange(24, dtype=np.uint8).reshape(2, 3, 4) * 10
+    found = data.load(write(tmp_path / "x.npy", npy(images)))
+    expected = images.reshape(2, 12) / np.float32(255)
+    np.testing.assert_array_equal(found.x, expected)
+    assert found.feature_shape == (3, 4) and found.likelihood == "bernoulli"
+    assert "2 rows of arrays of 3 x 4; divide_by(255), flatten" in found.provenance
+
+
+def test_parquet(tmp_path, caplog):
+    content = parquet(
+        a=[1, 2, 3], name=["p", "q", "r"], b=[0.5, -1, 9], yes=[True, False, True]
+    )
+    path = write(tmp_path / "x.parquet", content)
+    found = matrices.read(path)
+    np.testing.assert_array_equal(found.features, [[1, 0.5, 1], [2, -1, 0], [3, 9, 1]])
+    assert found.columns == ("a", "b", "yes") and found.left_out == ("name",)
+    assert matrices.read(path, "name").labels.tolist() == ["p", "q", "r"]
+    path = write(tmp_path / "x.parquet", parquet(a=[1.0, None, 3.0]))
+    with pytest.raises(InvalidInput, match=r"1 missing.*at row 1, column 'a'"):
+        data.load(path)
+
+
+@pytest.mark.parametrize("form", [np.asarray, sparse.csr_matrix, sparse.csc_matrix])
+@pytest.mark.filterwarnings("ignore")  # of the package that writes the file
+def test_h5ad(tmp_path, form):
+    anndata = pytest.importorskip("anndata", reason="h5ad needs anndata")
+    import pandas
+
+    cells = ["c1", "c2", "c3", "c4"]
+    obs = pandas.DataFrame({"type": ["T", "B", "T", "B"], "n": [1, 2, 3, 4]}, cells)
+    x = np.array([[0, 300.5], [7, 0], [0, 0], [1, 2]], np.float32)
+    genes = pandas.DataFrame(index=["g1", "g2"])
+    path = tmp_path / "cells.h5ad"
+    anndata.AnnData(form(x), obs.astype({"type": "category"}), genes).write_h5ad(path)
+    found = data.load(path, label="type", scaling="none")
+    np.testing.assert_array_equal(found.x, x)
+    assert found.class_names == ("B", "T") and found.y.tolist() == [1, 0, 1, 0]
+    assert found.scaling.columns == ("g1", "g2")
+    assert data.load(path).y is None
+    with pytest.raises(InvalidInput, match=r"no label='kind' in obs; there are: .*n"):
+        data.load(path, label="kind")
+    path.write_bytes(path.read_bytes()[:3000])
+    with pytest.raises(InvalidInput, match=r"no whole h5ad file.*truncated"):
+        data.load(path)
+
+
+@pytest.mark.parametrize(
+    ("module", "name"), [("pyarrow", "x.parquet"), ("anndata", "x.h5ad")]
+)
+def test_without_the_extra_one_line_says_what_to_install(
+    tmp_path, monkeypatch, module, name
+):
+    for loaded in [m for m in sys.modules if m.split(".")[0] == module]:
+        monkeypatch.delitem(sys.modules, loaded)
+    monkeypatch.setitem(sys.modules, module, None)
+    path = write(tmp_path / name, b"anything")
+    with pytest.raises(InvalidInput, match=f"pip install {module}"):
+        data.load(path)
+
+
+def test_imports_are_lazy(tmp_path):
+    path = write(tmp_path / "zoo.csv", TABLE)
+    code = (
+        "import sys\n"
+        "import dgg_jax.data\n"
+        f"dgg_jax.data.load({str(path)!r}, label='kind')\n"
+        "heavy = {'pandas', 'pyarrow', 'anndata', 'h5py', 'scipy.io', 'PIL', 'jax',"
+        " 'sklearn', 'tensorflow_datasets'}\n"
+        "print(sorted(heavy & set(sys.modules)))\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        cwd=ROOT, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    assert run.stdout == "[]\n"
+
+
+# --- Folders of images -------------------------------------------------------------
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (4, 3, 5), dtype=np.uint8)
+
+
+def test_a_folder_of_images(tmp_path, caplog):
+    for index, name in enumerate(("b.png", "a.PNG", "c.bmp")):
+        picture(tmp_path / name, PIXELS[index])
+    write(tmp_path / "notes.txt", "hello")
+    write(tmp_path / ".hidden.png", "no image")
+    found, text = warned(caplog, tmp_path)
+    np.testing.assert_array_equal(
+        found.x, PIXELS[[1, 0, 2]].reshape(3, 15) / np.float32(255)
+    )
+    assert found.y is None and found.feature_shape == (3, 5)
+    assert found.likelihood == "bernoulli" and "divide_by(255)" in found.provenance
+    assert "left out, since no features: notes.txt" in text
+
+
+def test_folders_are_classes(tmp_path):
+    picture(tmp_path / "dog" / "1.png", PIXELS[0])
+    picture(tmp_path / "cat" / "1.png", PIXELS[1])
+    picture(tmp_path / "cat" / "2.png", np.stack([PIXELS[2]] * 3, axis=-1))
+    (tmp_path / "empty").mkdir()
+    found = data.load(tmp_path)
+    assert found.class_names == ("cat", "dog") and found.y.tolist() == [0, 0, 1]
+    # One that is coloured makes all coloured.
+    assert found.feature_shape == (3, 5, 3)
+    expected = np.repeat(PIXELS[[1, 2, 0]].reshape(3, 15), 3, axis=1)
+    np.testing.assert_array_equal(found.x, expected / np.float32(255))
+
+
+def test_images_of_several_sizes(tmp_path):
+    picture(tmp_path / "a.png", PIXELS[0])
+    picture(tmp_path / "b.png", np.full((8, 8), 51, np.uint8))
+    with pytest.raises(InvalidInput, match=r"b.png has 8 x 8.*a.png 3 x 5.*image_size"):
+        data.load(tmp_path)
+    found = data.load(tmp_path, image_size=(4, 6))
+    assert found.feature_shape == (4, 6)
+    np.testing.assert_allclose(found.x[1], 0.2, rtol=1e-6)
+
+
+def test_bad_images(tmp_path):
+    with pytest.raises(InvalidInput, match=r"has no images \(.png, .jpg"):
+        data.load(tmp_path)
+    with pytest.raises(InvalidInput, match="label='kind': the classes of images are"):
+        data.load(tmp_path, label="kind")
+    path = picture(tmp_path / "a.png", np.tile(PIXELS[0], (20, 20)))
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(InvalidInput, match=r"a.png is no whole image"):
+        data.load(tmp_path)
+    picture(path, np.zeros((3, 5), np.uint16))
+    with pytest.raises(InvalidInput, match=r"a.png has pixels of kind I;16"):
+        data.load(tmp_path)
+    picture(path, np.zeros((1100, 1100), np.uint8))
+    with pytest.raises(InvalidInput, match=r"1,100 x 1,100 pixels, too many features"):
+        data.load(tmp_path)
+    picture(path, PIXELS[0])
+    picture(tmp_path / "cat" / "b.png", PIXELS[0])
+    with pytest.raises(InvalidInput, match=r"a.png, beside folders with images.*cat"):
+        data.load(tmp_path)
+
+
+def test_an_image_that_declares_too_many_pixels(tmp_path):
+    content = saved(Image.fromarray(PIXELS[0]).save, format="png")
+    header = struct.pack(">2I5B", 20_000, 20_000, 8, 0, 0, 0, 0)
+    check = struct.pack(">I", zlib.crc32(b"IHDR" + header))
+    write(tmp_path / "a.png", content[:16] + header + check + content[33:])
+    with pytest.raises(InvalidInput, match=r"a.png is no whole image.*bomb"):
+        data.load(tmp_path, image_size=(8, 8))
+
+
+def test_postscript_is_not_run(tmp_path):
+    write(tmp_path / "a.png", "%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n")
+    with pytest.raises(InvalidInput, match=r"a.png is no whole image"):
+        data.load(tmp_path)
+
+
+# --- Scaling -----------------------------------------------------------------------
+
+
+def test_standardize():
+    x = np.random.default_rng(0).normal(1e6, 3, (500, 4)).astype(np.float32)
+    x[:, 2] = 0.1
+    scaled = shift_and_scale(x, *standardize(x))
+    assert scaled.dtype == np.float32
+    np.testing.assert_allclose(scaled.mean(axis=0), 0, atol=1e-5)
+    np.testing.assert_allclose(scaled.std(axis=0), [1, 1, 0, 1], rtol=1e-5)
+    assert (scaled[:, 2] == 0).all()
+
+
+def test_min_max():
+    x = np.array([[-3.0, 7, 1], [5, 7, 2], [1, 7, 4]])
+    scaled = shift_and_scale(x, *min_max(x))
+    np.testing.assert_allclose(scaled, [[0, 0, 0], [1, 0, 1 / 3], [0.5, 0, 1]])
+    assert scaled.max() == 1
+
+
+def test_the_two_ways_to_divide_agree():
+    x = np.arange(256, dtype=np.uint8)[:, None]
+    expected = preprocessing.divide_by(x, 255)
+    scaled = shift_and_scale(x, np.zeros(1), np.full(1, 255.0))
+    np.testing.assert_array_equal(scaled, expected)
+
+
+@pytest.mark.parametrize(
+    ("x", "scaling", "step", "likelihood"),
+    [
+        ([[0, 0.25], [1, 0.5]], "auto", "none", "bernoulli"),
+        ([[0, 255], [17, 4]], "auto", "divide_by(255)", "bernoulli"),
+        ([[0, 5], [3, 4]], "auto", "standardize", "gaussian"),  # counts, no pixels
+        ([[0, 256], [17, 4]], "auto", "standardize", "gaussian"),
+        ([[-1, 255], [17, 4]], "auto", "standardize", "gaussian"),
+        ([[0, 254.5], [17, 4]], "auto", "standardize", "gaussian"),
+        ([[0, 255], [17, 4]], "standard", "standardize", "gaussian"),
+        ([[0, 255], [17, 4]], "minmax", "min_max", "bernoulli"),
+        ([[0, 255], [17, 4]], "none", "none", "gaussian"),
+    ],
+)
+def test_scaling(tmp_path, x, scaling, step, likelihood):
+    x = np.array(x, np.float32)
+    found = data.load(write(tmp_path / "x.npy", npy(x)), scaling=scaling)
+    assert (found.scaling.step, found.likelihood) == (step, likelihood)
+    shift, scale = found.scaling.shift, found.scaling.scale
+    np.testing.assert_allclose(found.x, (x - shift) / scale, rtol=1e-6)
+    if step == "standardize":
+        np.testing.assert_allclose([found.x.mean(), found.x.std()], [0, 1], atol=1e-6)
+    if likelihood == "gaussian":
+        assert found.variance == pytest.approx(0.1 * found.x.var(axis=0).mean())
+    else:
+        assert found.variance is None
+        assert 0 <= found.x.min() <= found.x.max() <= 1
+
+
+def test_new_rows_are_scaled_as_those_of_training(tmp_path):
+    scaling = data.load(write(tmp_path / "zoo.csv", TABLE)).scaling
+    turned = "b,extra,a\n8,1,0\n2.5,2,1\n"
+    x = own.new_rows(write(tmp_path / "new.csv", turned), scaling)
+    first = own.new_rows(write(tmp_path / "x.npy", npy([[0, 8], [1, 2.5]])), scaling)
+    np.testing.assert_array_equal(x, first)
+    np.testing.assert_allclose(x[1], data.load(tmp_path / "zoo.csv").x[0])
+    for content, message in [
+        ("a,extra\n1,2\n", "lacks columns of numbers.*: b"),
+        ("1,2,3\n", "has 3 columns of numbers, the model was trained on 2"),
+        ("a,b\n1,\n3,4\n", "1 missing"),
+    ]:
+        with pytest.raises(InvalidInput, match=message):
+            own.new_rows(write(tmp_path / "new.csv", content), scaling)
+
+
+def test_new_images_are_brought_to_the_size_of_training(tmp_path):
+    for index in range(2):
+        colored = np.stack([PIXELS[index]] * 3, axis=-1)
+        picture(tmp_path / "old" / f"{index}.png", colored)
+    scaling = data.load(tmp_path / "old").scaling
+    picture(tmp_path / "new" / "1.png", np.full((9, 9), 51, np.uint8))
+    x = own.new_rows(tmp_path / "new", scaling)
+    assert x.shape == (1, 45)
+    np.testing.assert_allclose(x, 0.2, rtol=1e-6)
+
+
+def test_the_fingerprint_is_of_what_the_file_holds(tmp_path):
+    first = data.load(write(tmp_path / "zoo.csv", TABLE), label="kind")
+    again = data.load(write(tmp_path / "b.csv", TABLE + "\n"), label="kind")
+    assert first.fingerprint == again.fingerprint and len(first.fingerprint) == 64
+    others = {first.fingerprint, data.load(tmp_path / "zoo.csv").fingerprint}
+    for old, new in (("-4", "-5"), ("ant", "ape")):
+        path = write(tmp_path / "b.csv", TABLE.replace(old, new))
+        others.add(data.load(path, label="kind").fingerprint)
+    assert len(others) == 4
+
+
+# --- What cannot be used -----------------------------------------------------------
+
+
+def bomb():
+    """A file of MATLAB with a variable of 1 GB of zeros in 1 MB."""
+    squeeze = zlib.compressobj(9)
+    block = bytes(2**20)
+    parts = [squeeze.compress(block) for _ in range(1024)] + [squeeze.flush()]
+    content = b"".join(parts)
+    return mat(X=X)[:128] + struct.pack("<2I", 15, len(content)) + content
+
+
+def zipped(**members):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(f"{name}.npy", content)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("x.xlsx", b"PK", "must end in one of .npy, .npz, .csv, .tsv, .mat.*got '.xl"),
+        ("x.pkl", b"\x80", "never unpickled"),
+        ("x.npy", b"", "x.npy is empty"),
+        ("x.npy", b"\x93NUMPY garbage", "no numpy file"),
+        ("x.npz", npz(a=X, b=X), 'an array "x", or a single one; it has: a, b'),
+        ("x.npz", npz(), "it has: none"),
+        ("x.npz", npz(x=X)[:-30], "no numpy file"),
+        ("x.npz", npz(x=X, y=np.zeros(3)), "labels of shape \\(3,\\) for 2 rows"),
+        ("x.npz", npz(x=np.ones((3, 4)), y=np.zeros(4)), "transpose the matrix"),
+        ("x.npz", zipped(x=npy(np.zeros((9000, 9000)))), "out of proportion|too many"),
+        ("x.npy", npy(np.array(["a"])), "must hold real numbers, got <U1"),
+        ("x.npy", npy(X * 1j), "must hold real numbers, got complex64"),
+        ("x.npy", npy(X[0]), r"a matrix \[N, D\].*got shape \(3,\)"),
+        ("x.npy", npy(X[:0]), r"got shape \(0, 3\)"),
+        ("x.npy", npy([[1, np.nan], [np.inf, 2]]), "2 missing.*row 0, column 1 "),
+        ("x.npy", npy([[1.0, 1e300], [2, 3]]), "1 missing.*beyond 3e38.*column 1 "),
+        ("x.csv", "", "x.csv is empty"),
+        ("x.csv", "\n\n", "has no rows"),
+        ("x.csv", "a,b\n", "has no column of numbers|got shape"),
+        ("x.csv", "a,b\nc,d\ne,f\n", "no column of numbers.*it has: a, b"),
+        ("x.csv", "1,2\n3\n", "1 fields in line 2, 2 in the first"),
+        ("x.csv", "a,b\n1,2\n\n3,4\n5,cat\n", "'cat' in line 5, column 'b'"),
+        ("x.csv", "1,2\n,3\n", "1 missing.*at row 1, column 0"),
+        ("x.csv", "a,b\n1,2\nNA,3\n", "1 missing.*at row 1, column 'a'"),
+        ("x.csv", 'a,b\n1,"0,5"\n2,"1,5"\n', "'0,5' in line 2, col.*decimal point"),
+        ("x.csv", 'a,b\n1,999\n2,"1,234"\n', "'1,234' in line 3.*thousands"),
+        ("x.csv", "a;b\n0,5;1\n0,7;2\n", "'0,5' in line 2, column 'a'.*decimal point"),
+        ("x.csv", '1,2\n"3,4\n', "no table of text"),
+        ("x.csv", b"\xff\xfe1,2", "no table of text.*UTF-8"),
+        ("x.mat", b"MATLAB 7.3 MAT-file" + bytes(600), "HDF5.*'-v7'"),
+        ("x.mat", mat(X=X)[:-20], "no whole MATLAB file"),
+        ("x.mat", b"noise" * 100, "no whole MATLAB file"),
+        ("x.mat", mat(a=X, b=X), "it has: a, b"),
+        ("x.mat", mat(X={"field": 1}), "must hold real numbers|no whole MATLAB"),
+        ("x.mat", mat(X=np.ones((3, 4)), y=np.ones(4)), "4.*for 3 rows.*transpose"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_used(tmp_path, name, content, message):
+    path = write(tmp_path / name, content)
+    with pytest.raises(InvalidInput, match=message) as caught:
+        data.load(path)
+    assert "\n" not in str(caught.value) and name in str(caught.value)
+
+
+def test_a_truncated_parquet_file(tmp_path):
+    path = write(tmp_path / "x.parquet", parquet(a=[1.0, 2.0])[:-9])
+    with pytest.raises(InvalidInput, match="no whole parquet file"):
+        data.load(path)
+
+
+def test_what_expands_without_bound(tmp_path):
+    with pytest.raises(InvalidInput, match="expand out of proportion"):
+        data.load(write(tmp_path / "x.mat", bomb()))
+    huge = sparse.csc_array((np.ones(1), ([0], [0])), (2**20, 2**12))
+    with pytest.raises(InvalidInput, match="declares 4,294,967,296 values"):
+        data.load(write(tmp_path / "x.mat", mat(X=huge)))
+
+
+def test_a_missing_file(tmp_path):
+    write(tmp_path / "flowers.csv", TABLE)
+    with pytest.raises(
+        MissingData, match=r"flower.csv does not exist; .*: flowers.csv"
+    ):
+        data.load(str(tmp_path / "flower.csv"))
+    with pytest.raises(MissingData, match="nor does the folder"):
+        data.load(str(tmp_path / "no" / "flower.csv"))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "label", "message"),
+    [
+        ("x.csv", TABLE, "sort", "no label='sort'; its columns are: a, b, kind"),
+        ("x.csv", "1,2\n3,4\n", "sort", "no label='sort'; it has no names.*0 to 1"),
+        ("x.csv", TABLE, "3", "no label='3'; its columns are"),
+        ("x.csv", TABLE.replace("dog", ""), "kind", "no label in 1 rows.*row 1"),
+        ("x.csv", "a,b\n1,2\n2,3\n3,4\n", "a", "3 different labels in 3 rows, such"),
+        ("x.csv", "a\n1\n1\n1\n", "a", "no column of numbers"),
+        ("x.npz", npz(x=X, y=[0, 1]), "z", "no label='z'; its arrays are: x, y"),
+        ("x.npy", npy(X), "y", "one array without names"),
+        ("x.mat", mat(X=X), "y", "no label='y'; its arrays are: X"),
+    ],
+)
+def test_labels_that_cannot_be_used(tmp_path, name, content, label, message):
+    path = write(tmp_path / name, content)
+    with pytest.raises(InvalidInput, match=message):
+        data.load(path, label=label)
+
+
+def test_a_damaged_number_in_a_long_table(tmp_path):
+    lines = ["a,b", *(f"{i},{i / 2}" for i in range(2500))]
+    path = write(tmp_path / "x.csv", "\n".join(lines))
+    x = matrices.read(path).features
+    np.testing.assert_array_equal(x[:, 1], np.arange(2500) / 2)
+    lines[2200] = "7,oops"
+    write(path, "\n".join(lines))
+    with pytest.raises(InvalidInput, match="'oops' in line 2201, column 'b'"):
+        matrices.read(path)
+
+
+def test_copies_are_counted(tmp_path, caplog):
+    x = np.array([[1.0, 2], [3, 4], [1, 2], [1, 2]])
+    found, text = warned(caplog, write(tmp_path / "x.npy", npy(x)))
+    assert len(found.x) == 4
+    assert "2 of 4 rows are copies of others" in text
+
+
+def test_options_of_the_other_kind_are_refused(tmp_path):
+    for option in ({"label": "y"}, {"scaling": "none"}, {"image_size": (8, 8)}):
+        with pytest.raises(InvalidInput, match="is for a file or folder of your own"):
+            data.load("digits", **option)
+    path = write(tmp_path / "x.npy", npy(X))
+    with pytest.raises(InvalidInput, match="is for folders of images"):
+        data.load(path, image_size=(8, 8))
+    with pytest.raises(InvalidInput, match="scaling='log' is unknown; choose one of"):
+        data.load(path, scaling="log")
+    with pytest.raises(InvalidInput, match="no official test set"):
+        data.load(path, split="test")
+
+
+def test_an_array_y_that_is_no_classes(tmp_path, caplog):
+    x = np.random.default_rng(0).normal(size=(50, 2))
+    found, text = warned(caplog, write(tmp_path / "x.npz", npz(x=x, y=x[:, 0])))
+    assert found.y is None and found.x.shape == (50, 2)
+    assert "Clustered without labels: " in text and "50 different labels" in text
+    with pytest.raises(InvalidInput, match="50 different labels in 50 rows"):
+        data.load(tmp_path / "x.npz", label="y")
+
+
+class Mine:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), "w")
+
+
+def test_nothing_is_unpickled(tmp_path):
+    objects = np.array([Mine(tmp_path / "executed")], dtype=object)
+    for name, content in (
+        ("x.npy", npy(objects)),
+        ("x.npz", npz(x=objects)),
+        ("x.npz", npz(x=X[:1], y=objects)),
+    ):
+        with pytest.raises(checks.InvalidInput, match="never unpickled"):
+            data.load(write(tmp_path / name, content))
+    assert not (tmp_path / "executed").exists()

@@ -1,0 +1,260 @@
+"""The command lines on a file of the user's own."""
+
+import csv
+import json
+import pathlib
+import shlex
+
+import numpy as np
+import pytest
+from absl import logging
+
+import dgg_jax
+from dgg_jax import presets, saving
+from dgg_jax.data.preprocessing import Scaling
+from experiments import compare, predict, runs
+from tests.experiments.command_line import assert_refused, call
+from tests.methods.toy import blobs
+
+pytestmark = pytest.mark.usefixtures("compiled_once")
+NAMES = ("a", "b", "c")
+TINY = ("--preset=smoke", "--pretrain_layer_epochs=0", "--hidden_sizes=8")
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(logging, "warning", lambda *arguments: None)
+    return tmp_path
+
+
+@pytest.fixture
+def untrained(monkeypatch):
+    """Stops every run where its training would begin; lists how far it came."""
+    begun = []
+
+    def train(config, dataset, runner, progress, began):
+        begun.append((config, dataset))
+        final = {"accuracy": None, "elbo": None}
+        return {"stages": [], "final": final, "paper": None, "seconds": 0.0}
+
+    monkeypatch.setattr(runs, "train_and_report", train)
+    return begun
+
+
+def table(path, x, y=None):
+    """A table with a column of text, whose units are not those of the blobs."""
+    columns = dict(zip(NAMES, (1000.0 * x + 50.0).T, strict=True))
+    if y is not None:
+        columns["kind"] = np.array(["ant", "bee", "cat"])[y]
+    with open(path, "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values(), strict=True))
+    return path
+
+
+def test_the_default_run(untrained, folder):
+    x, y = blobs()
+    table("zoo.csv", x, y)
+    arguments = ["--dataset=zoo.csv", "--num_clusters=3", "--label=kind", "--seed=2"]
+    assert call(*arguments).code == 0
+    ((config, dataset),) = untrained
+    assert config.workdir == pathlib.Path("runs/zoo-dgg-2")
+    assert config.preset == presets.for_data("dgg", dataset.x, 3)
+    assert dataset.class_names == ("ant", "bee", "cat")
+    np.testing.assert_array_equal(dataset.y, y)
+    identity = json.loads((config.workdir / "config.json").read_text())
+    assert identity["dataset"] == "zoo.csv" and identity["label"] == "kind"
+    assert identity["scaling"] == "auto"
+    assert identity["data_sha256"] == dataset.fingerprint
+    again = shlex.split(config.command())[3:]
+    assert set(again) == set(arguments)
+    assert call(*again, "--workdir=other").code == 0
+    assert untrained[-1][0].identity() == config.identity()
+
+
+def test_changed_data_are_another_run(untrained):
+    x, y = blobs()
+    table("zoo.csv", x, y)
+    arguments = ("--dataset=zoo.csv", "--num_clusters=3", "--label=kind")
+    assert call(*arguments).code == 0
+    assert call(*arguments, "--resume").code == 0
+    table("zoo.csv", x + np.eye(len(x), 3), y)
+    outcome = call(*arguments, "--resume")
+    assert_refused(outcome, "a run on other data: zoo.csv has changed", "--overwrite")
+    assert len(untrained) == 2
+    outcome = call(*arguments[:2], "--resume")
+    assert_refused(outcome, "another configuration", "label=kind")
+    table("zoo.csv", x, y)
+    outcome = call(*arguments, "--scaling=minmax", "--resume")
+    assert_refused(outcome, "another configuration", "scaling=auto")
+
+
+def test_flags_change_the_preset_of_the_data(untrained):
+    np.save("x.npy", blobs()[0])
+    flags = ("--dataset=x.npy", "--num_clusters=4", "--method=vade")
+    assert call(*flags, "--latent_dim=3", "--variance=2").code == 0
+    assert call(*flags, "--preset=smoke", "--workdir=smoke").code == 0
+    (first, dataset), (smoke, _) = untrained
+    x = dataset.x
+    expected = presets.for_data("vade", x, 4, latent_dim=3, variance=2.0)
+    assert first.preset == expected
+    assert "--latent_dim=3" in first.command() and "--variance=2" in first.command()
+    assert smoke.preset == presets.for_data("vade", x, 4, name="smoke")
+    assert smoke.preset.epochs == 3 and smoke.preset.hidden_sizes == (32, 16)
+    assert smoke.preset.likelihood == first.preset.likelihood
+
+
+@pytest.mark.parametrize("method", presets.METHODS)
+def test_every_method_has_a_smoke_preset_for_any_data(method):
+    x = blobs()[0]
+    preset = presets.for_data(method, x, 3, name="smoke")
+    known = presets.preset(method, "digits", "smoke")
+    small = [name for name in vars(preset) if name.endswith("epochs")]
+    for name in (*small, "hidden_sizes", "latent_dim", "component_hidden_size"):
+        if hasattr(preset, name) and (method, name) != ("imsat", "hidden_sizes"):
+            assert getattr(preset, name) == getattr(known, name), name
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fragments"),
+    [
+        (["--dataset=x.npy"], ["--num_clusters is missing", "x.npy"]),
+        (["--dataset=y.npy", "--num_clusters=2"], ["y.npy does not exist", "x.npy"]),
+        (["--dataset=x.npy", "--num_clusters=91"], ["exceeds the 90 rows"]),
+        (
+            ["--dataset=x.npy", "--num_clusters=2", "--preset=paper"],
+            ["--preset=paper", "none for x.npy", "default or smoke"],
+        ),
+        (["--dataset=x.npy", "--num_clusters=2", "--label=y"], ["without names"]),
+        (
+            ["--dataset=x.npy", "--num_clusters=2", "--image_size=8,8"],
+            ["for folders of images"],
+        ),
+        (["--dataset=x.npy", "--num_clusters=2", "--image_size=8"], ["must be H,W"]),
+        (
+            ["--dataset=x.npy", "--num_clusters=2", "--likelihood=bernoulli"],
+            ["needs values in [0, 1]"],
+        ),
+        (["--label=kind"], ["is for a file or folder of your own", "digits"]),
+        (["--scaling=none"], ["is for a file or folder of your own"]),
+        (["--scaling=log"], ["--scaling=log", "standard", "minmax"]),
+        (["--dataset=pinwhel"], ["did you mean pinwheel?", ".parquet"]),
+    ],
+)
+def test_mistakes_are_one_line(untrained, folder, arguments, fragments):
+    np.save("x.npy", 100.0 * blobs()[0] - 7)
+    outcome = call(*arguments)
+    assert_refused(outcome, *fragments)
+    assert not untrained
+    assert [path.name for path in folder.iterdir()] == ["x.npy"]
+
+
+def test_from_a_table_to_new_rows():
+    x, y = blobs()
+    table("zoo.csv", x, y)
+    run = ("--dataset=zoo.csv", "--num_clusters=3", "--label=kind", *TINY)
+    outcome = call(*run, "--method=vade", "--num_neighbors=5")
+    assert outcome.code == 0, outcome.err
+    assert "vade on zoo.csv, 90 rows of 3 columns, 3 classes; standar" in outcome.out
+    assert "num_clusters 3, likelihood gaussian, variance 0.1," in outcome.out
+    result = json.loads(pathlib.Path("runs/zoo-vade-0/result.json").read_text())
+    assert result["dataset"]["name"] == "zoo.csv" and result["paper"] is None
+    assert result["final"]["accuracy"] is not None
+    page = pathlib.Path("runs/zoo-vade-0/report.html").read_text()
+    assert "zoo.csv, clustered with VaDE" in page
+
+    labels = np.load("runs/zoo-vade-0/predictions.npz")["labels"]
+    model = "runs/zoo-vade-0/model"
+    loaded = dgg_jax.load(model)
+    loaded.save("again")
+    description = json.loads(pathlib.Path("again/model.json").read_text())
+    assert description["scaling"]["step"] == "standardize"
+    assert description["scaling"]["columns"] == list(NAMES)
+    # What is fitted anew is of rows as they come.
+    loaded.set_params(epochs=0, label_epochs=0).fit(x).save("other")
+    assert "scaling" not in json.loads(pathlib.Path("other/model.json").read_text())
+
+    def predicted(name):
+        flags = (f"--model={model}", f"--data={name}", "--output=out.csv")
+        outcome = call(*flags, program=predict)
+        assert outcome.code == 0, outcome.err
+        assert "90 rows; standardize, as in training" in outcome.out
+        with open("out.csv", newline="") as file:
+            return [int(row["cluster"]) for row in csv.DictReader(file)]
+
+    # With labels or without, in another order: columns are found by their names.
+    np.testing.assert_array_equal(predicted("zoo.csv"), labels)
+    table("new.csv", x)
+    np.testing.assert_array_equal(predicted("new.csv"), labels)
+    scaled = 1000.0 * x + 50.0
+    np.savetxt("turned.tsv", scaled[:, ::-1], delimiter="\t", header="c\tb\ta",
+               comments="")  # fmt: skip
+    np.testing.assert_array_equal(predicted("turned.tsv"), labels)
+    np.save("x.npy", scaled)
+    np.testing.assert_array_equal(predicted("x.npy"), labels)
+    np.save("wide.npy", np.ones((2, 4)))
+    flags = (f"--model={model}", "--data=wide.npy", "--output=out.csv")
+    assert_refused(call(*flags, program=predict), "4 columns", "trained on 3")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"scaling": None},
+        {"scaling": {"step": "none"}},
+        {"scaling": {"step": 1, "feature_shape": [2], "columns": None}},
+        {"scaling": {"step": "none", "feature_shape": [3], "columns": None}},
+        {"scaling": {"step": "none", "feature_shape": [2], "columns": ["a"]}},
+        {"scale": np.zeros(2)},
+        {"scale": np.ones(3)},
+        {"shift": np.ones(2, np.float32)},
+    ],
+)
+def test_a_damaged_scaling_is_refused(changes):
+    x = np.random.default_rng(0).normal(size=(20, 2))
+    settings = {"hidden_sizes": (4,), "epochs": 0, "latent_dim": 2}
+    model = dgg_jax.GMVAE(2, **settings, random_state=0).fit(x)
+    model._scaling = Scaling("none", np.zeros(2), np.ones(2), (2,))
+    model.save("model")
+    assert dgg_jax.load("model")._scaling.feature_shape == (2,)
+    description, arrays = saving.load("model")
+    for name, value in changes.items():
+        (description if name == "scaling" else arrays["scaling"])[name] = value
+    saving.save("bad", description, arrays)
+    with pytest.raises(saving.InvalidModel, match="does not describe a model"):
+        dgg_jax.load("bad")
+
+
+def test_a_run_without_labels_on_pixels():
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (60, 6, 6), dtype=np.uint8)
+    np.savez("faces.npz", x=pixels)
+    outcome = call("--dataset=faces.npz", "--num_clusters=2", *TINY, "--method=vade",
+                   "--num_neighbors=5")  # fmt: skip
+    assert outcome.code == 0, outcome.err
+    assert "60 rows of arrays of 6 x 6; divide_by(255), flatten" in outcome.out
+    assert "likelihood bernoulli, batch_size" in outcome.out
+    assert "no labels, hence no accuracy" in outcome.out
+    flags = ("--model=runs/faces-vade-0/model", "--output=out.csv")
+    outcome = call(*flags, "--data=faces.npz", program=predict)
+    assert "60 rows; divide_by(255), as in training" in outcome.out
+    np.save("other.npy", pixels.reshape(60, 36) * 3.0)
+    outcome = call(*flags, "--data=other.npy", program=predict)
+    assert_refused(outcome, "--data=other.npy has values in [0, 3]", "divide_by(255)")
+
+
+def test_a_comparison():
+    x, y = blobs()
+    table("zoo.csv", x, y)
+    run = ("--dataset=zoo.csv", "--num_clusters=3", "--label=kind", "--preset=smoke")
+    flags = (*run, "--methods=kmeans,gmm", "--seeds=0")
+    outcome = call(*flags, program=compare)
+    assert outcome.code == 0, outcome.err
+    page = pathlib.Path("runs/compare-zoo/report.html").read_text()
+    assert "zoo.csv: methods compared" in page
+    assert call(*flags, program=compare).code == 0
+    table("zoo.csv", x + 1.0, y)
+    outcome = call(*flags, program=compare)
+    assert_refused(outcome, "holds another comparison", "data_sha256=")
