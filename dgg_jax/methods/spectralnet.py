@@ -67,8 +67,7 @@ class Model:
         embedding = np.asarray(
             spectralnet.spectral_embedding(self.params, x, _apply(self.preset))
         )
-        distances = ((embedding[:, None] - self.centers[None]) ** 2).sum(axis=2)
-        return embedding, distances.argmin(axis=1).astype(np.int32)
+        return embedding, _nearest(embedding, self.centers)
 
 
 def run(
@@ -161,6 +160,13 @@ class _Stages(Stages):
             n_init=preset.restarts,
             random_state=self.numpy_seed("cluster"),
         )
-        labels = kmeans.fit_predict(state["latent_mean"]).astype(np.int32)
-        entries = {"labels": labels, "centers": kmeans.cluster_centers_}
-        return entries, self.scores(labels)
+        centers = kmeans.fit(state["latent_mean"]).cluster_centers_
+        # Not K-means' own labels, whose ties fall otherwise.
+        labels = _nearest(state["latent_mean"], centers)
+        return {"labels": labels, "centers": centers}, self.scores(labels)
+
+
+def _nearest(embedding: np.ndarray, centers: np.ndarray) -> np.ndarray:
+    """Which centre is the nearest, int32 of shape [N]."""
+    distances = ((embedding[:, None] - centers[None]) ** 2).sum(axis=2)
+    return distances.argmin(axis=1).astype(np.int32)
