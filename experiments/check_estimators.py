@@ -17,7 +17,12 @@ from experiments.command import EXIT_INVALID, fail, limit_logs, parse_flags
 from experiments.origin import device, git_revision
 
 _NETWORKS = {"hidden_sizes": (8,), "latent_dim": 2}
-_AUTOENCODER = _NETWORKS | {"pretrain_autoencoder_epochs": 1, "pretrain_batch_size": 32}
+# With the variance given, data of one shape are programs that are compiled once.
+_AUTOENCODER = _NETWORKS | {
+    "pretrain_autoencoder_epochs": 1,
+    "pretrain_batch_size": 32,
+    "variance": 0.1,
+}
 _MIXTURE = _AUTOENCODER | {
     "pretrain_vae_epochs": 0,
     "init": "kmeans",
@@ -27,7 +32,7 @@ _TINY: dict[str, dict[str, Any]] = {
     "DGG": _MIXTURE
     | {"siamese_epochs": 0, "classifier_epochs": 40, "num_neighbors": 3},
     "VaDE": _MIXTURE,
-    "GMVAE": _NETWORKS | {"w_dim": 2, "component_hidden_size": 4},
+    "GMVAE": _NETWORKS | {"w_dim": 2, "component_hidden_size": 4, "variance": 0.1},
     "DEC": _AUTOENCODER | {"restarts": 1},
     "SpectralNet": _NETWORKS | {"siamese_epochs": 0, "restarts": 1},
     "IMSAT": {"hidden_sizes": (8,), "num_neighbors": 2},

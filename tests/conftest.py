@@ -1,10 +1,10 @@
 """Settings of every test: rank promotion is an error, float64 on request."""
 
+import os
 import pathlib
 
 import jax
 import pytest
-from jax.experimental.compilation_cache import compilation_cache
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
@@ -32,20 +32,15 @@ def shared_data() -> pathlib.Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def compiled_once(tmp_path_factory):
-    """Compiles without optimising, and once for all runs of the same shapes."""
-    names = {
+@pytest.fixture(scope="session", autouse=True)
+def xla(tmp_path_factory):
+    """Compiles without optimising, and once; the environment of processes that do."""
+    settings = {
         "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("xla")),
         "jax_persistent_cache_min_compile_time_secs": 0.0,
         "jax_persistent_cache_min_entry_size_bytes": -1,
         "jax_disable_most_optimizations": True,
     }
-    before = {name: jax.config.values[name] for name in names}
-    for name, value in names.items():
+    for name, value in settings.items():
         jax.config.update(name, value)
-    compilation_cache.reset_cache()
-    yield
-    for name, value in before.items():
-        jax.config.update(name, value)
-    compilation_cache.reset_cache()
+    return {**os.environ, **{k.upper(): str(v) for k, v in settings.items()}}

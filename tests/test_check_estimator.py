@@ -1,12 +1,9 @@
 """scikit-learn's own checks of every estimator."""
 
-import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from experiments import check_estimators
 from experiments.check_estimators import NAMES, exempted, tiny
-
-pytestmark = pytest.mark.usefixtures("compiled_once")
 
 
 @parametrize_with_checks(

@@ -20,7 +20,7 @@ def python_blocks(page):
 
 
 @pytest.fixture
-def small(monkeypatch, tmp_path, compiled_once):
+def small(monkeypatch, tmp_path):
     """Fewer rows and tiny settings; further runs of the same data return the first."""
     monkeypatch.chdir(tmp_path)
     digits = datasets.load_digits()

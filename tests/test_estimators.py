@@ -26,19 +26,17 @@ from experiments.check_estimators import NAMES, tiny
 from tests.methods.toy import blobs
 from tests.trees import assert_same
 
-pytestmark = pytest.mark.usefixtures("compiled_once")
-
 GENERATIVE = ("DGG", "VaDE", "GMVAE")
 
 
 @pytest.fixture(scope="module", params=NAMES)
-def fitted(request, compiled_once):
+def fitted(request):
     """One fitted estimator of each kind."""
     return tiny(request.param, epochs=2).fit(blobs()[0])
 
 
 @pytest.fixture(scope="module", params=GENERATIVE)
-def generative(request, compiled_once):
+def generative(request):
     return tiny(request.param, epochs=2).fit(blobs()[0])
 
 

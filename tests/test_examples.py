@@ -22,7 +22,7 @@ def test_own_training_loop(capsys):
 
 
 @pytest.mark.slow
-def test_convolutional(capsys, compiled_once, monkeypatch):
+def test_convolutional(capsys, monkeypatch):
     images, y = datasets.load_digits(return_X_y=True)
     few = lambda return_X_y: (images[:200], y[:200])  # noqa: E731
     monkeypatch.setattr(datasets, "load_digits", few)

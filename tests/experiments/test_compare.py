@@ -19,8 +19,6 @@ from experiments import compare as program
 from experiments import comparison_report, runs
 from tests.experiments.command_line import assert_refused, call
 
-pytestmark = pytest.mark.usefixtures("compiled_once")
-
 
 def compare(workdir, *arguments):
     return call(f"--workdir={workdir}", *arguments, program=program)
@@ -460,7 +458,7 @@ def patched():
 
 
 @pytest.fixture(scope="module")
-def finished(patched, compiled_once, tmp_path_factory):
+def finished(patched, tmp_path_factory):
     workdir = tmp_path_factory.mktemp("comparison") / "digits"
     outcome = compare(workdir, *CHEAP)
     assert outcome.code == 0, outcome.err

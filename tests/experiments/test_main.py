@@ -22,7 +22,6 @@ import jax
 import numpy as np
 import pytest
 from absl import flags
-from jax.experimental.compilation_cache import compilation_cache
 
 import dgg_jax
 from dgg_jax import data, folders, presets
@@ -44,26 +43,6 @@ TINY = (
     "--num_neighbors=5",
 )
 MOONS = ("--dataset=moons", *TINY)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def xla(tmp_path_factory):
-    """Compiles without optimising, and once for all runs of the same shapes."""
-    names = {
-        "jax_compilation_cache_dir": str(tmp_path_factory.getbasetemp() / "xla"),
-        "jax_persistent_cache_min_compile_time_secs": 0.0,
-        "jax_persistent_cache_min_entry_size_bytes": -1,
-        "jax_disable_most_optimizations": True,
-    }
-    before = {name: jax.config.values[name] for name in names}
-    for name, value in names.items():
-        jax.config.update(name, value)
-    compilation_cache.reset_cache()
-    # The same for processes.
-    yield {**os.environ, **{name.upper(): str(names[name]) for name in names}}
-    for name, value in before.items():
-        jax.config.update(name, value)
-    compilation_cache.reset_cache()
 
 
 def execute(environment, *arguments, under=(), **options):

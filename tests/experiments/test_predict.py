@@ -8,12 +8,11 @@ from experiments import predict
 from tests.experiments.command_line import assert_refused, call
 from tests.methods.toy import blobs
 
-pytestmark = pytest.mark.usefixtures("compiled_once")
 TINY = {"hidden_sizes": (6,), "latent_dim": 2, "epochs": 1, "random_state": 0}
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory, compiled_once):
+def model(tmp_path_factory):
     folder = tmp_path_factory.mktemp("model") / "gmvae"
     dgg_jax.GMVAE(3, **TINY).fit(blobs()[0]).save(folder)
     return folder

@@ -1,5 +1,4 @@
 import json
-import os
 import pathlib
 import signal
 import subprocess
@@ -31,18 +30,6 @@ COMMAND = [
     "--restarts=2",
 ]
 PATIENCE = 600.0  # seconds, on a busy machine
-
-
-@pytest.fixture(scope="module")
-def environment(tmp_path_factory):
-    """Processes share what XLA compiles, which takes most of their time."""
-    return {
-        **os.environ,
-        "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.getbasetemp() / "xla"),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
-        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
-    }
 
 
 def start(environment, workdir, *arguments):
@@ -85,10 +72,10 @@ def checkpoint_of(workdir, path):
 
 
 @pytest.fixture(scope="module")
-def reference(environment, tmp_path_factory):
+def reference(xla, tmp_path_factory):
     """The folder of a run that nothing interrupted."""
     workdir = tmp_path_factory.mktemp("reference") / "run"
-    finish(environment, workdir)
+    finish(xla, workdir)
     return workdir
 
 
@@ -119,7 +106,7 @@ def test_reference_is_worth_comparing(reference):
     assert first != second
 
 
-def test_kills_in_every_stage(environment, reference, tmp_path):
+def test_kills_in_every_stage(xla, reference, tmp_path):
     """One run is killed in each stage, once more after each resume."""
     workdir = tmp_path / "run"
     points = [
@@ -134,21 +121,19 @@ def test_kills_in_every_stage(environment, reference, tmp_path):
     ]
     resume = []
     for seconds, reached in points:
-        process = start(
-            environment, workdir, f"--checkpoint_seconds={seconds}", *resume
-        )
+        process = start(xla, workdir, f"--checkpoint_seconds={seconds}", *resume)
         kill_when(process, reached)
         assert not (workdir / "result.json").exists()
         resume = ["--resume"]
-    finish(environment, workdir, *resume)
+    finish(xla, workdir, *resume)
     assert_same_run(workdir, reference)
 
 
-def test_a_kill_while_results_are_written(environment, reference, tmp_path):
+def test_a_kill_while_results_are_written(xla, reference, tmp_path):
     """Training is done, its checkpoint is there, the report is half written."""
     workdir = tmp_path / "run"
-    process = start(environment, workdir)
+    process = start(xla, workdir)
     kill_when(process, (workdir / "predictions.npz").exists)
     assert not (workdir / "result.json").exists()
-    finish(environment, workdir, "--resume")
+    finish(xla, workdir, "--resume")
     assert_same_run(workdir, reference)

@@ -49,9 +49,6 @@ BRIEF = dataclasses.replace(
 )
 
 
-pytestmark = pytest.mark.usefixtures("compiled_once")
-
-
 @functools.cache
 def run(preset=PRESET, seed=0, labels="true"):
     """The result of a run, (model, state, records); kept, for several tests."""

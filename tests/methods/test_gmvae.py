@@ -15,8 +15,6 @@ from dgg_jax.presets import GMVAEPreset
 from dgg_jax.training import Diverged
 from tests.trees import assert_same, differ
 
-pytestmark = pytest.mark.usefixtures("compiled_once")
-
 POINTS = 30  # of each blob
 PRESET = GMVAEPreset(
     num_clusters=3,

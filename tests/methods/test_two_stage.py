@@ -21,8 +21,6 @@ from dgg_jax.presets import (
 from tests.methods.toy import POINTS, blobs
 from tests.trees import assert_same, differ
 
-pytestmark = pytest.mark.usefixtures("compiled_once")
-
 AUTOENCODER = {
     "num_clusters": 3,
     "likelihood": "gaussian",

@@ -15,8 +15,6 @@ from dgg_jax.presets import VaDEPreset
 from tests.methods.toy import POINTS, blobs
 from tests.trees import assert_same, differ
 
-pytestmark = pytest.mark.usefixtures("compiled_once")
-
 PRESET = VaDEPreset(
     num_clusters=3,
     likelihood="gaussian",

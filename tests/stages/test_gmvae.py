@@ -15,8 +15,6 @@ from dgg_jax.stages.gmvae import GmvaeFunctions
 from dgg_jax.training import Monitor, Schedule
 from dgg_jax.types import Gaussian, GmvaeTerms, Mixture
 
-pytestmark = pytest.mark.usefixtures("compiled_once")
-
 NUM_POINTS, NUM_FEATURES, NUM_LATENTS, W_DIM, NUM_CLUSTERS = 7, 4, 2, 3, 3
 SHAPES = {
     "z_mean": (NUM_FEATURES, NUM_LATENTS),

@@ -15,7 +15,6 @@ from dgg_jax.stages.train import ApplyFunctions
 from dgg_jax.training import Monitor, Rate, Schedule
 from dgg_jax.types import Mixture
 
-pytestmark = pytest.mark.usefixtures("compiled_once")
 NUM_POINTS, NUM_FEATURES, NUM_LATENTS, NUM_CLUSTERS = 12, 4, 2, 3
 ENCODER, DECODER = Encoder((6,), NUM_LATENTS), Decoder((6,), NUM_FEATURES)
 NETWORKS = ApplyFunctions(
