@@ -1,12 +1,11 @@
 """Matrices in files of one's own; nothing in them is ever executed or unpickled.
 
-pyarrow, anndata and scipy.io are imported by the formats that need them, not before.
+pyarrow and anndata are imported by the formats that need them, not before.
 """
 
 import io
-import struct
+import math
 import warnings
-import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -47,7 +46,8 @@ def read(path: Path, label: str | None = None) -> Matrix:
     - .csv (commas or semicolons), .tsv: with or without a line of column names.
     - .mat: of MATLAB before 7.3, arrays x, X, fea or data; labels as in .npz.
     - .parquet: needs pyarrow.
-    - .h5ad: X and obs; needs anndata.
+    - .h5ad: X and obs; needs anndata. The HDF5 library itself may crash on a file that
+      is damaged or hostile, unlike the readers of the other formats.
 
     Args:
       path: a file with one of SUFFIXES.
@@ -193,61 +193,28 @@ def _mat(path: Path, label: str | None) -> Matrix:
             f"{path} is of MATLAB 7.3 (HDF5), which is not read; save it in MATLAB by "
             "save('x.mat', 'X', 'y', '-v7')."
         )
-    from scipy import io as matlab
+    from dgg_jax.data.matlab import Mat
 
+    y = None
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            _check_expansion(content)
-            listed = {name: shape for name, shape, _ in matlab.whosmat(_open(content))}
-            name, labels = _chosen(path, list(listed), _MATLAB_NAMES, label)
-            wanted = [one for one in (name, labels) if one is not None]
-            found = matlab.loadmat(_open(content), variable_names=wanted)
-            x = _of_matlab(found[name])
-            y = None if labels is None else _of_matlab(found[labels])
+        file = Mat(content)
+        name, labels = _chosen(path, file.names, _MATLAB_NAMES, label)
+        x = file[name]
+        if labels is not None:
+            y = file[labels]
     except InvalidInput:
         raise
-    except Exception as error:  # a damaged file makes scipy raise anything
+    except Exception as error:  # damaged bytes make numpy and zlib raise anything
         raise _damaged(path, "MATLAB file", error) from error
     if sparse.issparse(x):
-        remedy = "save fewer columns"
-        check_size(path, int(np.prod(x.shape)), len(content), remedy)
+        check_size(path, math.prod(x.shape), len(content), "save fewer columns")
         x = x.toarray()
     if x.dtype.kind not in "biuf":
-        raise InvalidInput(
-            f"{path} must hold real numbers in {name!r}, got {x.dtype}; save a matrix."
-        )
+        raise InvalidInput(f"{path} has text in {name!r}; name a matrix x or X.")
+    if sparse.issparse(y):
+        y = y.toarray()
     # All arrays of MATLAB are matrices.
-    return Matrix(x, None if y is None else np.char.strip(y.ravel().astype(str)))
-
-
-def _open(content: bytes) -> io.BytesIO:
-    return io.BytesIO(content)
-
-
-def _of_matlab(array: Any) -> Any:
-    """An array of strings in the place of a cell of them."""
-    if sparse.issparse(array) or array.dtype != object:
-        return array
-    return np.array([str(np.squeeze(cell)) for cell in array.ravel()])
-
-
-def _check_expansion(content: bytes) -> None:
-    """Refuses compressed variables of a MATLAB 5 file that expand without bound."""
-    left = arrays.most_bytes(len(content))
-    order = ">" if content[126:128] == b"MI" else "<"
-    start = 128
-    while start + 8 <= len(content):
-        kind, size = struct.unpack(f"{order}2I", content[start : start + 8])
-        if kind == 15:  # compressed
-            expand = zlib.decompressobj()
-            rest = content[start + 8 : start + 8 + size]
-            while rest and left > 0:
-                left -= len(expand.decompress(rest, 2**20))
-                rest = expand.unconsumed_tail
-            if left <= 0:
-                raise ValueError("its arrays expand out of proportion to its size")
-        start += 8 + size
+    return Matrix(x, None if y is None else y.ravel())
 
 
 def _parquet(path: Path, label: str | None) -> Matrix:
@@ -302,14 +269,15 @@ def _h5ad(path: Path, label: str | None) -> Matrix:
         raise _not_installed(path, "anndata") from error
     remedy = "keep fewer columns, such as the most variable genes"
     try:
-        with warnings.catch_warnings(), h5py.File(_open(content)) as file:
+        with warnings.catch_warnings(), h5py.File(io.BytesIO(content)) as file:
             warnings.simplefilter("ignore")
             stored, obs, var = file["X"], file["obs"], file["var"]
             is_dense = isinstance(stored, h5py.Dataset)
             shape = stored.shape if is_dense else stored.attrs["shape"]
             num_values = int(shape[0]) * int(shape[1])
             check_size(path, num_values, len(content), remedy)
-            names = [name for name in obs if name != obs.attrs.get("_index")]
+            index = obs.attrs.get("_index")
+            names = [name for name in obs if name != index]
             if label is not None and label not in names:
                 raise InvalidInput(
                     f"{path} has no label={label!r} in obs; there are: "

@@ -82,7 +82,8 @@ def standardize(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     low, constant = _constant(x)
     mean = np.where(constant, low, x.mean(axis=0, dtype=np.float64))
     deviation = x.std(axis=0, dtype=np.float64)
-    return mean, np.where(constant, 1.0, deviation)
+    # The square of a tiny deviation is 0.
+    return mean, np.where(constant | (deviation == 0.0), 1.0, deviation)
 
 
 def min_max(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

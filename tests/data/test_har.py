@@ -186,7 +186,7 @@ def test_a_zip_bomb_is_refused(tmp_path, tiny, monkeypatch):
 def test_a_bomb_in_a_mat_is_refused(tmp_path, tiny, monkeypatch):
     write_mat(tiny, tmp_path)
     monkeypatch.setattr("dgg_jax.arrays.most_bytes", lambda size: 1000)
-    with pytest.raises(InvalidInput, match="expands out of proportion to its size"):
+    with pytest.raises(InvalidInput, match="expand out of proportion to its size"):
         load(tmp_path)
 
 

@@ -343,9 +343,9 @@ CELL[0, 0] = X
         (X.astype(float), Y, "it holds float64 of shape (32, 32, 3, 4)"),
         (X[:28], Y, "it holds uint8 of shape (28, 32, 3, 4)"),
         (np.zeros((4, 32, 32, 3), np.uint8), Y, "of shape (4, 32, 32, 3)"),
-        (X, np.full((4, 1), "1"), "y must hold real numbers"),
-        ({"a": X}, Y, "X must hold real numbers"),
-        (CELL, Y, "X must hold real numbers"),
+        (X, np.full((4, 1), "1"), "4 characters have shape (4, 1, 1)"),
+        ({"a": X}, Y, "'X' is a structure"),
+        (CELL, Y, "a cell holds more than one string or number"),
     ],
 )
 def test_svhn_of_something_else(tmp_path, tiny_svhn, x, y, fragment):
