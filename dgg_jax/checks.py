@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 
 
 class InvalidInput(ValueError):
@@ -78,11 +79,13 @@ def in_range(name: str, value: float, low: float, high: float = float("inf")) ->
     return value
 
 
-def data_matrix(x: np.ndarray, num_clusters: int, *, unit_interval: bool) -> None:
+def data_matrix(
+    x: np.ndarray | sparse.csr_array, num_clusters: int, *, unit_interval: bool
+) -> None:
     """Checks that x can be clustered, before any long work.
 
     Args:
-      x: the data, shape [N, D].
+      x: the data, shape [N, D]; a csr_array if they are sparse.
       num_clusters: K, at most N.
       unit_interval: whether the likelihood needs values in [0, 1].
 
@@ -96,14 +99,14 @@ def data_matrix(x: np.ndarray, num_clusters: int, *, unit_interval: bool) -> Non
             f"x must be a matrix [N, D] with D >= 1, got shape {x.shape}; flatten "
             "images to one row each."
         )
-    if num_clusters > len(x):
+    if num_clusters > x.shape[0]:
         raise InvalidInput(
-            f"num_clusters={num_clusters} exceeds the {len(x)} rows of x; ask for at "
-            "most one cluster a row."
+            f"num_clusters={num_clusters} exceeds the {x.shape[0]} rows of x; ask for "
+            "at most one cluster a row."
         )
-    finite = np.isfinite(x)
+    finite = np.isfinite(x.data if sparse.issparse(x) else x)
     if not finite.all():
-        row, column = np.argwhere(~finite)[0]
+        row, column = _first(~finite, x)
         raise InvalidInput(
             f"x holds {np.count_nonzero(~finite):,} NaN or infinite values, the first "
             f"at row {row}, column {column} ({x[row, column]}); remove or impute them."
@@ -121,14 +124,24 @@ def data_matrix(x: np.ndarray, num_clusters: int, *, unit_interval: bool) -> Non
         )
 
 
-def rows(x: np.ndarray, num_features: int, name: str = "x") -> np.ndarray:
-    """Returns x as float32 if it is [N, D] with the D of training.
+def _first(wrong: np.ndarray, x: np.ndarray | sparse.csr_array) -> tuple[int, int]:
+    """Row and column of the first wrong entry."""
+    if not sparse.issparse(x):
+        return tuple(np.argwhere(wrong)[0])
+    entry = int(wrong.argmax())
+    row = int(np.searchsorted(x.indptr, entry, side="right")) - 1
+    return row, int(x.indices[entry])
+
+
+def rows(x: Any, num_features: int, name: str = "x") -> np.ndarray:
+    """Returns x as float32, or SparseRows, if it is [N, D] with the D of training.
 
     Raises:
       InvalidInput: otherwise.
     """
-    x = np.asarray(x, np.float32)
-    if x.ndim != 2 or x.shape[1] != num_features:
+    if not hasattr(x, "num_columns"):  # SparseRows, whose module imports jax
+        x = np.asarray(x, np.float32)
+    if len(x.shape) != 2 or x.shape[1] != num_features:
         raise InvalidInput(
             f"{name} must be [N, {num_features}], as in training, got shape {x.shape}."
         )

@@ -8,8 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 from absl import logging
 from numpy.typing import ArrayLike
+from scipy import sparse
 
 from dgg_jax import checks
+from dgg_jax.rows import SparseRows
 
 EXACT_LIMIT = 200_000  # rows up to which the exact search is the default
 # Squared distances by ab - 2 ab + bb are rounded; this many more candidates than asked
@@ -19,7 +21,7 @@ _RECALL_ROWS = 1_000
 
 
 def knn(
-    x: ArrayLike,
+    x: ArrayLike | sparse.csr_array | SparseRows,
     k: int,
     *,
     metric: str = "euclidean",
@@ -33,7 +35,8 @@ def knn(
     block_size * N distances. The approximate one is pynndescent, an optional extra.
 
     Args:
-      x: points, shape [N, D].
+      x: points, shape [N, D]; the exact search makes a sparse matrix dense, the
+        approximate one does not.
       k: neighbours a point; cut to N - 1 with a warning.
       metric: "euclidean".
       method: "exact" or "approximate"; by default exact up to 200,000 rows.
@@ -62,24 +65,29 @@ def knn(
              [1., 2.],
              [2., 3.]], dtype=float32)
     """
-    x = np.asarray(x, np.float32)
+    x = x.matrix() if isinstance(x, SparseRows) else x
+    x = x if sparse.issparse(x) else np.asarray(x, np.float32)
     checks.one_of("metric", metric, ("euclidean",))
     if method is None:
-        method = "exact" if len(x) <= EXACT_LIMIT else "approximate"
+        # What is no matrix is refused below.
+        num_points = x.shape[0] if x.ndim else 0
+        method = "exact" if num_points <= EXACT_LIMIT else "approximate"
     checks.one_of("method", method, ("exact", "approximate"))
-    if x.ndim != 2 or len(x) < 2:
+    if x.ndim != 2 or x.shape[0] < 2:
         raise checks.InvalidInput(
             f"x must be a matrix of at least 2 rows, got shape {x.shape}."
         )
     checks.in_range("k", k, 1)
     checks.in_range("block_size", block_size, 1)
-    if k > len(x) - 1:
+    others = x.shape[0] - 1
+    if k > others:
         logging.warning(
-            "k=%d exceeds the %d other points; using %d.", k, len(x) - 1, len(x) - 1
+            "k=%d exceeds the %d other points; using %d.", k, others, others
         )
-        k = len(x) - 1
+        k = others
     if method == "approximate":
         return _approximate(x, k)
+    x = np.asarray(x.toarray(), np.float32) if sparse.issparse(x) else x
     return _exact(x, x, np.arange(len(x)), k, block_size, progress)
 
 
@@ -123,12 +131,15 @@ def _nearest_in_block(points, squared_norms, queries, query_indices, k):
     return jax.lax.map(lambda pair: rank(*pair), (queries, candidates), batch_size=32)
 
 
-def _approximate(x: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+def _approximate(
+    x: np.ndarray | sparse.csr_array, k: int
+) -> tuple[np.ndarray, np.ndarray]:
+    num_points = x.shape[0]
     try:
         import pynndescent
     except ImportError as error:
         raise ImportError(
-            f"the approximate kNN graph of {len(x):,} rows needs pynndescent: "
+            f"the approximate kNN graph of {num_points:,} rows needs pynndescent: "
             "pip install 'dgg-jax[approximate]', or ask for method='exact'."
         ) from error
 
@@ -136,20 +147,34 @@ def _approximate(x: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     indices, distances = index.neighbor_graph
     # The point itself is first unless duplicates displace it: mark it, or else the
     # farthest, and take the rest in order.
-    itself = indices == np.arange(len(x))[:, None]
+    itself = indices == np.arange(num_points)[:, None]
     itself[~itself.any(axis=1), -1] = True
-    indices = indices[~itself].reshape(len(x), k)
-    distances = distances[~itself].reshape(len(x), k)
+    indices = indices[~itself].reshape(num_points, k)
+    distances = distances[~itself].reshape(num_points, k)
 
     rows = np.random.default_rng(0).choice(
-        len(x), min(_RECALL_ROWS, len(x)), replace=False
+        num_points, min(_RECALL_ROWS, num_points), replace=False
     )
-    exact, _ = _exact(x, x[rows], rows, k, 512, lambda done, total: None)
+    if sparse.issparse(x):
+        exact = _exact_of_sparse(x, rows, k)
+    else:
+        exact, _ = _exact(x, x[rows], rows, k, 512, lambda done, total: None)
     found = [np.isin(a, b).mean() for a, b in zip(exact, indices[rows], strict=True)]
     logging.info(
         "Approximate kNN graph of %d rows; recall on %d sampled rows: %.4f.",
-        len(x),
+        num_points,
         len(rows),
         np.mean(found),
     )
     return indices.astype(np.int32), distances.astype(np.float32)
+
+
+def _exact_of_sparse(x: sparse.csr_array, rows: np.ndarray, k: int) -> np.ndarray:
+    """Indices of the k nearest other points of some rows, shape [rows, k]."""
+    from sklearn.neighbors import NearestNeighbors
+
+    search = NearestNeighbors(n_neighbors=k + 1, algorithm="brute").fit(x)
+    indices = search.kneighbors(x[rows], return_distance=False)
+    itself = indices == rows[:, None]
+    itself[~itself.any(axis=1), -1] = True
+    return indices[~itself].reshape(len(rows), k)

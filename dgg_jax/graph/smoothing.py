@@ -20,6 +20,7 @@ from dgg_jax.likelihoods import (
     GaussianLikelihood,
     Likelihood,
 )
+from dgg_jax.rows import SparseRows, sparse_rows
 from dgg_jax.types import Graph
 
 _BLOCK_ELEMENTS = 2**24  # float64 elements a host computation holds at a time
@@ -90,7 +91,7 @@ class SmoothedData(NamedTuple):
 
 
 def smooth_data(
-    x: np.ndarray, operator: sparse.csr_array, likelihood: Likelihood
+    x: np.ndarray | SparseRows, operator: sparse.csr_array, likelihood: Likelihood
 ) -> SmoothedData:
     r"""Sums the statistics of all points over A, once, in float64.
 
@@ -102,7 +103,10 @@ def smooth_data(
       likelihood: one of dgg_jax.likelihoods.
 
     Returns:
-      SmoothedData of float32 numpy arrays.
+      SmoothedData of float32 numpy arrays; of sparse data the sums are sparse, too.
+
+    Raises:
+      InvalidInput: if x is sparse and the likelihood needs the scatter of each column.
 
     Example:
       >>> import numpy as np
@@ -116,6 +120,9 @@ def smooth_data(
     """
     transposed = operator.T.tocsr()
     degree = np.asarray(transposed.sum(axis=1)).ravel()
+    if isinstance(x, SparseRows):
+        statistics = _sparse_statistics(x, transposed, degree, likelihood)
+        return SmoothedData(statistics, degree.astype(np.float32))
     total = np.empty(x.shape, np.float64)
     width = max(1, _BLOCK_ELEMENTS // len(x))
     for start in range(0, x.shape[1], width):
@@ -132,6 +139,35 @@ def smooth_data(
             mean.astype(np.float32), scatter.astype(np.float32)
         )
     return SmoothedData(statistics, degree.astype(np.float32))
+
+
+def _sparse_statistics(
+    x: SparseRows, transposed: sparse.csr_array, degree: np.ndarray, likelihood: Any
+) -> Any:
+    """The statistics of ``smooth_data``, summed by blocks of rows and kept sparse."""
+    if not isinstance(likelihood, Bernoulli | GaussianLikelihood):
+        raise checks.InvalidInput(
+            "sparse data need the bernoulli or the gaussian likelihood, whose "
+            f"statistics are sparse or one number; got {likelihood}. Make the data "
+            "dense."
+        )
+    matrix = x.matrix().astype(np.float64)
+    norms = matrix.multiply(matrix).sum(axis=1)
+    weights = np.where(degree > 0, degree, 1.0)
+    block = max(1, _BLOCK_ELEMENTS // matrix.shape[1])
+    blocks, squares = [], []
+    for start in range(0, len(x), block):
+        part = transposed[start : start + block] @ matrix
+        if isinstance(likelihood, GaussianLikelihood):
+            part = part.multiply(1.0 / weights[start : start + block, None]).tocsr()
+            squares.append(part.multiply(part).sum(axis=1))
+        blocks.append(part.astype(np.float32))
+    sums = sparse_rows(sparse.vstack(blocks, format="csr"))
+    if isinstance(likelihood, Bernoulli):
+        return sums
+    # sum_i A_ij |x_i - mean_j|^2, in float64, in which little is lost.
+    scatter = transposed @ norms - degree * np.concatenate(squares)
+    return CenteredStatistics(sums, np.maximum(scatter, 0.0).astype(np.float32))
 
 
 def _scatter(

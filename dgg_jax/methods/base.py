@@ -12,10 +12,12 @@ from typing import IO, Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy import sparse
 from sklearn.cluster import KMeans
 
 from dgg_jax import checks, folders
 from dgg_jax.presets import Preset
+from dgg_jax.rows import sparse_rows
 from dgg_jax.stages import evaluate
 from dgg_jax.training import Diverged, Monitor, Schedule, TrainState
 from dgg_jax.training.checkpoints import Checkpoints
@@ -329,9 +331,11 @@ class Stages:
 
     Attributes:
       names: of the stages, in order.
+      takes_sparse: whether sparse data stay so, and become dense by the batch.
     """
 
     names: tuple[str, ...]
+    takes_sparse = False
 
     def __init__(
         self,
@@ -345,7 +349,7 @@ class Stages:
         """Checks the data.
 
         Args:
-          x: data, float32 of shape [N, D].
+          x: data, float32 of shape [N, D], or a sparse matrix.
           preset: all settings.
           seed: of every random number of the run.
           y: true labels [N] for the reported metrics; nothing else sees them.
@@ -354,9 +358,16 @@ class Stages:
         Raises:
           InvalidInput: if x cannot be clustered so.
         """
-        self.x = np.ascontiguousarray(x, np.float32)
+        if sparse.issparse(x):
+            x = sparse.csr_array(x, dtype=np.float32)
+            # A variance for each column has statistics that are not sparse.
+            learned = getattr(preset, "likelihood", None) == "learned_gaussian"
+            x = x if self.takes_sparse and not learned else x.toarray()
+        else:
+            x = np.ascontiguousarray(x, np.float32)
         unit_interval = getattr(preset, "likelihood", None) == "bernoulli"
-        checks.data_matrix(self.x, preset.num_clusters, unit_interval=unit_interval)
+        checks.data_matrix(x, preset.num_clusters, unit_interval=unit_interval)
+        self.x = sparse_rows(x) if sparse.issparse(x) else x
         self.preset, self.seed, self.y = preset, seed, y
         self.runner = runner or Run()
 

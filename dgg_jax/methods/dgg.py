@@ -65,7 +65,8 @@ def run(
     """Carries data through all stages of DGG.
 
     Args:
-      x: data, float32 of shape [N, D].
+      x: data, float32 of shape [N, D]; rows of a sparse matrix become dense by the
+        batch.
       preset: all settings.
       seed: of every random number of the run.
       y: true labels [N] for the reported metrics; nothing else sees them.
@@ -104,14 +105,15 @@ class _Stages(MixtureStages):
     def graph(self, state: State) -> tuple[State, Metrics]:
         """The similarity graph; reports K-means of the Siamese embedding."""
         preset = self.preset
-        embedding = self.x
+        if self.neighbors is None and preset.siamese_epochs:
+            _, embedding = siamese_embedding(self, *self._siamese(state))
+        else:
+            embedding = np.asarray(self.x[:])  # dense
         if self.neighbors is not None:
             indices, distances = self.neighbors
             indices = indices[:, : preset.num_candidates]
             distances = distances[:, : preset.num_candidates]
         else:
-            if preset.siamese_epochs:
-                _, embedding = siamese_embedding(self, *self._siamese(state))
             indices, distances = knn(
                 embedding,
                 min(preset.num_candidates, len(self.x) - 1),

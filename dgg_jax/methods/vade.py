@@ -56,7 +56,8 @@ def run(
     """Carries data through all stages of VaDE.
 
     Args:
-      x: data, float32 of shape [N, D].
+      x: data, float32 of shape [N, D]; rows of a sparse matrix become dense by the
+        batch.
       preset: all settings.
       seed: of every random number of the run.
       y: true labels [N] for the reported metrics; nothing else sees them.

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dgg_jax.losses import dec
+from dgg_jax.rows import map_rows
 from dgg_jax.training import Monitor, Schedule, StepOutput, TrainState, optimize
 from dgg_jax.types import Gaussian
 
@@ -37,7 +38,7 @@ def log_assignments(
         z = encode(params["encoder"], x[None]).mean[0]
         return dec.log_soft_assignment(z, params["centers"], degrees_of_freedom)
 
-    return jax.lax.map(of_point, x, batch_size=min(batch_size, len(x)))
+    return map_rows(of_point, x, min(batch_size, len(x)))
 
 
 def train_dec(

@@ -12,6 +12,7 @@ from dgg_jax.distributions import sample_gaussian
 from dgg_jax.likelihoods import Likelihood
 from dgg_jax.losses import autoencoder
 from dgg_jax.losses.elbo import elbo
+from dgg_jax.rows import SparseRows, map_rows
 from dgg_jax.stages.train import ApplyFunctions
 from dgg_jax.types import ElboTerms, Gaussian
 
@@ -37,13 +38,13 @@ def infer(
         posterior = networks.encode(params["encoder"], x)
         return posterior, networks.classify(params, posterior.mean)
 
-    return jax.lax.map(one, x, batch_size=_BATCH)
+    return map_rows(one, x, _BATCH)
 
 
 @functools.partial(jax.jit, static_argnames="encode")
 def encode_all(encode: Any, params: Any, x: jax.Array) -> Any:
     """A network of one input on all rows of x [N, D], in batches."""
-    return jax.lax.map(functools.partial(encode, params), x, batch_size=_BATCH)
+    return map_rows(functools.partial(encode, params), x, _BATCH)
 
 
 def row_key(key: jax.Array, x: jax.Array) -> jax.Array:
@@ -90,6 +91,7 @@ def elbo_terms(
 
     def one(point):
         x, log_assignment = point
+        x = rows[x] if sparse else x
         posterior = networks.encode(params["encoder"], x)
 
         def draw(key):
@@ -114,7 +116,9 @@ def elbo_terms(
         keys = jax.random.split(row_key(key, x), draws)
         return jax.tree.map(jnp.mean, jax.vmap(draw)(keys))
 
-    return jax.lax.map(one, (x, log_assignments), batch_size=_BATCH)
+    rows, sparse = x, isinstance(x, SparseRows)
+    points = jnp.arange(len(x)) if sparse else x
+    return jax.lax.map(one, (points, log_assignments), batch_size=_BATCH)
 
 
 @functools.partial(jax.jit, static_argnames=("networks", "likelihood", "draws"))

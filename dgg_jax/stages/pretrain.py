@@ -1,5 +1,6 @@
 """Pretraining: layer-wise denoising, deep autoencoder, VAE (section 4 of DGG)."""
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from flax import linen as nn
 from dgg_jax.distributions import sample_gaussian
 from dgg_jax.likelihoods import Likelihood
 from dgg_jax.losses import autoencoder
+from dgg_jax.rows import SparseRows, map_rows
 from dgg_jax.training import Monitor, Schedule, StepOutput, optimize
 from dgg_jax.types import Gaussian
 
@@ -51,7 +53,7 @@ def layerwise(
     """
     encoder_params = {**encoder_params}
     decoder_params = {**decoder_params}
-    features = jnp.asarray(x)
+    features = jax.tree.map(jnp.asarray, x)
     for depth, (inner, outer) in enumerate(layers):
         innermost, outermost = depth == len(layers) - 1, depth == 0
 
@@ -94,8 +96,17 @@ def layerwise(
                 **decoder_params["logvar"],
                 "bias": params["logvar"],
             }
-        features = jax.jit(encode)(params["inner"], features)
+        if isinstance(features, SparseRows):
+            features = _encoded(encode, params["inner"], features)
+        else:
+            features = jax.jit(encode)(params["inner"], features)
     return encoder_params, decoder_params
+
+
+@functools.partial(jax.jit, static_argnames="encode")
+def _encoded(encode: Any, params: Any, rows: SparseRows) -> jax.Array:
+    """A layer of sparse rows, made dense some at a time."""
+    return map_rows(lambda row: encode(params, row[None])[0], rows, 1000)
 
 
 def deep_autoencoder(

@@ -11,6 +11,7 @@ from dgg_jax.distributions import sample_gaussian
 from dgg_jax.graph import smoothing, smoothing_operator
 from dgg_jax.likelihoods import Likelihood
 from dgg_jax.losses import dgg
+from dgg_jax.rows import SparseRows, take
 from dgg_jax.training import Monitor, Schedule, StepOutput, TrainState, optimize
 from dgg_jax.training.loop import Loss
 from dgg_jax.types import ElboTerms, Gaussian, Graph
@@ -61,7 +62,10 @@ class TupleData(NamedTuple):
 
 
 def node_data(
-    x: np.ndarray, graph: Graph, graph_strength: float, likelihood: Likelihood
+    x: np.ndarray | SparseRows,
+    graph: Graph,
+    graph_strength: float,
+    likelihood: Likelihood,
 ) -> NodeData:
     """Sums neighbours into statistics, once for a graph.
 
@@ -119,7 +123,7 @@ def node_loss(
 
     def loss(params, prepared, indices, key):
         data, smoothed_log_prior = prepared
-        statistics = jax.tree.map(lambda t: t[indices], data.smoothed.statistics)
+        statistics = take(data.smoothed.statistics, indices)
         posterior, log_assignment, decoded = _infer(
             networks, params, data.x[indices], key, sampled
         )
@@ -159,7 +163,7 @@ def label_loss(
     def loss(params, prepared, indices, key):
         data, labels = prepared
         labels = labels[indices]
-        statistics = jax.tree.map(lambda t: t[indices], data.smoothed.statistics)
+        statistics = take(data.smoothed.statistics, indices)
         posterior, log_assignment, decoded = _infer(
             networks, params, data.x[indices], key, sampled
         )

@@ -16,7 +16,6 @@ from experiments import compare, predict, runs
 from tests.experiments.command_line import assert_refused, call
 from tests.methods.toy import blobs
 
-pytestmark = pytest.mark.usefixtures("compiled_once")
 NAMES = ("a", "b", "c")
 TINY = ("--preset=smoke", "--pretrain_layer_epochs=0", "--hidden_sizes=8")
 

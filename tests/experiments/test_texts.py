@@ -67,13 +67,39 @@ def test_rows_are_made_dense_for_training(texts, begun):
     assert "reuters_r8 of 40 x 30 takes 0 MiB as a dense matrix.\n" in outcome.out
 
 
-def test_rows_that_do_not_fit_are_refused(texts, begun, monkeypatch):
-    monkeypatch.setattr(runs, "_memory", lambda: 2 * 40 * 30 * 4 - 1)
-    outcome = run(texts)
+SIZE = 40 * 30 * 4  # bytes, dense
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--method=imsat"], ["--likelihood=learned_gaussian"]]
+)
+def test_rows_that_do_not_fit_are_refused(texts, begun, monkeypatch, arguments):
+    monkeypatch.setattr(runs, "_memory", lambda: 2 * SIZE - 1)
+    outcome = run(texts, *arguments)
     assert_refused(outcome, "40 x 30 takes 0 MiB as a dense matrix", "smaller data set")
     assert begun == [] and not (texts / "run").exists()
-    monkeypatch.setattr(runs, "_memory", lambda: 2 * 40 * 30 * 4)
-    assert run(texts).code == 0
+    monkeypatch.setattr(runs, "_memory", lambda: 2 * SIZE)
+    assert run(texts, *arguments).code == 0
+
+
+def test_many_rows_stay_sparse(texts, begun, monkeypatch):
+    monkeypatch.setattr(runs, "_memory", lambda: 8 * SIZE)
+    assert "; its rows" not in run(texts, workdir="dense").out
+    monkeypatch.setattr(runs, "_memory", lambda: 8 * SIZE - 1)
+    outcome = run(texts, workdir="sparse")
+    assert "its rows stay sparse and become dense by the batch.\n" in outcome.out
+    (_, dense), (_, kept) = begun
+    assert sparse.issparse(kept.x)
+    np.testing.assert_array_equal(kept.x.toarray(), dense.x)
+
+
+@pytest.mark.slow
+def test_a_run_on_sparse_rows(texts, monkeypatch):
+    monkeypatch.setattr(runs, "_memory", lambda: SIZE)
+    outcome = run(texts, *TRAINING)
+    assert outcome.code == 0, outcome.err
+    for name in ("report.html", "predictions.npz", "model/model.json"):
+        assert (texts / "run" / name).is_file()
 
 
 def test_the_scaling_and_the_variance_go_together(texts, begun):
@@ -133,7 +159,6 @@ def test_a_comparison_of_texts(texts, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("compiled_once")
 def test_a_run_and_its_predictions(texts):
     small = ("--num_neighbors=5", "--num_candidates=8", "--pretrain_layer_epochs=0")
     outcome = run(texts, *TRAINING, *small)

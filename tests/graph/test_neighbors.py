@@ -6,10 +6,12 @@ import types
 import jax
 import numpy as np
 import pytest
+from scipy import sparse
 from sklearn.neighbors import NearestNeighbors
 
 from dgg_jax.checks import InvalidInput
 from dgg_jax.graph import knn, neighbors
+from dgg_jax.rows import sparse_rows
 
 
 def points(num_points, num_features=3, seed=0):
@@ -196,7 +198,16 @@ def test_the_size_decides_the_method(monkeypatch):
     assert knn(points(11), 2, method="exact")[0].shape == (11, 2)
 
 
-def test_approximate_leaves_each_point_out(monkeypatch, caplog):
+def test_sparse_points_are_searched_as_dense_ones():
+    x = np.where(points(20) < 0.3, 0.0, points(20)).astype(np.float32)
+    expected = knn(x, 4)
+    for matrix in (sparse.csr_array(x), sparse_rows(sparse.csr_array(x))):
+        for found, array in zip(knn(matrix, 4), expected, strict=True):
+            np.testing.assert_array_equal(found, array)
+
+
+@pytest.mark.parametrize("kind", [np.asarray, sparse.csr_array])
+def test_approximate_leaves_each_point_out(monkeypatch, caplog, kind):
     x = points(20)
     indices, distances = brute_force(x, 4)
     with_self = np.concatenate([np.arange(20)[:, None], indices], axis=1)
@@ -208,12 +219,13 @@ def test_approximate_leaves_each_point_out(monkeypatch, caplog):
     class Index:
         def __init__(self, x, n_neighbors, random_state):
             assert n_neighbors == 5
+            assert sparse.issparse(x) == (kind is sparse.csr_array)
             self.neighbor_graph = with_self, zeros
 
     module = types.SimpleNamespace(NNDescent=Index)
     monkeypatch.setitem(sys.modules, "pynndescent", module)
     with caplog.at_level("INFO", logger="absl"):
-        found, lengths = knn(x, 4, method="approximate")
+        found, lengths = knn(kind(x), 4, method="approximate")
     np.testing.assert_array_equal(found, indices)
     np.testing.assert_allclose(lengths[2:], distances[2:], rtol=1e-6)
     assert found.dtype == np.int32
@@ -223,10 +235,11 @@ def test_approximate_leaves_each_point_out(monkeypatch, caplog):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-def test_approximate_finds_most_neighbours():
+@pytest.mark.parametrize("kind", [np.asarray, sparse.csr_array])
+def test_approximate_finds_most_neighbours(kind):
     pytest.importorskip("pynndescent")
     x = points(600, 5)
-    indices, distances = knn(x, 10, method="approximate")
+    indices, distances = knn(kind(x), 10, method="approximate")
     expected, _ = brute_force(x, 10)
     assert indices.shape == distances.shape == (600, 10)
     assert not (indices == np.arange(600)[:, None]).any()
