@@ -1,5 +1,6 @@
 """Data at the edges: a sound result, or an error that says what is wrong."""
 
+import os
 import warnings
 
 import jax
@@ -51,6 +52,7 @@ SETTINGS = {
     "IMSAT": {"hidden_sizes": (4,), "epochs": 2},
 }
 METHODS = tuple(SETTINGS)
+EXAMPLES = int(os.environ.get("EXAMPLES", 8))  # of test_any_matrix
 ROWS, COLUMNS, CLUSTERS = 12, 3, 3
 
 
@@ -156,9 +158,8 @@ def test_an_outlier_under_other_settings(method, changes):
 
 
 SHAPES = {
-    "one cluster": (ROWS, COLUMNS, 1),
+    "one cluster of two rows": (2, COLUMNS, 1),
     "one dimension": (ROWS, 1, CLUSTERS),
-    "two rows": (2, COLUMNS, 1),
     "a row a cluster": (5, COLUMNS, 5),
     "a row more than clusters": (6, COLUMNS, 5),
 }
@@ -255,7 +256,7 @@ def matrices(draw):
 @pytest.mark.parametrize("method", METHODS)
 def test_any_matrix(method):
     @settings(
-        max_examples=20,
+        max_examples=EXAMPLES,
         deadline=None,
         derandomize=True,
         database=None,

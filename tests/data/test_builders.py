@@ -189,7 +189,9 @@ def more_images(tiny, as_idx, local_mnist, monkeypatch):
 
 
 LOADING = """
+import signal
 import sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's "&" ignores it
 from dgg_jax import data
 from dgg_jax.data import builders, images
 
