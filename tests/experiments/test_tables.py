@@ -108,7 +108,7 @@ def test_the_readme_has_the_table_of_the_results(capsys):
     assert main(sorted(map(str, RESULTS.glob("*-default-*.json")))) is None
     rows = capsys.readouterr().out.splitlines()
     readme = (RESULTS.parent / "README.md").read_text()
-    assert len(rows) == 4
+    assert len(rows) == 6
     for row in rows:
         assert row in readme
 
