@@ -87,9 +87,9 @@ def test_moments_lie_in_the_life_of_the_run():
 
 
 @pytest.mark.slow
-def test_two_kills(tmp_path):
+def test_three_kills(tmp_path):
     done = subprocess.run(
-        [sys.executable, "-m", "experiments.kill_test", "--kills=2", "--seed=2"],
+        [sys.executable, "-m", "experiments.kill_test", "--kills=3", "--seed=2"],
         cwd=REPOSITORY,
         env={
             **os.environ,
@@ -102,8 +102,8 @@ def test_two_kills(tmp_path):
         timeout=1200,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "2 kills, " in done.stdout
+    assert "3 kills, " in done.stdout
     assert "a second run is bit-equal." in done.stdout
-    assert "the run that was killed 2 times is bit-equal." in done.stdout
+    assert "the run that was killed 3 times is bit-equal." in done.stdout
     # What it has found equal it deletes.
     assert list(tmp_path.iterdir()) == []
