@@ -257,20 +257,17 @@ def _unavailable_ones(source: Source) -> list[tuple[str, str]]:
     return [pair for pair in zip(urls, reasons, strict=True) if pair[1]]
 
 
-def unavailable(
-    url: str, seconds: float | None = None, *, follow: bool = True
-) -> str | None:
-    """Asks for a file without downloading it.
+def unavailable(url: str, *, follow: bool = True) -> str | None:
+    """Asks for a file without downloading it, for 3 seconds at most.
 
     Args:
       url: of the file.
-      seconds: after which there is no answer; by default 3.
       follow: whether to ask on where the answer is a redirection.
 
     Returns:
       Why it cannot be downloaded; None if it can.
     """
-    seconds = _PROBE_SECONDS if seconds is None else seconds
+    seconds = _PROBE_SECONDS
     answers: list[str | None] = []
 
     def ask() -> None:

@@ -90,8 +90,8 @@ def elbo_terms(
     """
 
     def one(point):
-        x, log_assignment = point
-        x = rows[x] if sparse else x
+        row, log_assignment = point
+        x = rows[row] if isinstance(rows, SparseRows) else row
         posterior = networks.encode(params["encoder"], x)
 
         def draw(key):
@@ -116,8 +116,8 @@ def elbo_terms(
         keys = jax.random.split(row_key(key, x), draws)
         return jax.tree.map(jnp.mean, jax.vmap(draw)(keys))
 
-    rows, sparse = x, isinstance(x, SparseRows)
-    points = jnp.arange(len(x)) if sparse else x
+    rows = x
+    points = jnp.arange(len(x)) if isinstance(x, SparseRows) else x
     return jax.lax.map(one, (points, log_assignments), batch_size=_BATCH)
 
 
