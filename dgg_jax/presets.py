@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from dgg_jax import checks
+from dgg_jax.data.preprocessing import likelihood_for
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -733,20 +734,6 @@ OF_THE_DATA = (
 )
 
 
-def likelihood_for(x: np.ndarray) -> tuple[str, float]:
-    """The likelihood for data of the user's own, and lambda if it is the Gaussian one.
-
-    That is Bernoulli for values in [0, 1], else Gaussian; lambda is a tenth of the
-    columns' mean variance.
-
-    Args:
-      x: data, shape [N, D].
-    """
-    unit_interval = x.min() >= 0.0 and x.max() <= 1.0
-    variance = 0.1 * float(np.var(x, axis=0, dtype=np.float64).mean())
-    return "bernoulli" if unit_interval else "gaussian", max(variance, 1e-6)
-
-
 def for_data(
     method: str,
     x: np.ndarray,
@@ -758,8 +745,8 @@ def for_data(
     """The preset of a method on data of the user's own.
 
     What is not among the settings but depends on the data is chosen from them: the
-    likelihood (``likelihood_for``); for few rows smaller batches, more epochs of
-    pretraining and neighbours from fewer candidates.
+    likelihood (``data.preprocessing.likelihood_for``); for few rows smaller batches,
+    more epochs of pretraining and neighbours from fewer candidates.
 
     Args:
       method: one of METHODS.

@@ -8,12 +8,18 @@ from pathlib import Path
 import numpy as np
 from absl import logging
 
-from dgg_jax import checks, presets
+from dgg_jax import checks
 from dgg_jax.checks import InvalidInput, MissingData
 from dgg_jax.data import matrices, pictures, tables
 from dgg_jax.data.dataset import Dataset
 from dgg_jax.data.matrices import Matrix
-from dgg_jax.data.preprocessing import Scaling, min_max, shift_and_scale, standardize
+from dgg_jax.data.preprocessing import (
+    Scaling,
+    likelihood_for,
+    min_max,
+    shift_and_scale,
+    standardize,
+)
 
 SCALINGS = ("auto", "none", "standard", "minmax")
 _BRIGHT = 128  # least largest value of what we take for 8-bit pixels
@@ -91,7 +97,7 @@ def load(
     fingerprint = _fingerprint(x, y, class_names)
     x = shift_and_scale(x, chosen.shift, chosen.scale)
     _warn(path, x, matrix)
-    likelihood, variance = presets.likelihood_for(x)
+    likelihood, variance = likelihood_for(x)
     return Dataset(
         x=x,
         y=y,

@@ -274,3 +274,17 @@ def tf_idf_variance(variance: float, dim: int, scaling: str) -> float:
     """
     checks.one_of("scaling", scaling, TFIDF_SCALINGS)
     return variance * TFIDF_SCALINGS[scaling](dim) / dim
+
+
+def likelihood_for(x: np.ndarray) -> tuple[str, float]:
+    """The likelihood for data of the user's own, and lambda if it is the Gaussian one.
+
+    That is Bernoulli for values in [0, 1], else Gaussian; lambda is a tenth of the
+    columns' mean variance.
+
+    Args:
+      x: data, shape [N, D].
+    """
+    unit_interval = x.min() >= 0.0 and x.max() <= 1.0
+    variance = 0.1 * float(np.var(x, axis=0, dtype=np.float64).mean())
+    return "bernoulli" if unit_interval else "gaussian", max(variance, 1e-6)
