@@ -7,6 +7,7 @@ autoencoders".
 import dataclasses
 import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -80,7 +81,6 @@ def check(preset: GMVAEPreset, feature_shape: tuple[int, ...]) -> None:
         )
 
 
-@functools.cache
 def build_networks(
     preset: GMVAEPreset, feature_shape: tuple[int, ...], parts: Parts = AS_NAMED
 ) -> tuple[RecognitionNetwork, ComponentNetwork, nn.Module]:
@@ -115,37 +115,40 @@ def build_networks(
     )
 
 
-@functools.cache
 def apply_functions(
     preset: GMVAEPreset, feature_shape: tuple[int, ...], parts: Parts = AS_NAMED
 ) -> GmvaeFunctions:
     """The networks as pure functions of parameters and batch statistics."""
     recognition, components, decoder = build_networks(preset, feature_shape, parts)
 
-    def applied(name, module):
-        takes_train = isinstance(module, _TRAINED_OTHERWISE)
-
-        def apply(params, collections, x, train):
-            flags = {"train": train} if takes_train else {}
-            if not collections:
-                return module.apply({"params": params[name]}, x, **flags), ()
-            variables = {"params": params[name], "batch_stats": collections[name]}
-            if not train:
-                return module.apply(variables, x, **flags), collections
-            output, updates = module.apply(
-                variables, x, **flags, mutable=["batch_stats"]
-            )
-            return output, {**collections, name: updates["batch_stats"]}
-
-        return apply
-
     return GmvaeFunctions(
-        recognize=applied("recognition", recognition),
-        components=lambda params, w: components.apply(
-            {"params": params["components"]}, w
-        ),
-        decode=applied("decoder", decoder),
+        recognize=_applied("recognition", recognition),
+        components=_components(components),
+        decode=_applied("decoder", decoder),
     )
+
+
+@functools.cache
+def _components(module: ComponentNetwork) -> Callable[..., Any]:
+    return lambda params, w: module.apply({"params": params["components"]}, w)
+
+
+@functools.cache
+def _applied(name: str, module: nn.Module) -> Callable[..., Any]:
+    """A module with batch statistics as a function of (all of them, a batch)."""
+    takes_train = isinstance(module, _TRAINED_OTHERWISE)
+
+    def apply(params, collections, x, train):
+        flags = {"train": train} if takes_train else {}
+        if not collections:
+            return module.apply({"params": params[name]}, x, **flags), ()
+        variables = {"params": params[name], "batch_stats": collections[name]}
+        if not train:
+            return module.apply(variables, x, **flags), collections
+        output, updates = module.apply(variables, x, **flags, mutable=["batch_stats"])
+        return output, {**collections, name: updates["batch_stats"]}
+
+    return apply
 
 
 @dataclasses.dataclass(frozen=True)
@@ -343,12 +346,12 @@ class _Stages(Stages):
         params, collections = self._initial()
         trained = gmvae.train_gmvae(
             x,
+            self.likelihood,
             params,
             collections,
             np.zeros((len(x), preset.num_clusters), np.float32),
             gmvae.gmvae_loss(
                 self.networks,
-                self.likelihood,
                 num_samples=preset.num_samples,
                 information_constraint=preset.information_constraint,
                 joint=preset.conditional_prior == "joint",

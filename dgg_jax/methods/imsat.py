@@ -24,19 +24,22 @@ from dgg_jax.stages import imsat
 STAGES = ("graph", "train")
 
 
-@functools.cache
 def _network(preset: IMSATPreset) -> Classifier | NormalizedClassifier:
     classifier = NormalizedClassifier if preset.batch_norm else Classifier
     return classifier(preset.hidden_sizes, preset.num_clusters)
 
 
-@functools.cache
 def _classify(preset: IMSATPreset) -> Callable[[Any, jax.Array], jax.Array]:
     """ln p(c | x) of a batch; batch normalisation is by the batch's own moments."""
-    apply = pure(_network(preset))
-    if not preset.batch_norm:
-        return apply
-    return lambda params, x: apply(params, x)[0]
+    network = _network(preset)
+    return _first_output(network) if preset.batch_norm else pure(network)
+
+
+@functools.cache
+def _first_output(
+    network: NormalizedClassifier,
+) -> Callable[[Any, jax.Array], jax.Array]:
+    return lambda params, x: pure(network)(params, x)[0]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from dgg_jax import checks
+from dgg_jax import checks, likelihoods
 from dgg_jax.likelihoods import (
     Bernoulli,
     GaussianLikelihood,
@@ -49,6 +49,7 @@ AS_NAMED = Parts()
 def likelihood_of(preset: AutoencoderPreset, parts: Parts = AS_NAMED) -> Likelihood:
     """The likelihood that a preset names, or the one in its place."""
     if parts.likelihood is not None:
+        likelihoods.register(parts.likelihood)
         return parts.likelihood
     return {
         "bernoulli": Bernoulli(),
@@ -57,11 +58,16 @@ def likelihood_of(preset: AutoencoderPreset, parts: Parts = AS_NAMED) -> Likelih
     }[preset.likelihood]
 
 
+@functools.cache
 def pure(module: nn.Module) -> Callable[[Any, Any], Any]:
-    """A module without mutable state as a function of (parameters, a batch)."""
+    """A module without mutable state as a function of (parameters, a batch).
+
+    Equal modules have the same function: what is compiled with it serves them all.
+    """
     return lambda params, x: module.apply({"params": params}, x)
 
 
+@functools.cache
 def _pure_of_rows(module: nn.Module) -> Callable[[Any, Any], Any]:
     """As ``pure``, for a module that takes batches only: one row becomes a batch."""
     apply = pure(module)
@@ -74,7 +80,6 @@ def _pure_of_rows(module: nn.Module) -> Callable[[Any, Any], Any]:
     return of_rows
 
 
-@functools.cache
 def autoencoder_modules(
     preset: AutoencoderPreset, num_features: int, parts: Parts = AS_NAMED
 ) -> tuple[nn.Module, nn.Module]:
@@ -94,7 +99,6 @@ def autoencoder_modules(
     return parts.encoder or encoder, parts.decoder or decoder
 
 
-@functools.cache
 def autoencoder_functions(
     preset: AutoencoderPreset, num_features: int, parts: Parts = AS_NAMED
 ) -> ApplyFunctions:

@@ -33,7 +33,7 @@ def siamese_embedding(
         params = initial
     else:
         params = module.init(jax.random.fold_in(key, 1), stages.x[:1])["params"]
-    embed = _embed(module)
+    embed = pure(module)
     params = graph.train_siamese(
         stages.x,
         nearest["indices"],
@@ -54,12 +54,9 @@ def siamese_embedding(
     return params, embed_all(module, params, stages.x)
 
 
-_embed = functools.cache(pure)
-
-
 def embed_all(module: nn.Module, params: State, x: np.ndarray) -> np.ndarray:
     """The Siamese embedding of rows x [N, D], shape [N, L]."""
-    return np.asarray(evaluate.encode_all(_embed(module), params, x))
+    return np.asarray(evaluate.encode_all(pure(module), params, x))
 
 
 def input_neighbors(stages: Stages, num_neighbors: int) -> State:

@@ -5,7 +5,6 @@ its formulas are quoted from memory of the paper, whose text was not at hand.
 """
 
 import dataclasses
-import functools
 
 import jax
 import numpy as np
@@ -27,12 +26,10 @@ def _siamese(preset: SpectralNetPreset) -> Embedding:
     return Embedding(preset.hidden_sizes, preset.latent_dim)
 
 
-@functools.cache
 def _network(preset: SpectralNetPreset) -> Embedding:
     return Embedding(preset.hidden_sizes, preset.num_clusters)
 
 
-@functools.cache
 def _apply(preset: SpectralNetPreset):
     return pure(_network(preset))
 
