@@ -124,8 +124,34 @@ def compile_epoch(
         return jax.lax.scan(step, state, batches)
 
     if restarts:
-        epoch = jax.vmap(epoch, in_axes=(0, data_axes, 0))
-    return jax.jit(epoch, donate_argnums=0)
+        epoch = _together(epoch, data_axes)
+    # Else a CPU copies most weights at every step before it updates them.
+    in_place = {"xla_cpu_copy_insertion_use_region_analysis": True}
+    options = in_place if jax.default_backend() == "cpu" else None
+    return jax.jit(epoch, donate_argnums=0, compiler_options=options)
+
+
+def _together(epoch: Epoch, data_axes: Any) -> Epoch:
+    """An epoch of R restarts; a single one goes without the axis, which costs time."""
+    several = jax.vmap(epoch, in_axes=(0, data_axes, 0))
+
+    def together(state, data, keys):
+        if len(keys) > 1:
+            return several(state, data, keys)
+        data = jax.tree.map(
+            lambda axis, part: part if axis is None else _squeezed(part),
+            data_axes,
+            data,
+            is_leaf=lambda axis: axis is None,
+        )
+        outcome = epoch(_squeezed(state), data, keys[0])
+        return jax.tree.map(lambda leaf: leaf[None], outcome)
+
+    return together
+
+
+def _squeezed(tree: Any) -> Any:
+    return jax.tree.map(lambda leaf: leaf[0], tree)
 
 
 class Monitor:
