@@ -5,12 +5,15 @@
   python -m experiments.benchmark --suite=all --output=results/benchmark-cpu.json
   python -m experiments.benchmark --show=results/benchmark-cpu.json
 
-What is compared runs in turns in one process; the first call of each, which compiles, is
-counted apart. Suites: training (an epoch of DGG over one of VaDE, over its matrix products,
-the tuple form over the node form, restarts, the start of a process), graph (the kNN search
-over its products and other searches), scaling (a sample of many rows over one of few),
-peers (ClustPy's VaDE and a PyTorch loop: pip install 'dgg-jax[benchmark]') and memory (a
-whole run of MNIST).
+What is compared runs in turns in one process; the first call of each, which compiles,
+is counted apart. Suites:
+
+  training  an epoch of DGG over one of VaDE and over its matrix products, the tuple
+            form over the node form, restarts, the start of a process
+  graph     the kNN search over its products, and over other searches
+  scaling   a training sample of many rows over one of few
+  peers     ClustPy's VaDE and a PyTorch loop: pip install 'dgg-jax[benchmark]'
+  memory    peak memory and seconds of a whole run of MNIST
 """
 
 import datetime
@@ -38,8 +41,8 @@ _SUITE = flags.DEFINE_list(
 _QUICK = flags.DEFINE_boolean(
     "quick",
     False,
-    "Measure little, to see that everything runs: few rows and repetitions, and without "
-    "memory but where it is asked for.",
+    "Measure little, to see that everything runs: few rows and repetitions, and memory "
+    "only where it is asked for.",
 )
 _REPETITIONS = flags.DEFINE_integer(
     "repetitions",

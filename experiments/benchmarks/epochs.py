@@ -16,8 +16,8 @@ class Epochs(contextlib.AbstractContextManager, Monitor):
     monitor included. The first one also places the data and compiles.
 
     Args:
-      train: what trains, given this object: it calls ``pause`` after every epoch, or has
-        it as its monitor.
+      train: what trains, given this object: it calls ``pause`` after every epoch, or
+        has it as its monitor.
 
     Attributes:
       state: of the loop whose monitor this is, until the next call.

@@ -29,7 +29,7 @@ class Sizes(NamedTuple):
 
 
 FULL = Sizes(rows=None, num_neighbors=100)
-QUICK = Sizes(rows=2000, num_neighbors=100)
+QUICK = Sizes(rows=1000, num_neighbors=100)
 
 _BLOCK = 512  # queries of one product
 _EMBEDDING = 10  # dimensions of a latent space

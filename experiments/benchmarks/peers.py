@@ -32,16 +32,18 @@ class Sizes(NamedTuple):
     Attributes:
       rows: N.
       pretrain_epochs: of ClustPy's autoencoder; ours has as many as its preset.
+      num_neighbors: of the tuple form, each S.
       hidden_sizes: of our networks and PyTorch's; None are those of MNIST's preset.
     """
 
     rows: int
     pretrain_epochs: int
+    num_neighbors: tuple[int, ...]
     hidden_sizes: tuple[int, ...] | None = None
 
 
-FULL = Sizes(rows=10_000, pretrain_epochs=10)
-QUICK = Sizes(rows=512, pretrain_epochs=1)
+FULL = Sizes(rows=10_000, pretrain_epochs=10, num_neighbors=(20, 1))
+QUICK = Sizes(rows=768, pretrain_epochs=1, num_neighbors=(20,))
 
 
 def figures(settings: Settings) -> Iterator[Figure]:
@@ -52,7 +54,8 @@ def figures(settings: Settings) -> Iterator[Figure]:
     """
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
-        print(f"  needs {' and '.join(missing)}: pip install 'dgg-jax[benchmark]'")
+        needed = " and ".join(missing)
+        print(f"  not measured without {needed}: pip install 'dgg-jax[benchmark]'")
         return
     sizes = QUICK if settings.quick else FULL
     workload = workloads.images(sizes.rows, settings.data_dir, _NEIGHBORS)
@@ -63,7 +66,7 @@ def figures(settings: Settings) -> Iterator[Figure]:
     else:
         params, graph = pretrained(workload)
         workload = workload._replace(graph=graph)
-    yield from _tuples(workload, params, settings)
+    yield from _tuples(workload, params, sizes.num_neighbors, settings)
     yield from _vade(workload, sizes.pretrain_epochs, settings)
 
 
@@ -76,9 +79,12 @@ def pretrained(workload: Workload) -> tuple[dict[str, Any], Graph]:
 
 
 def _tuples(
-    workload: Workload, params: dict[str, Any], settings: Settings
+    workload: Workload,
+    params: dict[str, Any],
+    num_neighbors: tuple[int, ...],
+    settings: Settings,
 ) -> Iterator[Figure]:
-    """PyTorch's tuples over our nodes and tuples, at S = 20 and 1."""
+    """PyTorch's tuples over our nodes and tuples."""
     import torch
 
     from experiments.benchmarks.torch_tuple import TupleTraining
@@ -86,7 +92,7 @@ def _tuples(
     torch.set_num_threads(threads())
     torch.manual_seed(0)
     preset = workload.preset
-    for count in (_NEIGHBORS, 1):
+    for count in num_neighbors:
         given = workload.with_neighbors(count)
         theirs = TupleTraining(
             params,

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from dgg_jax.training.loop import steps_per_epoch
 from experiments.benchmarks import timing, workloads
 from experiments.benchmarks.settings import Settings
 from experiments.benchmarks.timing import Figure
@@ -25,7 +26,7 @@ class Sizes(NamedTuple):
 
 
 FULL = Sizes(rows=(10_000, 100_000, 1_000_000), num_features=100)
-QUICK = Sizes(rows=(1_024, 8_192), num_features=100, hidden_sizes=(128, 128))
+QUICK = Sizes(rows=(1_024, 4_096), num_features=100, hidden_sizes=(128, 128))
 
 _NEIGHBORS = 20
 
@@ -38,14 +39,14 @@ def figures(settings: Settings) -> Iterator[Figure]:
     sizes = QUICK if settings.quick else FULL
     fewest = sizes.rows[0]
     for rows in sizes.rows[1:]:
-        few, many = (
-            _workload(num_rows, sizes).with_settings(batch_size=256)
-            for num_rows in (fewest, rows)
-        )
+        few, many = _workload(fewest, sizes), _workload(rows, sizes)
         with workloads.dgg_epochs(few) as short, workloads.dgg_epochs(many) as long:
             epochs = {f"{rows:,} rows": long, f"{fewest:,} rows": short}
             timings = timing.interleave(epochs, settings.repetitions)
-        steps = [num_rows // 256 for num_rows in (rows, fewest)]
+        steps = [
+            steps_per_epoch(num_rows, many.preset.batch_size)
+            for num_rows in (rows, fewest)
+        ]
         yield timing.ratio(
             SUITE,
             f"a sample of {rows:,} rows / one of {fewest:,}, in memory",

@@ -34,7 +34,8 @@ class Sizes(NamedTuple):
 
 
 FULL = Sizes(rows=None, tuple_rows=2560, num_neighbors=(1, 3, 10, 20), restarts=10)
-QUICK = Sizes(rows=2560, tuple_rows=512, num_neighbors=(20,), restarts=2)
+# As many rows for both forms: the node form is compiled once.
+QUICK = Sizes(rows=768, tuple_rows=768, num_neighbors=(20,), restarts=2)
 
 _NEIGHBORS = 20
 # Batches and precisions that are measured; a CPU knows one precision.
