@@ -24,7 +24,6 @@ _RECALL_ROWS = 1_000
 _GROUP = 16  # scores whose maximum is looked at before them
 _BLOCK_SIZE = 2048
 _ROWS_ON_CPU = 128  # compared at once; more are no faster and leave the caches
-_RANKED_AT_ONCE = 8
 _BLOCKS_ON_CPU = 8  # at once, at most
 
 
@@ -202,8 +201,11 @@ def _nearest_in_block(points, half_norms, rows, k, num_candidates, at_once):
 
     # One after the other in one program, because they then share one buffer.
     candidates = jax.lax.map(candidates_of, rows, batch_size=at_once)
+    # Fewer at once: their differences have D numbers a candidate.
     return jax.lax.map(
-        lambda pair: nearest(*pair), (rows, candidates), batch_size=_RANKED_AT_ONCE
+        lambda pair: nearest(*pair),
+        (rows, candidates),
+        batch_size=max(1, at_once // 16),
     )
 
 
