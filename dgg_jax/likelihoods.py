@@ -8,13 +8,15 @@ Each likelihood answers three questions, all in nats with every constant kept:
   t_j = sum_i A_ij T(x_i) and d_j = sum_i A_ij alone. The neighbours have disappeared
   into statistics, which is what makes the node form of the objective as cheap as a VAE.
 
+Likelihoods are pytrees: lambda is an argument of compiled functions, not a constant in
+them, so that data sets with different lambdas share what is compiled.
+
 The Gaussians' raw statistics cancel in float32 when the data lie far from 0 relative to
 their spread; training carries ``CenteredStatistics`` instead, which every Gaussian's
 ``smoothed_log_prob`` accepts in their place.
 """
 
 import dataclasses
-import math
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -22,6 +24,16 @@ import jax.numpy as jnp
 
 from dgg_jax.distributions import LOG_2PI, gaussian_log_prob
 from dgg_jax.types import Gaussian
+
+
+def register(likelihood: Any) -> None:
+    """Makes a likelihood of the user's own class a constant of compiled functions.
+
+    Args:
+      likelihood: hashable, unless its class is a pytree already.
+    """
+    if jax.tree_util.all_leaves([likelihood]):
+        jax.tree_util.register_static(type(likelihood))
 
 
 class CenteredStatistics(NamedTuple):
@@ -59,6 +71,7 @@ class Likelihood(Protocol):
         ...
 
 
+@jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True)
 class Bernoulli:
     """Independent Bernoulli features; ``decoded`` are logits of shape [D].
@@ -120,6 +133,7 @@ class Bernoulli:
         return jax.nn.sigmoid(decoded)
 
 
+@jax.tree_util.register_pytree_node_class
 @dataclasses.dataclass(frozen=True)
 class GaussianLikelihood:
     """N(x; decoded, variance I) with one fixed variance, DGG's lambda.
@@ -140,10 +154,21 @@ class GaussianLikelihood:
     variance: float = 1.0
 
     def __post_init__(self):
-        if not 0.0 < self.variance < math.inf:
+        if not 0.0 < self.variance < float("inf"):
             raise ValueError(
                 f"variance must be positive and finite, got {self.variance!r}."
             )
+
+    def tree_flatten(self) -> tuple[tuple[Any], None]:
+        """The variance as the leaf of a pytree."""
+        return (self.variance,), None
+
+    @classmethod
+    def tree_unflatten(cls, _: None, leaves: tuple[Any]) -> "GaussianLikelihood":
+        """The likelihood of a leaf, which may be traced and is not checked."""
+        likelihood = object.__new__(cls)
+        object.__setattr__(likelihood, "variance", leaves[0])
+        return likelihood
 
     def log_prob(self, x: jax.Array, decoded: jax.Array) -> jax.Array:
         r"""ln N(x; mu, lambda I).
@@ -161,7 +186,7 @@ class GaussianLikelihood:
         Returns:
           ln p(x | z) in nats, a scalar.
         """
-        constant = x.size * (LOG_2PI + math.log(self.variance))
+        constant = x.size * (LOG_2PI + jnp.log(self.variance))
         return -0.5 * (constant + jnp.sum((x - decoded) ** 2) / self.variance)
 
     def sufficient_statistics(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -199,7 +224,7 @@ class GaussianLikelihood:
             squared = (
                 second - 2.0 * jnp.sum(first * decoded) + degree * jnp.sum(decoded**2)
             )
-        constant = degree * decoded.size * (LOG_2PI + math.log(self.variance))
+        constant = degree * decoded.size * (LOG_2PI + jnp.log(self.variance))
         return -0.5 * (constant + squared / self.variance)
 
     def mean(self, decoded: jax.Array) -> jax.Array:
@@ -207,6 +232,7 @@ class GaussianLikelihood:
         return decoded
 
 
+@jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True)
 class LearnedVarianceGaussian:
     """N(x; mean, exp(logvar)) with both decoded from z, as eq. (2) of VaDE prints.

@@ -1,6 +1,7 @@
 """DGG: deep clustering by Gaussian mixture VAEs with graph embedding, from data on."""
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -31,7 +32,6 @@ __all__ = ["STAGES", "Model", "model_of", "run", "samples_per_cluster", "travers
 STAGES = ("pretrain", "graph", "initialize", "classifier", "train", "evaluate")
 
 
-@functools.cache
 def classifier_module(preset: DGGPreset) -> Classifier:
     """f_2 of section 4.2 of DGG: L-K, or L-K-K for K < 10."""
     sizes = preset.classifier_hidden_sizes
@@ -41,13 +41,18 @@ def classifier_module(preset: DGGPreset) -> Classifier:
 
 
 @functools.cache
+def _classify(
+    module: Classifier, precision: str
+) -> Callable[[Any, jax.Array], jax.Array]:
+    return lambda params, z: pure(module, precision)(params["classifier"], z)
+
+
 def apply_functions(
     preset: DGGPreset, num_features: int, parts: Parts = AS_NAMED
 ) -> ApplyFunctions:
     """The model as pure functions of (parameters, batch)."""
-    classify = pure(classifier_module(preset))
     return autoencoder_functions(preset, num_features, parts)._replace(
-        classify=lambda params, z: classify(params["classifier"], z)
+        classify=_classify(classifier_module(preset), preset.precision)
     )
 
 
@@ -155,7 +160,7 @@ class _Stages(MixtureStages):
             posterior,
             state["initial_labels"],
             jax.vmap(lambda key: module.init(key, latents)["params"])(keys),
-            pure(module),
+            pure(module, preset.precision),
             sampled=preset.classifier_input == "sample",
             schedule=Schedule(
                 preset.classifier_epochs,

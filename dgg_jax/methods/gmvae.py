@@ -7,6 +7,7 @@ autoencoders".
 import dataclasses
 import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -18,7 +19,13 @@ from dgg_jax import checks, metrics
 from dgg_jax.distributions import sample_gaussian
 from dgg_jax.likelihoods import Likelihood
 from dgg_jax.methods.base import Metrics, Run, Stages, State
-from dgg_jax.methods.pretrained import AS_NAMED, Parts, likelihood_of
+from dgg_jax.methods.pretrained import (
+    AS_NAMED,
+    Parts,
+    likelihood_of,
+    pure,
+    with_precision,
+)
 from dgg_jax.networks import (
     MNIST_LAYERS,
     SVHN_LAYERS,
@@ -80,7 +87,6 @@ def check(preset: GMVAEPreset, feature_shape: tuple[int, ...]) -> None:
         )
 
 
-@functools.cache
 def build_networks(
     preset: GMVAEPreset, feature_shape: tuple[int, ...], parts: Parts = AS_NAMED
 ) -> tuple[RecognitionNetwork, ComponentNetwork, nn.Module]:
@@ -115,37 +121,43 @@ def build_networks(
     )
 
 
-@functools.cache
 def apply_functions(
     preset: GMVAEPreset, feature_shape: tuple[int, ...], parts: Parts = AS_NAMED
 ) -> GmvaeFunctions:
     """The networks as pure functions of parameters and batch statistics."""
     recognition, components, decoder = build_networks(preset, feature_shape, parts)
 
-    def applied(name, module):
-        takes_train = isinstance(module, _TRAINED_OTHERWISE)
+    return GmvaeFunctions(
+        recognize=_applied("recognition", recognition, preset.precision),
+        components=_components(components, preset.precision),
+        decode=_applied("decoder", decoder, preset.precision),
+    )
 
-        def apply(params, collections, x, train):
-            flags = {"train": train} if takes_train else {}
-            if not collections:
-                return module.apply({"params": params[name]}, x, **flags), ()
-            variables = {"params": params[name], "batch_stats": collections[name]}
-            if not train:
+
+@functools.cache
+def _components(module: ComponentNetwork, precision: str) -> Callable[..., Any]:
+    return lambda params, w: pure(module, precision)(params["components"], w)
+
+
+@functools.cache
+def _applied(name: str, module: nn.Module, precision: str) -> Callable[..., Any]:
+    """A module with batch statistics as a function of (all of them, a batch)."""
+    takes_train = isinstance(module, _TRAINED_OTHERWISE)
+
+    def apply(params, collections, x, train):
+        flags = {"train": train} if takes_train else {}
+        variables = {"params": params[name]}
+        if collections:
+            variables["batch_stats"] = collections[name]
+        with with_precision(precision):
+            if not (collections and train):
                 return module.apply(variables, x, **flags), collections
             output, updates = module.apply(
                 variables, x, **flags, mutable=["batch_stats"]
             )
-            return output, {**collections, name: updates["batch_stats"]}
+        return output, {**collections, name: updates["batch_stats"]}
 
-        return apply
-
-    return GmvaeFunctions(
-        recognize=applied("recognition", recognition),
-        components=lambda params, w: components.apply(
-            {"params": params["components"]}, w
-        ),
-        decode=applied("decoder", decoder),
-    )
+    return apply
 
 
 @dataclasses.dataclass(frozen=True)
@@ -343,12 +355,12 @@ class _Stages(Stages):
         params, collections = self._initial()
         trained = gmvae.train_gmvae(
             x,
+            self.likelihood,
             params,
             collections,
             np.zeros((len(x), preset.num_clusters), np.float32),
             gmvae.gmvae_loss(
                 self.networks,
-                self.likelihood,
                 num_samples=preset.num_samples,
                 information_constraint=preset.information_constraint,
                 joint=preset.conditional_prior == "joint",

@@ -15,7 +15,7 @@ import numpy as np
 
 from dgg_jax import checks
 from dgg_jax.methods.base import Metrics, Run, Stages, State
-from dgg_jax.methods.pretrained import pure
+from dgg_jax.methods.pretrained import pure, with_precision
 from dgg_jax.methods.similarity import input_neighbors
 from dgg_jax.networks import Classifier, Moments, NormalizedClassifier
 from dgg_jax.presets import IMSATPreset
@@ -24,19 +24,26 @@ from dgg_jax.stages import imsat
 STAGES = ("graph", "train")
 
 
-@functools.cache
 def _network(preset: IMSATPreset) -> Classifier | NormalizedClassifier:
     classifier = NormalizedClassifier if preset.batch_norm else Classifier
     return classifier(preset.hidden_sizes, preset.num_clusters)
 
 
-@functools.cache
 def _classify(preset: IMSATPreset) -> Callable[[Any, jax.Array], jax.Array]:
     """ln p(c | x) of a batch; batch normalisation is by the batch's own moments."""
-    apply = pure(_network(preset))
-    if not preset.batch_norm:
-        return apply
-    return lambda params, x: apply(params, x)[0]
+    network = _network(preset)
+    return (
+        _first_output(network, preset.precision)
+        if preset.batch_norm
+        else pure(network, preset.precision)
+    )
+
+
+@functools.cache
+def _first_output(
+    network: NormalizedClassifier, precision: str
+) -> Callable[[Any, jax.Array], jax.Array]:
+    return lambda params, x: pure(network, precision)(params, x)[0]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,9 +70,10 @@ class Model:
         """
         x = checks.rows(x, self.num_features)
         variables = {"params": self.params}
-        if not self.preset.batch_norm:
-            return np.asarray(_network(self.preset).apply(variables, x))
-        return np.asarray(_network(self.preset).apply(variables, x, self.moments)[0])
+        moments = (self.moments,) if self.preset.batch_norm else ()
+        with with_precision(self.preset.precision):
+            output = _network(self.preset).apply(variables, x, *moments)
+        return np.asarray(output[0] if moments else output)
 
 
 def run(

@@ -5,7 +5,6 @@ its formulas are quoted from memory of the paper, whose text was not at hand.
 """
 
 import dataclasses
-import functools
 
 import jax
 import numpy as np
@@ -27,14 +26,12 @@ def _siamese(preset: SpectralNetPreset) -> Embedding:
     return Embedding(preset.hidden_sizes, preset.latent_dim)
 
 
-@functools.cache
 def _network(preset: SpectralNetPreset) -> Embedding:
     return Embedding(preset.hidden_sizes, preset.num_clusters)
 
 
-@functools.cache
 def _apply(preset: SpectralNetPreset):
-    return pure(_network(preset))
+    return pure(_network(preset), preset.precision)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +60,7 @@ class Model:
         """
         x = checks.rows(x, self.num_features)
         if self.siamese:
-            x = embed_all(_siamese(self.preset), self.siamese, x)
+            x = embed_all(_siamese(self.preset), self.siamese, x, self.preset.precision)
         embedding = np.asarray(
             spectralnet.spectral_embedding(self.params, x, _apply(self.preset))
         )

@@ -32,7 +32,6 @@ __all__ = ["STAGES", "Model", "model_of", "run", "samples_per_cluster", "travers
 STAGES = ("pretrain", "initialize", "train", "evaluate")
 
 
-@functools.cache
 def apply_functions(
     preset: VaDEPreset, num_features: int, parts: Parts = AS_NAMED
 ) -> ApplyFunctions:
@@ -165,7 +164,6 @@ class _Stages(MixtureStages):
         keys = self.restart_keys("train")
         loss = vade.vade_loss(
             self.networks,
-            self.likelihood,
             assignment=preset.assignment,
             num_samples=preset.num_samples,
             reconstruction_weight=preset.reconstruction_weight,
@@ -186,6 +184,7 @@ class _Stages(MixtureStages):
                 "labels",
                 loss,
                 self.x,
+                self.likelihood,
                 models,
                 np.zeros(shape, np.float32),
                 labels=state["initial_labels"],
@@ -196,11 +195,12 @@ class _Stages(MixtureStages):
                 | {"rates": dict.fromkeys(rates, Rate(schedule.learning_rate))},
             ).params
         if not preset.kl_term:
-            loss = vade.reconstruction_loss(self.networks, self.likelihood)
+            loss = vade.reconstruction_loss(self.networks)
         models = vade.train_vade(
             "train",
             loss,
             self.x,
+            self.likelihood,
             models,
             np.zeros(shape, np.float32),
             kl_warmup_epochs=preset.kl_warmup_epochs,

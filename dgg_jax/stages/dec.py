@@ -1,5 +1,6 @@
 """Training of DEC: encoder and centres follow their own sharpened assignments."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from dgg_jax.losses import dec
 from dgg_jax.rows import map_rows
 from dgg_jax.training import Monitor, Schedule, StepOutput, TrainState, optimize
+from dgg_jax.training.loop import Loss
 from dgg_jax.types import Gaussian
 
 
@@ -39,6 +41,41 @@ def log_assignments(
         return dec.log_soft_assignment(z, params["centers"], degrees_of_freedom)
 
     return map_rows(of_point, x, min(batch_size, len(x)))
+
+
+@functools.cache
+def _with_target(
+    encode: Any, degrees_of_freedom: float, batch_size: int
+) -> Callable[..., Any]:
+    """Adds the target of an epoch, and its clusters, to its data."""
+
+    def prepare(state, x):
+        log_q = log_assignments(
+            state.params,
+            x,
+            encode,
+            degrees_of_freedom=degrees_of_freedom,
+            batch_size=batch_size,
+        )
+        return x, dec.target_distribution(log_q), jnp.argmax(log_q, axis=1)
+
+    return prepare
+
+
+@functools.cache
+def _dec_loss(encode: Any, degrees_of_freedom: float) -> Loss:
+    """KL(p || q) of a batch, over (x, ln p [N, K], clusters [N])."""
+    soft_assignment = jax.vmap(dec.log_soft_assignment, (0, None, None))
+
+    def loss(params, data, indices, key):
+        x, log_target, labels = (field[indices] for field in data)
+        z = encode(params["encoder"], x).mean
+        log_q = soft_assignment(z, params["centers"], degrees_of_freedom)
+        value = jnp.mean(jax.vmap(dec.divergence)(log_target, log_q))
+        changed = jnp.mean(jnp.argmax(log_q, axis=1) != labels, dtype=value.dtype)
+        return value, StepOutput({"loss": value, "changed": changed})
+
+    return loss
 
 
 def train_dec(
@@ -75,36 +112,16 @@ def train_dec(
     Returns:
       The trained parameters.
     """
-    soft_assignment = jax.vmap(dec.log_soft_assignment, (0, None, None))
-
-    def with_target(state, x):
-        log_q = log_assignments(
-            state.params,
-            x,
-            encode,
-            degrees_of_freedom=degrees_of_freedom,
-            batch_size=schedule.batch_size,
-        )
-        return x, dec.target_distribution(log_q), jnp.argmax(log_q, axis=1)
-
-    def loss(params, data, indices, key):
-        x, log_target, labels = (field[indices] for field in data)
-        z = encode(params["encoder"], x).mean
-        log_q = soft_assignment(z, params["centers"], degrees_of_freedom)
-        value = jnp.mean(jax.vmap(dec.divergence)(log_target, log_q))
-        changed = jnp.mean(jnp.argmax(log_q, axis=1) != labels, dtype=value.dtype)
-        return value, StepOutput({"loss": value, "changed": changed})
-
     state = optimize(
         "dec",
-        loss,
+        _dec_loss(encode, degrees_of_freedom),
         params,
         x,
         key,
         schedule,
         num_points=len(x),
         monitor=monitor,
-        prepare=with_target,
+        prepare=_with_target(encode, degrees_of_freedom, schedule.batch_size),
         describe=describe,
     )
     return state.params

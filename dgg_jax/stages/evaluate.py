@@ -58,7 +58,7 @@ def row_key(key: jax.Array, x: jax.Array) -> jax.Array:
     return jax.random.fold_in(key, jnp.sum(mixed, dtype=jnp.uint32))
 
 
-@functools.partial(jax.jit, static_argnames=("networks", "likelihood", "draws"))
+@functools.partial(jax.jit, static_argnames=("networks", "draws"))
 def elbo_terms(
     networks: ApplyFunctions,
     likelihood: Likelihood,
@@ -121,7 +121,7 @@ def elbo_terms(
     return jax.lax.map(one, (points, log_assignments), batch_size=_BATCH)
 
 
-@functools.partial(jax.jit, static_argnames=("networks", "likelihood", "draws"))
+@functools.partial(jax.jit, static_argnames=("networks", "draws"))
 def mean_elbo_terms(
     networks: ApplyFunctions,
     likelihood: Likelihood,

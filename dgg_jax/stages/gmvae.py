@@ -1,5 +1,6 @@
 """Training and evaluation of GMVAE."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -119,9 +120,9 @@ def _terms(
     return bound, assign(z, log_weights, mixtures), collections
 
 
+@functools.cache
 def gmvae_loss(
     networks: GmvaeFunctions,
-    likelihood: Likelihood,
     *,
     num_samples: int,
     information_constraint: float,
@@ -134,16 +135,16 @@ def gmvae_loss(
 
     Args:
       networks: the apply functions.
-      likelihood: p(x | z).
       num_samples: M, draws of z and w for a point.
       information_constraint: lambda, in nats.
       joint: see ``losses.gmvae.elbo``.
 
     Returns:
-      A loss for ``compile_epoch`` over x, with the table of ln p(c | x).
+      A loss for ``compile_epoch`` over (x, likelihood), with the table of ln p(c | x).
     """
 
-    def loss(params, x, indices, key, collections=()):
+    def loss(params, data, indices, key, collections=()):
+        x, likelihood = data
         bound, rows, collections = _terms(
             networks,
             likelihood,
@@ -165,6 +166,7 @@ def gmvae_loss(
 
 def train_gmvae(
     x: np.ndarray,
+    likelihood: Likelihood,
     params: Any,
     collections: Any,
     log_assignments: np.ndarray,
@@ -179,6 +181,7 @@ def train_gmvae(
 
     Args:
       x: data, shape [N, D].
+      likelihood: p(x | z).
       params: {"recognition", "components", "decoder"}.
       collections: their batch statistics, or ().
       log_assignments: first values of the table, shape [N, K].
@@ -195,7 +198,7 @@ def train_gmvae(
         "train",
         loss,
         params,
-        x,
+        (x, likelihood),
         key,
         schedule,
         num_points=len(x),
@@ -223,6 +226,7 @@ def in_batches(function: Callable[[Any], Any], rows: Any) -> Any:
     )
 
 
+@functools.partial(jax.jit, static_argnames="networks")
 def infer(
     networks: GmvaeFunctions, params: Any, collections: Any, x: np.ndarray
 ) -> tuple[Gaussian, Gaussian, jax.Array]:
@@ -237,12 +241,7 @@ def infer(
     Returns:
       Gaussians with fields [N, L] and [N, w_dim], and log probabilities [N, K].
     """
-
-    @jax.jit
-    def of_all(params, collections, x):
-        return in_batches(lambda x: infer_batch(networks, params, collections, x), x)
-
-    return of_all(params, collections, x)
+    return in_batches(lambda x: infer_batch(networks, params, collections, x), x)
 
 
 def infer_batch(
@@ -260,6 +259,7 @@ def infer_batch(
     return z, w, assign(z.mean, mixtures)
 
 
+@functools.partial(jax.jit, static_argnames=("networks", "num_samples", "joint"))
 def terms(
     networks: GmvaeFunctions,
     likelihood: Likelihood,
@@ -287,22 +287,18 @@ def terms(
       GmvaeTerms with fields [N], in nats.
     """
 
-    @jax.jit
-    def of_all(params, collections, x):
-        def of_batch(x):
-            bound, _, _ = _terms(
-                networks,
-                likelihood,
-                params,
-                collections,
-                x,
-                _normals_of_rows(key, x),
-                num_samples=num_samples,
-                train=False,
-                joint=joint,
-            )
-            return bound(0.0)
+    def of_batch(x):
+        bound, _, _ = _terms(
+            networks,
+            likelihood,
+            params,
+            collections,
+            x,
+            _normals_of_rows(key, x),
+            num_samples=num_samples,
+            train=False,
+            joint=joint,
+        )
+        return bound(0.0)
 
-        return in_batches(of_batch, x)
-
-    return of_all(params, collections, x)
+    return in_batches(of_batch, x)

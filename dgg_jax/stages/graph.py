@@ -1,5 +1,6 @@
 """The similarity graph: a Siamese network, its neighbours, their weights."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from dgg_jax.graph import neighbor_weights
 from dgg_jax.losses import siamese
 from dgg_jax.training import Monitor, Schedule, StepOutput, optimize
+from dgg_jax.training.loop import Loss
 from dgg_jax.types import Graph
 
 
@@ -43,12 +45,27 @@ def train_siamese(
     Returns:
       The trained parameters.
     """
-    num_points, num_pairs = neighbors.shape
+    state = optimize(
+        "siamese",
+        _siamese_loss(embed, margin),
+        params,
+        (x, neighbors),
+        key,
+        schedule,
+        num_points=len(neighbors),
+        monitor=monitor,
+    )
+    return state.params
+
+
+@functools.cache
+def _siamese_loss(embed: Any, margin: float) -> Loss:
+    """The contrastive loss of a batch, over (x, neighbors [N, N_t])."""
     pair_loss = jax.vmap(siamese.contrastive_loss, (0, 0, None, None))
 
     def loss(params, data, indices, key):
         x, neighbors = data
-        batch_size = len(indices)
+        batch_size, num_pairs = len(indices), neighbors.shape[1]
         sources = jnp.concatenate([indices, neighbors[indices].ravel()])
         embedding = embed(params, x[sources])
         own, others = embedding[:batch_size], embedding[batch_size:]
@@ -63,17 +80,7 @@ def train_siamese(
             {"loss": value, "positive": positive, "negative": negative}
         )
 
-    state = optimize(
-        "siamese",
-        loss,
-        params,
-        (x, neighbors),
-        key,
-        schedule,
-        num_points=num_points,
-        monitor=monitor,
-    )
-    return state.params
+    return loss
 
 
 def draw_neighbors(

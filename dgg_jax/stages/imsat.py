@@ -1,5 +1,6 @@
 """Training of IMSAT: clusters that tell much about the data and resist perturbation."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from dgg_jax.losses import imsat
 from dgg_jax.training import Monitor, Schedule, StepOutput, TrainState, optimize
+from dgg_jax.training.loop import Loss
 
 
 def perturbation_radius(distances: np.ndarray, fraction: float = 0.25) -> np.ndarray:
@@ -23,6 +25,43 @@ def perturbation_radius(distances: np.ndarray, fraction: float = 0.25) -> np.nda
       Radii of shape [N].
     """
     return fraction * distances[:, -1]
+
+
+@functools.cache
+def _imsat_loss(
+    classify: Any,
+    information_weight: float,
+    marginal_weight: float,
+    probe: float,
+    num_iterations: int,
+) -> Loss:
+    """The loss of a batch, over (x, radius [N])."""
+
+    def loss(params, data, indices, key):
+        x, radius = (field[indices] for field in data)
+        log_q = classify(params, x)
+        shifts = imsat.adversarial_perturbation(
+            classify,
+            params,
+            x,
+            radius,
+            key,
+            probe=probe,
+            num_iterations=num_iterations,
+        )
+        perturbed = classify(params, x + shifts)
+        divergence = jnp.mean(jax.vmap(imsat.perturbation_divergence)(log_q, perturbed))
+        information = imsat.mutual_information(log_q)
+        value = imsat.objective(
+            divergence,
+            information,
+            information_weight=information_weight,
+            marginal_weight=marginal_weight,
+        )
+        metrics = {"loss": value, "divergence": divergence, **information._asdict()}
+        return value, StepOutput(metrics)
+
+    return loss
 
 
 def train_imsat(
@@ -65,31 +104,9 @@ def train_imsat(
     Returns:
       The trained parameters.
     """
-
-    def loss(params, data, indices, key):
-        x, radius = (field[indices] for field in data)
-        log_q = classify(params, x)
-        shifts = imsat.adversarial_perturbation(
-            classify,
-            params,
-            x,
-            radius,
-            key,
-            probe=probe,
-            num_iterations=num_iterations,
-        )
-        perturbed = classify(params, x + shifts)
-        divergence = jnp.mean(jax.vmap(imsat.perturbation_divergence)(log_q, perturbed))
-        information = imsat.mutual_information(log_q)
-        value = imsat.objective(
-            divergence,
-            information,
-            information_weight=information_weight,
-            marginal_weight=marginal_weight,
-        )
-        metrics = {"loss": value, "divergence": divergence, **information._asdict()}
-        return value, StepOutput(metrics)
-
+    loss = _imsat_loss(
+        classify, information_weight, marginal_weight, probe, num_iterations
+    )
     state = optimize(
         "imsat",
         loss,

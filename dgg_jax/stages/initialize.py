@@ -1,5 +1,6 @@
 """Initialisation: labels, the mixture of each label, the classifier fitted to them."""
 
+import functools
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -16,6 +17,7 @@ from dgg_jax import checks
 from dgg_jax.distributions import sample_gaussian
 from dgg_jax.graph import spectral_labels
 from dgg_jax.training import Monitor, Schedule, StepOutput, optimize
+from dgg_jax.training.loop import Loss
 from dgg_jax.types import Gaussian, Graph, Mixture
 
 
@@ -139,6 +141,24 @@ def label_mixture(
     )
 
 
+@functools.cache
+def _classifier_loss(classify: Any, sampled: bool) -> Loss:
+    """The cross-entropy of f_2 over (posterior, labels [N])."""
+
+    def loss(params, data, indices, key):
+        posterior, labels = data
+        batch = jax.tree.map(lambda field: field[indices], posterior)
+        z = batch.mean
+        if sampled:
+            z = sample_gaussian(batch, jax.random.normal(key, z.shape))
+        targets = labels[indices][:, None]
+        log_likelihood = jnp.take_along_axis(classify(params, z), targets, axis=1)
+        value = -jnp.mean(log_likelihood)
+        return value, StepOutput({"loss": value})
+
+    return loss
+
+
 def fit_classifier(
     posterior: Gaussian,
     labels: np.ndarray,
@@ -165,21 +185,9 @@ def fit_classifier(
     Returns:
       Trained parameters, leaves with a leading axis R.
     """
-
-    def loss(params, data, indices, key):
-        posterior, labels = data
-        batch = jax.tree.map(lambda field: field[indices], posterior)
-        z = batch.mean
-        if sampled:
-            z = sample_gaussian(batch, jax.random.normal(key, z.shape))
-        targets = labels[indices][:, None]
-        log_likelihood = jnp.take_along_axis(classify(params, z), targets, axis=1)
-        value = -jnp.mean(log_likelihood)
-        return value, StepOutput({"loss": value})
-
     state = optimize(
         "classifier",
-        loss,
+        _classifier_loss(classify, sampled),
         params,
         (posterior, labels),
         keys,

@@ -14,9 +14,41 @@ from dgg_jax.likelihoods import Likelihood
 from dgg_jax.losses import autoencoder
 from dgg_jax.rows import SparseRows, map_rows
 from dgg_jax.training import Monitor, Schedule, StepOutput, optimize
+from dgg_jax.training.loop import Loss
 from dgg_jax.types import Gaussian
 
 Params = dict[str, Any]
+
+
+def _linear(params: Params, h: jax.Array) -> jax.Array:
+    return h @ params["kernel"] + params["bias"][None]
+
+
+def _relu(params: Params, h: jax.Array) -> jax.Array:
+    return nn.relu(_linear(params, h))
+
+
+@functools.cache
+def _layer_loss(encode: Any, outermost: bool, corruption: float) -> Loss:
+    """The loss of a pair of layers over (features [N, H], likelihood)."""
+
+    def loss(params, data, indices, key):
+        features, likelihood = data
+        h = features[indices]
+        hidden = encode(params["inner"], autoencoder.corrupt(h, key, corruption))
+        decoded = _linear(params["outer"], hidden)
+        if outermost:
+            variance = params.get("logvar")
+            if variance is not None:
+                logvar = jnp.broadcast_to(variance[None], decoded.shape)
+                decoded = Gaussian(decoded, logvar)
+            values = -jax.vmap(likelihood.log_prob)(h, decoded)
+        else:
+            values = jax.vmap(autoencoder.squared_error)(h, nn.relu(decoded))
+        value = jnp.mean(values)
+        return value, StepOutput({"loss": value})
+
+    return loss
 
 
 def layerwise(
@@ -55,35 +87,16 @@ def layerwise(
     decoder_params = {**decoder_params}
     features = jax.tree.map(jnp.asarray, x)
     for depth, (inner, outer) in enumerate(layers):
-        innermost, outermost = depth == len(layers) - 1, depth == 0
-
-        def encode(params, h, innermost=innermost):
-            h = h @ params["kernel"] + params["bias"][None]
-            return h if innermost else nn.relu(h)
-
-        def loss(params, h, indices, key, encode=encode, outermost=outermost):
-            h = h[indices]
-            hidden = encode(params["inner"], autoencoder.corrupt(h, key, corruption))
-            decoded = hidden @ params["outer"]["kernel"] + params["outer"]["bias"][None]
-            if outermost:
-                variance = params.get("logvar")
-                if variance is not None:
-                    logvar = jnp.broadcast_to(variance[None], decoded.shape)
-                    decoded = Gaussian(decoded, logvar)
-                values = -jax.vmap(likelihood.log_prob)(h, decoded)
-            else:
-                values = jax.vmap(autoencoder.squared_error)(h, nn.relu(decoded))
-            value = jnp.mean(values)
-            return value, StepOutput({"loss": value})
-
+        outermost = depth == 0
+        encode = _linear if depth == len(layers) - 1 else _relu
         params = {"inner": encoder_params[inner], "outer": decoder_params[outer]}
         if outermost and "logvar" in decoder_params:
             params["logvar"] = decoder_params["logvar"]["bias"]
         params = optimize(
             f"layer_{depth + 1}",
-            loss,
+            _layer_loss(encode, outermost, corruption),
             params,
-            features,
+            (features, likelihood),
             jax.random.fold_in(key, depth),
             schedule,
             num_points=len(x),
@@ -96,17 +109,31 @@ def layerwise(
                 **decoder_params["logvar"],
                 "bias": params["logvar"],
             }
-        if isinstance(features, SparseRows):
-            features = _encoded(encode, params["inner"], features)
-        else:
-            features = jax.jit(encode)(params["inner"], features)
+        features = _encoded(encode, params["inner"], features)
     return encoder_params, decoder_params
 
 
 @functools.partial(jax.jit, static_argnames="encode")
-def _encoded(encode: Any, params: Any, rows: SparseRows) -> jax.Array:
-    """A layer of sparse rows, made dense some at a time."""
+def _encoded(encode: Any, params: Any, rows: jax.Array | SparseRows) -> jax.Array:
+    """A layer of all rows; sparse ones are made dense some at a time."""
+    if not isinstance(rows, SparseRows):
+        return encode(params, rows)
     return map_rows(lambda row: encode(params, row[None])[0], rows, 1000)
+
+
+@functools.cache
+def _autoencoder_loss(encode: Any, decode: Any, corruption: float) -> Loss:
+    """-ln p(x | mean of the corrupted x), over (x, likelihood)."""
+
+    def loss(params, data, indices, key):
+        x, likelihood = data
+        x = x[indices]
+        corrupted = autoencoder.corrupt(x, key, corruption)
+        decoded = decode(params["decoder"], encode(params["encoder"], corrupted).mean)
+        value = -jnp.mean(jax.vmap(likelihood.log_prob)(x, decoded))
+        return value, StepOutput({"loss": value})
+
+    return loss
 
 
 def deep_autoencoder(
@@ -137,25 +164,42 @@ def deep_autoencoder(
     Returns:
       The trained {"encoder", "decoder"}.
     """
-
-    def loss(params, x, indices, key):
-        x = x[indices]
-        corrupted = autoencoder.corrupt(x, key, corruption)
-        decoded = decode(params["decoder"], encode(params["encoder"], corrupted).mean)
-        value = -jnp.mean(jax.vmap(likelihood.log_prob)(x, decoded))
-        return value, StepOutput({"loss": value})
-
     state = optimize(
         "autoencoder",
-        loss,
+        _autoencoder_loss(encode, decode, corruption),
         params,
-        x,
+        (x, likelihood),
         key,
         schedule,
         num_points=len(x),
         monitor=monitor,
     )
     return state.params
+
+
+@functools.cache
+def _vae_loss(encode: Any, decode: Any) -> Loss:
+    """-ELBO with prior N(0, I), over (x, likelihood)."""
+
+    def loss(params, data, indices, key):
+        x, likelihood = data
+        x = x[indices]
+        posterior = encode(params["encoder"], x)
+        eps = jax.random.normal(key, posterior.mean.shape)
+        decoded = decode(params["decoder"], sample_gaussian(posterior, eps))
+        terms = jax.vmap(autoencoder.vae_elbo, (0, 0, 0, None))(
+            x, decoded, posterior, likelihood
+        )
+        means = jax.tree.map(jnp.mean, terms)
+        metrics = {
+            "loss": -means.total,
+            "reconstruction": means.reconstruction,
+            "latent_prior": means.latent_prior,
+            "latent_entropy": means.latent_entropy,
+        }
+        return -means.total, StepOutput(metrics)
+
+    return loss
 
 
 def vae(
@@ -184,25 +228,14 @@ def vae(
     Returns:
       The trained {"encoder", "decoder"}.
     """
-
-    def loss(params, x, indices, key):
-        x = x[indices]
-        posterior = encode(params["encoder"], x)
-        eps = jax.random.normal(key, posterior.mean.shape)
-        decoded = decode(params["decoder"], sample_gaussian(posterior, eps))
-        terms = jax.vmap(autoencoder.vae_elbo, (0, 0, 0, None))(
-            x, decoded, posterior, likelihood
-        )
-        means = jax.tree.map(jnp.mean, terms)
-        metrics = {
-            "loss": -means.total,
-            "reconstruction": means.reconstruction,
-            "latent_prior": means.latent_prior,
-            "latent_entropy": means.latent_entropy,
-        }
-        return -means.total, StepOutput(metrics)
-
     state = optimize(
-        "vae", loss, params, x, key, schedule, num_points=len(x), monitor=monitor
+        "vae",
+        _vae_loss(encode, decode),
+        params,
+        (x, likelihood),
+        key,
+        schedule,
+        num_points=len(x),
+        monitor=monitor,
     )
     return state.params

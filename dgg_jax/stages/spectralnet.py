@@ -1,5 +1,6 @@
 """Training of SpectralNet: a network that maps points to their spectral embedding."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -10,6 +11,7 @@ import numpy as np
 from dgg_jax import checks
 from dgg_jax.losses import spectralnet
 from dgg_jax.training import Monitor, Schedule, StepOutput, TrainState, optimize
+from dgg_jax.training.loop import Loss
 
 
 class SpectralParams(NamedTuple):
@@ -52,6 +54,21 @@ def _outputs(network, x, apply, batch_size):
         return apply(network, x[None])[0]
 
     return jax.lax.map(of_point, x, batch_size=min(batch_size, len(x)))
+
+
+@functools.cache
+def _spectralnet_loss(apply: Any, num_neighbors: int, normalized: bool) -> Loss:
+    """The loss of a batch, over (x, embedding)."""
+
+    def loss(params, data, indices, key):
+        x, embedding = data
+        outputs = apply(params, x[indices])
+        outputs = outputs @ spectralnet.orthonormalizer(outputs)
+        affinity = spectralnet.gaussian_affinity(embedding[indices], num_neighbors)
+        value = spectralnet.loss(outputs, affinity, normalized=normalized)
+        return value, StepOutput({"loss": value})
+
+    return loss
 
 
 def train_spectralnet(
@@ -99,18 +116,9 @@ def train_spectralnet(
     num_outputs = jax.eval_shape(apply, params, jnp.asarray(x[:1])).shape[1]
     batch_size = min(schedule.batch_size, num_points)
     checks.in_range("batch_size", batch_size, num_outputs + 1)
-
-    def loss(params, data, indices, key):
-        x, embedding = data
-        outputs = apply(params, x[indices])
-        outputs = outputs @ spectralnet.orthonormalizer(outputs)
-        affinity = spectralnet.gaussian_affinity(embedding[indices], num_neighbors)
-        value = spectralnet.loss(outputs, affinity, normalized=normalized)
-        return value, StepOutput({"loss": value})
-
     network = optimize(
         "spectralnet",
-        loss,
+        _spectralnet_loss(apply, num_neighbors, normalized),
         params,
         (x, embedding),
         key,

@@ -1,5 +1,6 @@
 """Joint training of encoder, decoder, classifier and mixture."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -41,12 +42,14 @@ class NodeData(NamedTuple):
       smoothed: statistics and degrees of every source.
       rows: A by rows.
       columns: A by columns.
+      likelihood: p(x | z).
     """
 
     x: jax.Array
     smoothed: smoothing.SmoothedData
     rows: smoothing.RowBuckets
     columns: smoothing.RowBuckets
+    likelihood: Likelihood
 
 
 class TupleData(NamedTuple):
@@ -55,10 +58,12 @@ class TupleData(NamedTuple):
     Attributes:
       x: [N, D].
       graph: neighbours and weights, [N, S].
+      likelihood: p(x | z).
     """
 
     x: jax.Array
     graph: Graph
+    likelihood: Likelihood
 
 
 def node_data(
@@ -84,6 +89,7 @@ def node_data(
         smoothed=smoothing.smooth_data(x, operator, likelihood),
         rows=smoothing.bucket_rows(operator),
         columns=smoothing.bucket_rows(operator.T.tocsr()),
+        likelihood=likelihood,
     )
 
 
@@ -106,14 +112,12 @@ def _output(
     return -means.total, StepOutput(metrics, rows=log_assignment)
 
 
-def node_loss(
-    networks: ApplyFunctions, likelihood: Likelihood, *, sampled: bool
-) -> Loss:
+@functools.cache
+def node_loss(networks: ApplyFunctions, *, sampled: bool) -> Loss:
     """-J / N estimated on a batch of sources, one network pass a source.
 
     Args:
       networks: the apply functions.
-      likelihood: p(x | z).
       sampled: whether f_2 sees samples of q(z | x), or its means (erratum E13).
 
     Returns:
@@ -135,16 +139,15 @@ def node_loss(
             log_assignment,
             smoothed_log_prior[indices],
             params["mixture"],
-            likelihood,
+            data.likelihood,
         )
         return _output(terms, log_assignment)
 
     return loss
 
 
-def label_loss(
-    networks: ApplyFunctions, likelihood: Likelihood, *, sampled: bool
-) -> Loss:
+@functools.cache
+def label_loss(networks: ApplyFunctions, *, sampled: bool) -> Loss:
     """-J / N with gamma held at given labels, less the log-likelihood of f_2.
 
     With q(c | x) fixed to the labels' one-hot vectors, J trains encoder, decoder and
@@ -152,7 +155,6 @@ def label_loss(
 
     Args:
       networks: the apply functions.
-      likelihood: p(x | z).
       sampled: whether f_2 sees samples of q(z | x), or its means.
 
     Returns:
@@ -177,7 +179,7 @@ def label_loss(
             held,
             jnp.zeros(num_clusters),
             params["mixture"],
-            likelihood,
+            data.likelihood,
         )
         fit = jnp.take_along_axis(log_assignment, labels[:, None], axis=1)
         value = -jnp.mean(terms.total) - jnp.mean(fit)
@@ -186,18 +188,14 @@ def label_loss(
     return loss
 
 
+@functools.cache
 def tuple_loss(
-    networks: ApplyFunctions,
-    likelihood: Likelihood,
-    *,
-    sampled: bool,
-    graph_strength: float,
+    networks: ApplyFunctions, *, sampled: bool, graph_strength: float
 ) -> Loss:
     """-J / N estimated on a batch of tuples: Algorithm 1 of DGG, 1 + S passes a point.
 
     Args:
       networks: the apply functions.
-      likelihood: p(x | z).
       sampled: whether f_2 sees samples of q(z | x), or its means.
       graph_strength: eta in [0, 2].
 
@@ -220,7 +218,7 @@ def tuple_loss(
             log_assignments,
             data.graph.weights[indices],
             params["mixture"],
-            likelihood,
+            data.likelihood,
             graph_strength,
         )
         return _output(terms, log_assignments[:, 0])
@@ -266,7 +264,7 @@ def fit_to_labels(
     """
     state = optimize(
         "labels",
-        label_loss(networks, likelihood, sampled=sampled),
+        label_loss(networks, sampled=sampled),
         params,
         (node_data(x, graph, graph_strength, likelihood), labels),
         keys,
@@ -325,13 +323,11 @@ def train_dgg(
     """
     if objective == "node":
         data = node_data(x, graph, graph_strength, likelihood)
-        loss = node_loss(networks, likelihood, sampled=sampled)
+        loss = node_loss(networks, sampled=sampled)
         prepare = {"prepare": with_smoothed_log_prior}
     else:
-        data = TupleData(x, graph)
-        loss = tuple_loss(
-            networks, likelihood, sampled=sampled, graph_strength=graph_strength
-        )
+        data = TupleData(x, graph, likelihood)
+        loss = tuple_loss(networks, sampled=sampled, graph_strength=graph_strength)
         prepare = {}
     return optimize(
         "train",

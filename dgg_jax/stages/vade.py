@@ -1,5 +1,6 @@
 """Training of VaDE: encoder, decoder and mixture together."""
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -37,9 +38,9 @@ def bayes_assignment(params: Any, z: jax.Array) -> jax.Array:
     return assign(z)
 
 
+@functools.cache
 def vade_loss(
     networks: ApplyFunctions,
-    likelihood: Likelihood,
     *,
     assignment: str,
     num_samples: int,
@@ -53,18 +54,19 @@ def vade_loss(
 
     Args:
       networks: the apply functions.
-      likelihood: p(x | z).
       assignment: q(c | x) from the "sample" drawn (the mean over them, if several), by
         eq. (11) and (12), or "mean_field", in closed form (erratum E41).
       num_samples: M, draws of z.
       reconstruction_weight: alpha.
 
     Returns:
-      A loss for ``compile_epoch`` over (x, beta), or (x, beta, labels) to hold q(c | x)
-      at labels [N]; with the table of ln q(c | x).
+      A loss for ``compile_epoch`` over (x, likelihood, beta), or (x, likelihood, beta,
+      labels) to hold q(c | x) at labels [N]; with the table of ln q(c | x).
     """
 
-    def terms_of_point(x, posterior, z, decoded, held, log_weights, mixture):
+    def terms_of_point(
+        x, posterior, z, decoded, held, log_weights, mixture, likelihood
+    ):
         if held is not None:
             log_assignment = held
         elif assignment == "sample":
@@ -83,15 +85,23 @@ def vade_loss(
         return terms, log_assignment
 
     def loss(params, prepared, indices, key):
-        x, kl_weight, *labels = prepared
+        x, likelihood, kl_weight, *labels = prepared
         x = x[indices]
         posterior, z, decoded = _draw(networks, params, x, key, num_samples)
         num_clusters = len(params["logits"])
         held = None
         if labels:
             held = jnp.log(jax.nn.one_hot(labels[0][indices], num_clusters))
-        terms, log_assignment = jax.vmap(terms_of_point, (0, 0, 0, 0, 0, None, None))(
-            x, posterior, z, decoded, held, log_weights(params), params["mixture"]
+        axes = (0, 0, 0, 0, 0, None, None, None)
+        terms, log_assignment = jax.vmap(terms_of_point, axes)(
+            x,
+            posterior,
+            z,
+            decoded,
+            held,
+            log_weights(params),
+            params["mixture"],
+            likelihood,
         )
         means = jax.tree.map(jnp.mean, terms)
         others = means.total - means.reconstruction
@@ -118,7 +128,8 @@ def _draw(
     return posterior, z, decoded
 
 
-def reconstruction_loss(networks: ApplyFunctions, likelihood: Likelihood) -> Loss:
+@functools.cache
+def reconstruction_loss(networks: ApplyFunctions) -> Loss:
     """VaDE without its KL term: an autoencoder through the posterior mean.
 
     The ablation of section 3.3 of VaDE: z would be unstable without the KL term, so the
@@ -126,14 +137,15 @@ def reconstruction_loss(networks: ApplyFunctions, likelihood: Likelihood) -> Los
 
     Args:
       networks: the apply functions.
-      likelihood: p(x | z).
 
     Returns:
-      A loss for ``compile_epoch`` over (x, beta), with the table of ln p(c | mean).
+      A loss for ``compile_epoch`` over (x, likelihood, beta), with the table of
+      ln p(c | mean).
     """
 
     def loss(params, prepared, indices, key):
-        x = prepared[0][indices]
+        x, likelihood, _ = prepared
+        x = x[indices]
         mean = networks.encode(params["encoder"], x).mean
         decoded = networks.decode(params["decoder"], mean)
         value = jnp.mean(jax.vmap(likelihood.log_prob)(x, decoded))
@@ -143,10 +155,24 @@ def reconstruction_loss(networks: ApplyFunctions, likelihood: Likelihood) -> Los
     return loss
 
 
+@functools.cache
+def _with_kl_weight(num_steps: int, kl_warmup_epochs: int) -> Callable[..., Any]:
+    """Adds beta to the data of an epoch of ``num_steps``."""
+
+    def prepare(state, data):
+        epoch = state.step // num_steps
+        kl_weight = jnp.minimum(1.0, (epoch + 1) / (kl_warmup_epochs + 1))
+        x, likelihood, *labels = data
+        return x, likelihood, kl_weight, *labels
+
+    return prepare
+
+
 def train_vade(
     loop: str,
     loss: Loss,
     x: np.ndarray,
+    likelihood: Likelihood,
     params: Any,
     log_assignments: jax.Array,
     *,
@@ -164,6 +190,7 @@ def train_vade(
       loop: name of this loop.
       loss: ``vade_loss`` or ``reconstruction_loss``.
       x: data, shape [N, D].
+      likelihood: p(x | z).
       params: {"encoder", "decoder", "mixture", "logits"}, leaves with a leading axis R.
       log_assignments: first values of the table, shape [R, N, K].
       labels: of each restart, [R, N], to hold q(c | x) at.
@@ -180,26 +207,21 @@ def train_vade(
     """
     num_points = len(x)
     batch_size = min(schedule.batch_size, num_points)
-    num_steps = steps_per_epoch(num_points, batch_size)
-
-    def with_kl_weight(state, data):
-        epoch = state.step // num_steps
-        kl_weight = jnp.minimum(1.0, (epoch + 1) / (kl_warmup_epochs + 1))
-        return data[0], kl_weight, *data[1:]
-
     return optimize(
         loop,
         loss,
         params,
-        (x,) if labels is None else (x, labels),
+        (x, likelihood) if labels is None else (x, likelihood, labels),
         keys,
         schedule,
         num_points=num_points,
         monitor=monitor,
         table=log_assignments,
-        prepare=with_kl_weight,
+        prepare=_with_kl_weight(
+            steps_per_epoch(num_points, batch_size), kl_warmup_epochs
+        ),
         restarts=True,
-        data_axes=None if labels is None else (None, 0),
+        data_axes=None if labels is None else (None, None, 0),
         rates=rates,
         describe=describe,
     )

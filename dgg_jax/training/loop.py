@@ -1,5 +1,6 @@
 """One epoch as one compiled call, and the loop over epochs."""
 
+import functools
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -36,6 +37,11 @@ Loss = Callable[..., tuple[jax.Array, StepOutput]]
 Epoch = Callable[[TrainState, Any, jax.Array], tuple[TrainState, dict[str, jax.Array]]]
 
 
+def no_preparation(state: TrainState, data: Any) -> Any:
+    """An epoch's data as they are."""
+    return data
+
+
 class Diverged(RuntimeError):
     """A metric of a training step was not finite; the message names step and metric."""
 
@@ -51,7 +57,7 @@ def compile_epoch(
     *,
     num_points: int,
     batch_size: int,
-    prepare: Callable[[TrainState, Any], Any] = lambda state, data: data,
+    prepare: Callable[[TrainState, Any], Any] = no_preparation,
     restarts: bool = False,
     data_axes: Any = None,
 ) -> Epoch:
@@ -213,13 +219,16 @@ def optimize(
     monitor: Monitor,
     table: Any = (),
     collections: Any = (),
-    prepare: Callable[[TrainState, Any], Any] = lambda state, data: data,
+    prepare: Callable[[TrainState, Any], Any] = no_preparation,
     restarts: bool = False,
     data_axes: Any = None,
     rates: Mapping[str, Rate] = MappingProxyType({}),
     describe: Callable[[TrainState], dict[str, Any]] = lambda state: {},
 ) -> TrainState:
     """Minimises a loss by Adam: a state, a compiled epoch and the loop over epochs.
+
+    What is compiled serves all loops of the same loss, settings and shapes: a loss and
+    ``prepare`` that are made anew each time are compiled anew.
 
     Args:
       loop: name of this loop, unique in its run.
@@ -244,21 +253,15 @@ def optimize(
     Raises:
       Diverged: if a metric of any step is not finite.
     """
-    batch_size = min(schedule.batch_size, num_points)
-    optimizer = adam_by_entry(
-        schedule.rate,
-        rates,
-        steps_per_epoch=steps_per_epoch(num_points, batch_size),
-        weight_decay=schedule.weight_decay,
-    )
-    epoch = compile_epoch(
+    optimizer, epoch = _compiled(
         loss,
-        optimizer,
-        num_points=num_points,
-        batch_size=batch_size,
-        prepare=prepare,
-        restarts=restarts,
-        data_axes=data_axes,
+        # How long it trains does not change what is compiled.
+        schedule._replace(epochs=0),
+        tuple(rates.items()),
+        num_points,
+        prepare,
+        restarts,
+        data_axes,
     )
 
     def create(params, table, collections):
@@ -275,6 +278,36 @@ def optimize(
         monitor=monitor,
         describe=describe,
     )
+
+
+@functools.lru_cache(maxsize=64)
+def _compiled(
+    loss: Loss,
+    schedule: Schedule,
+    rates: tuple[tuple[str, Rate], ...],
+    num_points: int,
+    prepare: Callable[[TrainState, Any], Any],
+    restarts: bool,
+    data_axes: Any,
+) -> tuple[optax.GradientTransformation, Epoch]:
+    """Optimiser and epoch, the same ones for a loop that has been seen before."""
+    batch_size = min(schedule.batch_size, num_points)
+    optimizer = adam_by_entry(
+        schedule.rate,
+        dict(rates),
+        steps_per_epoch=steps_per_epoch(num_points, batch_size),
+        weight_decay=schedule.weight_decay,
+    )
+    epoch = compile_epoch(
+        loss,
+        optimizer,
+        num_points=num_points,
+        batch_size=batch_size,
+        prepare=prepare,
+        restarts=restarts,
+        data_axes=data_axes,
+    )
+    return optimizer, epoch
 
 
 def _check_finite(loop: str, index: int, per_step: dict[str, np.ndarray]) -> None:

@@ -120,11 +120,9 @@ class Recorder(Monitor):
 
 
 def losses(name, strength, sampled):
-    likelihood, networks = LIKELIHOODS[name], NETWORKS[name]
-    node = train.node_loss(networks, likelihood, sampled=sampled)
-    pairs = train.tuple_loss(
-        networks, likelihood, sampled=sampled, graph_strength=strength
-    )
+    networks = NETWORKS[name]
+    node = train.node_loss(networks, sampled=sampled)
+    pairs = train.tuple_loss(networks, sampled=sampled, graph_strength=strength)
     return node, pairs
 
 
@@ -150,7 +148,10 @@ def test_without_noise_both_forms_agree_in_value_and_gradient(
         params, prepared, everyone, jax.random.key(0)
     )
     (expected, other), other_gradient = value_and_grad(pairs)(
-        params, TupleData(jnp.asarray(x), graph), everyone, jax.random.key(1)
+        params,
+        TupleData(jnp.asarray(x), graph, LIKELIHOODS[name]),
+        everyone,
+        jax.random.key(1),
     )
     np.testing.assert_allclose(value, expected, rtol=1e-5)
     jax.tree.map(
@@ -178,7 +179,7 @@ def test_the_classifier_sees_samples_or_means(x, graph, form):
         data = node_data(x, graph, 1.0, LIKELIHOODS["bernoulli"])
         data = jax.tree.map(jnp.asarray, data), jnp.zeros((NUM_POINTS, NUM_CLUSTERS))
     else:
-        data = TupleData(jnp.asarray(x), graph)
+        data = TupleData(jnp.asarray(x), graph, LIKELIHOODS["bernoulli"])
     indices = jnp.array([3, 1, 8])
     expected = gammas(params, x)[indices]
     rows = [
@@ -266,7 +267,7 @@ def test_label_loss_is_the_elbo_at_given_labels_and_the_classifiers_loss(x, grap
     params = initial(logvar=NO_NOISE)
     labels = np.arange(NUM_POINTS, dtype=np.int32) % 2
     networks, likelihood = NETWORKS["bernoulli"], LIKELIHOODS["bernoulli"]
-    loss = train.label_loss(networks, likelihood, sampled=True)
+    loss = train.label_loss(networks, sampled=True)
     data = node_data(x, graph, 1.0, likelihood)
     data = jax.tree.map(jnp.asarray, data)
     indices = jnp.arange(NUM_POINTS)
