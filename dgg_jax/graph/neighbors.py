@@ -12,6 +12,7 @@ from absl import logging
 from jax.experimental import multihost_utils
 from numpy.typing import ArrayLike
 from scipy import sparse
+from scipy.spatial import KDTree
 
 from dgg_jax import checks
 from dgg_jax.rows import SparseRows
@@ -21,6 +22,7 @@ EXACT_LIMIT = 200_000  # rows up to which the exact search is the default
 # for are ranked again by the distances of their differences.
 _SPARE_CANDIDATES = 16
 _RECALL_ROWS = 1_000
+_TREE_COLUMNS = 10  # at most, for a tree to be faster than products on a CPU
 _GROUP = 16  # scores whose maximum is looked at before them
 _BLOCK_SIZE = 2048
 _ROWS_ON_CPU = 128  # compared at once; more are no faster and leave the caches
@@ -43,8 +45,8 @@ def knn(
     remains by its distances. Blocks are spread over all devices and, after
     ``jax.distributed.initialize``, over the processes: each must call it with the same
     x, and all get the whole result. Beside the points, a device holds block_size * N
-    distances twice, a CPU 128 * N at most eight times. The approximate search is
-    pynndescent, an optional extra.
+    distances twice, a CPU 128 * N at most eight times. Of at most 10 columns, a CPU
+    searches a tree. The approximate search is pynndescent, an optional extra.
 
     Args:
       x: points, shape [N, D]; the exact search makes a sparse matrix dense, the
@@ -138,6 +140,53 @@ def _exact(
     progress: Callable[[int, int], None],
 ) -> tuple[np.ndarray, np.ndarray]:
     """Neighbours of some rows of x; indices and distances of shape [rows, k]."""
+    if jax.default_backend() == "cpu" and x.shape[1] <= _TREE_COLUMNS:
+        return _by_tree(x, rows, k, block_size, progress)
+    return _by_products(x, rows, k, block_size, progress)
+
+
+def _by_tree(
+    x: np.ndarray,
+    rows: np.ndarray,
+    k: int,
+    block_size: int | None,
+    progress: Callable[[int, int], None],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Neighbours of some rows of x by a tree of the points, on all cores."""
+    tree = KDTree(x)
+    block_size = block_size or _BLOCK_SIZE
+    num_candidates = min(k + 1 + _SPARE_CANDIDATES, len(x))
+    indices = np.empty((len(rows), k), np.int32)
+    distances = np.empty((len(rows), k), np.float32)
+    is_tied = np.zeros(len(rows), bool)
+    for start in range(0, len(rows), block_size):
+        block = slice(start, min(start + block_size, len(rows)))
+        lengths, candidates = tree.query(x[rows[block]], num_candidates, workers=-1)
+        lengths = lengths.astype(np.float32)
+        farthest = lengths[:, -1].copy()
+        lengths[candidates == rows[block, None]] = np.inf
+        order = np.lexsort((candidates, lengths))[:, :k]
+        indices[block] = np.take_along_axis(candidates, order, axis=1)
+        distances[block] = np.take_along_axis(lengths, order, axis=1)
+        if num_candidates < len(x):
+            is_tied[block] = distances[block, -1] >= farthest
+        progress(block.stop, len(rows))
+    if is_tied.any():
+        # Any of the equally distant may be missing: products find the first of them.
+        indices[is_tied], distances[is_tied] = _by_products(
+            x, rows[is_tied], k, block_size, lambda done, total: None
+        )
+    return indices, distances
+
+
+def _by_products(
+    x: np.ndarray,
+    rows: np.ndarray,
+    k: int,
+    block_size: int | None,
+    progress: Callable[[int, int], None],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Neighbours of some rows of x by blocks of products, on all devices."""
     devices = jax.local_devices()
     on_cpu = devices[0].platform == "cpu"
     block_size = min(block_size or _BLOCK_SIZE, len(rows))
