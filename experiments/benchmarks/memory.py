@@ -1,6 +1,7 @@
 """Peak memory and seconds of a whole run of MNIST, in a process of its own."""
 
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -31,6 +32,8 @@ def figures(settings: Settings) -> Iterator[Figure]:
             [sys.executable, *command, f"--workdir={workdir}"],
             capture_output=True,
             text=True,
+            # As the first run on a machine.
+            env={**os.environ, "JAX_ENABLE_COMPILATION_CACHE": "false"},
         )
         if finished.returncode:
             raise RuntimeError(f"the run failed:\n{finished.stderr}")
