@@ -203,6 +203,21 @@ def test_distance_products_end_at_any_number_of_rows(monkeypatch):
     graph.distance_products(np.ones((3, 2), np.float32))()
 
 
+@pytest.mark.slow
+def test_a_pretrained_model_trains_on():
+    y = np.arange(64) % 10
+    x = np.random.default_rng(0).random((64, 784), np.float32) / 2
+    x += np.eye(10, 784, dtype=np.float32)[y] / 2
+    given = workload(pretrain_autoencoder_epochs=1, siamese_epochs=1)
+    given = given._replace(x=x, y=y)
+    params, graph = peers.pretrained(given)
+    with workloads.dgg_epochs(given._replace(graph=graph), params=params) as epoch:
+        epoch()
+        labels = {"node": peers._labels(epoch, given)}
+    reached = peers._accuracies(labels, given)["accuracy"]
+    assert 0.1 <= reached["node"] <= 1.0
+
+
 def test_the_loop_of_pytorch_has_our_objective():
     torch = pytest.importorskip("torch")
     from experiments.benchmarks.torch_tuple import TupleModel
