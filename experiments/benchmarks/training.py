@@ -23,6 +23,7 @@ class Sizes(NamedTuple):
       tuple_rows: N where the tuple form is measured.
       num_neighbors: of the tuple form, each S.
       restarts: R.
+      restart_rows: N where they are measured.
       hidden_sizes: of the networks; None are those of MNIST's preset.
     """
 
@@ -30,12 +31,21 @@ class Sizes(NamedTuple):
     tuple_rows: int
     num_neighbors: tuple[int, ...]
     restarts: int
+    restart_rows: int
     hidden_sizes: tuple[int, ...] | None = None
 
 
-FULL = Sizes(rows=None, tuple_rows=2560, num_neighbors=(1, 3, 10, 20), restarts=10)
-# As many rows for both forms: the node form is compiled once.
-QUICK = Sizes(rows=768, tuple_rows=768, num_neighbors=(20,), restarts=2)
+FULL = Sizes(
+    rows=None,
+    tuple_rows=2560,
+    num_neighbors=(1, 3, 10, 20),
+    restarts=10,
+    restart_rows=25_600,
+)
+# As many rows for all: the node form is compiled once.
+QUICK = Sizes(
+    rows=768, tuple_rows=768, num_neighbors=(20,), restarts=2, restart_rows=768
+)
 
 _NEIGHBORS = 20
 # Batches and precisions that are measured; a CPU knows one precision.
@@ -54,9 +64,9 @@ def figures(settings: Settings) -> Iterator[Figure]:
         batch_size, precision = pair
         given = workload.with_settings(batch_size=batch_size, precision=precision)
         yield from _against_vade_and_products(given, settings)
-    small = workload.with_rows(sizes.tuple_rows)
-    yield from _forms(small, sizes.num_neighbors, settings)
-    yield _restarts(small, sizes.restarts, settings)
+    few = workload.with_rows(sizes.tuple_rows)
+    yield from _forms(few, sizes.num_neighbors, settings)
+    yield _restarts(workload.with_rows(sizes.restart_rows), sizes.restarts, settings)
     if not settings.quick:
         yield from startup.figures(settings)
 

@@ -124,7 +124,9 @@ def tiny(monkeypatch):
     """As --quick, but next to nothing."""
     small = {"rows": 64, "hidden_sizes": (8, 8)}
     sizes = {
-        training: training.QUICK._replace(tuple_rows=64, num_neighbors=(1, 2), **small),
+        training: training.QUICK._replace(
+            tuple_rows=64, restart_rows=64, num_neighbors=(1, 2), **small
+        ),
         graph: graph.QUICK._replace(rows=64, num_neighbors=5),
         scaling: scaling.QUICK._replace(rows=(64, 128), hidden_sizes=(8, 8)),
         peers: peers.QUICK._replace(**small),
