@@ -18,6 +18,7 @@ is counted apart. Suites:
 
 import datetime
 import json
+import os
 import pathlib
 import shlex
 import signal
@@ -121,6 +122,8 @@ def _measure(names: Sequence[str], output: pathlib.Path) -> None:
     )
     origin = _origin(settings)
     print(f"{origin['device']}; {origin['threads']} threads", flush=True)
+    if origin["load"] > 0.5:
+        print(f"Other work disturbs the figures: load {origin['load']} at the start.")
     measured = []
     for name in names:
         print(name, flush=True)
@@ -146,6 +149,7 @@ def _origin(settings: Settings) -> dict[str, Any]:
         "device": device(),
         "backend": jax.default_backend(),
         "threads": threads(),
+        "load": round(os.getloadavg()[0], 2),
         "versions": estimators.versions(),
         "git_revision": git_revision(),
     }
