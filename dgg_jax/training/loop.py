@@ -9,8 +9,9 @@ import jax
 import numpy as np
 import optax
 
+from dgg_jax import devices
 from dgg_jax.training.schedules import Rate, Schedule, adam_by_entry
-from dgg_jax.training.state import TrainState, create_state
+from dgg_jax.training.state import TrainState, create_state, put_state
 
 
 class StepOutput(NamedTuple):
@@ -65,7 +66,8 @@ def compile_epoch(
 
     The data stay on the device, the state is donated and nothing syncs with the host.
     All randomness is a function of the key and the step, so that a resumed run repeats
-    an uninterrupted one bit for bit.
+    an uninterrupted one bit for bit. With several devices each computes its share of
+    every batch; order and random numbers are the same as with one.
 
     Args:
       loss: from (params, data, indices [B], key) to the value to minimise and a
@@ -87,7 +89,9 @@ def compile_epoch(
     num_steps = steps_per_epoch(num_points, batch_size)
 
     def epoch(state, data, key):
-        data = prepare(state, data)
+        spread = state.table
+        state = state._replace(table=devices.rows_of(spread))
+        data = prepare(state, devices.rows_of(data))
         has_collections = bool(jax.tree.leaves(state.collections))
         order_key, step_key = jax.random.split(key)
         order = jax.random.permutation(
@@ -96,6 +100,7 @@ def compile_epoch(
         batches = order[: num_steps * batch_size].reshape(num_steps, batch_size)
 
         def step(state, indices):
+            indices = devices.split_batch(indices)
             gradient = jax.grad(loss, has_aux=True)
             collections = (state.collections,) if has_collections else ()
             gradients, output = gradient(
@@ -117,11 +122,13 @@ def compile_epoch(
             )
             params = optax.apply_updates(state.params, updates)
             state = TrainState(
-                state.step + 1, params, opt_state, table, output.collections
+                state.step + 1, params, opt_state, (), output.collections
             )
-            return state, output.metrics
+            state, metrics = devices.everywhere((state, output.metrics))
+            return state._replace(table=devices.by_rows(table)), metrics
 
-        return jax.lax.scan(step, state, batches)
+        state, metrics = jax.lax.scan(step, state, batches)
+        return state._replace(table=devices.like(state.table, spread)), metrics
 
     if restarts:
         epoch = jax.vmap(epoch, in_axes=(0, data_axes, 0))
@@ -172,6 +179,7 @@ def fit(
     num_epochs: int,
     *,
     monitor: Monitor,
+    place: Callable[[TrainState], TrainState] = lambda state: state,
     describe: Callable[[TrainState], dict[str, Any]] = lambda state: {},
 ) -> TrainState:
     """Trains for a number of epochs, from wherever the monitor left off.
@@ -184,6 +192,7 @@ def fit(
       key: random key of this loop, [R] of them with restarts.
       num_epochs: epochs in all.
       monitor: restores, logs and checkpoints.
+      place: puts a state where the epoch takes it.
       describe: more metrics of the state after an epoch.
 
     Returns:
@@ -194,6 +203,7 @@ def fit(
         the last the monitor saw.
     """
     state, finished = monitor.restore(loop, state)
+    state = place(state)
     data = jax.tree.map(jax.numpy.asarray, data)
     for index in range(finished, num_epochs):
         state, per_step = epoch(state, data, key)
@@ -268,16 +278,19 @@ def optimize(
         return create_state(params, optimizer, table, collections)
 
     state = (jax.vmap(create) if restarts else create)(params, table, collections)
-    return fit(
+    state = fit(
         loop,
         epoch,
         state,
-        data,
-        key,
+        devices.put(data, num_points, data_axes),
+        devices.put_everywhere(key),
         schedule.epochs,
         monitor=monitor,
+        place=lambda state: put_state(state, num_points, restarts),
         describe=describe,
     )
+    # What comes next runs in every process by itself.
+    return state if devices.mesh() is None else devices.gather(state)
 
 
 @functools.lru_cache(maxsize=64)
