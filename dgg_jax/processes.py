@@ -95,6 +95,27 @@ def on_first(function: Callable[[], T]) -> T:
     return result
 
 
+def anywhere(question: Callable[[], bool]) -> bool:
+    """Whether the answer is yes in any process; all of them have to ask."""
+    answer = bool(question())
+    if jax.process_count() == 1:
+        return answer
+    return bool(multihost_utils.process_allgather(np.array(answer)).any())
+
+
+def ahead(function: Callable[[], T]) -> T:
+    """Calls a function in process 0, and only then in the others.
+
+    What it downloads is there for those that share the folder.
+
+    Returns:
+      What it has returned in this process.
+    """
+    results = []
+    on_first(lambda: results.append(function()))
+    return results[0] if is_first() else function()
+
+
 def _broadcast(message: bytes) -> bytes:
     """The message of process 0, in every process."""
     # As bytes: jax makes int64 int32.
