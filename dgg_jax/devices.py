@@ -83,7 +83,7 @@ def put(tree: Any, num_points: int, axes: Any = None) -> Any:
         def place_one(leaf):
             if np.size(leaf) < num_points or np.ndim(leaf) <= axis:
                 return put_everywhere(leaf)
-            return _spread(np.asarray(leaf), axis)
+            return _spread(np.asanyarray(leaf), axis)
 
         return jax.tree.map(place_one, leaves)
 
@@ -107,7 +107,7 @@ def _spread(rows: np.ndarray, axis: int) -> Spread:
 
 
 def put_everywhere(tree: Any) -> Any:
-    """Puts arrays, random keys among them, on every device, the same in each process."""
+    """Puts arrays, also random keys, on every device: the same in every process."""
     if mesh() is None:
         return jax.tree.map(jnp.asarray, tree)
 
