@@ -3,6 +3,7 @@
 import json
 import math
 import pathlib
+import random
 import signal
 import socket
 import subprocess
@@ -59,6 +60,7 @@ def start(environment, *arguments):
 
 
 def start_two(environment, folders, *arguments):
+    """Two processes that flags tell apart."""
     with socket.socket() as listening:
         listening.bind(("localhost", 0))
         address = f"--coordinator_address=localhost:{listening.getsockname()[1]}"
@@ -68,6 +70,29 @@ def start_two(environment, folders, *arguments):
             address,
             "--num_processes=2",
             f"--process_id={number}",
+            f"--workdir={folder}",
+            *arguments,
+        )
+        for number, folder in enumerate(folders)
+    ]
+
+
+def start_by_slurm(environment, folders, *arguments):
+    """Two processes that the variables of Slurm tell apart."""
+    job = {
+        "SLURM_JOB_ID": str(random.randrange(10**6)),  # jax makes a port of it
+        "SLURM_STEP_NODELIST": "localhost",
+        "SLURM_NTASKS": "2",
+    }
+    return [
+        start(
+            {
+                **environment,
+                **job,
+                "SLURM_PROCID": str(number),
+                "SLURM_LOCALID": str(number),
+            },
+            "--distributed=auto",
             f"--workdir={folder}",
             *arguments,
         )
@@ -129,7 +154,7 @@ def test_two_processes_stop_go_on_and_end_as_one(settings, xla, tmp_path):
     assert not (first / "result.json").exists()
     assert 0 < len(lines(first)) < len(lines(alone))
 
-    ended = end(*start_two(xla, (first, second), *settings, "--resume"))
+    ended = end(*start_by_slurm(xla, (first, second), *settings, "--resume"))
     assert [code for code, _, _ in ended] == [0, 0], ended
     assert "Reached" in ended[0][1] and "Reached" not in ended[1][1]
     assert not second.exists()
