@@ -68,8 +68,8 @@ def put(tree: Any, num_points: int, axes: Any = None) -> Any:
     Args:
       tree: arrays, of numpy or jax; those of many elements are spread by rows.
       num_points: N.
-      axes: as ``in_axes`` of ``jax.vmap`` over restarts: 0 where these are the first axis
-        and rows the second, None where rows are the first; a prefix of the tree.
+      axes: as ``in_axes`` of ``jax.vmap`` over restarts, a prefix of the tree: 0 where
+        these are the first axis and rows the second, None where rows are the first.
 
     Returns:
       The tree with Spread arrays, and jax arrays for the rest.
