@@ -131,8 +131,45 @@ def compile_epoch(
         return state._replace(table=devices.like(state.table, spread)), metrics
 
     if restarts:
-        epoch = jax.vmap(epoch, in_axes=(0, data_axes, 0))
-    return jax.jit(epoch, donate_argnums=0)
+        epoch = _of_restarts(epoch, data_axes)
+    # Else a CPU copies most weights at every step before it updates them.
+    in_place = {"xla_cpu_copy_insertion_use_region_analysis": True}
+    options = in_place if jax.default_backend() == "cpu" else None
+    return jax.jit(epoch, donate_argnums=0, compiler_options=options)
+
+
+def _of_restarts(epoch: Epoch, data_axes: Any) -> Epoch:
+    """An epoch of R restarts: together on a GPU, one after the other on a CPU.
+
+    A CPU takes longer for products with an axis of restarts than for the same ones in
+    turns. So does a single restart anywhere.
+    """
+    together = jax.vmap(epoch, in_axes=(0, data_axes, 0))
+
+    def merge(own, shared):
+        return jax.tree.map(
+            lambda axis, *parts: parts[axis is None],
+            data_axes,
+            own,
+            shared,
+            is_leaf=lambda axis: axis is None,
+        )
+
+    def in_turns(state, data, keys):
+        def one(restart):
+            state, own, key = restart
+            return epoch(state, merge(own, data), key)
+
+        nothing = jax.tree.map(
+            lambda axis: None, data_axes, is_leaf=lambda axis: axis is None
+        )
+        return jax.lax.map(one, (state, merge(data, nothing), keys))
+
+    def of_restarts(state, data, keys):
+        on_cpu = jax.default_backend() == "cpu"
+        return (in_turns if on_cpu or len(keys) == 1 else together)(state, data, keys)
+
+    return of_restarts
 
 
 class Monitor:
