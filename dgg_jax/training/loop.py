@@ -132,10 +132,20 @@ def compile_epoch(
 
     if restarts:
         epoch = _of_restarts(epoch, data_axes)
-    # Else a CPU copies most weights at every step before it updates them.
+    return jax.jit(epoch, donate_argnums=0, compiler_options=_compiler_options())
+
+
+@functools.cache
+def _compiler_options() -> dict[str, bool] | None:
+    """How a CPU updates weights in place; else it copies most of them at every step."""
+    if jax.default_backend() != "cpu":
+        return None
     in_place = {"xla_cpu_copy_insertion_use_region_analysis": True}
-    options = in_place if jax.default_backend() == "cpu" else None
-    return jax.jit(epoch, donate_argnums=0, compiler_options=options)
+    try:
+        jax.jit(lambda: 0, compiler_options=in_place).lower().compile()
+    except jax.errors.JaxRuntimeError:  # an XLA that does not know the option
+        return None
+    return in_place
 
 
 def _of_restarts(epoch: Epoch, data_axes: Any) -> Epoch:
