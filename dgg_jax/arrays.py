@@ -5,6 +5,7 @@ import io
 import math
 import os
 import pathlib
+import tempfile
 import zipfile
 from collections.abc import Iterator
 
@@ -33,6 +34,22 @@ def read_bytes(path: str | os.PathLike) -> bytes:
 def most_bytes(size: int) -> int:
     """How far a compressed file of so many bytes may expand."""
     return max(_SMALL, _EXPANSION * size)
+
+
+def temporary(shape: tuple[int, ...], dtype: np.dtype = np.float32) -> np.memmap:
+    """An array in a temporary file, which goes with it: larger than memory may be.
+
+    The file lies where TMPDIR says.
+
+    Raises:
+      OSError: if the disk has no room for it.
+    """
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    with tempfile.TemporaryFile() as file:
+        if hasattr(os, "posix_fallocate"):
+            # A disk that is full later would end the process without a word.
+            os.posix_fallocate(file.fileno(), 0, max(size, 1))
+        return np.memmap(file, dtype, "w+", shape=shape)
 
 
 @contextlib.contextmanager

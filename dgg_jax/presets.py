@@ -30,9 +30,12 @@ class Preset:
 
     Attributes:
       num_clusters: K, the number of clusters.
+      device_memory_share: of the device's memory, what data may take before they stay
+        on the host and stream to the device by the batch; of the methods that can.
     """
 
     num_clusters: int = 10
+    device_memory_share: float = 0.5
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Preset":
@@ -437,6 +440,7 @@ _MAY_BE_ZERO = (
     "epochs",
 )
 _POSITIVE = (
+    "device_memory_share",
     "variance",
     "pretrain_learning_rate",
     "siamese_margin",
@@ -457,6 +461,7 @@ _POSITIVE = (
     "marginal_weight",
 )
 _RANGES = {  # from 0 to
+    "device_memory_share": 1.0,
     "pretrain_corruption": 0.99,
     "siamese_decay": 1.0,
     "siamese_weight_decay": float("inf"),

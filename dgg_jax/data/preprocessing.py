@@ -3,6 +3,7 @@
 A data set's provenance names the steps it went through, in order.
 """
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -276,7 +277,7 @@ def tf_idf_variance(variance: float, dim: int, scaling: str) -> float:
     return variance * TFIDF_SCALINGS[scaling](dim) / dim
 
 
-def likelihood_for(x: np.ndarray) -> tuple[str, float]:
+def likelihood_for(x: np.ndarray | sparse.csr_array) -> tuple[str, float]:
     """The likelihood for data of the user's own, and lambda if it is the Gaussian one.
 
     That is Bernoulli for values in [0, 1], else Gaussian; lambda is a tenth of the
@@ -286,5 +287,9 @@ def likelihood_for(x: np.ndarray) -> tuple[str, float]:
       x: data, shape [N, D].
     """
     unit_interval = x.min() >= 0.0 and x.max() <= 1.0
-    variance = 0.1 * float(np.var(x, axis=0, dtype=np.float64).mean())
+    # By blocks: x may be a memory map that is larger than memory.
+    mean = sum(block.sum(axis=0, dtype=np.float64) for _, block in checks.blocks(x))
+    mean /= x.shape[0]
+    squares = sum(((block - mean) ** 2).sum() for _, block in checks.blocks(x))
+    variance = 0.1 * float(squares / math.prod(x.shape))
     return "bernoulli" if unit_interval else "gaussian", max(variance, 1e-6)
