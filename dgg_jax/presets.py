@@ -19,6 +19,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 
 from dgg_jax import checks
 from dgg_jax.data.preprocessing import likelihood_for
@@ -741,7 +742,7 @@ OF_THE_DATA = (
 
 def for_data(
     method: str,
-    x: np.ndarray,
+    x: np.ndarray | sparse.csr_array,
     num_clusters: int,
     *,
     name: str = "default",
@@ -778,7 +779,7 @@ def for_data(
     for key, value in given.items():  # some of which are computed with
         if key in kinds:
             checks.of_type(key, value, kinds[key])
-    num_points = len(x)
+    num_points = x.shape[0]
     batch_size = int(np.clip(num_points // 28, 32, 256))  # 28 steps an epoch or more
     epochs = int(np.clip(200_000 // num_points, 8, 50))
     # Of a candidate, the cluster should be the point's own: a ninth of its size.
