@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from scipy import sparse
 
 from dgg_jax import checks
-from dgg_jax.rows import SparseRows
+from dgg_jax.rows import HostRows, SparseRows
 
 EXACT_LIMIT = 200_000  # rows up to which the exact search is the default
 # Squared distances by ab - 2 ab + bb are rounded; this many more candidates than asked
@@ -21,7 +21,7 @@ _RECALL_ROWS = 1_000
 
 
 def knn(
-    x: ArrayLike | sparse.csr_array | SparseRows,
+    x: ArrayLike | sparse.csr_array | SparseRows | HostRows,
     k: int,
     *,
     metric: str = "euclidean",
@@ -66,6 +66,7 @@ def knn(
              [2., 3.]], dtype=float32)
     """
     x = x.matrix() if isinstance(x, SparseRows) else x
+    x = x.source if isinstance(x, HostRows) else x
     x = x if sparse.issparse(x) else np.asarray(x, np.float32)
     checks.one_of("metric", metric, ("euclidean",))
     if method is None:
