@@ -110,10 +110,21 @@ def ahead(function: Callable[[], T]) -> T:
 
     Returns:
       What it has returned in this process.
+
+    Raises:
+      InvalidInput: if it has failed in another process, lest this one waits for it.
     """
-    results = []
+    results, failures = [], []
     on_first(lambda: results.append(function()))
-    return results[0] if is_first() else function()
+    if not is_first():
+        try:
+            results.append(function())
+        except Exception as error:
+            failures.append(error)
+    if anywhere(lambda: bool(failures)):
+        another = "another process has failed; what it says itself is the reason."
+        raise failures[0] if failures else checks.InvalidInput(another)
+    return results[0]
 
 
 def _broadcast(message: bytes) -> bytes:

@@ -59,6 +59,7 @@ PROGRAM = """
 import sys
 import jax, numpy as np
 from dgg_jax import devices, processes
+from dgg_jax.checks import InvalidInput
 
 address, number = sys.argv[1], int(sys.argv[2])
 processes.join(address, 2, number)
@@ -89,8 +90,14 @@ for error, expected in [
 
 assert processes.anywhere(lambda: number == 1)
 assert not processes.anywhere(lambda: False)
-order = processes.ahead(lambda: number)
-assert order == number
+assert processes.ahead(lambda: number) == number
+for failing, expected in ((0, [KeyError] * 2), (1, [InvalidInput, KeyError])):
+    try:
+        processes.ahead(lambda: {1 - failing: 1}[number])
+    except Exception as error:
+        assert type(error) is expected[number], error
+    else:
+        raise AssertionError
 
 # A process reads the rows of its own devices, and no other.
 class Rows(np.ndarray):
