@@ -74,7 +74,19 @@ class Preset:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class AutoencoderPreset(Preset):
+class NetworkPreset(Preset):
+    """Settings of every method that trains networks.
+
+    Attributes:
+      precision: of matrix products: float32; on GPUs and TPUs, which are faster with
+        it, also tf32 or bfloat16, summed in float32. A CPU always takes float32.
+    """
+
+    precision: str = "float32"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AutoencoderPreset(NetworkPreset):
     """Settings of the networks and of the pretraining that methods share.
 
     Attributes:
@@ -104,7 +116,7 @@ class AutoencoderPreset(Preset):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class SiamesePreset(Preset):
+class SiamesePreset(NetworkPreset):
     """Settings of the Siamese network that measures similarity.
 
     Attributes:
@@ -131,7 +143,7 @@ class SiamesePreset(Preset):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TrainingPreset(Preset):
+class TrainingPreset(NetworkPreset):
     """Settings of a method's own training.
 
     Attributes:
@@ -412,6 +424,7 @@ class IMSATPreset(TrainingPreset):
 
 
 CHOICES = {
+    "precision": ("float32", "tf32", "bfloat16"),
     "likelihood": ("bernoulli", "gaussian", "learned_gaussian"),
     "classifier_input": ("sample", "mean"),
     "siamese_init": ("encoder", "random"),

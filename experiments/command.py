@@ -40,6 +40,27 @@ def _show_unless_of_orbax(unraisable: Any) -> None:
         _show_unraisable(unraisable)
 
 
+def keep_compiled() -> None:
+    """Keeps what jax compiles in the user's cache folder, for the next command.
+
+    The environment variable JAX_COMPILATION_CACHE_DIR names another folder,
+    JAX_ENABLE_COMPILATION_CACHE=false keeps nothing.
+    """
+    import jax  # takes seconds; mistakes are told before
+
+    from dgg_jax.data.loaders import data_directory
+
+    if jax.config.jax_compilation_cache_dir is None:
+        folder = data_directory(None) / "compiled"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError:  # then every program would warn
+            return
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+        # A run has dozens of programs that take less than a second each.
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
 def fail(message: str, status: int) -> int:
     """Says what is wrong in one line on stderr."""
     print(f"error: {' '.join(message.split())}", file=sys.stderr)

@@ -26,6 +26,7 @@ from experiments.command import (
     DATA_DIR,
     EXIT_INVALID,
     fail,
+    keep_compiled,
     limit_logs,
     parse_flags,
 )
@@ -66,6 +67,7 @@ def _predict() -> int:
     _check_data(_DATA.value)
     import dgg_jax  # takes seconds; such mistakes are told before
 
+    keep_compiled()
     model = dgg_jax.load(_MODEL.value)
     x, note = _rows(_DATA.value, model)
     if hasattr(model, "predict_proba"):

@@ -13,6 +13,7 @@ from scipy import sparse
 
 from dgg_jax import checks, folders, presets
 from dgg_jax.data import Dataset
+from experiments import command
 from experiments.config import Config
 
 
@@ -197,6 +198,7 @@ def run(
     from dgg_jax.methods import base
     from dgg_jax.progress import Progress
 
+    command.keep_compiled()
     progress = Progress(methods.stage_names(config.method))
     with contextlib.ExitStack() as opened:
         try:

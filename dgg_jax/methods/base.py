@@ -12,6 +12,7 @@ from typing import IO, Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from absl import logging
 from scipy import sparse
 from sklearn.cluster import KMeans
 
@@ -377,6 +378,11 @@ class Stages:
             )
         self.x = x
         self.preset, self.seed, self.y = preset, seed, y
+        precision = getattr(preset, "precision", "float32")
+        if precision != "float32" and jax.default_backend() == "cpu":
+            logging.warning(
+                "precision=%s: a CPU computes in float32 all the same.", precision
+            )
         self.runner = runner or Run()
 
     def run(self) -> tuple[State, list[Metrics]]:

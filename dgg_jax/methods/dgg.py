@@ -42,8 +42,10 @@ def classifier_module(preset: DGGPreset) -> Classifier:
 
 
 @functools.cache
-def _classify(module: Classifier) -> Callable[[Any, jax.Array], jax.Array]:
-    return lambda params, z: pure(module)(params["classifier"], z)
+def _classify(
+    module: Classifier, precision: str
+) -> Callable[[Any, jax.Array], jax.Array]:
+    return lambda params, z: pure(module, precision)(params["classifier"], z)
 
 
 def apply_functions(
@@ -51,7 +53,7 @@ def apply_functions(
 ) -> ApplyFunctions:
     """The model as pure functions of (parameters, batch)."""
     return autoencoder_functions(preset, num_features, parts)._replace(
-        classify=_classify(classifier_module(preset))
+        classify=_classify(classifier_module(preset), preset.precision)
     )
 
 
@@ -160,7 +162,7 @@ class _Stages(MixtureStages):
             posterior,
             state["initial_labels"],
             jax.vmap(lambda key: module.init(key, latents)["params"])(keys),
-            pure(module),
+            pure(module, preset.precision),
             sampled=preset.classifier_input == "sample",
             schedule=Schedule(
                 preset.classifier_epochs,

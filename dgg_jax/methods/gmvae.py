@@ -19,7 +19,13 @@ from dgg_jax import checks, metrics
 from dgg_jax.distributions import sample_gaussian
 from dgg_jax.likelihoods import Likelihood
 from dgg_jax.methods.base import Metrics, Run, Stages, State
-from dgg_jax.methods.pretrained import AS_NAMED, Parts, likelihood_of
+from dgg_jax.methods.pretrained import (
+    AS_NAMED,
+    Parts,
+    likelihood_of,
+    pure,
+    with_precision,
+)
 from dgg_jax.networks import (
     MNIST_LAYERS,
     SVHN_LAYERS,
@@ -122,30 +128,33 @@ def apply_functions(
     recognition, components, decoder = build_networks(preset, feature_shape, parts)
 
     return GmvaeFunctions(
-        recognize=_applied("recognition", recognition),
-        components=_components(components),
-        decode=_applied("decoder", decoder),
+        recognize=_applied("recognition", recognition, preset.precision),
+        components=_components(components, preset.precision),
+        decode=_applied("decoder", decoder, preset.precision),
     )
 
 
 @functools.cache
-def _components(module: ComponentNetwork) -> Callable[..., Any]:
-    return lambda params, w: module.apply({"params": params["components"]}, w)
+def _components(module: ComponentNetwork, precision: str) -> Callable[..., Any]:
+    return lambda params, w: pure(module, precision)(params["components"], w)
 
 
 @functools.cache
-def _applied(name: str, module: nn.Module) -> Callable[..., Any]:
+def _applied(name: str, module: nn.Module, precision: str) -> Callable[..., Any]:
     """A module with batch statistics as a function of (all of them, a batch)."""
     takes_train = isinstance(module, _TRAINED_OTHERWISE)
 
     def apply(params, collections, x, train):
         flags = {"train": train} if takes_train else {}
-        if not collections:
-            return module.apply({"params": params[name]}, x, **flags), ()
-        variables = {"params": params[name], "batch_stats": collections[name]}
-        if not train:
-            return module.apply(variables, x, **flags), collections
-        output, updates = module.apply(variables, x, **flags, mutable=["batch_stats"])
+        variables = {"params": params[name]}
+        if collections:
+            variables["batch_stats"] = collections[name]
+        with with_precision(precision):
+            if not (collections and train):
+                return module.apply(variables, x, **flags), collections
+            output, updates = module.apply(
+                variables, x, **flags, mutable=["batch_stats"]
+            )
         return output, {**collections, name: updates["batch_stats"]}
 
     return apply

@@ -15,7 +15,7 @@ import numpy as np
 
 from dgg_jax import checks
 from dgg_jax.methods.base import Metrics, Run, Stages, State
-from dgg_jax.methods.pretrained import pure
+from dgg_jax.methods.pretrained import pure, with_precision
 from dgg_jax.methods.similarity import input_neighbors
 from dgg_jax.networks import Classifier, Moments, NormalizedClassifier
 from dgg_jax.presets import IMSATPreset
@@ -32,14 +32,18 @@ def _network(preset: IMSATPreset) -> Classifier | NormalizedClassifier:
 def _classify(preset: IMSATPreset) -> Callable[[Any, jax.Array], jax.Array]:
     """ln p(c | x) of a batch; batch normalisation is by the batch's own moments."""
     network = _network(preset)
-    return _first_output(network) if preset.batch_norm else pure(network)
+    return (
+        _first_output(network, preset.precision)
+        if preset.batch_norm
+        else pure(network, preset.precision)
+    )
 
 
 @functools.cache
 def _first_output(
-    network: NormalizedClassifier,
+    network: NormalizedClassifier, precision: str
 ) -> Callable[[Any, jax.Array], jax.Array]:
-    return lambda params, x: pure(network)(params, x)[0]
+    return lambda params, x: pure(network, precision)(params, x)[0]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,9 +70,10 @@ class Model:
         """
         x = checks.rows(x, self.num_features)
         variables = {"params": self.params}
-        if not self.preset.batch_norm:
-            return np.asarray(_network(self.preset).apply(variables, x))
-        return np.asarray(_network(self.preset).apply(variables, x, self.moments)[0])
+        moments = (self.moments,) if self.preset.batch_norm else ()
+        with with_precision(self.preset.precision):
+            output = _network(self.preset).apply(variables, x, *moments)
+        return np.asarray(output[0] if moments else output)
 
 
 def run(

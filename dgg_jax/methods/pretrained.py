@@ -1,5 +1,6 @@
 """What methods have in common that start from a pretrained autoencoder."""
 
+import contextlib
 import dataclasses
 import functools
 from collections.abc import Callable
@@ -58,19 +59,41 @@ def likelihood_of(preset: AutoencoderPreset, parts: Parts = AS_NAMED) -> Likelih
     }[preset.likelihood]
 
 
+# How jax names the precisions of a preset; the accumulation is float32 in all.
+_PRODUCTS = {
+    "float32": "highest",
+    "tf32": "tensorfloat32",
+    "bfloat16": "BF16_BF16_F32",
+}
+
+
+def with_precision(precision: str) -> contextlib.AbstractContextManager:
+    """Within, matrix products and their gradients are traced with this precision."""
+    return jax.default_matmul_precision(_PRODUCTS[precision])
+
+
 @functools.cache
-def pure(module: nn.Module) -> Callable[[Any, Any], Any]:
+def pure(module: nn.Module, precision: str) -> Callable[[Any, Any], Any]:
     """A module without mutable state as a function of (parameters, a batch).
 
     Equal modules have the same function: what is compiled with it serves them all.
+
+    Args:
+      module: any Flax module that has parameters only.
+      precision: of its matrix products, as in ``NetworkPreset``.
     """
-    return lambda params, x: module.apply({"params": params}, x)
+
+    def apply(params, x):
+        with with_precision(precision):
+            return module.apply({"params": params}, x)
+
+    return apply
 
 
 @functools.cache
-def _pure_of_rows(module: nn.Module) -> Callable[[Any, Any], Any]:
+def _pure_of_rows(module: nn.Module, precision: str) -> Callable[[Any, Any], Any]:
     """As ``pure``, for a module that takes batches only: one row becomes a batch."""
-    apply = pure(module)
+    apply = pure(module, precision)
 
     def of_rows(params, x):
         if x.ndim > 1:
@@ -105,8 +128,8 @@ def autoencoder_functions(
     """Encoder and decoder as pure functions; there is nothing to classify with."""
     encoder, decoder = autoencoder_modules(preset, num_features, parts)
     return ApplyFunctions(
-        encode=(_pure_of_rows if parts.encoder else pure)(encoder),
-        decode=(_pure_of_rows if parts.decoder else pure)(decoder),
+        encode=(_pure_of_rows if parts.encoder else pure)(encoder, preset.precision),
+        decode=(_pure_of_rows if parts.decoder else pure)(decoder, preset.precision),
         classify=None,
     )
 
@@ -197,6 +220,7 @@ class PretrainedStages(Stages):
                 "variance",
                 "hidden_sizes",
                 "latent_dim",
+                "precision",
                 "pretrain_layer_epochs",
                 "pretrain_autoencoder_epochs",
                 "pretrain_corruption",

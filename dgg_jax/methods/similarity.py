@@ -33,7 +33,7 @@ def siamese_embedding(
         params = initial
     else:
         params = module.init(jax.random.fold_in(key, 1), stages.x[:1])["params"]
-    embed = pure(module)
+    embed = pure(module, preset.precision)
     params = graph.train_siamese(
         stages.x,
         nearest["indices"],
@@ -51,12 +51,14 @@ def siamese_embedding(
         key=key,
         monitor=runner,
     )
-    return params, embed_all(module, params, stages.x)
+    return params, embed_all(module, params, stages.x, preset.precision)
 
 
-def embed_all(module: nn.Module, params: State, x: np.ndarray) -> np.ndarray:
+def embed_all(
+    module: nn.Module, params: State, x: np.ndarray, precision: str
+) -> np.ndarray:
     """The Siamese embedding of rows x [N, D], shape [N, L]."""
-    return np.asarray(evaluate.encode_all(pure(module), params, x))
+    return np.asarray(evaluate.encode_all(pure(module, precision), params, x))
 
 
 def input_neighbors(stages: Stages, num_neighbors: int) -> State:

@@ -31,7 +31,7 @@ def _network(preset: SpectralNetPreset) -> Embedding:
 
 
 def _apply(preset: SpectralNetPreset):
-    return pure(_network(preset))
+    return pure(_network(preset), preset.precision)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Model:
         """
         x = checks.rows(x, self.num_features)
         if self.siamese:
-            x = embed_all(_siamese(self.preset), self.siamese, x)
+            x = embed_all(_siamese(self.preset), self.siamese, x, self.preset.precision)
         embedding = np.asarray(
             spectralnet.spectral_embedding(self.params, x, _apply(self.preset))
         )

@@ -1,0 +1,67 @@
+"""What is traced once serves every epoch, and every later run of the same shapes."""
+
+import contextlib
+import dataclasses
+
+import jax
+import pytest
+
+from dgg_jax.graph import knn
+from dgg_jax.methods import dgg, vade
+from dgg_jax.presets import DGGPreset, VaDEPreset
+from tests.methods.toy import blobs
+
+SETTINGS = {
+    "num_clusters": 3,
+    "likelihood": "gaussian",
+    "variance": 0.01,
+    "hidden_sizes": (5,),
+    "latent_dim": 2,
+    "num_neighbors": 6,
+    "pretrain_autoencoder_epochs": 1,
+    "pretrain_vae_epochs": 1,
+    "label_epochs": 1,
+    "epochs": 1,
+    "batch_size": 30,
+}
+# Nothing here changes a shape; the graph is given, since its degrees are shapes, too.
+CHANGES = {
+    "variance": 0.02,
+    "pretrain_autoencoder_epochs": 3,
+    "pretrain_vae_epochs": 2,
+    "label_epochs": 2,
+    "epochs": 4,
+}
+DGG = DGGPreset(
+    **SETTINGS, siamese_epochs=0, num_candidates=6, neighbor_choice="nearest"
+)
+
+
+@contextlib.contextmanager
+def traced():
+    """The number of functions traced within, as the only entry of a list."""
+    count = [0]
+
+    def listen(event, duration, **about):
+        count[0] += event == "/jax/core/compile/jaxpr_trace_duration"
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        yield count
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+
+
+@pytest.mark.parametrize(
+    ("method", "preset"), [(dgg, DGG), (vade, VaDEPreset(**SETTINGS))]
+)
+def test_more_epochs_and_another_lambda_and_seed_trace_nothing(method, preset):
+    x, y = blobs()
+    neighbors = knn(x, 6)
+    with traced() as first:
+        method.run(x, preset, y=y, neighbors=neighbors)
+    assert first[0] > 0
+    with traced() as second:
+        changed = dataclasses.replace(preset, **CHANGES)
+        method.run(2.0 * x, changed, y=y, neighbors=neighbors, seed=1)
+    assert second[0] == 0

@@ -1,0 +1,102 @@
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dgg_jax.methods import dgg, gmvae, imsat
+from dgg_jax.methods.pretrained import autoencoder_modules, pure
+from dgg_jax.networks import Encoder
+from dgg_jax.presets import preset
+from tests.methods.toy import blobs
+
+PRODUCTS = {
+    "float32": "precision = [HIGHEST, HIGHEST]",
+    "tf32": "precision = [HIGH, HIGH]",
+    "bfloat16": "lhs_precision_type = bf16, rhs_precision_type = bf16, "
+    "accumulation_type = f32",
+}
+
+
+def products(function, *arguments):
+    """The matrix products of a function as a GPU would be told to compute them."""
+    exported = jax.export.export(jax.jit(function), platforms=["cuda"])(*arguments)
+    lines = exported.mlir_module().splitlines()
+    return [line for line in lines if "stablehlo.dot_general" in line]
+
+
+@pytest.mark.parametrize("precision", PRODUCTS)
+def test_products_and_their_gradients_have_the_precision(precision):
+    module, x = Encoder((5, 6), 2), jnp.ones((3, 4))
+    params = module.init(jax.random.key(0), x)["params"]
+
+    def total(params, x):
+        posterior = pure(module, precision)(params, x)
+        return jnp.sum(posterior.mean) + jnp.sum(posterior.logvar)
+
+    lines = products(jax.value_and_grad(total, argnums=(0, 1)), params, x)
+    # Of four layers, two of which are the heads, each with two gradients.
+    assert len(lines) == 4 * 3
+    assert all(PRODUCTS[precision] in line for line in lines)
+    np.testing.assert_array_equal(
+        pure(module, precision)(params, x).mean, module.apply({"params": params}, x)[0]
+    )
+
+
+@pytest.mark.parametrize("precision", PRODUCTS)
+def test_the_networks_of_a_method_have_the_precision_of_its_preset(precision):
+    settings = dataclasses.replace(preset("dgg", "mnist"), precision=precision)
+    networks = dgg.apply_functions(settings, 4)
+    x = jnp.ones((1, 4))
+    encoder, decoder = autoencoder_modules(settings, 4)
+    z = jnp.ones((1, settings.latent_dim))
+    params = {
+        "encoder": encoder.init(jax.random.key(0), x)["params"],
+        "decoder": decoder.init(jax.random.key(0), z)["params"],
+        "classifier": dgg.classifier_module(settings).init(jax.random.key(0), z)[
+            "params"
+        ],
+    }
+
+    def forward(params, x):
+        z = networks.encode(params["encoder"], x).mean
+        return networks.decode(params["decoder"], z), networks.classify(params, z)
+
+    lines = products(forward, params, x)
+    assert len(lines) == 9  # the head of the log-variances is not asked for
+    assert all(PRODUCTS[precision] in line for line in lines)
+
+
+def test_the_networks_of_gmvae_have_it_too():
+    settings = dataclasses.replace(preset("gmvae", "digits"), precision="tf32")
+    networks = gmvae.apply_functions(settings, (4,))
+    modules = gmvae.build_networks(settings, (4,))
+    inputs = [jnp.ones((2, size)) for size in (4, settings.w_dim, settings.latent_dim)]
+    names = {"recognition": {"train": True}, "components": {}, "decoder": {}}
+    params = {
+        name: module.init(jax.random.key(0), x, **flags)["params"]
+        for (name, flags), module, x in zip(names.items(), modules, inputs, strict=True)
+    }
+
+    def forward(params, x, w, z):
+        recognized = networks.recognize(params, (), x, True)[0]
+        decoded = networks.decode(params, (), z, True)[0]
+        return recognized, networks.components(params, w), decoded
+
+    lines = products(forward, params, *inputs)
+    assert len(lines) == 6 + 3 + 3
+    assert all(PRODUCTS["tf32"] in line for line in lines)
+
+
+def test_on_a_cpu_lower_precision_is_float32_and_says_so(caplog):
+    x, _ = blobs()
+    settings = dataclasses.replace(
+        preset("imsat", "digits", "smoke"), num_clusters=3, epochs=1
+    )
+    model, _, _ = imsat.run(x, settings)
+    assert "precision" not in caplog.text
+    lower = dataclasses.replace(settings, precision="bfloat16")
+    same, _, _ = imsat.run(x, lower)
+    assert "precision=bfloat16: a CPU computes in float32" in caplog.text
+    np.testing.assert_array_equal(model.infer(x), same.infer(x))
