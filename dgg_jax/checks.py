@@ -107,6 +107,8 @@ def data_matrix(
     # By blocks: x may be a memory map that is larger than memory.
     num_wrong, low, high, first = 0, np.inf, -np.inf, None
     for start, block in blocks(x):
+        with np.errstate(over="ignore"):
+            block = block.astype(np.float32, copy=False)
         finite = np.isfinite(block)
         if not finite.all():
             row, column = np.argwhere(~finite)[0]

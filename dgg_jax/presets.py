@@ -31,12 +31,9 @@ class Preset:
 
     Attributes:
       num_clusters: K, the number of clusters.
-      device_memory_share: of the device's memory, what data may take before they stay
-        on the host and stream to the device by the batch; of the methods that can.
     """
 
     num_clusters: int = 10
-    device_memory_share: float = 0.5
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Preset":
@@ -101,6 +98,8 @@ class AutoencoderPreset(NetworkPreset):
       pretrain_corruption: share of inputs set to 0 by the denoising autoencoders.
       pretrain_learning_rate: Adam's rate in pretraining.
       pretrain_batch_size: points of a batch in pretraining.
+      device_memory_share: of the device's memory, what data may take before they stay
+        on the host and stream to the device by the batch.
     """
 
     likelihood: str = "bernoulli"
@@ -113,6 +112,7 @@ class AutoencoderPreset(NetworkPreset):
     pretrain_corruption: float = 0.2
     pretrain_learning_rate: float = 1e-3
     pretrain_batch_size: int = 256
+    device_memory_share: float = 0.5
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -188,7 +188,7 @@ def place(
         return np.ascontiguousarray(x, np.float32)
     if sparse.issparse(x) and may_stay_sparse:
         needed = 8 * (2 + num_neighbors) * x.nnz
-        if needed <= limit:
+        if needed <= limit and needed // 8 < 2**31:  # which SparseRows can count
             return sparse_rows(x)
     logging.warning(
         "The %d x %d data and what training keeps of them take %.0f MiB, more than "

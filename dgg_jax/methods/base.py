@@ -390,8 +390,8 @@ class Stages:
         if sparse.issparse(x):
             x = sparse.csr_array(x, dtype=np.float32)
             x = x if self.streams else x.toarray()
-        elif not self.streams:
-            x = np.ascontiguousarray(x, np.float32)
+        else:
+            x = np.asarray(x) if self.streams else np.ascontiguousarray(x, np.float32)
         unit_interval = likelihood == "bernoulli"
         checks.data_matrix(x, preset.num_clusters, unit_interval=unit_interval)
         if self.streams:
