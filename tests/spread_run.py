@@ -2,8 +2,9 @@
 
 python -m tests.spread_run METHOD FOLDER [EPOCH]
 
-METHOD is dgg, vade or, with rows that stay on the host, streamed_dgg. Stops after that epoch of the joint training, if one is given; else FOLDER/state.npz
-gets the last state, and FOLDER/compiled.json what every loop was compiled to.
+METHOD is dgg, vade or, with rows that stay on the host, streamed_dgg. Stops after that
+epoch of the joint training, if one is given; else FOLDER/state.npz gets the last state,
+and FOLDER/compiled.json what every loop was compiled to.
 """
 
 import json

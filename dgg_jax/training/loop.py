@@ -180,7 +180,7 @@ def compile_streamed_epoch(
         whole = data
         if added is not None:
             # Not compiled, hence on one device, each process by itself.
-            more = added(*devices.on_one((state, data)))
+            more = devices.on_one(added(*devices.on_one((state, data))))
             whole = data, devices.put(more, num_points, 0 if restarts else None)
         sources, whole = streaming.split(whole)
         step_key, *order = plan(state, whole, key, len(sources))
