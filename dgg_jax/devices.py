@@ -71,8 +71,8 @@ def put(tree: Any, num_points: int, axes: Any = None) -> Any:
       tree: arrays, of numpy or jax; those of many elements are spread by rows, HostRows
         stay where they are.
       num_points: N.
-      axes: 1 for those whose rows lie along their second axis, after one of restarts;
-        a prefix of the tree, as ``in_axes`` of ``jax.vmap`` that are 0 or None.
+      axes: as ``in_axes`` of ``jax.vmap`` over restarts, a prefix of the tree: 0 where
+        these are the first axis and rows the second, None where rows are the first.
 
     Returns:
       The tree with Spread arrays, and jax arrays for the rest.

@@ -1,4 +1,7 @@
-"""Many processes that make one run, on one machine or many; process 0 speaks for it."""
+"""Many processes that make one run, on one machine or many; process 0 speaks for it.
+
+They trust each other, as those of jax do: what process 0 says is pickled.
+"""
 
 import pickle
 from collections.abc import Callable
