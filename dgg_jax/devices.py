@@ -14,6 +14,8 @@ from absl import logging
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from dgg_jax.rows import HostRows
+
 _AXIS = "data"
 
 
@@ -66,7 +68,8 @@ def put(tree: Any, num_points: int, axes: Any = None) -> Any:
     rest stays on disk.
 
     Args:
-      tree: arrays, of numpy or jax; those of many elements are spread by rows.
+      tree: arrays, of numpy or jax; those of many elements are spread by rows, HostRows
+        stay where they are.
       num_points: N.
       axes: as ``in_axes`` of ``jax.vmap`` over restarts, a prefix of the tree: 0 where
         these are the first axis and rows the second, None where rows are the first.
@@ -75,12 +78,16 @@ def put(tree: Any, num_points: int, axes: Any = None) -> Any:
       The tree with Spread arrays, and jax arrays for the rest.
     """
     if mesh() is None:
-        return jax.tree.map(jnp.asarray, tree)
+        return jax.tree.map(
+            lambda leaf: leaf if isinstance(leaf, HostRows) else jnp.asarray(leaf), tree
+        )
 
     def place(axis, leaves):
         axis = 0 if axis is None else 1
 
         def place_one(leaf):
+            if isinstance(leaf, HostRows):
+                return leaf
             if np.size(leaf) < num_points or np.ndim(leaf) <= axis:
                 return put_everywhere(leaf)
             return _spread(np.asanyarray(leaf), axis)
@@ -125,10 +132,33 @@ def put_everywhere(tree: Any) -> Any:
     return jax.tree.map(place, tree)
 
 
+def put_picked(source: HostRows, indices: np.ndarray) -> jax.Array:
+    """Rows on the host, picked by indices [..., n], as [..., n, D] on the devices.
+
+    Each device gets its share of the n, if they divide, and a process reads no other.
+    """
+    if mesh() is None:
+        return jax.device_put(source[indices])
+    if indices.shape[-1] % mesh().size:
+        return put_everywhere(source[indices])
+    return jax.make_array_from_callback(
+        (*indices.shape, source.num_columns),
+        _along(indices.ndim - 1),
+        lambda index: source[indices[index[:-1]]],
+    )
+
+
+def on_one(tree: Any) -> Any:
+    """Arrays for computations of every process by itself, on its first device."""
+    return tree if mesh() is None else gather(tree)
+
+
 def gather(tree: Any) -> Any:
-    """The arrays as numpy's, whole, on the host of every process."""
+    """The arrays as numpy's, whole, on the host of every process; HostRows stay."""
 
     def whole(node):
+        if isinstance(node, HostRows):
+            return node
         array = node.array if _is_spread(node) else node
         if isinstance(array, jax.Array) and not (
             array.is_fully_addressable or array.is_fully_replicated

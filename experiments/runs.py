@@ -117,37 +117,34 @@ class StopSignal:
 
 
 def load_data(config: Config) -> Dataset:
-    """The data set of a run; of sparse data, what is done with them is printed.
+    """The data set of a run; of sparse data that have to be dense, the size is printed.
 
-    They are made dense, which trains faster, up to an eighth of this machine's memory.
-    Beyond that, the methods with an autoencoder make rows dense by the batch.
+    Others take them as they are, and ``dgg_jax.rows.place`` decides.
 
     Raises:
       InvalidInput: if there is none, or it does not fit into memory.
     """
     dataset = config.load()
-    if not sparse.issparse(dataset.x):
+    if takes_sparse(config) or not sparse.issparse(dataset.x):
         return dataset
     rows, columns = dataset.x.shape
     size = dataset.x.dtype.itemsize * rows * columns
     about = f"{config.dataset} of {rows:,} x {columns:,} takes {size / 2**20:,.0f} MiB"
     about += " as a dense matrix"
-    by_batch = (
-        isinstance(config.preset, presets.AutoencoderPreset)
-        and config.preset.likelihood != "learned_gaussian"
-    )
-    if by_batch and size > _memory() / 8:
-        print(f"{about}; its rows stay sparse and become dense by the batch.")
-        return dataset
     if 2 * size > _memory():  # training has a copy of its own
         raise checks.InvalidInput(
             f"{about}, twice in training, this machine has {_memory() / 2**20:,.0f} "
             "MiB; use a machine with more memory, a smaller data set such as "
-            "reuters10k, or a method that keeps rows sparse (dgg, vade, dec or a "
-            "mixture of an autoencoder's latents)."
+            "reuters10k, or a method that makes rows dense by the batch (dgg, vade, "
+            "dec or a mixture of an autoencoder's latents)."
         )
     print(f"{about}.", flush=True)
     return dataset._replace(x=dataset.x.toarray())
+
+
+def takes_sparse(config: Config) -> bool:
+    """Whether a method takes sparse data as they are: those with an autoencoder do."""
+    return isinstance(config.preset, presets.AutoencoderPreset)
 
 
 def _memory() -> int:

@@ -2,8 +2,9 @@
 
 python -m tests.spread_run METHOD FOLDER [EPOCH]
 
-Stops after that epoch of the joint training, if one is given; else FOLDER/state.npz
-gets the last state, and FOLDER/compiled.json what every loop was compiled to.
+METHOD is dgg, vade or, with rows that stay on the host, streamed_dgg. Stops after that
+epoch of the joint training, if one is given; else FOLDER/state.npz gets the last state,
+and FOLDER/compiled.json what every loop was compiled to.
 """
 
 import json
@@ -31,7 +32,11 @@ def data():
 
 
 def preset(method):
-    return presets.for_data(
+    settings = {}
+    if method.startswith("streamed_"):
+        method = method.removeprefix("streamed_")
+        settings["device_memory_share"] = 1e-12
+    return method, presets.for_data(
         method,
         data(),
         3,
@@ -45,6 +50,7 @@ def preset(method):
         pretrain_batch_size=16,
         epochs=4,
         likelihood="bernoulli",
+        **settings,
     )
 
 
@@ -58,7 +64,7 @@ def main(method, folder, stop_after=None):
         compiled[name] = lowered.compile().as_text()
         return fit(name, epoch, state, data, key, *arguments, place=place, **keywords)
 
-    if stop_after is None:
+    if stop_after is None and not method.startswith("streamed_"):
         loop.fit = recorded
     runner = Run(
         folder,
@@ -66,7 +72,8 @@ def main(method, folder, stop_after=None):
         should_stop=lambda: ("train", int(stop_after or 0)) in epochs,
     )
     try:
-        _, state, _ = methods.method(method).run(data(), preset(method), runner=runner)
+        name, settings = preset(method)
+        _, state, _ = methods.method(name).run(data(), settings, runner=runner)
     except Interrupted:
         return
     finally:

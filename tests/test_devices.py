@@ -128,6 +128,37 @@ def test_a_run_goes_on_with_any_number_of_devices(execute, tmp_path):
 
 
 @pytest.mark.slow
+def test_rows_stream_to_eight_devices_as_they_lie_on_one(execute, tmp_path):
+    for number, method in ((1, "dgg"), (8, "streamed_dgg")):
+        execute(number, "-m", "tests.spread_run", method, tmp_path / method)
+    assert_close(last_state(tmp_path / "streamed_dgg"), last_state(tmp_path / "dgg"))
+
+
+PICKED = """
+import numpy as np
+from dgg_jax import devices
+from dgg_jax.rows import HostRows
+
+class Noted(HostRows):
+    def __getitem__(self, rows):
+        noted.append(np.size(rows))
+        return super().__getitem__(rows)
+
+source = np.arange(40, dtype=np.float32).reshape(20, 2)
+for indices in (np.arange(48).reshape(3, 16) % 20, np.arange(10)):
+    noted = []
+    picked = devices.put_picked(Noted(source), indices)
+    np.testing.assert_array_equal(picked, source[indices])
+    assert noted == [6] * 8 if indices.size == 48 else [10], noted
+"""
+
+
+@pytest.mark.slow
+def test_every_device_gets_its_share_of_the_picked_rows(execute):
+    execute(8, "-c", PICKED)
+
+
+@pytest.mark.slow
 def test_every_device_computes_its_share_of_a_batch(execute, tmp_path):
     execute(8, "-m", "tests.spread_run", "dgg", tmp_path)
     compiled = json.loads((tmp_path / "compiled.json").read_text())

@@ -18,7 +18,7 @@ from sklearn.cluster import KMeans
 
 from dgg_jax import checks, folders, processes
 from dgg_jax.presets import Preset
-from dgg_jax.rows import sparse_rows
+from dgg_jax.rows import HostRows, map_blocks, place
 from dgg_jax.stages import evaluate
 from dgg_jax.training import Diverged, Monitor, Schedule, TrainState
 from dgg_jax.training.checkpoints import Checkpoints
@@ -26,6 +26,7 @@ from dgg_jax.training.checkpoints import Checkpoints
 State = dict[str, Any]  # nested dicts of arrays: what a stage hands to the next
 Metrics = dict[str, Any]
 
+_SAMPLE = 20_000  # rows on the host, of which the report takes K-means
 _FINISHED = "stages"  # the series of checkpoints with the state after a stage
 
 
@@ -358,11 +359,11 @@ class Stages:
 
     Attributes:
       names: of the stages, in order.
-      takes_sparse: whether sparse data stay so, and become dense by the batch.
+      streams: whether data may stay sparse, or on the host, until they are batches.
     """
 
     names: tuple[str, ...]
-    takes_sparse = False
+    streams = False
 
     def __init__(
         self,
@@ -385,16 +386,23 @@ class Stages:
         Raises:
           InvalidInput: if x cannot be clustered so.
         """
+        likelihood = getattr(preset, "likelihood", None)
         if sparse.issparse(x):
             x = sparse.csr_array(x, dtype=np.float32)
-            # A variance for each column has statistics that are not sparse.
-            learned = getattr(preset, "likelihood", None) == "learned_gaussian"
-            x = x if self.takes_sparse and not learned else x.toarray()
+            x = x if self.streams else x.toarray()
         else:
-            x = np.ascontiguousarray(x, np.float32)
-        unit_interval = getattr(preset, "likelihood", None) == "bernoulli"
+            x = np.asarray(x) if self.streams else np.ascontiguousarray(x, np.float32)
+        unit_interval = likelihood == "bernoulli"
         checks.data_matrix(x, preset.num_clusters, unit_interval=unit_interval)
-        self.x = sparse_rows(x) if sparse.issparse(x) else x
+        if self.streams:
+            x = place(
+                x,
+                preset.device_memory_share,
+                getattr(preset, "num_neighbors", 0),
+                # A variance for each column has statistics that are not sparse.
+                may_stay_sparse=likelihood != "learned_gaussian",
+            )
+        self.x = x
         self.preset, self.seed, self.y = preset, seed, y
         precision = getattr(preset, "precision", "float32")
         if precision != "float32" and jax.default_backend() == "cpu":
@@ -448,14 +456,20 @@ class Stages:
             floor=getattr(preset, "learning_rate_floor", 0.0),
         )
 
-    def kmeans_metrics(self, embedding: np.ndarray, stage: str) -> Metrics:
-        """What K-means of an embedding reaches: for the report, if there are labels."""
+    def kmeans_metrics(self, embedding: np.ndarray | HostRows, stage: str) -> Metrics:
+        """What K-means of an embedding reaches: for the report, if there are labels.
+
+        Of HostRows, the means are those of a sample.
+        """
         if self.y is None:
             return self.scores(None)
-        kmeans = KMeans(
-            self.preset.num_clusters, n_init=3, random_state=self.numpy_seed(stage)
-        )
-        return self.scores(kmeans.fit_predict(embedding))
+        seed = self.numpy_seed(stage)
+        kmeans = KMeans(self.preset.num_clusters, n_init=3, random_state=seed)
+        if not isinstance(embedding, HostRows):
+            return self.scores(kmeans.fit_predict(embedding))
+        sample = np.random.default_rng(seed).permutation(len(embedding))[:_SAMPLE]
+        kmeans.fit(embedding[np.sort(sample)])
+        return self.scores(map_blocks(kmeans.predict, embedding))
 
 
 def write_atomically(path: pathlib.Path, content: str | bytes) -> None:

@@ -166,3 +166,15 @@ def test_two_processes_stop_go_on_and_end_as_one(settings, xla, tmp_path):
     assert [code for code, _, _ in refused] == [2, 2]
     for _, _, err in refused:
         assert "another configuration" in err and "Traceback" not in err
+
+
+@pytest.mark.slow
+def test_two_processes_stream_rows_as_one_has_them(settings, xla, tmp_path):
+    alone, first, second = (tmp_path / name for name in ("alone", "first", "second"))
+    ended = end(
+        start(xla, f"--workdir={alone}", *settings),
+        *start_two(xla, (first, second), *settings, "--device_memory_share=1e-9"),
+    )
+    assert [code for code, _, _ in ended] == [0, 0, 0], ended
+    assert all("stay on the host" in err for _, _, err in ended[1:])
+    assert_close(lines(first), lines(alone))
