@@ -5,11 +5,14 @@ import io
 import math
 import os
 import pathlib
+import tempfile
 import zipfile
 from collections.abc import Iterator
+from typing import IO
 
 import numpy as np
 
+LARGE = 2**28  # bytes from which on arrays stay on the disk
 _SMALL = 2**26  # bytes that any compressed file may expand to
 _EXPANSION = 200  # times its size that a larger one may
 _HEADERS = {
@@ -35,6 +38,28 @@ def most_bytes(size: int) -> int:
     return max(_SMALL, _EXPANSION * size)
 
 
+def empty(shape: tuple[int, ...], dtype: np.dtype = np.float32) -> np.ndarray:
+    """An array in memory, or a ``temporary`` one if it is large."""
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    return np.empty(shape, dtype) if size < LARGE else temporary(shape, dtype)
+
+
+def temporary(shape: tuple[int, ...], dtype: np.dtype = np.float32) -> np.memmap:
+    """An array in a temporary file, which goes with it: larger than memory may be.
+
+    The file lies where TMPDIR says.
+
+    Raises:
+      OSError: if the disk has no room for it.
+    """
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    with tempfile.TemporaryFile() as file:
+        if hasattr(os, "posix_fallocate"):
+            # A disk that is full later would end the process without a word.
+            os.posix_fallocate(file.fileno(), 0, max(size, 1))
+        return np.memmap(file, dtype, "w+", shape=shape)
+
+
 @contextlib.contextmanager
 def _value_errors() -> Iterator[None]:
     """Damaged bytes make zipfile, zlib, ast and numpy raise all kinds of exceptions."""
@@ -56,7 +81,26 @@ def read_npy(content: bytes, *, text: bool = False) -> np.ndarray:
       ValueError: if they are no array of real numbers or bools, or not as many as its
         header declares.
     """
-    stream = io.BytesIO(content)
+    shape, order, dtype, start = _layout(io.BytesIO(content), len(content), text)
+    return np.ndarray(shape, dtype, content, start, order=order).copy()
+
+
+@_value_errors()
+def map_npy(path: str | os.PathLike) -> np.memmap:
+    """The array of a .npy file as a memory map: rows are read when they are asked for.
+
+    Raises:
+      ValueError: as ``read_npy``.
+    """
+    with open(path, "rb") as file:
+        shape, order, dtype, start = _layout(file, os.path.getsize(path), text=False)
+    return np.memmap(path, dtype, "r", start, shape, order)
+
+
+def _layout(
+    stream: IO[bytes], size: int, text: bool
+) -> tuple[tuple[int, ...], str, np.dtype, int]:
+    """Shape, order, dtype and start of the array in so many bytes of a .npy file."""
     version = np.lib.format.read_magic(stream)
     if version not in _HEADERS:
         raise ValueError(f"version {version} of the format holds no plain numbers")
@@ -67,12 +111,9 @@ def read_npy(content: bytes, *, text: bool = False) -> np.ndarray:
     start = stream.tell()
     # Python's integers: declared sizes may overflow numpy's.
     declared = start + math.prod(shape) * dtype.itemsize
-    if declared != len(content):
-        raise ValueError(
-            f"its header declares {declared:,} bytes, it has {len(content):,}"
-        )
-    order = "F" if fortran_order else "C"
-    return np.ndarray(shape, dtype, content, start, order=order).copy()
+    if declared != size:
+        raise ValueError(f"its header declares {declared:,} bytes, it has {size:,}")
+    return shape, "F" if fortran_order else "C", dtype, start
 
 
 class Npz:

@@ -3,7 +3,7 @@
 import numbers
 import types
 import typing
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -104,14 +104,23 @@ def data_matrix(
             f"num_clusters={num_clusters} exceeds the {x.shape[0]} rows of x; ask for "
             "at most one cluster a row."
         )
-    finite = np.isfinite(x.data if sparse.issparse(x) else x)
-    if not finite.all():
-        row, column = _first(~finite, x)
+    # By blocks: x may be a memory map that is larger than memory.
+    num_wrong, low, high, first = 0, np.inf, -np.inf, None
+    for start, block in blocks(x):
+        with np.errstate(over="ignore"):
+            block = block.astype(np.float32, copy=False)
+        finite = np.isfinite(block)
+        if not finite.all():
+            row, column = np.argwhere(~finite)[0]
+            first = first or (start + row, column, block[row, column])
+            num_wrong += np.count_nonzero(~finite)
+        low, high = min(low, block.min()), max(high, block.max())
+    if first:
+        row, column, value = first
         raise InvalidInput(
-            f"x holds {np.count_nonzero(~finite):,} NaN or infinite values, the first "
-            f"at row {row}, column {column} ({x[row, column]}); remove or impute them."
+            f"x holds {num_wrong:,} NaN or infinite values, the first at row {row}, "
+            f"column {column} ({value}); remove or impute them."
         )
-    low, high = float(x.min()), float(x.max())
     if low == high:
         raise InvalidInput(
             f"x is constant (every value is {low:g}); there is nothing to cluster."
@@ -124,22 +133,24 @@ def data_matrix(
         )
 
 
-def _first(wrong: np.ndarray, x: np.ndarray | sparse.csr_array) -> tuple[int, int]:
-    """Row and column of the first wrong entry."""
-    if not sparse.issparse(x):
-        return tuple(np.argwhere(wrong)[0])
-    entry = int(wrong.argmax())
-    row = int(np.searchsorted(x.indptr, entry, side="right")) - 1
-    return row, int(x.indices[entry])
+def blocks(
+    x: np.ndarray | sparse.csr_array, size: int = 2**26
+) -> Iterator[tuple[int, np.ndarray]]:
+    """The rows of x [N, D] in dense blocks of so many bytes, and where they start."""
+    num_rows = max(1, size // (x.dtype.itemsize * x.shape[1]))
+    for start in range(0, x.shape[0], num_rows):
+        block = x[start : start + num_rows]
+        yield start, block.toarray() if sparse.issparse(block) else block
 
 
 def rows(x: Any, num_features: int, name: str = "x") -> np.ndarray:
-    """Returns x as float32, or SparseRows, if it is [N, D] with the D of training.
+    """Returns x, if dense as float32, if it is [N, D] with the D of training.
 
     Raises:
       InvalidInput: otherwise.
     """
-    if not hasattr(x, "num_columns"):  # SparseRows, whose module imports jax
+    # Those of dgg_jax.rows, which imports jax, have num_columns.
+    if not (hasattr(x, "num_columns") or sparse.issparse(x)):
         x = np.asarray(x, np.float32)
     if len(x.shape) != 2 or x.shape[1] != num_features:
         raise InvalidInput(

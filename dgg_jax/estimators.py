@@ -145,6 +145,7 @@ class _Clusterer(ClusterMixin, BaseEstimator):
     _settings: tuple[str, ...]
     _model_entries: tuple[str, ...] = ("model",)
     _soft = True  # whether clusters have probabilities
+    _takes_sparse = False  # whether sparse rows may stay so
     _preprocessing = "none: rows of training as they were given"
     _scaling: Scaling | None = None  # of the file that the command line trained on
 
@@ -191,7 +192,7 @@ class _Clusterer(ClusterMixin, BaseEstimator):
         self._keep(preset, state, records, runner.history)
         return self
 
-    def _rows(self, X: Any, *, reset: bool) -> np.ndarray:
+    def _rows(self, X: Any, *, reset: bool) -> np.ndarray | sparse.csr_array:
         X = validate_data(
             self,
             X,
@@ -201,7 +202,9 @@ class _Clusterer(ClusterMixin, BaseEstimator):
             order="C",
             ensure_min_samples=2 if reset else 1,
         )
-        return X.toarray() if sparse.issparse(X) else np.asarray(X)
+        if not sparse.issparse(X):
+            return np.asarray(X)
+        return sparse.csr_array(X) if self._takes_sparse else X.toarray()
 
     def _preset(self, x: np.ndarray) -> presets.Preset:
         settings = {name: getattr(self, name) for name in self._settings}
@@ -533,6 +536,8 @@ class _Generative(_Embedder):
 class _MixtureVAE(_Generative):
     """DGG and VaDE: a mixture in latent space and a graph of neighbours."""
 
+    _takes_sparse = True
+
     def fit(
         self,
         X: Any,
@@ -680,6 +685,8 @@ class DEC(_Embedder):
       preset_: every setting, with those chosen from the data.
       model_: the trained model.
     """
+
+    _takes_sparse = True
 
 
 @_constructor_of("spectralnet", *_OF_EVERY_METHOD)

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 
 from dgg_jax import checks
 from dgg_jax.data.preprocessing import likelihood_for
@@ -97,6 +98,8 @@ class AutoencoderPreset(NetworkPreset):
       pretrain_corruption: share of inputs set to 0 by the denoising autoencoders.
       pretrain_learning_rate: Adam's rate in pretraining.
       pretrain_batch_size: points of a batch in pretraining.
+      device_memory_share: of the device's memory, what data may take before they stay
+        on the host and stream to the device by the batch.
     """
 
     likelihood: str = "bernoulli"
@@ -109,6 +112,7 @@ class AutoencoderPreset(NetworkPreset):
     pretrain_corruption: float = 0.2
     pretrain_learning_rate: float = 1e-3
     pretrain_batch_size: int = 256
+    device_memory_share: float = 0.5
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -450,6 +454,7 @@ _MAY_BE_ZERO = (
     "epochs",
 )
 _POSITIVE = (
+    "device_memory_share",
     "variance",
     "pretrain_learning_rate",
     "siamese_margin",
@@ -470,6 +475,7 @@ _POSITIVE = (
     "marginal_weight",
 )
 _RANGES = {  # from 0 to
+    "device_memory_share": 1.0,
     "pretrain_corruption": 0.99,
     "siamese_decay": 1.0,
     "siamese_weight_decay": float("inf"),
@@ -749,7 +755,7 @@ OF_THE_DATA = (
 
 def for_data(
     method: str,
-    x: np.ndarray,
+    x: np.ndarray | sparse.csr_array,
     num_clusters: int,
     *,
     name: str = "default",
@@ -786,7 +792,7 @@ def for_data(
     for key, value in given.items():  # some of which are computed with
         if key in kinds:
             checks.of_type(key, value, kinds[key])
-    num_points = len(x)
+    num_points = x.shape[0]
     batch_size = int(np.clip(num_points // 28, 32, 256))  # 28 steps an epoch or more
     epochs = int(np.clip(200_000 // num_points, 8, 50))
     # Of a candidate, the cluster should be the point's own: a ninth of its size.

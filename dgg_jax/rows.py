@@ -1,13 +1,62 @@
-"""Rows of data on the device: an array, or a sparse matrix made dense by the batch."""
+"""Rows of data: where they live, and how a batch of them comes to the device.
+
+What fits into a share of the device's memory lies there, as an array or as SparseRows;
+what does not stays on the host, as HostRows, and streams to the device.
+"""
 
 import dataclasses
+import os
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from absl import logging
 from scipy import sparse
+
+_BLOCK_BYTES = 2**26  # of host rows that are mapped at a time
+
+
+class HostRows:
+    """Rows [N, D] that stay on the host; those that are asked for become float32.
+
+    ``rows[indices]`` is a dense array of numpy, of the rows of an index, slice or array
+    of indices. ``training.optimize`` streams them, ``map_blocks`` maps them.
+
+    Attributes:
+      source: an array or memory map of real numbers, or a csr_array.
+    """
+
+    __iter__ = None  # by __getitem__ it would not end
+
+    def __init__(self, source: np.ndarray | sparse.csr_array):
+        self.source = source
+
+    def __len__(self) -> int:
+        return self.source.shape[0]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(N, D), as of an array."""
+        return self.source.shape
+
+    @property
+    def num_columns(self) -> int:
+        """D."""
+        return self.shape[1]
+
+    def __getitem__(self, rows: Any) -> np.ndarray:
+        """The rows of an index, slice or array of indices, dense [..., D]."""
+        if isinstance(rows, slice):
+            return self._dense(rows)
+        rows = np.asarray(rows)
+        return self._dense(rows.ravel()).reshape(*rows.shape, self.num_columns)
+
+    def _dense(self, rows: slice | np.ndarray) -> np.ndarray:
+        picked = self.source[rows]
+        picked = picked.toarray() if sparse.issparse(picked) else picked
+        return np.asarray(picked, np.float32)
 
 
 @jax.tree_util.register_dataclass
@@ -97,6 +146,63 @@ def sparse_rows(matrix: sparse.csr_array) -> SparseRows:
     )
 
 
+def device_memory() -> int:
+    """Bytes of memory of the device; of a CPU, those of the machine."""
+    statistics = jax.local_devices()[0].memory_stats() or {}
+    if "bytes_limit" in statistics:
+        return statistics["bytes_limit"]
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def place(
+    x: np.ndarray | sparse.csr_array | SparseRows | HostRows,
+    memory_share: float,
+    num_neighbors: int = 0,
+    *,
+    may_stay_sparse: bool = True,
+) -> np.ndarray | SparseRows | HostRows:
+    """Rows where training takes them from: on the device, if they fit there.
+
+    Beside the rows, the device holds their smoothed statistics, which take as much
+    again; of sparse rows those of as many rows as neighbours are mixed. What is chosen
+    is the first that takes at most the share of the device's memory: a dense array,
+    which trains fastest, SparseRows, and else HostRows, of which a warning tells.
+
+    Args:
+      x: real numbers, shape [N, D]; a csr_array where most are 0. Rows that have a
+        place keep it.
+      memory_share: of the device's memory, that data may take.
+      num_neighbors: S, neighbours that are mixed into statistics.
+      may_stay_sparse: whether sparse rows have sparse statistics.
+
+    Returns:
+      The rows: a float32 array that jax will copy to the device, or one of the classes
+      of this module.
+    """
+    if isinstance(x, SparseRows | HostRows):
+        return x
+    limit = memory_share * device_memory()
+    needed = 2 * 4 * x.shape[0] * x.shape[1]
+    if needed <= limit:
+        x = x.toarray() if sparse.issparse(x) else x
+        return np.ascontiguousarray(x, np.float32)
+    if sparse.issparse(x) and may_stay_sparse:
+        needed = 8 * (2 + num_neighbors) * x.nnz
+        if needed <= limit and needed // 8 < 2**31:  # which SparseRows can count
+            return sparse_rows(x)
+    logging.warning(
+        "The %d x %d data and what training keeps of them take %.0f MiB, more than "
+        "%.0f MiB, device_memory_share=%g of the device's memory: they stay on the "
+        "host and stream to the device by the batch. A device with more memory, or a "
+        "larger share, trains faster.",
+        *x.shape,
+        needed / 2**20,
+        limit / 2**20,
+        memory_share,
+    )
+    return HostRows(x)
+
+
 def map_rows(
     function: Callable[[jax.Array], Any], x: jax.Array | SparseRows, batch_size: int
 ) -> Any:
@@ -114,3 +220,41 @@ def take(tree: Any, indices: jax.Array) -> Any:
         tree,
         is_leaf=lambda leaf: isinstance(leaf, SparseRows),
     )
+
+
+def map_blocks(
+    function: Callable[..., Any],
+    x: jax.Array | SparseRows | HostRows,
+    *more: Any,
+    allocate: Callable[[tuple[int, ...], np.dtype], np.ndarray] = np.empty,
+) -> Any:
+    """A function of many rows; of HostRows block by block, else of all at once.
+
+    Args:
+      function: from (rows [B, D], *more [B, ...]) to a pytree of arrays [B, ...]; all
+        blocks have one shape, so that it is compiled once.
+      x: the rows, [N, D].
+      *more: pytrees of arrays [N, ...] that go with them.
+      allocate: makes the arrays, from shape and dtype, that take the blocks' results.
+
+    Returns:
+      What the function returns, of all rows; of HostRows as arrays on the host.
+    """
+    if not isinstance(x, HostRows):
+        return function(x, *more)
+    num_rows = len(x)
+    size = min(num_rows, max(1, _BLOCK_BYTES // (4 * x.num_columns)))
+    whole = None
+    for start in range(0, num_rows, size):
+        # The last block overlaps the one before, so that all have one shape.
+        block = slice(min(start, num_rows - size), min(start + size, num_rows))
+        results = jax.device_get(function(x[block], *take(more, block)))
+        if whole is None:
+            whole = jax.tree.map(
+                lambda part: allocate((num_rows, *part.shape[1:]), part.dtype), results
+            )
+        for array, part in zip(
+            jax.tree.leaves(whole), jax.tree.leaves(results), strict=True
+        ):
+            array[block] = part
+    return whole

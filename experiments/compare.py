@@ -257,7 +257,9 @@ def _checked_data(configs: Sequence[Config]) -> Any:
     Raises:
       InvalidInput: if there is none, or a method cannot serve it.
     """
-    dataset = runs.load_data(configs[0])
+    # Those that need dense data tell how they are loaded for all.
+    first = min(configs, key=runs.takes_sparse)
+    dataset = runs.load_data(first)
     for config in configs:
         try:
             runs.check_data(config, dataset)

@@ -117,37 +117,34 @@ class StopSignal:
 
 
 def load_data(config: Config) -> Dataset:
-    """The data set of a run; of sparse data, what is done with them is printed.
+    """The data set of a run; of sparse data that have to be dense, the size is printed.
 
-    They are made dense, which trains faster, up to an eighth of this machine's memory.
-    Beyond that, the methods with an autoencoder make rows dense by the batch.
+    Others take them as they are, and ``dgg_jax.rows.place`` decides.
 
     Raises:
       InvalidInput: if there is none, or it does not fit into memory.
     """
     dataset = config.load()
-    if not sparse.issparse(dataset.x):
+    if takes_sparse(config) or not sparse.issparse(dataset.x):
         return dataset
     rows, columns = dataset.x.shape
     size = dataset.x.dtype.itemsize * rows * columns
     about = f"{config.dataset} of {rows:,} x {columns:,} takes {size / 2**20:,.0f} MiB"
     about += " as a dense matrix"
-    by_batch = (
-        isinstance(config.preset, presets.AutoencoderPreset)
-        and config.preset.likelihood != "learned_gaussian"
-    )
-    if by_batch and size > _memory() / 8:
-        print(f"{about}; its rows stay sparse and become dense by the batch.")
-        return dataset
     if 2 * size > _memory():  # training has a copy of its own
         raise checks.InvalidInput(
             f"{about}, twice in training, this machine has {_memory() / 2**20:,.0f} "
             "MiB; use a machine with more memory, a smaller data set such as "
-            "reuters10k, or a method that keeps rows sparse (dgg, vade, dec or a "
-            "mixture of an autoencoder's latents)."
+            "reuters10k, or a method that makes rows dense by the batch (dgg, vade, "
+            "dec or a mixture of an autoencoder's latents)."
         )
     print(f"{about}.", flush=True)
     return dataset._replace(x=dataset.x.toarray())
+
+
+def takes_sparse(config: Config) -> bool:
+    """Whether a method takes sparse data as they are: those with an autoencoder do."""
+    return isinstance(config.preset, presets.AutoencoderPreset)
 
 
 def _memory() -> int:
@@ -197,7 +194,7 @@ def run(
     """
     began = time.monotonic()
     # jax and what needs it take seconds to import; mistakes are told before.
-    from dgg_jax import methods
+    from dgg_jax import methods, processes
     from dgg_jax.methods import base
     from dgg_jax.progress import Progress
 
@@ -205,9 +202,8 @@ def run(
     progress = Progress(methods.stage_names(config.method))
     with contextlib.ExitStack() as opened:
         try:
-            if config.overwrite and config.workdir.exists():
-                with folders.lock(config.workdir):
-                    folders.clear(config.workdir, marker="config.json")
+            if config.overwrite:
+                processes.on_first(lambda: _clear(config.workdir))
             runner = base.Run(
                 config.workdir,
                 shared=shared,
@@ -218,7 +214,8 @@ def run(
             )
             opened.callback(runner.close)
             text = json.dumps(config.identity(), indent=2) + "\n"
-            base.write_atomically(config.workdir / "config.json", text)
+            path = config.workdir / "config.json"
+            processes.on_first(lambda: base.write_atomically(path, text))
         except OSError as error:
             raise checks.InvalidInput(
                 f"workdir {config.workdir} cannot be written: "
@@ -227,6 +224,12 @@ def run(
             ) from error
         opened.callback(progress.close)
         return train_and_report(config, dataset, runner, progress, began)
+
+
+def _clear(workdir: pathlib.Path) -> None:
+    if workdir.exists():
+        with folders.lock(workdir):
+            folders.clear(workdir, marker="config.json")
 
 
 def train_and_report(
@@ -244,15 +247,13 @@ def train_and_report(
     Returns:
       The content of result.json.
     """
-    from dgg_jax import estimators, methods
-    from dgg_jax.methods import base
-    from experiments import report, results
+    from dgg_jax import methods, processes
 
     print(f"{config.method} on {dataset.provenance}", flush=True)
     if config.own is not None:
         print(f"chosen for these data: {_chosen(config)}", flush=True)
     progress.resume(runner.records)
-    model, state, records = methods.method(config.method).run(
+    trained = methods.method(config.method).run(
         dataset.x,
         config.preset,
         seed=config.seed,
@@ -261,12 +262,31 @@ def train_and_report(
         **_of_the_data(config, dataset),
     )
     progress.close()
+    return processes.on_first(
+        lambda: _report(config, dataset, *trained, runner.history, began)
+    )
+
+
+def _report(
+    config: Config,
+    dataset: Any,
+    model: Any,
+    state: Any,
+    records: list[dict[str, Any]],
+    history: list[dict[str, Any]],
+    began: float,
+) -> dict[str, Any]:
+    """Writes what a finished run leaves behind; returns the content of result.json."""
+    from dgg_jax import estimators
+    from dgg_jax.methods import base
+    from experiments import report, results
+
     estimator = estimators.of_run(
         config.method,
         config.preset,
         state,
         records,
-        runner.history,
+        history,
         seed=config.seed,
         dataset=dataset,
     )
@@ -277,7 +297,7 @@ def train_and_report(
     base.write_atomically(config.workdir / "predictions.npz", predictions)
     report.write_report(
         config.workdir,
-        results.report_inputs(config, dataset, result, runner.history, model, state),
+        results.report_inputs(config, dataset, result, history, model, state),
     )
     # Last: its presence says that the run is finished.
     text = json.dumps(result, indent=2) + "\n"

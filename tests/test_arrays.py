@@ -1,5 +1,7 @@
+import errno
 import io
 import os
+import tempfile
 import zipfile
 
 import numpy as np
@@ -38,6 +40,45 @@ def test_arrays_come_back(array):
         np.testing.assert_array_equal(read, array)
         assert read.dtype == array.dtype
         assert read.flags.writeable
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_a_map_of_a_file(tmp_path, order):
+    array = np.arange(6.0).reshape(2, 3)
+    path = tmp_path / "x.npy"
+    np.save(path, np.asarray(array, order=order))
+    mapped = arrays.map_npy(path)
+    assert isinstance(mapped, np.memmap)
+    np.testing.assert_array_equal(mapped, array)
+    with pytest.raises(ValueError, match="read-only"):
+        mapped[0] = 0.0
+    path.write_bytes(path.read_bytes() + b"x")
+    with pytest.raises(ValueError, match="its header declares 176 bytes, it has 177"):
+        arrays.map_npy(path)
+
+
+def test_temporary_arrays_leave_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    array = arrays.temporary((3, 2), np.float64)
+    array[1] = 5.0
+    assert array.shape == (3, 2) and array.dtype == np.float64 and array.sum() == 10.0
+    assert isinstance(array, np.memmap)
+    assert list(tmp_path.iterdir()) == []  # as soon as it is made
+
+
+def test_large_arrays_are_temporary(monkeypatch):
+    monkeypatch.setattr(arrays, "LARGE", 24)
+    assert type(arrays.empty((5,))) is np.ndarray
+    assert type(arrays.empty((6,))) is np.memmap
+
+
+def test_a_full_disk_refuses_a_temporary_array(monkeypatch):
+    def full(file, start, size):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(OSError, match="No space"):
+        arrays.temporary((3, 2))
 
 
 @pytest.mark.parametrize("array", [np.array(["a"]), np.ones(2, "c8"), np.array([{}])])

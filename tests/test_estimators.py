@@ -20,7 +20,7 @@ import dgg_jax
 from dgg_jax import presets
 from dgg_jax.checks import InvalidInput
 from dgg_jax.likelihoods import GaussianLikelihood
-from dgg_jax.methods import dgg
+from dgg_jax.methods import dgg, vade
 from dgg_jax.types import Gaussian
 from experiments.check_estimators import NAMES, tiny
 from tests.methods.toy import blobs
@@ -153,6 +153,26 @@ def test_any_kind_of_data(name):
         estimator = tiny(name).fit(data)
         np.testing.assert_array_equal(estimator.labels_, expected.labels_, kind)
         np.testing.assert_array_equal(expected.predict(data), expected.labels_, kind)
+
+
+def test_a_memory_map_is_not_copied(tmp_path):
+    x, _ = blobs()
+    np.save(tmp_path / "x.npy", x)
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    found = []
+
+    def run(x, preset, **keywords):
+        found.append(x)
+        raise InterruptedError
+
+    estimator = tiny("VaDE", device_memory_share=1e-12)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(vade, "run", run)
+        with pytest.raises(InterruptedError):
+            estimator.fit(mapped)
+    assert np.shares_memory(*found, mapped)
+    stages = vade._Stages(*found, estimator._preset(*found))
+    assert np.shares_memory(stages.x.source, mapped)
 
 
 @pytest.mark.parametrize("module", ["pandas", "polars"])

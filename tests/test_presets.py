@@ -173,6 +173,7 @@ MAY_BE_0 = {
     "information_constraint",
 }
 HIGHEST = {
+    "device_memory_share": 1.0,
     "pretrain_corruption": 0.99,
     "siamese_decay": 1.0,
     "graph_strength": 2.0,

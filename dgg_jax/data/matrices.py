@@ -3,6 +3,7 @@
 pyarrow and anndata are imported by the formats that need them, not before.
 """
 
+import contextlib
 import io
 import math
 import warnings
@@ -41,7 +42,7 @@ class Matrix(NamedTuple):
 def read(path: Path, label: str | None = None) -> Matrix:
     """Reads a file of one's own, one row a data point.
 
-    - .npy: one array.
+    - .npy: one array; a large one is a memory map.
     - .npz: an array x or X, or a single one; labels in y, Y, gnd, labels or label.
     - .csv (commas or semicolons), .tsv: with or without a line of column names.
     - .mat: of MATLAB before 7.3, arrays x, X, fea or data; labels as in .npz.
@@ -146,6 +147,9 @@ def _chosen(
 
 
 def _npy(path: Path, label: str | None) -> Matrix:
+    if label is None and path.is_file() and path.stat().st_size >= arrays.LARGE:
+        with contextlib.suppress(ValueError):  # what is wrong is told below
+            return Matrix(arrays.map_npy(path))
     content = content_of(path)
     if content.startswith(_ZIP_MAGIC):
         return _npz(path, label)

@@ -95,7 +95,8 @@ def load(
             logging.warning("Clustered without labels: %s", error)
     chosen = _scaling(x, matrix, scaling, is_pixels=path.is_dir())
     fingerprint = _fingerprint(x, y, class_names)
-    x = shift_and_scale(x, chosen.shift, chosen.scale)
+    if chosen.step != "none" or x.dtype != np.float32:
+        x = shift_and_scale(x, chosen.shift, chosen.scale)
     _warn(path, x, matrix)
     likelihood, variance = likelihood_for(x)
     return Dataset(
@@ -177,16 +178,22 @@ def _missing(path: Path) -> MissingData:
 
 
 def _check_finite(path: Path, matrix: Matrix) -> None:
-    usable = np.abs(matrix.features) <= np.finfo(np.float32).max  # NaN is not
-    usable = usable.reshape(len(usable), -1)
-    if usable.all():
+    x = matrix.features.reshape(len(matrix.features), -1)
+    num_wrong, first = 0, None
+    for start, block in checks.blocks(x):
+        usable = np.abs(block) <= np.finfo(np.float32).max  # NaN is not
+        if not usable.all():
+            row, column = np.argwhere(~usable)[0]
+            first = first or (start + row, column)
+            num_wrong += np.count_nonzero(~usable)
+    if first is None:
         return
-    row, column = np.argwhere(~usable)[0]
+    row, column = first
     name = repr(matrix.columns[column]) if matrix.columns else column
     raise InvalidInput(
-        f"{path} has {np.count_nonzero(~usable):,} missing, NaN or infinite values, "
-        f"or such beyond 3e38, the first at row {row}, column {name} (counted from 0); "
-        "remove or impute them."
+        f"{path} has {num_wrong:,} missing, NaN or infinite values, or such beyond "
+        f"3e38, the first at row {row}, column {name} (counted from 0); remove or "
+        "impute them."
     )
 
 
@@ -230,7 +237,7 @@ def _scaling(x: np.ndarray, matrix: Matrix, wanted: str, is_pixels: bool) -> Sca
     shift, scale = np.zeros(num_features), np.ones(num_features)
     if wanted == "auto":
         low, high = x.min(), x.max()
-        if is_pixels or (_BRIGHT <= high <= 255 and low >= 0 and (x == x // 1).all()):
+        if is_pixels or (_BRIGHT <= high <= 255 and low >= 0 and _are_whole(x)):
             wanted = "divide_by(255)"
         else:
             wanted = "none" if low >= 0 and high <= 1 else "standard"
@@ -245,11 +252,16 @@ def _scaling(x: np.ndarray, matrix: Matrix, wanted: str, is_pixels: bool) -> Sca
     return Scaling(step, shift, scale, shape, matrix.columns)
 
 
+def _are_whole(x: np.ndarray) -> bool:
+    return all((block == block // 1).all() for _, block in checks.blocks(x))
+
+
 def _fingerprint(
     x: np.ndarray, y: np.ndarray | None, class_names: tuple[str, ...] | None
 ) -> str:
     digest = hashlib.sha256(f"{x.shape} {x.dtype} {class_names}".encode())
-    digest.update(np.ascontiguousarray(x))
+    for _, block in checks.blocks(x):
+        digest.update(np.ascontiguousarray(block))
     if y is not None:
         digest.update(y)
     return digest.hexdigest()
@@ -257,7 +269,8 @@ def _fingerprint(
 
 def _warn(path: Path, x: np.ndarray, matrix: Matrix) -> None:
     _warn_of_left_out(path, matrix)
-    copies = len(x) - len({row.tobytes() for row in x})
+    # By digests, which take less memory than the rows.
+    copies = len(x) - len({_digest(row) for row in x})
     if copies:
         logging.warning(
             "%s: %d of %d rows are copies of others; they stay, and count as often.",
@@ -265,6 +278,10 @@ def _warn(path: Path, x: np.ndarray, matrix: Matrix) -> None:
             copies,
             len(x),
         )
+
+
+def _digest(row: np.ndarray) -> bytes:
+    return hashlib.blake2b(np.ascontiguousarray(row), digest_size=16).digest()
 
 
 def _warn_of_left_out(path: Path, matrix: Matrix) -> None:

@@ -3,13 +3,14 @@
 A data set's provenance names the steps it went through, in order.
 """
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from scipy import sparse
 
-from dgg_jax import checks
+from dgg_jax import arrays, checks
 
 NUM_WORDS = 2000  # of the papers' texts
 # Squared length of a row of D words, by the name of the scaling.
@@ -45,7 +46,7 @@ def shift_and_scale(x: np.ndarray, shift: np.ndarray, scale: np.ndarray) -> np.n
       scale: of each column, shape [D], not 0.
 
     Returns:
-      float32 array [N, D].
+      float32 array [N, D]; a large one is a temporary file.
 
     Example:
       >>> from dgg_jax.data.preprocessing import shift_and_scale
@@ -54,7 +55,7 @@ def shift_and_scale(x: np.ndarray, shift: np.ndarray, scale: np.ndarray) -> np.n
              [ 1. ,  0.5]], dtype=float32)
     """
     x = np.asarray(x)
-    scaled = np.empty(x.shape, np.float32)
+    scaled = arrays.empty(x.shape)
     with np.errstate(over="ignore"):  # infinity is for the caller to refuse
         for start in range(0, len(x), _BLOCK):
             rows = slice(start, start + _BLOCK)
@@ -80,10 +81,17 @@ def standardize(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     x = np.asarray(x)
     low, constant = _constant(x)
-    mean = np.where(constant, low, x.mean(axis=0, dtype=np.float64))
-    deviation = x.std(axis=0, dtype=np.float64)
+    mean = np.where(constant, low, column_means(x))
+    squares = sum(((block - mean) ** 2).sum(axis=0) for _, block in checks.blocks(x))
+    deviation = np.sqrt(squares / len(x))
     # The square of a tiny deviation is 0.
     return mean, np.where(constant | (deviation == 0.0), 1.0, deviation)
+
+
+def column_means(x: np.ndarray | sparse.csr_array) -> np.ndarray:
+    """The mean of every column of x [N, D], by blocks: x may be larger than memory."""
+    sums = (block.sum(axis=0, dtype=np.float64) for _, block in checks.blocks(x))
+    return sum(sums) / x.shape[0]
 
 
 def min_max(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -276,7 +284,7 @@ def tf_idf_variance(variance: float, dim: int, scaling: str) -> float:
     return variance * TFIDF_SCALINGS[scaling](dim) / dim
 
 
-def likelihood_for(x: np.ndarray) -> tuple[str, float]:
+def likelihood_for(x: np.ndarray | sparse.csr_array) -> tuple[str, float]:
     """The likelihood for data of the user's own, and lambda if it is the Gaussian one.
 
     That is Bernoulli for values in [0, 1], else Gaussian; lambda is a tenth of the
@@ -286,5 +294,7 @@ def likelihood_for(x: np.ndarray) -> tuple[str, float]:
       x: data, shape [N, D].
     """
     unit_interval = x.min() >= 0.0 and x.max() <= 1.0
-    variance = 0.1 * float(np.var(x, axis=0, dtype=np.float64).mean())
+    mean = column_means(x)
+    squares = sum(((block - mean) ** 2).sum() for _, block in checks.blocks(x))
+    variance = 0.1 * float(squares / math.prod(x.shape))
     return "bernoulli" if unit_interval else "gaussian", max(variance, 1e-6)

@@ -1,8 +1,10 @@
-"""Generated data: the half circles of DGG and the five arcs of GMVAE."""
+"""Generated data: half circles, five arcs, and large ones to measure with."""
 
 import numpy as np
+from scipy import sparse
 
 from dgg_jax import checks
+from dgg_jax.data import preprocessing
 from dgg_jax.data.dataset import Dataset, Options
 
 RADIUS = 1.0
@@ -139,3 +141,104 @@ def pinwheel(options: Options) -> Dataset:
         likelihood="gaussian",
         provenance=f"five_arcs(seed={options.seed}), {len(x):,} rows; no preprocessing",
     )
+
+
+def planted_rows(
+    num_rows: int,
+    num_columns: int = 784,
+    num_clusters: int = 10,
+    seed: int = 0,
+    out: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns noisy copies of a few rows, to measure with: as many as are wanted.
+
+    A row is half a random row of its cluster and half uniform noise.
+
+    Args:
+      num_rows: N.
+      num_columns: D.
+      num_clusters: K.
+      seed: of all random numbers.
+      out: where to write x, such as a memory map larger than memory; by default a new
+        array.
+
+    Returns:
+      x, float32 in [0, 1] of shape [N, D], and y, int32 of shape [N].
+    """
+    rng = np.random.default_rng(seed)
+    y = rng.integers(num_clusters, size=num_rows, dtype=np.int32)
+    centers = 0.5 * rng.random((num_clusters, num_columns), np.float32)
+    x = np.empty((num_rows, num_columns), np.float32) if out is None else out
+    for start, block in checks.blocks(x):
+        members = y[start : start + len(block)]
+        noise = rng.random(block.shape, np.float32)
+        x[start : start + len(block)] = centers[members] + 0.5 * noise
+    return x, y
+
+
+def planted_words(
+    num_rows: int = 685_071,
+    num_words: int = 2000,
+    num_clusters: int = 4,
+    seed: int = 0,
+) -> tuple[sparse.csr_array, np.ndarray]:
+    """Returns tf-idf of texts about a few topics, by default of the size of Reuters.
+
+    A text has 60 words on average, drawn with replacement: word number r is drawn with
+    a probability in proportion to 1 / (10 + r), and five times as often by the topic,
+    one of K, that it belongs to.
+
+    Args:
+      num_rows: N, texts.
+      num_words: D, at least K.
+      num_clusters: K, topics.
+      seed: of all random numbers.
+
+    Returns:
+      x, float32 of shape [N, D], rows of length sqrt(D) as `preprocessing.tf_idf` makes
+      them, and y, the topics, int32 of shape [N].
+    """
+    rng = np.random.default_rng(seed)
+    y = rng.integers(num_clusters, size=num_rows, dtype=np.int32)
+    lengths = 1 + rng.poisson(59, num_rows)
+    owners = np.repeat(np.arange(num_rows), lengths)
+    draws = rng.random(len(owners))
+    topic_of_word = rng.permutation(np.arange(num_words) % num_clusters)
+    words = np.empty(len(owners), np.int32)
+    for topic in range(num_clusters):
+        frequency = np.where(topic_of_word == topic, 5.0, 1.0)
+        frequency /= 10.0 + np.arange(num_words)
+        members = y[owners] == topic
+        shares = np.cumsum(frequency) / frequency.sum()
+        words[members] = np.searchsorted(shares[:-1], draws[members])
+    ones = np.ones(len(owners), np.float32)
+    shape = (num_rows, num_words)
+    counts = sparse.csr_array(sparse.coo_array((ones, (owners, words)), shape))
+    return preprocessing.tf_idf(counts, num_words), y
+
+
+def planted_neighbors(
+    y: np.ndarray, num_neighbors: int, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns a graph for data with planted clusters, where a search would take long.
+
+    Args:
+      y: cluster of each point, shape [N]; each has 2 points or more.
+      num_neighbors: k.
+      seed: of the draw.
+
+    Returns:
+      Indices, int32 of shape [N, k], of other points of the same cluster at random, and
+      distances, all 0: as ``graph.knn`` returns neighbours.
+    """
+    rng = np.random.default_rng(seed)
+    order = np.argsort(y, kind="stable")
+    sizes = np.bincount(y)
+    first = (np.cumsum(sizes) - sizes)[y][:, None]
+    rank = np.empty(len(y), np.int64)
+    rank[order] = np.arange(len(y))
+    size = sizes[y][:, None]
+    shift = 1 + rng.integers(0, size - 1, (len(y), num_neighbors))
+    place = first + (rank[:, None] - first + shift) % size
+    indices = order[place].astype(np.int32)
+    return indices, np.zeros(indices.shape, np.float32)

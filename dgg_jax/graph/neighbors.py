@@ -15,7 +15,7 @@ from scipy import sparse
 from scipy.spatial import KDTree
 
 from dgg_jax import checks
-from dgg_jax.rows import SparseRows
+from dgg_jax.rows import HostRows, SparseRows
 
 EXACT_LIMIT = 200_000  # rows up to which the exact search is the default
 # Distances by their products are rounded; this many more candidates than asked
@@ -30,7 +30,7 @@ _BLOCKS_ON_CPU = 8  # at once, at most
 
 
 def knn(
-    x: ArrayLike | sparse.csr_array | SparseRows,
+    x: ArrayLike | sparse.csr_array | SparseRows | HostRows,
     k: int,
     *,
     metric: str = "euclidean",
@@ -81,6 +81,7 @@ def knn(
              [2., 3.]], dtype=float32)
     """
     x = x.matrix() if isinstance(x, SparseRows) else x
+    x = x.source if isinstance(x, HostRows) else x
     x = x if sparse.issparse(x) else np.asarray(x, np.float32)
     checks.one_of("metric", metric, ("euclidean",))
     if method is None:

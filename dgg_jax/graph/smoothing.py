@@ -5,6 +5,7 @@ of a point by sums over A: degrees and statistics, computed once on the host in 
 and pi and r, recomputed from the table of gammas on the device at every epoch.
 """
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -12,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import sparse
 
-from dgg_jax import checks
+from dgg_jax import arrays, checks, devices
 from dgg_jax.distributions import floor_log
 from dgg_jax.likelihoods import (
     Bernoulli,
@@ -20,7 +21,7 @@ from dgg_jax.likelihoods import (
     GaussianLikelihood,
     Likelihood,
 )
-from dgg_jax.rows import SparseRows, sparse_rows
+from dgg_jax.rows import HostRows, SparseRows, sparse_rows
 from dgg_jax.types import Graph
 
 _BLOCK_ELEMENTS = 2**24  # float64 elements a host computation holds at a time
@@ -91,7 +92,9 @@ class SmoothedData(NamedTuple):
 
 
 def smooth_data(
-    x: np.ndarray | SparseRows, operator: sparse.csr_array, likelihood: Likelihood
+    x: np.ndarray | SparseRows | HostRows,
+    operator: sparse.csr_array,
+    likelihood: Likelihood,
 ) -> SmoothedData:
     r"""Sums the statistics of all points over A, once, in float64.
 
@@ -103,10 +106,12 @@ def smooth_data(
       likelihood: one of dgg_jax.likelihoods.
 
     Returns:
-      SmoothedData of float32 numpy arrays; of sparse data the sums are sparse, too.
+      SmoothedData of float32 numpy arrays; of sparse data the sums are sparse, too; of
+      HostRows they are HostRows of temporary files.
 
     Raises:
       InvalidInput: if x is sparse and the likelihood needs the scatter of each column.
+      OSError: if the disk has no room for a temporary file.
 
     Example:
       >>> import numpy as np
@@ -120,8 +125,9 @@ def smooth_data(
     """
     transposed = operator.T.tocsr()
     degree = np.asarray(transposed.sum(axis=1)).ravel()
-    if isinstance(x, SparseRows):
-        statistics = _sparse_statistics(x, transposed, degree, likelihood)
+    if isinstance(x, SparseRows | HostRows):
+        summed = _host_statistics if _is_dense(x, likelihood) else _sparse_statistics
+        statistics = summed(x, transposed, degree, likelihood)
         return SmoothedData(statistics, degree.astype(np.float32))
     total = np.empty(x.shape, np.float64)
     width = max(1, _BLOCK_ELEMENTS // len(x))
@@ -141,17 +147,33 @@ def smooth_data(
     return SmoothedData(statistics, degree.astype(np.float32))
 
 
+def _is_dense(x: SparseRows | HostRows, likelihood: Likelihood) -> bool:
+    """Whether statistics of rows on the host are sums of dense rows."""
+    if isinstance(x, SparseRows):
+        return False
+    by_column = not isinstance(likelihood, Bernoulli | GaussianLikelihood)
+    return by_column or not sparse.issparse(x.source)
+
+
 def _sparse_statistics(
-    x: SparseRows, transposed: sparse.csr_array, degree: np.ndarray, likelihood: Any
+    x: SparseRows | HostRows,
+    transposed: sparse.csr_array,
+    degree: np.ndarray,
+    likelihood: Any,
 ) -> Any:
-    """The statistics of ``smooth_data``, summed by blocks of rows and kept sparse."""
+    """The statistics of ``smooth_data``, summed by blocks of sparse rows.
+
+    They stay sparse; those of HostRows go to a temporary file, dense.
+    """
     if not isinstance(likelihood, Bernoulli | GaussianLikelihood):
         raise checks.InvalidInput(
             "sparse data need the bernoulli or the gaussian likelihood, whose "
             f"statistics are sparse or one number; got {likelihood}. Make the data "
             "dense."
         )
-    matrix = x.matrix().astype(np.float64)
+    on_host = isinstance(x, HostRows)
+    matrix = (x.source if on_host else x.matrix()).astype(np.float64)
+    dense = arrays.temporary(x.shape) if on_host else None
     norms = matrix.multiply(matrix).sum(axis=1)
     weights = np.where(degree > 0, degree, 1.0)
     block = max(1, _BLOCK_ELEMENTS // matrix.shape[1])
@@ -161,13 +183,61 @@ def _sparse_statistics(
         if isinstance(likelihood, GaussianLikelihood):
             part = part.multiply(1.0 / weights[start : start + block, None]).tocsr()
             squares.append(part.multiply(part).sum(axis=1))
-        blocks.append(part.astype(np.float32))
-    sums = sparse_rows(sparse.vstack(blocks, format="csr"))
+        if on_host:
+            dense[start : start + block] = part.toarray()
+        else:
+            blocks.append(part.astype(np.float32))
+    if on_host:
+        sums = HostRows(dense)
+    else:
+        sums = sparse_rows(sparse.vstack(blocks, format="csr"))
     if isinstance(likelihood, Bernoulli):
         return sums
     # sum_i A_ij |x_i - mean_j|^2, in float64, in which little is lost.
     scatter = transposed @ norms - degree * np.concatenate(squares)
     return CenteredStatistics(sums, np.maximum(scatter, 0.0).astype(np.float32))
+
+
+def _host_statistics(
+    x: HostRows, transposed: sparse.csr_array, degree: np.ndarray, likelihood: Any
+) -> Any:
+    """The statistics of ``smooth_data``, by blocks of rows, into temporary files."""
+    sums = arrays.temporary(x.shape)
+    by_column = not isinstance(likelihood, Bernoulli | GaussianLikelihood)
+    scatters = arrays.temporary(x.shape) if by_column else np.empty(len(x), np.float32)
+    weights = np.where(degree > 0, degree, 1.0)[:, None]
+    for block in _row_blocks(transposed, x.num_columns):
+        entries = transposed[block]
+        points = x[entries.indices].astype(np.float64)
+        lengths, order = np.diff(entries.indptr), np.arange(len(points))
+        part = sparse.csr_array(
+            (entries.data, order, entries.indptr), (len(lengths), len(points))
+        )
+        total = part @ points
+        if not isinstance(likelihood, Bernoulli):
+            total /= weights[block]
+            points -= np.repeat(total, lengths, axis=0)
+            points *= points
+            scatter = part @ points
+            scatters[block] = scatter if by_column else scatter.sum(axis=1)
+        sums[block] = total
+    if isinstance(likelihood, Bernoulli):
+        return HostRows(sums)
+    return CenteredStatistics(
+        HostRows(sums), HostRows(scatters) if by_column else scatters
+    )
+
+
+def _row_blocks(matrix: sparse.csr_array, width: int) -> Iterator[slice]:
+    """Blocks of the rows of a matrix, by how many entries of some width they have."""
+    num_rows, pointer = matrix.shape[0], matrix.indptr
+    most_entries = max(1, _BLOCK_ELEMENTS // width)
+    start = 0
+    while start < num_rows:
+        stop = int(np.searchsorted(pointer, pointer[start] + most_entries, "right")) - 1
+        stop = min(max(stop, start + 1), num_rows)
+        yield slice(start, stop)
+        start = stop
 
 
 def _scatter(
@@ -176,11 +246,8 @@ def _scatter(
     """sum_i A_ij (x_i - mean_j)^2 for every j, shape [N, D], without cancellation."""
     scatter = np.zeros(x.shape, np.float64)
     pointer = transposed.indptr
-    most_entries = max(1, _BLOCK_ELEMENTS // x.shape[1])
-    start = 0
-    while start < len(x):
-        stop = int(np.searchsorted(pointer, pointer[start] + most_entries)) - 1
-        stop = min(max(stop, start + 1), len(x))
+    for block in _row_blocks(transposed, x.shape[1]):
+        start, stop = block.start, block.stop
         entries = slice(pointer[start], pointer[stop])
         owner = np.repeat(np.arange(start, stop), np.diff(pointer[start : stop + 1]))
         squared = (x[transposed.indices[entries]] - mean[owner]) ** 2
@@ -190,7 +257,6 @@ def _scatter(
             scatter[start + filled] = np.add.reduceat(
                 squared, pointer[start:stop][filled] - pointer[start], axis=0
             )
-        start = stop
     return scatter
 
 
@@ -230,13 +296,17 @@ def bucket_rows(matrix: sparse.csr_array) -> RowBuckets:
 
 def multiply(buckets: RowBuckets, table: jax.Array) -> jax.Array:
     """The product of a bucketed matrix [N, M] and a table [M, K], shape [N, K]."""
+    # Every row asks for rows anywhere: to send the table once is the least.
+    table = devices.everywhere(table)
     products = [
         jnp.einsum("rsk,rs->rk", table[indices], weights)
         for indices, weights in zip(buckets.indices, buckets.weights, strict=True)
     ]
-    return jnp.concatenate(products)[buckets.position]
+    products = devices.everywhere(jnp.concatenate(products))
+    return devices.by_rows(products[buckets.position])
 
 
+@jax.jit
 def smoothed_log_prior(
     log_assignments: jax.Array, rows: RowBuckets, columns: RowBuckets
 ) -> jax.Array:

@@ -16,9 +16,9 @@ from absl import logging
 from scipy import sparse
 from sklearn.cluster import KMeans
 
-from dgg_jax import checks, folders
+from dgg_jax import checks, folders, processes
 from dgg_jax.presets import Preset
-from dgg_jax.rows import sparse_rows
+from dgg_jax.rows import HostRows, map_blocks, place
 from dgg_jax.stages import evaluate
 from dgg_jax.training import Diverged, Monitor, Schedule, TrainState
 from dgg_jax.training.checkpoints import Checkpoints
@@ -26,6 +26,7 @@ from dgg_jax.training.checkpoints import Checkpoints
 State = dict[str, Any]  # nested dicts of arrays: what a stage hands to the next
 Metrics = dict[str, Any]
 
+_SAMPLE = 20_000  # rows on the host, of which the report takes K-means
 _FINISHED = "stages"  # the series of checkpoints with the state after a stage
 
 
@@ -39,7 +40,10 @@ class Run(Monitor):
     With a workdir, the state after every stage, and within a stage that of every loop
     at least ``checkpoint_seconds`` apart, goes into checkpoints; constructing a Run on
     the same workdir continues from the newest that is whole. metrics.jsonl gets one
-    line an epoch. Until ``close``, no other process can open the workdir.
+    line an epoch. Until ``close``, no other run can open the workdir.
+
+    Of several processes, which all do the same, the first reads, writes, calls back and
+    decides; each of them can be asked to stop.
 
     Attributes:
       workdir: folder of checkpoints/ and metrics.jsonl; None keeps nothing on disk.
@@ -92,10 +96,7 @@ class Run(Monitor):
 
     def _open(self, shared: pathlib.Path | None) -> None:
         """Locks the folders and continues from what they hold."""
-        for folder in (self.workdir, shared):
-            if folder is not None:
-                self._locks.append(folders.lock(pathlib.Path(folder)))
-                weakref.finalize(self, self._locks[-1].close)  # nobody may call close
+        processes.on_first(lambda: self._lock(self.workdir, shared))
         if shared is not None:
             self._shared = Checkpoints(shared)
             self._shared.discard_partial()
@@ -108,7 +109,14 @@ class Run(Monitor):
             _, self._state, self.records = restored
         finished = [record["name"] for record in self.records]
         self._delete_loops(lambda stage: stage in finished)
-        self.history = _read_lines(self.workdir / "metrics.jsonl")
+        path = self.workdir / "metrics.jsonl"
+        self.history = processes.on_first(lambda: _read_lines(path))
+
+    def _lock(self, *chosen: pathlib.Path | None) -> None:
+        for folder in chosen:
+            if folder is not None:
+                self._locks.append(folders.lock(pathlib.Path(folder)))
+                weakref.finalize(self, self._locks[-1].close)  # nobody may call close
 
     def stage(
         self,
@@ -147,15 +155,16 @@ class Run(Monitor):
             # The last update of a loop is seen here first.
             if any(np.isnan(leaf).any() for leaf in jax.tree.leaves(values)):
                 raise Diverged(f"{entry} is not finite at the end of stage {name}")
-        self._state = jax.device_get({**state, **entries})
-        self._state = jax.tree.map(np.asarray, self._state)
+        state = _on_host({**state, **entries})
         record = {"name": name, "seconds": round(self._seconds(), 3), **metrics}
+        # What K-means and the like have found may differ from machine to machine.
+        self._state, record = processes.on_first(lambda: (state, record))
         self.records.append(record)
         if self._checkpoints is not None:
             number = len(self.records)
             self._checkpoints.save(_FINISHED, number, self._state, self.records)
             self._delete_loops(lambda stage: stage == name)
-        self._on_stage(record)
+        processes.on_first(lambda: self._on_stage(record))
         self._stop_if_asked()
         return self._state
 
@@ -194,14 +203,19 @@ class Run(Monitor):
         }
         line = {"stage": stage, "loop": loop, "epoch": epoch, **metrics}
         self.history.append(line)
-        if self.workdir is not None:
-            # Replaced, not appended to: a kill or a full disk would tear the line.
-            path = self.workdir / "metrics.jsonl"
-            before = path.read_bytes() if path.exists() else b""
-            write_atomically(path, before + json.dumps(line).encode() + b"\n")
-        enough = bool(self._on_epoch(stage, loop, epoch, num_epochs, metrics))
-        due = time.monotonic() - self._saved >= self._checkpoint_seconds
-        stop = self._should_stop()
+
+        def decide():
+            if self.workdir is not None:
+                # Replaced, not appended to: a kill or a full disk would tear the line.
+                path = self.workdir / "metrics.jsonl"
+                before = path.read_bytes() if path.exists() else b""
+                write_atomically(path, before + json.dumps(line).encode() + b"\n")
+            enough = bool(self._on_epoch(stage, loop, epoch, num_epochs, metrics))
+            due = time.monotonic() - self._saved >= self._checkpoint_seconds
+            return enough, due
+
+        enough, due = processes.on_first(decide)
+        stop = processes.anywhere(self._should_stop)
         if self._checkpoints is not None and (due or stop or epoch == num_epochs):
             record = {"seconds": self._seconds()}
             self._checkpoints.save(self._series(loop), epoch, state, record)
@@ -215,14 +229,14 @@ class Run(Monitor):
     ) -> dict[str, np.ndarray]:
         """Computes arrays once in a run, however often it is killed."""
         if self._checkpoints is None:
-            return compute()
+            return _of_first(compute())
         restored = self._checkpoints.restore(self._series(name))
         if restored is not None:
             _, arrays, record = restored
             self._seconds_before = record["seconds"]
             self._began = time.monotonic()
             return arrays
-        arrays = compute()
+        arrays = _of_first(compute())
         record = {"seconds": self._seconds()}
         self._checkpoints.save(self._series(name), 0, arrays, record)
         self._stop_if_asked()
@@ -245,7 +259,7 @@ class Run(Monitor):
           compute: makes nested dicts of arrays.
         """
         if self._shared is None:
-            return compute()
+            return _of_first(compute())
         text = json.dumps(identity, sort_keys=True)
         series = f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
         restored = self._shared.restore(series)
@@ -254,15 +268,16 @@ class Run(Monitor):
             self._seconds_before += record["seconds"]
             return arrays
         began = self._seconds()
-        arrays = compute()
+        arrays = _of_first(compute())
         seconds = self._seconds() - began
         record = {"identity": identity, "seconds": seconds}
         self._shared.save(series, 0, arrays, record)
-        return jax.tree.map(np.asarray, jax.device_get(arrays))
+        return _on_host(arrays)
 
     def progress(self, name: str, done: int, total: int) -> None:
         """Shows the progress of a computation that is no training loop."""
-        self._on_epoch(self._started[-1], name, done, total, {})
+        stage = self._started[-1]
+        processes.on_first(lambda: self._on_epoch(stage, name, done, total, {}))
         self._stop_if_asked()
 
     def close(self) -> None:
@@ -280,7 +295,7 @@ class Run(Monitor):
         return self._seconds_before + time.monotonic() - self._began
 
     def _stop_if_asked(self) -> None:
-        if self._should_stop():
+        if processes.anywhere(self._should_stop):
             raise Interrupted
 
     def _delete_loops(self, is_stale: Callable[[str], bool]) -> None:
@@ -308,7 +323,19 @@ class Run(Monitor):
             self._checkpoints.delete(f"{stage}.{loop}")
         self.history = kept
         text = "".join(json.dumps(line) + "\n" for line in kept)
-        write_atomically(self.workdir / "metrics.jsonl", text)
+        path = self.workdir / "metrics.jsonl"
+        processes.on_first(lambda: write_atomically(path, text))
+
+
+def _on_host(tree: Any) -> Any:
+    return jax.tree.map(np.asarray, jax.device_get(tree))
+
+
+def _of_first(arrays: Any) -> Any:
+    """What process 0 has computed, which may differ in the last bits elsewhere."""
+    if jax.process_count() == 1:
+        return arrays
+    return processes.on_first(lambda: _on_host(arrays))
 
 
 # A stage draws its random numbers by its place here, whatever the method: methods that
@@ -332,11 +359,11 @@ class Stages:
 
     Attributes:
       names: of the stages, in order.
-      takes_sparse: whether sparse data stay so, and become dense by the batch.
+      streams: whether data may stay sparse, or on the host, until they are batches.
     """
 
     names: tuple[str, ...]
-    takes_sparse = False
+    streams = False
 
     def __init__(
         self,
@@ -359,16 +386,23 @@ class Stages:
         Raises:
           InvalidInput: if x cannot be clustered so.
         """
+        likelihood = getattr(preset, "likelihood", None)
         if sparse.issparse(x):
             x = sparse.csr_array(x, dtype=np.float32)
-            # A variance for each column has statistics that are not sparse.
-            learned = getattr(preset, "likelihood", None) == "learned_gaussian"
-            x = x if self.takes_sparse and not learned else x.toarray()
+            x = x if self.streams else x.toarray()
         else:
-            x = np.ascontiguousarray(x, np.float32)
-        unit_interval = getattr(preset, "likelihood", None) == "bernoulli"
+            x = np.asarray(x) if self.streams else np.ascontiguousarray(x, np.float32)
+        unit_interval = likelihood == "bernoulli"
         checks.data_matrix(x, preset.num_clusters, unit_interval=unit_interval)
-        self.x = sparse_rows(x) if sparse.issparse(x) else x
+        if self.streams:
+            x = place(
+                x,
+                preset.device_memory_share,
+                getattr(preset, "num_neighbors", 0),
+                # A variance for each column has statistics that are not sparse.
+                may_stay_sparse=likelihood != "learned_gaussian",
+            )
+        self.x = x
         self.preset, self.seed, self.y = preset, seed, y
         precision = getattr(preset, "precision", "float32")
         if precision != "float32" and jax.default_backend() == "cpu":
@@ -422,14 +456,20 @@ class Stages:
             floor=getattr(preset, "learning_rate_floor", 0.0),
         )
 
-    def kmeans_metrics(self, embedding: np.ndarray, stage: str) -> Metrics:
-        """What K-means of an embedding reaches: for the report, if there are labels."""
+    def kmeans_metrics(self, embedding: np.ndarray | HostRows, stage: str) -> Metrics:
+        """What K-means of an embedding reaches: for the report, if there are labels.
+
+        Of HostRows, the means are those of a sample.
+        """
         if self.y is None:
             return self.scores(None)
-        kmeans = KMeans(
-            self.preset.num_clusters, n_init=3, random_state=self.numpy_seed(stage)
-        )
-        return self.scores(kmeans.fit_predict(embedding))
+        seed = self.numpy_seed(stage)
+        kmeans = KMeans(self.preset.num_clusters, n_init=3, random_state=seed)
+        if not isinstance(embedding, HostRows):
+            return self.scores(kmeans.fit_predict(embedding))
+        sample = np.random.default_rng(seed).permutation(len(embedding))[:_SAMPLE]
+        kmeans.fit(embedding[np.sort(sample)])
+        return self.scores(map_blocks(kmeans.predict, embedding))
 
 
 def write_atomically(path: pathlib.Path, content: str | bytes) -> None:

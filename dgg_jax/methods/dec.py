@@ -15,6 +15,7 @@ from dgg_jax import checks
 from dgg_jax.methods.base import Metrics, Run, State
 from dgg_jax.methods.pretrained import PretrainedStages, autoencoder_functions
 from dgg_jax.presets import DECPreset
+from dgg_jax.rows import place
 from dgg_jax.stages import dec, evaluate
 
 STAGES = ("pretrain", "initialize", "train")
@@ -40,7 +41,7 @@ class Model:
         Raises:
           InvalidInput: if x is not [N, D] with the D of training.
         """
-        x = checks.rows(x, self.num_features)
+        x = place(checks.rows(x, self.num_features), self.preset.device_memory_share)
         encode = autoencoder_functions(self.preset, self.num_features).encode
         latents = evaluate.encode_all(encode, self.params["encoder"], x).mean
         log_assignment = dec.log_assignments(

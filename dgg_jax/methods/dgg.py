@@ -22,6 +22,7 @@ from dgg_jax.methods.pretrained import AS_NAMED, Parts, autoencoder_functions, p
 from dgg_jax.methods.similarity import siamese_embedding
 from dgg_jax.networks import Classifier, Embedding, MeanEmbedding
 from dgg_jax.presets import DGGPreset
+from dgg_jax.rows import HostRows
 from dgg_jax.stages import evaluate, graph, initialize, train
 from dgg_jax.stages.train import ApplyFunctions
 from dgg_jax.training import Schedule
@@ -113,7 +114,8 @@ class _Stages(MixtureStages):
         if self.neighbors is None and preset.siamese_epochs:
             _, embedding = siamese_embedding(self, *self._siamese(state))
         else:
-            embedding = np.asarray(self.x[:])  # dense
+            # Dense, but for rows that stay on the host.
+            embedding = self.x if isinstance(self.x, HostRows) else self.x[:]
         if self.neighbors is not None:
             indices, distances = self.neighbors
             indices = indices[:, : preset.num_candidates]

@@ -10,12 +10,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dgg_jax import checks
+from dgg_jax import checks, devices
 from dgg_jax.distributions import sample_gaussian
 from dgg_jax.likelihoods import Likelihood
 from dgg_jax.methods.base import Metrics, State
 from dgg_jax.methods.pretrained import Parts, PretrainedStages, likelihood_of
 from dgg_jax.presets import MixturePreset
+from dgg_jax.rows import place
 from dgg_jax.stages import evaluate, initialize
 from dgg_jax.stages.train import ApplyFunctions
 from dgg_jax.training import TrainState
@@ -58,8 +59,11 @@ class Model:
         Raises:
           InvalidInput: if x is not [N, D] with the D of training.
         """
-        x = checks.rows(x, self.num_features)
+        x = self._placed(x)
         return jax.device_get(evaluate.infer(self.networks, self.params, x))
+
+    def _placed(self, x: np.ndarray) -> Any:
+        return place(checks.rows(x, self.num_features), self.preset.device_memory_share)
 
     def infer_batch(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Means of q(z | x) [B, L] and ln q(c | x) [B, K] of one batch, traceable."""
@@ -72,7 +76,7 @@ class Model:
         The same draws every time; its mean over the training rows is what restarts are
         ranked by.
         """
-        x = checks.rows(x, self.num_features)
+        x = self._placed(x)
         terms = evaluate.elbo_terms(
             self.networks,
             self.likelihood,
@@ -294,8 +298,11 @@ class MixtureStages(PretrainedStages):
 
     def describe(self, state: TrainState) -> Metrics:
         """Metrics of the table of gammas, once an epoch."""
-        labels = np.asarray(state.table.argmax(axis=-1))
-        counts = [np.bincount(row, minlength=state.table.shape[-1]) for row in labels]
+        labels = devices.gather(
+            jax.tree.map(lambda table: table.argmax(axis=-1), state.table)
+        )
+        num_clusters = self.preset.num_clusters
+        counts = [np.bincount(row, minlength=num_clusters) for row in labels]
         shares = [float(count.min() / count.sum()) for count in counts]
         metrics = {"smallest_share": shares}
         if self.y is not None:

@@ -151,7 +151,7 @@ def _output_of(name: str, module: nn.Module, x: np.ndarray) -> Any:
 class PretrainedStages(Stages):
     """Stages that begin with ``pretrain``."""
 
-    takes_sparse = True
+    streams = True
 
     def __init__(self, *arguments, parts: Parts = AS_NAMED, **keywords):
         """Checks the data and the parts; see ``Stages``.

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from dgg_jax.losses import dec
-from dgg_jax.rows import map_rows
+from dgg_jax.rows import map_blocks, map_rows
 from dgg_jax.training import Monitor, Schedule, StepOutput, TrainState, optimize
-from dgg_jax.training.loop import Loss
+from dgg_jax.training.loop import Loss, Prepare
 from dgg_jax.types import Gaussian
 
 
@@ -35,7 +35,14 @@ def log_assignments(
     Returns:
       ln q, shape [N, K].
     """
+    of_rows = functools.partial(
+        _log_assignments, encode, batch_size, params, degrees_of_freedom
+    )
+    return map_blocks(of_rows, x)
 
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _log_assignments(encode, batch_size, params, degrees_of_freedom, x):
     def of_point(x):
         z = encode(params["encoder"], x[None]).mean[0]
         return dec.log_soft_assignment(z, params["centers"], degrees_of_freedom)
@@ -44,10 +51,8 @@ def log_assignments(
 
 
 @functools.cache
-def _with_target(
-    encode: Any, degrees_of_freedom: float, batch_size: int
-) -> Callable[..., Any]:
-    """Adds the target of an epoch, and its clusters, to its data."""
+def _target(encode: Any, degrees_of_freedom: float, batch_size: int) -> Prepare:
+    """Computes the target of an epoch, and its clusters."""
 
     def prepare(state, x):
         log_q = log_assignments(
@@ -57,19 +62,20 @@ def _with_target(
             degrees_of_freedom=degrees_of_freedom,
             batch_size=batch_size,
         )
-        return x, dec.target_distribution(log_q), jnp.argmax(log_q, axis=1)
+        return dec.target_distribution(log_q), jnp.argmax(log_q, axis=1)
 
     return prepare
 
 
 @functools.cache
 def _dec_loss(encode: Any, degrees_of_freedom: float) -> Loss:
-    """KL(p || q) of a batch, over (x, ln p [N, K], clusters [N])."""
+    """KL(p || q) of a batch, over (x, (ln p [N, K], clusters [N]))."""
     soft_assignment = jax.vmap(dec.log_soft_assignment, (0, None, None))
 
     def loss(params, data, indices, key):
-        x, log_target, labels = (field[indices] for field in data)
-        z = encode(params["encoder"], x).mean
+        x, target = data
+        log_target, labels = (field[indices] for field in target)
+        z = encode(params["encoder"], x[indices]).mean
         log_q = soft_assignment(z, params["centers"], degrees_of_freedom)
         value = jnp.mean(jax.vmap(dec.divergence)(log_target, log_q))
         changed = jnp.mean(jnp.argmax(log_q, axis=1) != labels, dtype=value.dtype)
@@ -121,7 +127,7 @@ def train_dec(
         schedule,
         num_points=len(x),
         monitor=monitor,
-        prepare=_with_target(encode, degrees_of_freedom, schedule.batch_size),
+        prepare=_target(encode, degrees_of_freedom, schedule.batch_size),
         describe=describe,
     )
     return state.params

@@ -12,16 +12,15 @@ from dgg_jax.distributions import sample_gaussian
 from dgg_jax.likelihoods import Likelihood
 from dgg_jax.losses import autoencoder
 from dgg_jax.losses.elbo import elbo
-from dgg_jax.rows import SparseRows, map_rows
+from dgg_jax.rows import HostRows, SparseRows, map_blocks, map_rows
 from dgg_jax.stages.train import ApplyFunctions
 from dgg_jax.types import ElboTerms, Gaussian
 
 _BATCH = 1000
 
 
-@functools.partial(jax.jit, static_argnames="networks")
 def infer(
-    networks: ApplyFunctions, params: Any, x: jax.Array
+    networks: ApplyFunctions, params: Any, x: jax.Array | SparseRows | HostRows
 ) -> tuple[Gaussian, jax.Array]:
     """Posteriors of all points and q(c | z) at their means (erratum E13), in batches.
 
@@ -33,7 +32,11 @@ def infer(
     Returns:
       q(z | x) with fields [N, L], and ln q(c | mean) [N, K].
     """
+    return map_blocks(functools.partial(_infer, networks, params), x)
 
+
+@functools.partial(jax.jit, static_argnames="networks")
+def _infer(networks, params, x):
     def one(x):
         posterior = networks.encode(params["encoder"], x)
         return posterior, networks.classify(params, posterior.mean)
@@ -41,9 +44,13 @@ def infer(
     return map_rows(one, x, _BATCH)
 
 
-@functools.partial(jax.jit, static_argnames="encode")
-def encode_all(encode: Any, params: Any, x: jax.Array) -> Any:
+def encode_all(encode: Any, params: Any, x: jax.Array | SparseRows | HostRows) -> Any:
     """A network of one input on all rows of x [N, D], in batches."""
+    return map_blocks(functools.partial(_encode, encode, params), x)
+
+
+@functools.partial(jax.jit, static_argnames="encode")
+def _encode(encode, params, x):
     return map_rows(functools.partial(encode, params), x, _BATCH)
 
 
@@ -58,13 +65,12 @@ def row_key(key: jax.Array, x: jax.Array) -> jax.Array:
     return jax.random.fold_in(key, jnp.sum(mixed, dtype=jnp.uint32))
 
 
-@functools.partial(jax.jit, static_argnames=("networks", "draws"))
 def elbo_terms(
     networks: ApplyFunctions,
     likelihood: Likelihood,
     params: Any,
     log_weights: jax.Array,
-    x: jax.Array,
+    x: jax.Array | SparseRows | HostRows,
     key: jax.Array,
     draws: int,
     log_assignments: jax.Array | None = None,
@@ -89,6 +95,18 @@ def elbo_terms(
       ElboTerms with fields [N], in nats.
     """
 
+    def of_rows(x, log_assignments):
+        return _elbo_terms(
+            networks, likelihood, params, log_weights, x, key, draws, log_assignments
+        )
+
+    return map_blocks(of_rows, x, log_assignments)
+
+
+@functools.partial(jax.jit, static_argnames=("networks", "draws"))
+def _elbo_terms(
+    networks, likelihood, params, log_weights, x, key, draws, log_assignments
+):
     def one(point):
         row, log_assignment = point
         x = rows[row] if isinstance(rows, SparseRows) else row
@@ -121,13 +139,12 @@ def elbo_terms(
     return jax.lax.map(one, (points, log_assignments), batch_size=_BATCH)
 
 
-@functools.partial(jax.jit, static_argnames=("networks", "draws"))
 def mean_elbo_terms(
     networks: ApplyFunctions,
     likelihood: Likelihood,
     params: Any,
     log_weights: jax.Array,
-    x: jax.Array,
+    x: jax.Array | SparseRows | HostRows,
     key: jax.Array,
     draws: int,
     log_assignments: jax.Array | None = None,

@@ -9,10 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
+from dgg_jax import arrays
 from dgg_jax.distributions import sample_gaussian
 from dgg_jax.likelihoods import Likelihood
 from dgg_jax.losses import autoencoder
-from dgg_jax.rows import SparseRows, map_rows
+from dgg_jax.rows import HostRows, SparseRows, map_blocks, map_rows
 from dgg_jax.training import Monitor, Schedule, StepOutput, optimize
 from dgg_jax.training.loop import Loss
 from dgg_jax.types import Gaussian
@@ -69,7 +70,7 @@ def layerwise(
     (l - 1)-th layer from a corrupted copy; the first pair the data, by its likelihood.
 
     Args:
-      x: data, shape [N, D].
+      x: data, shape [N, D]; features of HostRows go to temporary files.
       encoder_params: of the encoder, replaced layer by layer.
       decoder_params: of the decoder, replaced layer by layer.
       layers: pairs of layer names, encoder's and decoder's, from the data inwards; the
@@ -85,7 +86,7 @@ def layerwise(
     """
     encoder_params = {**encoder_params}
     decoder_params = {**decoder_params}
-    features = jax.tree.map(jnp.asarray, x)
+    features = x
     for depth, (inner, outer) in enumerate(layers):
         outermost = depth == 0
         encode = _linear if depth == len(layers) - 1 else _relu
@@ -109,7 +110,10 @@ def layerwise(
                 **decoder_params["logvar"],
                 "bias": params["logvar"],
             }
-        features = _encoded(encode, params["inner"], features)
+        encoded = functools.partial(_encoded, encode, params["inner"])
+        hidden = map_blocks(encoded, features, allocate=arrays.temporary)
+        on_host = isinstance(features, HostRows)
+        features = HostRows(hidden) if on_host else hidden
     return encoder_params, decoder_params
 
 

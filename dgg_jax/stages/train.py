@@ -12,7 +12,7 @@ from dgg_jax.distributions import sample_gaussian
 from dgg_jax.graph import smoothing, smoothing_operator
 from dgg_jax.likelihoods import Likelihood
 from dgg_jax.losses import dgg
-from dgg_jax.rows import SparseRows, take
+from dgg_jax.rows import HostRows, SparseRows, take
 from dgg_jax.training import Monitor, Schedule, StepOutput, TrainState, optimize
 from dgg_jax.training.loop import Loss
 from dgg_jax.types import ElboTerms, Gaussian, Graph
@@ -35,7 +35,7 @@ class ApplyFunctions(NamedTuple):
 
 
 class NodeData(NamedTuple):
-    """Data of the node form; everything on the device, nothing of size N x S x D.
+    """Data of the node form; nothing of size N x S x D.
 
     Attributes:
       x: [N, D].
@@ -67,7 +67,7 @@ class TupleData(NamedTuple):
 
 
 def node_data(
-    x: np.ndarray | SparseRows,
+    x: np.ndarray | SparseRows | HostRows,
     graph: Graph,
     graph_strength: float,
     likelihood: Likelihood,
@@ -81,7 +81,7 @@ def node_data(
       likelihood: p(x | z).
 
     Returns:
-      NodeData of numpy arrays.
+      NodeData of numpy arrays; statistics of HostRows are HostRows.
     """
     operator = smoothing_operator(graph, graph_strength)
     return NodeData(
@@ -277,11 +277,9 @@ def fit_to_labels(
     return state.params
 
 
-def with_smoothed_log_prior(
-    state: TrainState, data: NodeData
-) -> tuple[NodeData, jax.Array]:
+def epoch_log_prior(state: TrainState, data: NodeData) -> jax.Array:
     """Recomputes r from the table of gammas, at the start of an epoch."""
-    return data, smoothing.smoothed_log_prior(state.table, data.rows, data.columns)
+    return smoothing.smoothed_log_prior(state.table, data.rows, data.columns)
 
 
 def train_dgg(
@@ -324,11 +322,11 @@ def train_dgg(
     if objective == "node":
         data = node_data(x, graph, graph_strength, likelihood)
         loss = node_loss(networks, sampled=sampled)
-        prepare = {"prepare": with_smoothed_log_prior}
+        prepare = epoch_log_prior
     else:
         data = TupleData(x, graph, likelihood)
         loss = tuple_loss(networks, sampled=sampled, graph_strength=graph_strength)
-        prepare = {}
+        prepare = None
     return optimize(
         "train",
         loss,
@@ -341,5 +339,5 @@ def train_dgg(
         table=log_assignments,
         restarts=True,
         describe=describe,
-        **prepare,
+        prepare=prepare,
     )

@@ -20,7 +20,7 @@ from dgg_jax.training import (
     TrainState,
     optimize,
 )
-from dgg_jax.training.loop import Loss, steps_per_epoch
+from dgg_jax.training.loop import Loss, Prepare, steps_per_epoch
 from dgg_jax.types import Gaussian
 
 
@@ -60,8 +60,8 @@ def vade_loss(
       reconstruction_weight: alpha.
 
     Returns:
-      A loss for ``compile_epoch`` over (x, likelihood, beta), or (x, likelihood, beta,
-      labels) to hold q(c | x) at labels [N]; with the table of ln q(c | x).
+      A loss for ``compile_epoch`` over ((x, likelihood), beta), or ((x, likelihood,
+      labels), beta) to hold q(c | x) at labels [N]; with the table of ln q(c | x).
     """
 
     def terms_of_point(
@@ -85,7 +85,7 @@ def vade_loss(
         return terms, log_assignment
 
     def loss(params, prepared, indices, key):
-        x, likelihood, kl_weight, *labels = prepared
+        (x, likelihood, *labels), kl_weight = prepared
         x = x[indices]
         posterior, z, decoded = _draw(networks, params, x, key, num_samples)
         num_clusters = len(params["logits"])
@@ -139,12 +139,12 @@ def reconstruction_loss(networks: ApplyFunctions) -> Loss:
       networks: the apply functions.
 
     Returns:
-      A loss for ``compile_epoch`` over (x, likelihood, beta), with the table of
+      A loss for ``compile_epoch`` over ((x, likelihood), beta), with the table of
       ln p(c | mean).
     """
 
     def loss(params, prepared, indices, key):
-        x, likelihood, _ = prepared
+        (x, likelihood), _ = prepared
         x = x[indices]
         mean = networks.encode(params["encoder"], x).mean
         decoded = networks.decode(params["decoder"], mean)
@@ -156,14 +156,12 @@ def reconstruction_loss(networks: ApplyFunctions) -> Loss:
 
 
 @functools.cache
-def _with_kl_weight(num_steps: int, kl_warmup_epochs: int) -> Callable[..., Any]:
-    """Adds beta to the data of an epoch of ``num_steps``."""
+def _kl_weight(num_steps: int, kl_warmup_epochs: int) -> Prepare:
+    """Computes beta of an epoch of ``num_steps``."""
 
     def prepare(state, data):
         epoch = state.step // num_steps
-        kl_weight = jnp.minimum(1.0, (epoch + 1) / (kl_warmup_epochs + 1))
-        x, likelihood, *labels = data
-        return x, likelihood, kl_weight, *labels
+        return jnp.minimum(1.0, (epoch + 1) / (kl_warmup_epochs + 1))
 
     return prepare
 
@@ -217,9 +215,7 @@ def train_vade(
         num_points=num_points,
         monitor=monitor,
         table=log_assignments,
-        prepare=_with_kl_weight(
-            steps_per_epoch(num_points, batch_size), kl_warmup_epochs
-        ),
+        prepare=_kl_weight(steps_per_epoch(num_points, batch_size), kl_warmup_epochs),
         restarts=True,
         data_axes=None if labels is None else (None, None, 0),
         rates=rates,

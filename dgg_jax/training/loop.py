@@ -1,4 +1,4 @@
-"""One epoch as one compiled call, and the loop over epochs."""
+"""One epoch as one compiled call, or a call a chunk, and the loop over epochs."""
 
 import functools
 from collections.abc import Callable, Mapping
@@ -6,11 +6,15 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 
+from dgg_jax import devices
+from dgg_jax.rows import HostRows
+from dgg_jax.training import streaming
 from dgg_jax.training.schedules import Rate, Schedule, adam_by_entry
-from dgg_jax.training.state import TrainState, create_state
+from dgg_jax.training.state import TrainState, create_state, put_state
 
 
 class StepOutput(NamedTuple):
@@ -33,13 +37,10 @@ _TOTALS = ("loss", "objective")
 # (params, data, indices [B], key) -> (value to minimise, StepOutput); where the state
 # has collections, they are a fifth argument.
 Loss = Callable[..., tuple[jax.Array, StepOutput]]
+# (state, data) -> what an epoch adds to the data
+Prepare = Callable[[TrainState, Any], Any]
 # (state, data, key) -> (state, metrics of every step)
 Epoch = Callable[[TrainState, Any, jax.Array], tuple[TrainState, dict[str, jax.Array]]]
-
-
-def no_preparation(state: TrainState, data: Any) -> Any:
-    """An epoch's data as they are."""
-    return data
 
 
 class Diverged(RuntimeError):
@@ -57,7 +58,7 @@ def compile_epoch(
     *,
     num_points: int,
     batch_size: int,
-    prepare: Callable[[TrainState, Any], Any] = no_preparation,
+    prepare: Prepare | None = None,
     restarts: bool = False,
     data_axes: Any = None,
 ) -> Epoch:
@@ -65,7 +66,8 @@ def compile_epoch(
 
     The data stay on the device, the state is donated and nothing syncs with the host.
     All randomness is a function of the key and the step, so that a resumed run repeats
-    an uninterrupted one bit for bit.
+    an uninterrupted one bit for bit. With several devices each computes its share of
+    every batch; order and random numbers are the same as with one.
 
     Args:
       loss: from (params, data, indices [B], key) to the value to minimise and a
@@ -74,8 +76,8 @@ def compile_epoch(
       optimizer: an optax transformation.
       num_points: N, rows of the data.
       batch_size: B; at most N rows are used.
-      prepare: from (state, data) to the data of this epoch, such as priors recomputed
-        from the table.
+      prepare: from (state, data) to what the loss gets beside the data in this epoch,
+        such as priors recomputed from the table: its data are then a pair of both.
       restarts: whether state and key carry a leading axis of R independent restarts.
       data_axes: which of the data carry it too, as ``in_axes`` of ``jax.vmap``.
 
@@ -83,52 +85,37 @@ def compile_epoch(
       A compiled function from (state, data, key) to (state, metrics), metrics of shape
       [steps], or [R, steps] with restarts.
     """
-    batch_size = min(batch_size, num_points)
-    num_steps = steps_per_epoch(num_points, batch_size)
 
     def epoch(state, data, key):
-        data = prepare(state, data)
-        has_collections = bool(jax.tree.leaves(state.collections))
-        order_key, step_key = jax.random.split(key)
-        order = jax.random.permutation(
-            jax.random.fold_in(order_key, state.step), num_points
-        )
-        batches = order[: num_steps * batch_size].reshape(num_steps, batch_size)
+        spread = state.table
+        state = state._replace(table=devices.rows_of(spread))
+        data = devices.rows_of(data)
+        if prepare is not None:
+            data = data, prepare(state, data)
+        batches, step_key = _shuffled(state.step, key, num_points, batch_size)
 
         def step(state, indices):
-            gradient = jax.grad(loss, has_aux=True)
-            collections = (state.collections,) if has_collections else ()
-            gradients, output = gradient(
-                state.params,
-                data,
-                indices,
-                jax.random.fold_in(step_key, state.step),
-                *collections,
-            )
-            updates, opt_state = optimizer.update(
-                gradients, state.opt_state, state.params
-            )
-            table = jax.tree.map(
-                lambda table, rows: table.at[indices].set(
-                    rows, unique_indices=True, mode="promise_in_bounds"
-                ),
-                state.table,
-                output.rows,
-            )
-            params = optax.apply_updates(state.params, updates)
-            state = TrainState(
-                state.step + 1, params, opt_state, table, output.collections
-            )
-            return state, output.metrics
+            return _optimizer_step(loss, optimizer, state, data, indices, step_key)
 
-        return jax.lax.scan(step, state, batches)
+        state, metrics = jax.lax.scan(step, state, batches)
+        return state._replace(table=devices.like(state.table, spread)), metrics
 
     if restarts:
         epoch = _of_restarts(epoch, data_axes)
-    # Else a CPU copies most weights at every step before it updates them.
+    return jax.jit(epoch, donate_argnums=0, compiler_options=_compiler_options())
+
+
+@functools.cache
+def _compiler_options() -> dict[str, bool] | None:
+    """How a CPU updates weights in place; else it copies most of them at every step."""
+    if jax.default_backend() != "cpu":
+        return None
     in_place = {"xla_cpu_copy_insertion_use_region_analysis": True}
-    options = in_place if jax.default_backend() == "cpu" else None
-    return jax.jit(epoch, donate_argnums=0, compiler_options=options)
+    try:
+        jax.jit(lambda: 0, compiler_options=in_place).lower().compile()
+    except jax.errors.JaxRuntimeError:  # an XLA that does not know the option
+        return None
+    return in_place
 
 
 def _of_restarts(epoch: Epoch, data_axes: Any) -> Epoch:
@@ -163,6 +150,145 @@ def _of_restarts(epoch: Epoch, data_axes: Any) -> Epoch:
         return (in_turns if on_cpu or len(keys) == 1 else together)(state, data, keys)
 
     return of_restarts
+
+
+def compile_streamed_epoch(
+    loss: Loss,
+    optimizer: optax.GradientTransformation,
+    *,
+    num_points: int,
+    batch_size: int,
+    prepare: Prepare | None = None,
+    restarts: bool = False,
+    data_axes: Any = None,
+) -> Epoch:
+    """The epoch of ``compile_epoch`` for data with HostRows, by chunks of steps.
+
+    The steps are the same, in the same order and with the same keys. Of the host's rows
+    a few chunks are on the device at a time; nothing syncs with the host within one.
+
+    Args:
+      loss: see ``compile_epoch``; which rows it takes must not depend on its parameters
+        (``streaming.asked_rows``).
+      optimizer: an optax transformation.
+      num_points: N, rows of the data.
+      batch_size: B; at most N rows are used.
+      prepare: see ``compile_epoch``; it is called with HostRows, not compiled.
+      restarts: see ``compile_epoch``.
+      data_axes: see ``compile_epoch``.
+
+    Returns:
+      A function as that of ``compile_epoch``.
+    """
+
+    def plan(state, whole, key, num_sources):
+        whole = devices.rows_of(whole)
+        batches, step_key = _shuffled(state.step, key, num_points, batch_size)
+
+        def asked(indices, step):
+            key = jax.random.fold_in(step_key, step)
+            return streaming.asked_rows(
+                lambda data: loss(
+                    state.params, data, indices, key, *_collections(state)
+                ),
+                num_sources,
+                whole,
+            )
+
+        steps = state.step + jnp.arange(len(batches))
+        order = batches, jax.vmap(asked)(batches, steps)
+        return step_key, *devices.everywhere(order)
+
+    def chunk(state, whole, step_key, batches, gathered):
+        spread = state.table
+        state = state._replace(table=devices.rows_of(spread))
+        whole = devices.rows_of(whole)
+
+        def step(state, batch):
+            indices, rows = batch
+            data = streaming.with_gathered(whole, rows)
+            return _optimizer_step(loss, optimizer, state, data, indices, step_key)
+
+        state, metrics = jax.lax.scan(step, state, (batches, gathered))
+        return state._replace(table=devices.like(state.table, spread)), metrics
+
+    added = prepare
+    if restarts:
+        whole_axes = data_axes
+        if prepare is not None:
+            added = jax.vmap(prepare, in_axes=(0, data_axes))
+            whole_axes = (data_axes, 0)
+        plan = jax.vmap(plan, in_axes=(0, whole_axes, 0, None))
+        chunk = jax.vmap(chunk, in_axes=(0, whole_axes, 0, 0, 0))
+    plan = jax.jit(plan, static_argnums=3)
+    chunk = jax.jit(chunk, donate_argnums=0)
+
+    def epoch(state, data, key):
+        whole = data
+        if added is not None:
+            # Not compiled, hence on one device, each process by itself.
+            more = devices.on_one(added(*devices.on_one((state, data))))
+            whole = data, devices.put(more, num_points, 0 if restarts else None)
+        sources, whole = streaming.split(whole)
+        step_key, *order = plan(state, whole, key, len(sources))
+        metrics = []
+        for batches, rows in streaming.chunks(sources, *jax.device_get(order)):
+            # No more chunks on the device than are computed and come next.
+            jax.block_until_ready(metrics[-2:-1])
+            state, of_chunk = chunk(state, whole, step_key, batches, rows)
+            metrics.append(of_chunk)
+        axis = 1 if restarts else 0
+        metrics = jax.device_get(metrics)
+        return state, jax.tree.map(lambda *m: np.concatenate(m, axis), *metrics)
+
+    return epoch
+
+
+def _shuffled(
+    step: jax.Array, key: jax.Array, num_points: int, batch_size: int
+) -> tuple[jax.Array, jax.Array]:
+    """Batches of an epoch that starts at a step, [steps, B], and its steps' key."""
+    batch_size = min(batch_size, num_points)
+    num_steps = steps_per_epoch(num_points, batch_size)
+    order_key, step_key = jax.random.split(key)
+    order = jax.random.permutation(jax.random.fold_in(order_key, step), num_points)
+    batches = order[: num_steps * batch_size].reshape(num_steps, batch_size)
+    return batches, step_key
+
+
+def _collections(state: TrainState) -> tuple[Any, ...]:
+    """The collections as a last argument, if the state has any."""
+    return (state.collections,) if jax.tree.leaves(state.collections) else ()
+
+
+def _optimizer_step(
+    loss: Loss,
+    optimizer: optax.GradientTransformation,
+    state: TrainState,
+    data: Any,
+    indices: jax.Array,
+    step_key: jax.Array,
+) -> tuple[TrainState, dict[str, jax.Array]]:
+    """One update by a batch; the metrics of the loss."""
+    indices = devices.split_batch(indices)
+    key = jax.random.fold_in(step_key, state.step)
+
+    def loss_of(params):
+        return loss(params, data, indices, key, *_collections(state))
+
+    gradients, output = jax.grad(loss_of, has_aux=True)(state.params)
+    updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+    table = jax.tree.map(
+        lambda table, rows: table.at[indices].set(
+            rows, unique_indices=True, mode="promise_in_bounds"
+        ),
+        state.table,
+        output.rows,
+    )
+    params = optax.apply_updates(state.params, updates)
+    state = TrainState(state.step + 1, params, opt_state, (), output.collections)
+    state, metrics = devices.everywhere((state, output.metrics))
+    return state._replace(table=devices.by_rows(table)), metrics
 
 
 class Monitor:
@@ -209,6 +335,7 @@ def fit(
     num_epochs: int,
     *,
     monitor: Monitor,
+    place: Callable[[TrainState], TrainState] = lambda state: state,
     describe: Callable[[TrainState], dict[str, Any]] = lambda state: {},
 ) -> TrainState:
     """Trains for a number of epochs, from wherever the monitor left off.
@@ -221,6 +348,7 @@ def fit(
       key: random key of this loop, [R] of them with restarts.
       num_epochs: epochs in all.
       monitor: restores, logs and checkpoints.
+      place: puts a state where the epoch takes it.
       describe: more metrics of the state after an epoch.
 
     Returns:
@@ -231,7 +359,10 @@ def fit(
         the last the monitor saw.
     """
     state, finished = monitor.restore(loop, state)
-    data = jax.tree.map(jax.numpy.asarray, data)
+    state = place(state)
+    data = jax.tree.map(
+        lambda leaf: leaf if isinstance(leaf, HostRows) else jnp.asarray(leaf), data
+    )
     for index in range(finished, num_epochs):
         state, per_step = epoch(state, data, key)
         per_step = jax.device_get(per_step)
@@ -256,7 +387,7 @@ def optimize(
     monitor: Monitor,
     table: Any = (),
     collections: Any = (),
-    prepare: Callable[[TrainState, Any], Any] = no_preparation,
+    prepare: Prepare | None = None,
     restarts: bool = False,
     data_axes: Any = None,
     rates: Mapping[str, Rate] = MappingProxyType({}),
@@ -271,7 +402,8 @@ def optimize(
       loop: name of this loop, unique in its run.
       loss: see ``compile_epoch``.
       params: initial parameters; with restarts, leaves have a leading axis R.
-      data: the pytree that the loss gathers its batches from.
+      data: the pytree that the loss gathers its batches from; HostRows among them are
+        streamed to the device.
       key: random key of this loop, [R] of them with restarts.
       schedule: epochs, batch and learning rate.
       num_points: N, rows of the data.
@@ -299,22 +431,25 @@ def optimize(
         prepare,
         restarts,
         data_axes,
+        streaming.is_streamed(data),
     )
 
     def create(params, table, collections):
         return create_state(params, optimizer, table, collections)
 
     state = (jax.vmap(create) if restarts else create)(params, table, collections)
-    return fit(
+    state = fit(
         loop,
         epoch,
         state,
-        data,
-        key,
+        devices.put(data, num_points, data_axes),
+        devices.put_everywhere(key),
         schedule.epochs,
         monitor=monitor,
+        place=lambda state: put_state(state, num_points, restarts),
         describe=describe,
     )
+    return devices.on_one(state)
 
 
 @functools.lru_cache(maxsize=64)
@@ -323,9 +458,10 @@ def _compiled(
     schedule: Schedule,
     rates: tuple[tuple[str, Rate], ...],
     num_points: int,
-    prepare: Callable[[TrainState, Any], Any],
+    prepare: Prepare | None,
     restarts: bool,
     data_axes: Any,
+    streamed: bool,
 ) -> tuple[optax.GradientTransformation, Epoch]:
     """Optimiser and epoch, the same ones for a loop that has been seen before."""
     batch_size = min(schedule.batch_size, num_points)
@@ -335,7 +471,8 @@ def _compiled(
         steps_per_epoch=steps_per_epoch(num_points, batch_size),
         weight_decay=schedule.weight_decay,
     )
-    epoch = compile_epoch(
+    compiled = compile_streamed_epoch if streamed else compile_epoch
+    epoch = compiled(
         loss,
         optimizer,
         num_points=num_points,

@@ -613,3 +613,50 @@ def test_nothing_is_unpickled(tmp_path):
         with pytest.raises(checks.InvalidInput, match="never unpickled"):
             data.load(write(tmp_path / name, content))
     assert not (tmp_path / "executed").exists()
+
+
+@pytest.fixture
+def large(monkeypatch):
+    """Files of 1 KiB are large, and looked at in blocks of some rows."""
+    from dgg_jax import arrays
+
+    monkeypatch.setattr(arrays, "LARGE", 2**10)
+    whole = checks.blocks
+    monkeypatch.setattr(checks, "blocks", lambda x: whole(x, 2**8))
+
+
+def test_a_large_file_is_mapped(tmp_path, large):
+    x = np.random.default_rng(0).random((200, 3), np.float32)
+    small = data.load(write(tmp_path / "small.npy", npy(x[:10])))
+    assert not isinstance(small.x, np.memmap)
+    dataset = data.load(write(tmp_path / "large.npy", npy(x)))
+    assert isinstance(dataset.x.base, np.memmap) or isinstance(dataset.x, np.memmap)
+    assert not dataset.x.flags.writeable  # the file itself
+    np.testing.assert_array_equal(dataset.x, x)
+    assert dataset.likelihood == "bernoulli"
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.uint8, np.float64])
+def test_a_large_file_is_scaled_as_a_small_one(tmp_path, large, monkeypatch, kind):
+    x = np.random.default_rng(0).integers(0, 256, (200, 3)).astype(kind)
+    x[0] = 255
+    found = data.load(write(tmp_path / "x.npy", npy(x)), scaling="standard")
+    auto = data.load(tmp_path / "x.npy")
+    assert isinstance(found.x, np.memmap)
+    monkeypatch.undo()
+    expected = data.load(tmp_path / "x.npy", scaling="standard")
+    np.testing.assert_allclose(found.x, expected.x, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(found.variance, expected.variance, rtol=1e-6)
+    assert found.fingerprint == expected.fingerprint
+    np.testing.assert_array_equal(auto.x, (x / 255.0).astype(np.float32))
+
+
+def test_what_is_wrong_in_a_large_file(tmp_path, large):
+    x = np.ones((200, 3), np.float32)
+    x[150:153, 1] = np.nan
+    path = write(tmp_path / "x.npy", npy(x))
+    with pytest.raises(InvalidInput, match=r"has 3 missing.* at row 150, column 1 "):
+        data.load(path)
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(InvalidInput, match="its header declares"):
+        data.load(path)

@@ -159,3 +159,34 @@ def test_seed_determines_the_five_arcs():
 def test_bad_arguments_of_five_arcs(arguments, message):
     with pytest.raises(InvalidInput, match=message):
         synthetic.five_arcs(**arguments)
+
+
+def test_planted_rows_are_those_of_their_clusters(tmp_path):
+    x, y = synthetic.planted_rows(500, 20, num_clusters=3, seed=1)
+    assert x.dtype == np.float32 and x.min() >= 0.0 and x.max() <= 1.0
+    labels = KMeans(3, n_init=3, random_state=0).fit_predict(x)
+    assert clustering_accuracy(y, labels) == 1.0
+    out = np.memmap(tmp_path / "x", np.float32, "w+", shape=x.shape)
+    again, _ = synthetic.planted_rows(500, 20, num_clusters=3, seed=1, out=out)
+    assert again is out
+    np.testing.assert_array_equal(again, x)
+
+
+def test_planted_words_are_texts_about_topics():
+    x, y = synthetic.planted_words(2000, 200, num_clusters=4)
+    assert x.dtype == np.float32 and x.shape == (2000, 200)
+    lengths = np.sqrt((x * x).sum(axis=1))
+    np.testing.assert_allclose(lengths, np.sqrt(200.0), rtol=1e-5)
+    assert 20 < x.nnz / 2000 < 60
+    kmeans = KMeans(4, n_init=3, random_state=0).fit(x)
+    assert clustering_accuracy(y, kmeans.labels_) > 0.95
+
+
+def test_planted_neighbors_are_others_of_the_cluster():
+    y = np.array([2, 0, 0, 2, 1, 1, 0, 1, 2, 2])
+    indices, distances = synthetic.planted_neighbors(y, 50)
+    assert indices.dtype == np.int32 and distances.shape == (10, 50)
+    np.testing.assert_array_equal(y[indices], np.repeat(y[:, None], 50, axis=1))
+    assert (indices != np.arange(10)[:, None]).all()
+    for row in range(10):  # each of them
+        assert set(indices[row]) == set(np.flatnonzero(y == y[row])) - {row}

@@ -56,8 +56,8 @@ def run(texts, *arguments, workdir="run", program=main):
     )
 
 
-def test_rows_are_made_dense_for_training(texts, begun):
-    outcome = run(texts)
+def test_rows_are_made_dense_for_methods_that_need_it(texts, begun):
+    outcome = run(texts, "--method=imsat")
     assert outcome.code == 0, outcome.err
     x = data.load("reuters_r8", data_dir=texts).x
     assert sparse.issparse(x)
@@ -70,34 +70,29 @@ def test_rows_are_made_dense_for_training(texts, begun):
 SIZE = 40 * 30 * 4  # bytes, dense
 
 
-@pytest.mark.parametrize(
-    "arguments", [["--method=imsat"], ["--likelihood=learned_gaussian"]]
-)
-def test_rows_that_do_not_fit_are_refused(texts, begun, monkeypatch, arguments):
+def test_rows_that_do_not_fit_are_refused(texts, begun, monkeypatch):
     monkeypatch.setattr(runs, "_memory", lambda: 2 * SIZE - 1)
-    outcome = run(texts, *arguments)
+    outcome = run(texts, "--method=imsat")
     assert_refused(outcome, "40 x 30 takes 0 MiB as a dense matrix", "smaller data set")
     assert begun == [] and not (texts / "run").exists()
     monkeypatch.setattr(runs, "_memory", lambda: 2 * SIZE)
-    assert run(texts, *arguments).code == 0
+    assert run(texts, "--method=imsat").code == 0
 
 
-def test_many_rows_stay_sparse(texts, begun, monkeypatch):
-    monkeypatch.setattr(runs, "_memory", lambda: 8 * SIZE)
-    assert "; its rows" not in run(texts, workdir="dense").out
-    monkeypatch.setattr(runs, "_memory", lambda: 8 * SIZE - 1)
-    outcome = run(texts, workdir="sparse")
-    assert "its rows stay sparse and become dense by the batch.\n" in outcome.out
-    (_, dense), (_, kept) = begun
-    assert sparse.issparse(kept.x)
-    np.testing.assert_array_equal(kept.x.toarray(), dense.x)
+def test_methods_with_an_autoencoder_take_sparse_rows(texts, begun, monkeypatch):
+    monkeypatch.setattr(runs, "_memory", lambda: 1)
+    outcome = run(texts, "--likelihood=learned_gaussian")
+    assert outcome.code == 0 and "dense matrix" not in outcome.out
+    ((_, dataset),) = begun
+    assert sparse.issparse(dataset.x)
 
 
 @pytest.mark.slow
-def test_a_run_on_sparse_rows(texts, monkeypatch):
-    monkeypatch.setattr(runs, "_memory", lambda: SIZE)
-    outcome = run(texts, *TRAINING)
+@pytest.mark.parametrize("share", [0.5, 1e-9], ids=["on the device", "on the host"])
+def test_a_run_on_sparse_rows(texts, share):
+    outcome = run(texts, *TRAINING, f"--device_memory_share={share}")
     assert outcome.code == 0, outcome.err
+    assert ("40 x 30 data" in outcome.err) == (share < 0.1)
     for name in ("report.html", "predictions.npz", "model/model.json"):
         assert (texts / "run" / name).is_file()
 
@@ -109,7 +104,10 @@ def test_the_scaling_and_the_variance_go_together(texts, begun):
     assert run(texts, *arguments, workdir="3").code == 0
     assert run(texts, "--tfidf_scaling=unit", "--method=kmeans", workdir="4").code == 0
     configs = [config for config, _ in begun]
-    lengths = [np.linalg.norm(dataset.x, axis=1) for _, dataset in begun]
+    lengths = [
+        np.linalg.norm(sparse.csr_array(dataset.x).toarray(), axis=1)
+        for _, dataset in begun
+    ]
     for found, expected in zip(lengths, [1, np.sqrt(30), 1, 1], strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-6)
     assert [c.preset.variance for c in configs[:3]] == [0.005, 10.0, 0.1]

@@ -55,8 +55,10 @@ def traced():
 @pytest.mark.parametrize(
     ("method", "preset"), [(dgg, DGG), (vade, VaDEPreset(**SETTINGS))]
 )
-def test_more_epochs_and_another_lambda_and_seed_trace_nothing(method, preset):
+@pytest.mark.parametrize("share", [0.5, 1e-12], ids=["on the device", "streamed"])
+def test_more_epochs_and_another_lambda_and_seed_trace_nothing(method, preset, share):
     x, y = blobs()
+    preset = dataclasses.replace(preset, device_memory_share=share)
     neighbors = knn(x, 6)
     with traced() as first:
         method.run(x, preset, y=y, neighbors=neighbors)

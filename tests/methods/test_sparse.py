@@ -8,9 +8,9 @@ import optax
 import pytest
 from scipy import sparse
 
-from dgg_jax import methods, presets
+from dgg_jax import methods, presets, rows
 from dgg_jax.methods import base
-from dgg_jax.rows import SparseRows, sparse_rows
+from dgg_jax.rows import HostRows, SparseRows, sparse_rows
 from dgg_jax.training import StepOutput, compile_epoch
 from dgg_jax.training.state import create_state
 from tests.methods.toy import blobs
@@ -53,7 +53,16 @@ def x():
     return np.where(x < 0.3, 0.0, x)
 
 
+@pytest.fixture
+def kept_sparse(monkeypatch):
+    """Rows stay sparse, although they would fit into memory."""
+    monkeypatch.setattr(
+        base, "place", lambda x, *_, **__: sparse_rows(x) if sparse.issparse(x) else x
+    )
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("kept_sparse")
 @pytest.mark.parametrize(
     ("method", "changes"),
     [
@@ -81,16 +90,18 @@ def test_the_same_as_on_dense_rows(x, method, changes):
             np.testing.assert_allclose(other[name], record[name], rtol=1e-3, atol=1e-3)
 
 
-def test_rows_stay_sparse_where_they_can(x):
-    matrix = sparse.csr_array(x)
+def test_rows_stay_sparse_where_they_can(monkeypatch):
+    matrix = sparse.csr_array(np.eye(50))
+    # Of 2 + 4 rows of 1 entry of 8 bytes, of 2 dense rows of 50 numbers of 4 bytes.
+    monkeypatch.setattr(rows, "device_memory", lambda: 2 * 50 * 6 * 8)
 
     def rows_of(method, **changes):
         stages = methods.method(method)._Stages
         return stages(matrix, preset(method, **changes)).x
 
     assert isinstance(rows_of("dgg"), SparseRows)
-    assert isinstance(rows_of("dgg", likelihood="learned_gaussian"), np.ndarray)
-    assert base.Stages.takes_sparse is False
+    assert isinstance(rows_of("dgg", likelihood="learned_gaussian"), HostRows)
+    assert base.Stages.streams is False
     assert isinstance(rows_of("imsat", num_neighbors=2), np.ndarray)
 
 
@@ -104,13 +115,13 @@ def test_what_is_wrong_is_found_in_sparse_rows(x):
         methods.method("dgg").run(matrix, preset("dgg", likelihood="bernoulli"))
 
 
-def test_an_epoch_gathers_dense_batches_alone(x):
+def test_an_epoch_gathers_dense_batches_alone():
     """No array of the size of the data is made of sparse rows."""
 
     matrix = sparse.random_array(
         (5000, 300), density=0.01, rng=np.random.default_rng(0)
     )
-    rows = sparse_rows(sparse.csr_array(matrix))
+    x = sparse_rows(sparse.csr_array(matrix))
 
     def loss(params, x, indices, key):
         value = ((x[indices] - params[None]) ** 2).mean()
@@ -119,5 +130,5 @@ def test_an_epoch_gathers_dense_batches_alone(x):
     optimizer = optax.sgd(0.1)
     epoch = compile_epoch(loss, optimizer, num_points=5000, batch_size=50)
     state = create_state(np.zeros(300, np.float32), optimizer)
-    compiled = epoch.lower(state, rows, jax.random.key(0)).compile()
+    compiled = epoch.lower(state, x, jax.random.key(0)).compile()
     assert compiled.memory_analysis().temp_size_in_bytes < 5000 * 300 * 4 / 5

@@ -108,7 +108,7 @@ def test_loss_is_the_weighted_elbo(assignment, num_samples):
     terms, gamma = expected_terms(params, indices, key, assignment, num_samples)
     rest = sum(terms[name] for name in TERMS[1:])
     for kl_weight in (1.0, 0.25):
-        value, output = loss(params, (X, LIKELIHOOD, kl_weight), indices, key)
+        value, output = loss(params, ((X, LIKELIHOOD), kl_weight), indices, key)
         for name in TERMS:
             assert output.metrics[name] == pytest.approx(terms[name], rel=1e-4), name
         expected = 2.5 * terms["reconstruction"] + kl_weight * rest
@@ -122,7 +122,7 @@ def test_every_draw_counts():
     params, indices = model(), jnp.arange(NUM_POINTS)
     loss = jax.jit(loss_of(num_samples=2))
     values = {
-        float(loss(params, (X, LIKELIHOOD, 1.0), indices, jax.random.key(seed))[0])
+        float(loss(params, ((X, LIKELIHOOD), 1.0), indices, jax.random.key(seed))[0])
         for seed in range(2)
     }
     assert len(values) == 2
@@ -131,7 +131,7 @@ def test_every_draw_counts():
 def test_held_labels_replace_the_assignment():
     params, indices, key = model(), jnp.array([4, 1, 9, 6]), jax.random.key(3)
     (value, output), gradient = value_and_grad(loss_of(num_samples=2))(
-        params, (X, LIKELIHOOD, 0.5, LABELS), indices, key
+        params, ((X, LIKELIHOOD, LABELS), 0.5), indices, key
     )
     held = LABELS[indices]
     terms, gamma = expected_terms(params, indices, key, "sample", 2, held)
@@ -154,7 +154,7 @@ def test_reconstruction_loss_is_an_autoencoder_through_the_mean():
     params, indices = model(), jnp.array([3, 8, 0])
     loss = value_and_grad(vade.reconstruction_loss(NETWORKS))
     (value, output), gradient = loss(
-        params, (X, LIKELIHOOD, 1.0), indices, jax.random.key(0)
+        params, ((X, LIKELIHOOD), 1.0), indices, jax.random.key(0)
     )
     mean = NETWORKS.encode(params["encoder"], X[indices]).mean
     logits = np.asarray(NETWORKS.decode(params["decoder"], mean), np.float64)
@@ -165,7 +165,7 @@ def test_reconstruction_loss_is_an_autoencoder_through_the_mean():
     expected = vade.bayes_assignment(params, mean)
     np.testing.assert_allclose(output.rows, expected, rtol=1e-4, atol=1e-5)
     # Neither the key nor the weight of the KL term matters.
-    (again, _), _ = loss(params, (X, LIKELIHOOD, 0.0), indices, jax.random.key(1))
+    (again, _), _ = loss(params, ((X, LIKELIHOOD), 0.0), indices, jax.random.key(1))
     assert again == value
     untouched = gradient["mixture"], gradient["logits"], gradient["encoder"]["logvar"]
     for leaf in jax.tree.leaves(untouched):

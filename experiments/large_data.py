@@ -1,0 +1,133 @@
+"""Clusters generated data that need not fit, and tells time, memory and accuracy.
+
+    python -m experiments.large_data --kind=words
+    python -m experiments.large_data --rows=10000,100000,1000000 --columns=784
+
+The neighbours are planted, so that no search is measured. Dense rows lie in a memory
+map in a temporary file (TMPDIR), sparse ones in memory. ``--device_memory_share=1e-6``
+makes any data too large for the device.
+"""
+
+import dataclasses
+import json
+import resource
+import statistics
+import time
+from collections import defaultdict
+from typing import Any
+
+from absl import app, flags
+
+from dgg_jax import arrays, presets
+from dgg_jax.data import synthetic
+
+_KIND = flags.DEFINE_enum(
+    "kind", "rows", ("rows", "words"), "Dense rows in [0, 1], or sparse tf-idf."
+)
+_ROWS = flags.DEFINE_list(
+    "rows", None, "N, several of which are measured in turn; by default 685071."
+)
+_COLUMNS = flags.DEFINE_integer("columns", 2000, "D.", lower_bound=1)
+_SHARE = flags.DEFINE_float(
+    "device_memory_share", 0.5, "Of the device's memory, what data may take."
+)
+_HIDDEN = flags.DEFINE_list("hidden_sizes", "500,500,2000", "Of the encoder.")
+_BATCH = flags.DEFINE_integer("batch_size", 256, "Of every loop.", lower_bound=1)
+_EPOCHS = flags.DEFINE_integer("epochs", 5, "Of the joint training.", lower_bound=2)
+_PRETRAIN = flags.DEFINE_integer(
+    "pretrain_epochs", 2, "Of the autoencoder.", lower_bound=1
+)
+_NEIGHBORS = flags.DEFINE_integer("num_neighbors", 20, "S.", lower_bound=1)
+_ROWS_OF_REUTERS = 685_071
+
+
+def generate(num_rows: int) -> tuple[Any, Any, presets.DGGPreset]:
+    """The data, their clusters and the settings of a run on them."""
+    if _KIND.value == "words":
+        x, y = synthetic.planted_words(num_rows, _COLUMNS.value)
+        preset = presets.dgg("reuters")
+    else:
+        out = arrays.temporary((num_rows, _COLUMNS.value))
+        x, y = synthetic.planted_rows(num_rows, _COLUMNS.value, out=out)
+        preset = presets.dgg("mnist")
+    batch_size = _BATCH.value
+    return (
+        x,
+        y,
+        dataclasses.replace(
+            preset,
+            device_memory_share=_SHARE.value,
+            hidden_sizes=tuple(int(size) for size in _HIDDEN.value),
+            batch_size=batch_size,
+            pretrain_batch_size=batch_size,
+            epochs=_EPOCHS.value,
+            pretrain_layer_epochs=0,
+            pretrain_autoencoder_epochs=_PRETRAIN.value,
+            pretrain_vae_epochs=1,
+            label_epochs=0,
+            classifier_epochs=2,
+            num_neighbors=_NEIGHBORS.value,
+            init="kmeans",
+        ),
+    )
+
+
+def measure(num_rows: int) -> dict[str, Any]:
+    """Runs DGG on generated data.
+
+    Returns:
+      Seconds of every stage; of an epoch of every loop, the median without the first,
+      which compiles, and the same in microseconds a row; memory; accuracies.
+    """
+    from dgg_jax.methods import dgg
+    from dgg_jax.methods.base import Run
+
+    x, y, preset = generate(num_rows)
+    neighbors = synthetic.planted_neighbors(y, _NEIGHBORS.value)
+    seconds, last = defaultdict(list), [time.perf_counter()]
+    anonymous = [_anonymous_mib()]
+
+    def on_epoch(stage, loop, epoch, num_epochs, metrics):
+        now = time.perf_counter()
+        seconds[loop].append(now - last[0])
+        anonymous.append(_anonymous_mib())
+        last[0] = time.perf_counter()
+
+    _, _, records = dgg.run(
+        x, preset, y=y, neighbors=neighbors, runner=Run(on_epoch=on_epoch)
+    )
+    epochs = {
+        loop: statistics.median(of_loop[1:])
+        for loop, of_loop in seconds.items()
+        if len(of_loop) > 1
+    }
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+    return {
+        "rows": num_rows,
+        "columns": x.shape[1],
+        "seconds_an_epoch": epochs,
+        "microseconds_a_row": {k: 1e6 * v / num_rows for k, v in epochs.items()},
+        "all_epochs": dict(seconds),
+        "stage_seconds": {record["name"]: record["seconds"] for record in records},
+        "accuracy": {record["name"]: record["accuracy"] for record in records},
+        "peak_mib_with_maps": round(peak),
+        "peak_mib_without_maps": round(max(anonymous)),
+    }
+
+
+def _anonymous_mib() -> float:
+    """Memory of this process without the pages of files that are mapped."""
+    with open("/proc/self/status") as file:
+        fields = dict(line.split(":", 1) for line in file)
+    return int(fields["RssAnon"].split()[0]) / 2**10
+
+
+def main(arguments: list[str]) -> None:
+    """Measures every number of rows, and prints a line of JSON for each."""
+    del arguments
+    for num_rows in _ROWS.value or [_ROWS_OF_REUTERS]:
+        print(json.dumps(measure(int(num_rows))), flush=True)
+
+
+if __name__ == "__main__":
+    app.run(main)
