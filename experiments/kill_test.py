@@ -47,7 +47,12 @@ _COMMAND = (
     "--epochs=8",
     "--checkpoint_seconds=0",
 )
-_OF_THE_SESSION = ("seconds", "peak_memory_mib", "finished")
+_OF_THE_SESSION = (
+    "seconds",
+    "peak_memory_mib",
+    "peak_device_memory_mib",
+    "finished",
+)
 
 
 class Moment(NamedTuple):

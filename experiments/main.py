@@ -23,7 +23,7 @@ from absl import app, flags
 
 from dgg_jax import checks
 from experiments import config as config_module
-from experiments import runs, scores
+from experiments import distributed, runs, scores
 from experiments.command import (
     EXIT_DIVERGED,
     EXIT_INVALID,
@@ -35,6 +35,7 @@ from experiments.command import (
 from experiments.config import Config
 
 flags.adopt_module_key_flags(config_module)
+flags.adopt_module_key_flags(distributed)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -46,7 +47,9 @@ def main(arguments: Sequence[str]) -> int:
                 f"unexpected argument {arguments[1]!r}; flags look like "
                 "--dataset=digits, see --helpshort."
             )
-        return _run(config_module.from_flags())
+        config = config_module.from_flags()
+        distributed.join()
+        return _run(config)
     except checks.InvalidInput as error:
         return fail(str(error), EXIT_INVALID)
     except KeyboardInterrupt:  # before there is anything to save
@@ -54,12 +57,12 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _run(config: Config) -> int:
-    finished = runs.check_workdir(config)
+    finished = distributed.on_first(lambda: runs.check_workdir(config))
     if finished is not None:
         print(f"{config.workdir} holds this run, finished; --overwrite repeats it.\n")
         print(_summary(finished, config.workdir))
         return 0
-    dataset = runs.load_data(config)
+    dataset = distributed.ahead(lambda: runs.load_data(config))
     runs.check_data(config, dataset)
     stop = runs.StopSignal()
     from dgg_jax.methods.base import Interrupted
@@ -70,7 +73,7 @@ def _run(config: Config) -> int:
     except Interrupted:
         print(f"Stopped; everything so far is in {config.workdir}. Continue with:")
         print(f"  {_resume_command(sys.argv[1:])}")
-        return 128 + stop.received
+        return 128 + (stop.received or signal.SIGTERM)  # another process's
     except Diverged as error:
         return fail(
             f"training diverged: {error}. The last good checkpoint is kept in "

@@ -1,4 +1,4 @@
-"""Where results come from: the device and the commit."""
+"""Where results come from: the device, its threads and the commit."""
 
 import os
 import pathlib
@@ -21,6 +21,15 @@ def device() -> str:
                 model = line.partition(":")[2].strip()
                 break
     return f"cpu, {os.cpu_count()} cores, {model}"
+
+
+def threads() -> int:
+    """Threads that computations on a CPU may use: NPROC, else the cores."""
+    if "NPROC" in os.environ:
+        return int(os.environ["NPROC"])
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def git_revision() -> str | None:

@@ -6,6 +6,7 @@ import resource
 import sys
 from typing import Any
 
+import jax
 import numpy as np
 
 from dgg_jax import estimators, methods, presets
@@ -51,6 +52,7 @@ def collect(
         "seed": config.seed,
         "seconds": round(seconds, 1),
         "peak_memory_mib": _peak_memory_mib(),
+        "peak_device_memory_mib": _peak_device_memory_mib(),
         "device": device(),
         "versions": estimators.versions(),
         "git_revision": git_revision(),
@@ -64,6 +66,12 @@ def _peak_memory_mib() -> int:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     # Bytes on macOS, KiB elsewhere.
     return round(peak / (2**20 if sys.platform == "darwin" else 2**10))
+
+
+def _peak_device_memory_mib() -> int | None:
+    """Of the first device; None where it has no memory of its own, as a CPU."""
+    statistics = jax.local_devices()[0].memory_stats()
+    return round(statistics["peak_bytes_in_use"] / 2**20) if statistics else None
 
 
 def predictions(state: State) -> bytes:

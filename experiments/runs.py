@@ -194,7 +194,7 @@ def run(
     """
     began = time.monotonic()
     # jax and what needs it take seconds to import; mistakes are told before.
-    from dgg_jax import methods
+    from dgg_jax import methods, processes
     from dgg_jax.methods import base
     from dgg_jax.progress import Progress
 
@@ -202,9 +202,8 @@ def run(
     progress = Progress(methods.stage_names(config.method))
     with contextlib.ExitStack() as opened:
         try:
-            if config.overwrite and config.workdir.exists():
-                with folders.lock(config.workdir):
-                    folders.clear(config.workdir, marker="config.json")
+            if config.overwrite:
+                processes.on_first(lambda: _clear(config.workdir))
             runner = base.Run(
                 config.workdir,
                 shared=shared,
@@ -215,7 +214,8 @@ def run(
             )
             opened.callback(runner.close)
             text = json.dumps(config.identity(), indent=2) + "\n"
-            base.write_atomically(config.workdir / "config.json", text)
+            path = config.workdir / "config.json"
+            processes.on_first(lambda: base.write_atomically(path, text))
         except OSError as error:
             raise checks.InvalidInput(
                 f"workdir {config.workdir} cannot be written: "
@@ -224,6 +224,12 @@ def run(
             ) from error
         opened.callback(progress.close)
         return train_and_report(config, dataset, runner, progress, began)
+
+
+def _clear(workdir: pathlib.Path) -> None:
+    if workdir.exists():
+        with folders.lock(workdir):
+            folders.clear(workdir, marker="config.json")
 
 
 def train_and_report(
@@ -241,15 +247,13 @@ def train_and_report(
     Returns:
       The content of result.json.
     """
-    from dgg_jax import estimators, methods
-    from dgg_jax.methods import base
-    from experiments import report, results
+    from dgg_jax import methods, processes
 
     print(f"{config.method} on {dataset.provenance}", flush=True)
     if config.own is not None:
         print(f"chosen for these data: {_chosen(config)}", flush=True)
     progress.resume(runner.records)
-    model, state, records = methods.method(config.method).run(
+    trained = methods.method(config.method).run(
         dataset.x,
         config.preset,
         seed=config.seed,
@@ -258,12 +262,31 @@ def train_and_report(
         **_of_the_data(config, dataset),
     )
     progress.close()
+    return processes.on_first(
+        lambda: _report(config, dataset, *trained, runner.history, began)
+    )
+
+
+def _report(
+    config: Config,
+    dataset: Any,
+    model: Any,
+    state: Any,
+    records: list[dict[str, Any]],
+    history: list[dict[str, Any]],
+    began: float,
+) -> dict[str, Any]:
+    """Writes what a finished run leaves behind; returns the content of result.json."""
+    from dgg_jax import estimators
+    from dgg_jax.methods import base
+    from experiments import report, results
+
     estimator = estimators.of_run(
         config.method,
         config.preset,
         state,
         records,
-        runner.history,
+        history,
         seed=config.seed,
         dataset=dataset,
     )
@@ -274,7 +297,7 @@ def train_and_report(
     base.write_atomically(config.workdir / "predictions.npz", predictions)
     report.write_report(
         config.workdir,
-        results.report_inputs(config, dataset, result, runner.history, model, state),
+        results.report_inputs(config, dataset, result, history, model, state),
     )
     # Last: its presence says that the run is finished.
     text = json.dumps(result, indent=2) + "\n"

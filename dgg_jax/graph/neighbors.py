@@ -1,23 +1,32 @@
 """The k nearest neighbours of every point, without an N x N matrix."""
 
 import functools
+import os
 from collections.abc import Callable
+from concurrent import futures
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import logging
+from jax.experimental import multihost_utils
 from numpy.typing import ArrayLike
 from scipy import sparse
+from scipy.spatial import KDTree
 
 from dgg_jax import checks
 from dgg_jax.rows import HostRows, SparseRows
 
 EXACT_LIMIT = 200_000  # rows up to which the exact search is the default
-# Squared distances by ab - 2 ab + bb are rounded; this many more candidates than asked
+# Distances by their products are rounded; this many more candidates than asked
 # for are ranked again by the distances of their differences.
 _SPARE_CANDIDATES = 16
 _RECALL_ROWS = 1_000
+_TREE_COLUMNS = 10  # at most, for a tree to be faster than products on a CPU
+_GROUP = 16  # scores whose maximum is looked at before them
+_BLOCK_SIZE = 2048
+_ROWS_ON_CPU = 128  # compared at once; more are no faster and leave the caches
+_BLOCKS_ON_CPU = 8  # at once, at most
 
 
 def knn(
@@ -26,13 +35,18 @@ def knn(
     *,
     metric: str = "euclidean",
     method: str | None = None,
-    block_size: int = 512,
+    block_size: int | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The k nearest other points of every point.
 
-    The exact search compares blocks of rows with all points on the device: memory is
-    block_size * N distances. The approximate one is pynndescent, an optional extra.
+    The exact search multiplies blocks of rows with all points, which takes most of its
+    time, looks for the largest products by the maxima of groups of them, and ranks what
+    remains by its distances. Blocks are spread over all devices and, after
+    ``jax.distributed.initialize``, over the processes: each must call it with the same
+    x, and all get the whole result. Beside the points, a device holds block_size * N
+    distances twice, a CPU 128 * N at most eight times. Of at most 10 columns, a CPU
+    searches a tree. The approximate search is pynndescent, an optional extra.
 
     Args:
       x: points, shape [N, D]; the exact search makes a sparse matrix dense, the
@@ -40,8 +54,9 @@ def knn(
       k: neighbours a point; cut to N - 1 with a warning.
       metric: "euclidean".
       method: "exact" or "approximate"; by default exact up to 200,000 rows.
-      block_size: rows of one block of the exact search.
-      progress: called with (rows done, N) after every block of the exact search.
+      block_size: rows of one block of the exact search; 2,048 by default.
+      progress: called with (rows done, N) after every block of the exact search; where
+        there are several processes, with those of this process.
 
     Returns:
       indices, int32 of shape [N, k], and distances, float32 of shape [N, k]: Euclidean
@@ -79,7 +94,8 @@ def knn(
             f"x must be a matrix of at least 2 rows, got shape {x.shape}."
         )
     checks.in_range("k", k, 1)
-    checks.in_range("block_size", block_size, 1)
+    if block_size is not None:
+        checks.in_range("block_size", block_size, 1)
     others = x.shape[0] - 1
     if k > others:
         logging.warning(
@@ -89,47 +105,178 @@ def knn(
     if method == "approximate":
         return _approximate(x, k)
     x = np.asarray(x.toarray(), np.float32) if sparse.issparse(x) else x
-    return _exact(x, x, np.arange(len(x)), k, block_size, progress)
+    return _exact_by_process(x, k, block_size, progress)
 
 
-def _exact(
-    x, queries, query_indices, k, block_size, progress
+def _exact_by_process(
+    x: np.ndarray,
+    k: int,
+    block_size: int | None,
+    progress: Callable[[int, int], None],
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Neighbours of rows ``query_indices`` of x; queries are those rows."""
-    # Distances do not change; products of small numbers lose less.
-    center = x.mean(axis=0)
-    points = jnp.asarray(x - center)
-    squared_norms = jnp.sum(points**2, axis=1)
-    block_size = min(block_size, len(queries))
-    indices = np.empty((len(queries), k), np.int32)
-    distances = np.empty((len(queries), k), np.float32)
-    for start in range(0, len(queries), block_size):
-        # The last block overlaps the one before, so that all have one shape.
-        start = min(start, len(queries) - block_size)
-        block = slice(start, start + block_size)
-        indices[block], distances[block] = _nearest_in_block(
-            points, squared_norms, queries[block] - center, query_indices[block], k
-        )
-        progress(block.stop, len(queries))
+    """Neighbours of all rows, of which each process searches an equal share."""
+    num_processes = jax.process_count()
+    share = -(-len(x) // num_processes)
+    # The last shares overlap those before, so that all have one shape.
+    starts = [min(i * share, len(x) - share) for i in range(num_processes)]
+    rows = starts[jax.process_index()] + np.arange(share)
+    found = _exact(x, rows, k, block_size, progress)
+    if num_processes == 1:
+        return found
+    indices = np.empty((len(x), k), np.int32)
+    distances = np.empty((len(x), k), np.float32)
+    for start, *block in zip(
+        starts, *multihost_utils.process_allgather(found), strict=True
+    ):
+        rows = slice(start, start + share)
+        indices[rows], distances[rows] = block
     return indices, distances
 
 
-@functools.partial(jax.jit, static_argnames="k")
-def _nearest_in_block(points, squared_norms, queries, query_indices, k):
-    num_candidates = min(k + _SPARE_CANDIDATES, len(points) - 1)
-    # Not in TF32, the default of recent GPUs: the spare candidates would not suffice.
-    products = jnp.matmul(queries, points.T, precision=jax.lax.Precision.HIGHEST)
-    scores = 2.0 * products - squared_norms[None]
-    scores = scores.at[jnp.arange(len(queries)), query_indices].set(-jnp.inf)
-    _, candidates = jax.lax.top_k(scores, num_candidates)
+def _exact(
+    x: np.ndarray,
+    rows: np.ndarray,
+    k: int,
+    block_size: int | None,
+    progress: Callable[[int, int], None],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Neighbours of some rows of x; indices and distances of shape [rows, k]."""
+    if jax.default_backend() == "cpu" and x.shape[1] <= _TREE_COLUMNS:
+        return _by_tree(x, rows, k, block_size, progress)
+    return _by_products(x, rows, k, block_size, progress)
 
-    def rank(query, candidates):
-        squared = jnp.sum((points[candidates] - query[None]) ** 2, axis=1)
-        # Equal distances are ranked by index, whatever the block.
-        order = jnp.lexsort((candidates, squared))[:k]
-        return candidates[order], jnp.sqrt(squared[order])
 
-    return jax.lax.map(lambda pair: rank(*pair), (queries, candidates), batch_size=32)
+def _by_tree(
+    x: np.ndarray,
+    rows: np.ndarray,
+    k: int,
+    block_size: int | None,
+    progress: Callable[[int, int], None],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Neighbours of some rows of x by a tree of the points, on all cores."""
+    tree = KDTree(x)
+    block_size = block_size or _BLOCK_SIZE
+    num_candidates = min(k + 1 + _SPARE_CANDIDATES, len(x))
+    indices = np.empty((len(rows), k), np.int32)
+    distances = np.empty((len(rows), k), np.float32)
+    is_tied = np.zeros(len(rows), bool)
+    for start in range(0, len(rows), block_size):
+        block = slice(start, min(start + block_size, len(rows)))
+        lengths, candidates = tree.query(x[rows[block]], num_candidates, workers=-1)
+        lengths = lengths.astype(np.float32)
+        farthest = lengths[:, -1].copy()
+        lengths[candidates == rows[block, None]] = np.inf
+        order = np.lexsort((candidates, lengths))[:, :k]
+        indices[block] = np.take_along_axis(candidates, order, axis=1)
+        distances[block] = np.take_along_axis(lengths, order, axis=1)
+        if num_candidates < len(x):
+            is_tied[block] = distances[block, -1] >= farthest
+        progress(block.stop, len(rows))
+    if is_tied.any():
+        # Any of the equally distant may be missing: products find the first of them.
+        indices[is_tied], distances[is_tied] = _by_products(
+            x, rows[is_tied], k, block_size, lambda done, total: None
+        )
+    return indices, distances
+
+
+def _by_products(
+    x: np.ndarray,
+    rows: np.ndarray,
+    k: int,
+    block_size: int | None,
+    progress: Callable[[int, int], None],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Neighbours of some rows of x by blocks of products, on all devices."""
+    devices = jax.local_devices()
+    on_cpu = devices[0].platform == "cpu"
+    block_size = min(block_size or _BLOCK_SIZE, len(rows))
+    at_once = min(block_size, _ROWS_ON_CPU) if on_cpu else block_size
+    # Two blocks a device, so that one is computed while the other is copied. On a CPU
+    # products use all cores, but selection one: a block for each.
+    cores = min(os.cpu_count() or 1, _BLOCKS_ON_CPU)
+    in_flight = max(len(devices), cores) if on_cpu else 2 * len(devices)
+
+    # Distances do not change; products of small numbers lose less.
+    points = x - x.mean(axis=0)
+    half_norms = 0.5 * np.sum(points**2, axis=1)
+    padding = -len(x) % _GROUP
+    if padding:
+        points = np.pad(points, ((0, padding), (0, 0)))
+        half_norms = np.pad(half_norms, (0, padding), constant_values=np.inf)
+    copies = [jax.device_put((points, half_norms), device) for device in devices]
+    num_candidates = min(k + 1 + _SPARE_CANDIDATES, len(x))
+
+    def search(number: int, start: int) -> tuple[np.ndarray, np.ndarray]:
+        block = rows[start : start + block_size].astype(np.int32)
+        operands = copies[number % len(devices)]
+        return jax.device_get(
+            _nearest_in_block(*operands, block, k, num_candidates, at_once)
+        )
+
+    indices = np.empty((len(rows), k), np.int32)
+    distances = np.empty((len(rows), k), np.float32)
+    # The last block overlaps the one before, so that all have one shape.
+    starts = [
+        min(start, len(rows) - block_size) for start in range(0, len(rows), block_size)
+    ]
+    # Threads, because a CPU computes within the call that asks it to.
+    pool = futures.ThreadPoolExecutor(in_flight)
+    try:
+        found = pool.map(search, *zip(*enumerate(starts), strict=True))
+        for start, (indices_found, distances_found) in zip(starts, found, strict=True):
+            block = slice(start, start + block_size)
+            indices[block], distances[block] = indices_found, distances_found
+            progress(block.stop, len(rows))
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return indices, distances
+
+
+@functools.partial(jax.jit, static_argnames=("k", "num_candidates", "at_once"))
+def _nearest_in_block(points, half_norms, rows, k, num_candidates, at_once):
+    def candidates_of(row):
+        # Not in TF32, the default of recent GPUs: spare candidates would not suffice.
+        highest = jax.lax.Precision.HIGHEST
+        products = jnp.matmul(points[row], points.T, precision=highest)
+        return _largest(products - half_norms, num_candidates)
+
+    def nearest(row, candidates):
+        squared = jnp.sum((points[candidates] - points[row][None]) ** 2, axis=1)
+        # Left out only here: among duplicates it need not come first.
+        squared = jnp.where(candidates == row, jnp.inf, squared)
+        # Of equal ones the first, which is the one of the smallest index.
+        negated, order = jax.lax.top_k(-squared, k)
+        return candidates[order], jnp.sqrt(-negated)
+
+    # One after the other in one program, because they then share one buffer.
+    candidates = jax.lax.map(candidates_of, rows, batch_size=at_once)
+    # Fewer at once: their differences have D numbers a candidate.
+    return jax.lax.map(
+        lambda pair: nearest(*pair),
+        (rows, candidates),
+        batch_size=max(1, at_once // 16),
+    )
+
+
+def _largest(scores: jax.Array, count: int) -> jax.Array:
+    """Indices of the largest scores, ascending; of equal ones the first.
+
+    They lie in the groups of scores that have the ``count`` largest maxima: any other
+    group has that many before it, each with a score that comes before all of its own.
+
+    Args:
+      scores: shape [N].
+      count: at most N.
+    """
+    if len(scores) < 2 * _GROUP * count:
+        return jnp.sort(jax.lax.top_k(scores, count)[1])
+    scores = jnp.pad(scores, (0, -len(scores) % _GROUP), constant_values=-jnp.inf)
+    scores = scores.reshape(-1, _GROUP)
+    groups = _largest(scores.max(axis=1), count)
+    indices = groups[:, None] * _GROUP + jnp.arange(_GROUP, dtype=groups.dtype)[None]
+    best = jax.lax.top_k(scores[groups].ravel(), count)[1]
+    return jnp.sort(indices.ravel()[best])
 
 
 def _approximate(
@@ -159,7 +306,7 @@ def _approximate(
     if sparse.issparse(x):
         exact = _exact_of_sparse(x, rows, k)
     else:
-        exact, _ = _exact(x, x[rows], rows, k, 512, lambda done, total: None)
+        exact, _ = _exact(x, rows, k, None, lambda done, total: None)
     found = [np.isin(a, b).mean() for a, b in zip(exact, indices[rows], strict=True)]
     logging.info(
         "Approximate kNN graph of %d rows; recall on %d sampled rows: %.4f.",

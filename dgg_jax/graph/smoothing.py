@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import sparse
 
-from dgg_jax import arrays, checks
+from dgg_jax import arrays, checks, devices
 from dgg_jax.distributions import floor_log
 from dgg_jax.likelihoods import (
     Bernoulli,
@@ -297,11 +297,14 @@ def bucket_rows(matrix: sparse.csr_array) -> RowBuckets:
 
 def multiply(buckets: RowBuckets, table: jax.Array) -> jax.Array:
     """The product of a bucketed matrix [N, M] and a table [M, K], shape [N, K]."""
+    # Every row asks for rows anywhere: to send the table once is the least.
+    table = devices.everywhere(table)
     products = [
         jnp.einsum("rsk,rs->rk", table[indices], weights)
         for indices, weights in zip(buckets.indices, buckets.weights, strict=True)
     ]
-    return jnp.concatenate(products)[buckets.position]
+    products = devices.everywhere(jnp.concatenate(products))
+    return devices.by_rows(products[buckets.position])
 
 
 @jax.jit

@@ -16,7 +16,7 @@ from absl import logging
 from scipy import sparse
 from sklearn.cluster import KMeans
 
-from dgg_jax import checks, folders
+from dgg_jax import checks, folders, processes
 from dgg_jax.presets import Preset
 from dgg_jax.rows import HostRows, map_blocks, place
 from dgg_jax.stages import evaluate
@@ -40,7 +40,10 @@ class Run(Monitor):
     With a workdir, the state after every stage, and within a stage that of every loop
     at least ``checkpoint_seconds`` apart, goes into checkpoints; constructing a Run on
     the same workdir continues from the newest that is whole. metrics.jsonl gets one
-    line an epoch. Until ``close``, no other process can open the workdir.
+    line an epoch. Until ``close``, no other run can open the workdir.
+
+    Of several processes, which all do the same, the first reads, writes, calls back and
+    decides; each of them can be asked to stop.
 
     Attributes:
       workdir: folder of checkpoints/ and metrics.jsonl; None keeps nothing on disk.
@@ -93,10 +96,7 @@ class Run(Monitor):
 
     def _open(self, shared: pathlib.Path | None) -> None:
         """Locks the folders and continues from what they hold."""
-        for folder in (self.workdir, shared):
-            if folder is not None:
-                self._locks.append(folders.lock(pathlib.Path(folder)))
-                weakref.finalize(self, self._locks[-1].close)  # nobody may call close
+        processes.on_first(lambda: self._lock(self.workdir, shared))
         if shared is not None:
             self._shared = Checkpoints(shared)
             self._shared.discard_partial()
@@ -109,7 +109,14 @@ class Run(Monitor):
             _, self._state, self.records = restored
         finished = [record["name"] for record in self.records]
         self._delete_loops(lambda stage: stage in finished)
-        self.history = _read_lines(self.workdir / "metrics.jsonl")
+        path = self.workdir / "metrics.jsonl"
+        self.history = processes.on_first(lambda: _read_lines(path))
+
+    def _lock(self, *chosen: pathlib.Path | None) -> None:
+        for folder in chosen:
+            if folder is not None:
+                self._locks.append(folders.lock(pathlib.Path(folder)))
+                weakref.finalize(self, self._locks[-1].close)  # nobody may call close
 
     def stage(
         self,
@@ -148,15 +155,16 @@ class Run(Monitor):
             # The last update of a loop is seen here first.
             if any(np.isnan(leaf).any() for leaf in jax.tree.leaves(values)):
                 raise Diverged(f"{entry} is not finite at the end of stage {name}")
-        self._state = jax.device_get({**state, **entries})
-        self._state = jax.tree.map(np.asarray, self._state)
+        state = _on_host({**state, **entries})
         record = {"name": name, "seconds": round(self._seconds(), 3), **metrics}
+        # What K-means and the like have found may differ from machine to machine.
+        self._state, record = processes.on_first(lambda: (state, record))
         self.records.append(record)
         if self._checkpoints is not None:
             number = len(self.records)
             self._checkpoints.save(_FINISHED, number, self._state, self.records)
             self._delete_loops(lambda stage: stage == name)
-        self._on_stage(record)
+        processes.on_first(lambda: self._on_stage(record))
         self._stop_if_asked()
         return self._state
 
@@ -195,14 +203,19 @@ class Run(Monitor):
         }
         line = {"stage": stage, "loop": loop, "epoch": epoch, **metrics}
         self.history.append(line)
-        if self.workdir is not None:
-            # Replaced, not appended to: a kill or a full disk would tear the line.
-            path = self.workdir / "metrics.jsonl"
-            before = path.read_bytes() if path.exists() else b""
-            write_atomically(path, before + json.dumps(line).encode() + b"\n")
-        enough = bool(self._on_epoch(stage, loop, epoch, num_epochs, metrics))
-        due = time.monotonic() - self._saved >= self._checkpoint_seconds
-        stop = self._should_stop()
+
+        def decide():
+            if self.workdir is not None:
+                # Replaced, not appended to: a kill or a full disk would tear the line.
+                path = self.workdir / "metrics.jsonl"
+                before = path.read_bytes() if path.exists() else b""
+                write_atomically(path, before + json.dumps(line).encode() + b"\n")
+            enough = bool(self._on_epoch(stage, loop, epoch, num_epochs, metrics))
+            due = time.monotonic() - self._saved >= self._checkpoint_seconds
+            return enough, due
+
+        enough, due = processes.on_first(decide)
+        stop = processes.anywhere(self._should_stop)
         if self._checkpoints is not None and (due or stop or epoch == num_epochs):
             record = {"seconds": self._seconds()}
             self._checkpoints.save(self._series(loop), epoch, state, record)
@@ -216,14 +229,14 @@ class Run(Monitor):
     ) -> dict[str, np.ndarray]:
         """Computes arrays once in a run, however often it is killed."""
         if self._checkpoints is None:
-            return compute()
+            return _of_first(compute())
         restored = self._checkpoints.restore(self._series(name))
         if restored is not None:
             _, arrays, record = restored
             self._seconds_before = record["seconds"]
             self._began = time.monotonic()
             return arrays
-        arrays = compute()
+        arrays = _of_first(compute())
         record = {"seconds": self._seconds()}
         self._checkpoints.save(self._series(name), 0, arrays, record)
         self._stop_if_asked()
@@ -246,7 +259,7 @@ class Run(Monitor):
           compute: makes nested dicts of arrays.
         """
         if self._shared is None:
-            return compute()
+            return _of_first(compute())
         text = json.dumps(identity, sort_keys=True)
         series = f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
         restored = self._shared.restore(series)
@@ -255,15 +268,16 @@ class Run(Monitor):
             self._seconds_before += record["seconds"]
             return arrays
         began = self._seconds()
-        arrays = compute()
+        arrays = _of_first(compute())
         seconds = self._seconds() - began
         record = {"identity": identity, "seconds": seconds}
         self._shared.save(series, 0, arrays, record)
-        return jax.tree.map(np.asarray, jax.device_get(arrays))
+        return _on_host(arrays)
 
     def progress(self, name: str, done: int, total: int) -> None:
         """Shows the progress of a computation that is no training loop."""
-        self._on_epoch(self._started[-1], name, done, total, {})
+        stage = self._started[-1]
+        processes.on_first(lambda: self._on_epoch(stage, name, done, total, {}))
         self._stop_if_asked()
 
     def close(self) -> None:
@@ -281,7 +295,7 @@ class Run(Monitor):
         return self._seconds_before + time.monotonic() - self._began
 
     def _stop_if_asked(self) -> None:
-        if self._should_stop():
+        if processes.anywhere(self._should_stop):
             raise Interrupted
 
     def _delete_loops(self, is_stale: Callable[[str], bool]) -> None:
@@ -309,7 +323,19 @@ class Run(Monitor):
             self._checkpoints.delete(f"{stage}.{loop}")
         self.history = kept
         text = "".join(json.dumps(line) + "\n" for line in kept)
-        write_atomically(self.workdir / "metrics.jsonl", text)
+        path = self.workdir / "metrics.jsonl"
+        processes.on_first(lambda: write_atomically(path, text))
+
+
+def _on_host(tree: Any) -> Any:
+    return jax.tree.map(np.asarray, jax.device_get(tree))
+
+
+def _of_first(arrays: Any) -> Any:
+    """What process 0 has computed, which may differ in the last bits elsewhere."""
+    if jax.process_count() == 1:
+        return arrays
+    return processes.on_first(lambda: _on_host(arrays))
 
 
 # A stage draws its random numbers by its place here, whatever the method: methods that

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from dgg_jax import checks, metrics
+from dgg_jax import checks, devices, metrics
 from dgg_jax.distributions import sample_gaussian
 from dgg_jax.likelihoods import Likelihood
 from dgg_jax.methods.base import Metrics, Run, Stages, State
@@ -420,8 +420,9 @@ class _Stages(Stages):
 
     def _describe(self, state: TrainState) -> Metrics:
         """Metrics of the training rows' assignments, once an epoch."""
-        labels = np.asarray(state.table).argmax(axis=-1)
-        counts = np.bincount(labels, minlength=state.table.shape[-1])
+        log_assignments = devices.gather(state.table)
+        labels = log_assignments.argmax(axis=-1)
+        counts = np.bincount(labels, minlength=log_assignments.shape[-1])
         described = {"smallest_share": float(counts.min() / counts.sum())}
         if self.y is not None:
             y = np.asarray(self.y)[self.trained]

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dgg_jax import checks
+from dgg_jax import checks, devices
 from dgg_jax.distributions import sample_gaussian
 from dgg_jax.likelihoods import Likelihood
 from dgg_jax.methods.base import Metrics, State
@@ -298,8 +298,11 @@ class MixtureStages(PretrainedStages):
 
     def describe(self, state: TrainState) -> Metrics:
         """Metrics of the table of gammas, once an epoch."""
-        labels = np.asarray(state.table.argmax(axis=-1))
-        counts = [np.bincount(row, minlength=state.table.shape[-1]) for row in labels]
+        labels = devices.gather(
+            jax.tree.map(lambda table: table.argmax(axis=-1), state.table)
+        )
+        num_clusters = self.preset.num_clusters
+        counts = [np.bincount(row, minlength=num_clusters) for row in labels]
         shares = [float(count.min() / count.sum()) for count in counts]
         metrics = {"smallest_share": shares}
         if self.y is not None:

@@ -13,6 +13,8 @@ import numpy as np
 import orbax.checkpoint as ocp
 from absl import logging
 
+from dgg_jax import devices, processes
+
 _KEPT = 2  # checkpoints of a series: should the newest be damaged, there is another
 
 
@@ -20,7 +22,8 @@ class Checkpoints:
     """Named series of checkpoints in one folder; a half-written one is never seen.
 
     The last two of a series are kept. One that is damaged, even by a single flipped
-    bit, is passed over for the one before it.
+    bit, is passed over for the one before it. Of several processes, which all call the
+    same methods, the first reads and writes; the number of devices leaves no trace.
 
     Attributes:
       directory: the folder; a series is a subfolder, a checkpoint a folder in that.
@@ -28,7 +31,7 @@ class Checkpoints:
 
     def __init__(self, directory: pathlib.Path):
         self.directory = pathlib.Path(directory).absolute()
-        self._checkpointer = ocp.Checkpointer(ocp.CompositeCheckpointHandler())
+        self._checkpointer = _checkpointer() if processes.is_first() else None
         self._damaged: dict[str, list[pathlib.Path]] = {}
 
     def save(self, series: str, step: int, tree: Any, record: Any) -> None:
@@ -46,7 +49,10 @@ class Checkpoints:
         Raises:
           OSError: if it cannot be written; the checkpoint before it stays.
         """
-        tree = jax.device_get(tree)
+        tree = devices.gather(tree)
+        processes.on_first(lambda: self._save(series, step, tree, record))
+
+    def _save(self, series: str, step: int, tree: Any, record: Any) -> None:
         signed = {"sha256": _digest(tree, record), "record": record}
         folder = self.directory / series / str(step)
         try:
@@ -85,6 +91,9 @@ class Checkpoints:
         Returns:
           (step, tree, record), or None if the series has no whole checkpoint.
         """
+        return processes.on_first(lambda: self._newest_whole(series, template))
+
+    def _newest_whole(self, series, template) -> tuple[int, Any, Any] | None:
         self._damaged[series] = []
         for folder in self._newest_first(series):
             try:
@@ -119,10 +128,13 @@ class Checkpoints:
     def delete(self, series: str) -> None:
         """Deletes a series, if it exists."""
         self._damaged.pop(series, None)
-        shutil.rmtree(self.directory / series, ignore_errors=True)
+        if processes.is_first():
+            shutil.rmtree(self.directory / series, ignore_errors=True)
 
     def discard_partial(self) -> None:
         """Deletes what saves that did not come to their end have left."""
+        if not processes.is_first():
+            return
         for folder in self.directory.glob("*/*.orbax-checkpoint-tmp*"):
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -134,12 +146,28 @@ class Checkpoints:
 
     def close(self) -> None:
         """Lets go of what orbax holds."""
-        self._checkpointer.close()
+        if self._checkpointer is not None:
+            self._checkpointer.close()
 
     def _newest_first(self, series: str) -> list[pathlib.Path]:
         folders = (self.directory / series).glob("*/")
         steps = [folder for folder in folders if folder.name.isdecimal()]
         return sorted(steps, key=lambda folder: -int(folder.name))
+
+
+def _checkpointer() -> ocp.Checkpointer:
+    """One that waits for no other process."""
+    if jax.process_count() == 1:
+        return ocp.Checkpointer(ocp.CompositeCheckpointHandler())
+    alone = ocp.options.MultiprocessingOptions(
+        active_processes={0}, barrier_sync_key_prefix="first"
+    )
+    handler = ocp.CompositeCheckpointHandler(
+        composite_options=ocp.CompositeOptions(multiprocessing_options=alone),
+        tree=ocp.PyTreeCheckpointHandler(multiprocessing_options=alone),
+        record=ocp.JsonCheckpointHandler(multiprocessing_options=alone),
+    )
+    return ocp.Checkpointer(handler, multiprocessing_options=alone)
 
 
 def _digest(tree: Any, record: Any) -> str:

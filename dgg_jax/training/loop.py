@@ -10,10 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from dgg_jax import devices
 from dgg_jax.rows import HostRows
 from dgg_jax.training import streaming
 from dgg_jax.training.schedules import Rate, Schedule, adam_by_entry
-from dgg_jax.training.state import TrainState, create_state
+from dgg_jax.training.state import TrainState, create_state, put_state
 
 
 class StepOutput(NamedTuple):
@@ -65,7 +66,8 @@ def compile_epoch(
 
     The data stay on the device, the state is donated and nothing syncs with the host.
     All randomness is a function of the key and the step, so that a resumed run repeats
-    an uninterrupted one bit for bit.
+    an uninterrupted one bit for bit. With several devices each computes its share of
+    every batch; order and random numbers are the same as with one.
 
     Args:
       loss: from (params, data, indices [B], key) to the value to minimise and a
@@ -85,18 +87,67 @@ def compile_epoch(
     """
 
     def epoch(state, data, key):
+        spread = state.table
+        state = state._replace(table=devices.rows_of(spread))
+        data = devices.rows_of(data)
         if prepare is not None:
             data = data, prepare(state, data)
         batches, step_key = _shuffled(state.step, key, num_points, batch_size)
 
         def step(state, indices):
-            return _optimizer_step(loss, optimizer, state, data, indices, step_key)
+            state, metrics = _optimizer_step(
+                loss, optimizer, state, data, indices, step_key
+            )
+            return state._replace(table=devices.by_rows(state.table)), metrics
 
-        return jax.lax.scan(step, state, batches)
+        state, metrics = jax.lax.scan(step, state, batches)
+        return state._replace(table=devices.like(state.table, spread)), metrics
 
     if restarts:
-        epoch = jax.vmap(epoch, in_axes=(0, data_axes, 0))
-    return jax.jit(epoch, donate_argnums=0)
+        epoch = _of_restarts(epoch, data_axes)
+    return _compiled_in_place(epoch)
+
+
+def _compiled_in_place(epoch: Epoch) -> Epoch:
+    """Compiles what takes over the buffers of the state."""
+    # Else a CPU copies most weights at every step before it updates them.
+    in_place = {"xla_cpu_copy_insertion_use_region_analysis": True}
+    options = in_place if jax.default_backend() == "cpu" else None
+    return jax.jit(epoch, donate_argnums=0, compiler_options=options)
+
+
+def _of_restarts(epoch: Epoch, data_axes: Any) -> Epoch:
+    """An epoch of R restarts: together on a GPU, one after the other on a CPU.
+
+    A CPU takes longer for products with an axis of restarts than for the same ones in
+    turns. So does a single restart anywhere.
+    """
+    together = jax.vmap(epoch, in_axes=(0, data_axes, 0))
+
+    def merge(own, shared):
+        return jax.tree.map(
+            lambda axis, *parts: parts[axis is None],
+            data_axes,
+            own,
+            shared,
+            is_leaf=lambda axis: axis is None,
+        )
+
+    def in_turns(state, data, keys):
+        def one(restart):
+            state, own, key = restart
+            return epoch(state, merge(own, data), key)
+
+        nothing = jax.tree.map(
+            lambda axis: None, data_axes, is_leaf=lambda axis: axis is None
+        )
+        return jax.lax.map(one, (state, merge(data, nothing), keys))
+
+    def of_restarts(state, data, keys):
+        on_cpu = jax.default_backend() == "cpu"
+        return (in_turns if on_cpu or len(keys) == 1 else together)(state, data, keys)
+
+    return of_restarts
 
 
 def compile_streamed_epoch(
@@ -144,13 +195,22 @@ def compile_streamed_epoch(
         steps = state.step + jnp.arange(len(batches))
         return step_key, batches, jax.vmap(asked)(batches, steps)
 
-    def chunk(state, whole, step_key, batches, gathered):
+    def chunk(state, data, step_key):
+        whole, *steps = data
+
         def step(state, batch):
             indices, rows = batch
-            data = streaming.with_gathered(whole, rows)
-            return _optimizer_step(loss, optimizer, state, data, indices, step_key)
+            state, metrics = _optimizer_step(
+                loss,
+                optimizer,
+                state,
+                streaming.with_gathered(whole, rows),
+                indices,
+                step_key,
+            )
+            return state._replace(table=devices.everywhere(state.table)), metrics
 
-        return jax.lax.scan(step, state, (batches, gathered))
+        return jax.lax.scan(step, state, tuple(steps))
 
     added = prepare
     if restarts:
@@ -159,9 +219,9 @@ def compile_streamed_epoch(
             added = jax.vmap(prepare, in_axes=(0, data_axes))
             whole_axes = (data_axes, 0)
         plan = jax.vmap(plan, in_axes=(0, whole_axes, 0, None))
-        chunk = jax.vmap(chunk, in_axes=(0, whole_axes, 0, 0, 0))
+        chunk = _of_restarts(chunk, (whole_axes, 0, 0))
     plan = jax.jit(plan, static_argnums=3)
-    chunk = jax.jit(chunk, donate_argnums=0)
+    chunk = _compiled_in_place(chunk)
 
     def epoch(state, data, key):
         whole = data if added is None else (data, added(state, data))
@@ -171,7 +231,7 @@ def compile_streamed_epoch(
         for batches, rows in streaming.chunks(sources, *jax.device_get(order)):
             # No more chunks on the device than are computed and come next.
             jax.block_until_ready(metrics[-2:-1])
-            state, of_chunk = chunk(state, whole, step_key, batches, rows)
+            state, of_chunk = chunk(state, (whole, batches, rows), step_key)
             metrics.append(of_chunk)
         axis = 1 if restarts else 0
         metrics = jax.device_get(metrics)
@@ -206,6 +266,7 @@ def _optimizer_step(
     step_key: jax.Array,
 ) -> tuple[TrainState, dict[str, jax.Array]]:
     """One update by a batch; the metrics of the loss."""
+    indices = devices.split_batch(indices)
     key = jax.random.fold_in(step_key, state.step)
 
     def loss_of(params):
@@ -221,8 +282,9 @@ def _optimizer_step(
         output.rows,
     )
     params = optax.apply_updates(state.params, updates)
-    state = TrainState(state.step + 1, params, opt_state, table, output.collections)
-    return state, output.metrics
+    state = TrainState(state.step + 1, params, opt_state, (), output.collections)
+    state, metrics = devices.everywhere((state, output.metrics))
+    return state._replace(table=table), metrics
 
 
 class Monitor:
@@ -269,6 +331,7 @@ def fit(
     num_epochs: int,
     *,
     monitor: Monitor,
+    place: Callable[[TrainState], TrainState] = lambda state: state,
     describe: Callable[[TrainState], dict[str, Any]] = lambda state: {},
 ) -> TrainState:
     """Trains for a number of epochs, from wherever the monitor left off.
@@ -281,6 +344,7 @@ def fit(
       key: random key of this loop, [R] of them with restarts.
       num_epochs: epochs in all.
       monitor: restores, logs and checkpoints.
+      place: puts a state where the epoch takes it.
       describe: more metrics of the state after an epoch.
 
     Returns:
@@ -291,6 +355,7 @@ def fit(
         the last the monitor saw.
     """
     state, finished = monitor.restore(loop, state)
+    state = place(state)
     data = jax.tree.map(
         lambda leaf: leaf if isinstance(leaf, HostRows) else jnp.asarray(leaf), data
     )
@@ -353,6 +418,7 @@ def optimize(
     Raises:
       Diverged: if a metric of any step is not finite.
     """
+    streamed = streaming.is_streamed(data)
     optimizer, epoch = _compiled(
         loss,
         # How long it trains does not change what is compiled.
@@ -362,14 +428,21 @@ def optimize(
         prepare,
         restarts,
         data_axes,
-        streaming.is_streamed(data),
+        streamed,
     )
 
     def create(params, table, collections):
         return create_state(params, optimizer, table, collections)
 
     state = (jax.vmap(create) if restarts else create)(params, table, collections)
-    return fit(
+    place = {}
+    if not streamed:  # else the epoch puts them, a chunk at a time
+        data, key = (
+            devices.put(data, num_points, data_axes),
+            devices.put_everywhere(key),
+        )
+        place["place"] = lambda state: put_state(state, num_points, restarts)
+    state = fit(
         loop,
         epoch,
         state,
@@ -378,7 +451,10 @@ def optimize(
         schedule.epochs,
         monitor=monitor,
         describe=describe,
+        **place,
     )
+    # What comes next runs in every process by itself.
+    return state if devices.mesh() is None else devices.gather(state)
 
 
 @functools.lru_cache(maxsize=64)

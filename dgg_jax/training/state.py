@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from dgg_jax import devices
+
 
 class TrainState(NamedTuple):
     """Everything that changes while a loop trains; a checkpoint holds all of it.
@@ -41,3 +43,15 @@ def create_state(
     return TrainState(
         jnp.zeros((), jnp.int32), params, optimizer.init(params), table, collections
     )
+
+
+def put_state(state: TrainState, num_points: int, restarts: bool) -> TrainState:
+    """Puts a state on the devices: the table spread by rows, the rest on each.
+
+    Args:
+      state: in the host's memory or on one device.
+      num_points: N.
+      restarts: whether leaves have a leading axis of restarts.
+    """
+    table = devices.put(state.table, num_points, 0 if restarts else None)
+    return devices.put_everywhere(state._replace(table=()))._replace(table=table)

@@ -1,6 +1,9 @@
 """The kNN search against scikit-learn in float64, and what it promises users."""
 
+import socket
+import subprocess
 import sys
+import time
 import types
 
 import jax
@@ -14,6 +17,19 @@ from dgg_jax.graph import knn, neighbors
 from dgg_jax.rows import sparse_rows
 
 
+@pytest.fixture
+def by_products(monkeypatch):
+    """The exact search of few columns by products, as on a GPU."""
+    monkeypatch.setattr(neighbors, "_TREE_COLUMNS", 0)
+
+
+@pytest.fixture(params=["products", "tree"])
+def both_forms(request):
+    """Either form of the exact search."""
+    if request.param == "products":
+        request.getfixturevalue("by_products")
+
+
 def points(num_points, num_features=3, seed=0):
     return np.random.default_rng(seed).standard_normal((num_points, num_features))
 
@@ -24,6 +40,7 @@ def brute_force(x, k):
     return indices, distances
 
 
+@pytest.mark.usefixtures("both_forms")
 @pytest.mark.parametrize("block_size", [16, 20, 64, 1000])
 def test_equals_brute_force_at_every_block_size(block_size):
     x = points(50).astype(np.float32)
@@ -36,6 +53,7 @@ def test_equals_brute_force_at_every_block_size(block_size):
     assert distances.dtype == np.float32
 
 
+@pytest.mark.usefixtures("both_forms")
 def test_block_sizes_agree_bit_for_bit():
     x = points(30)
     expected = knn(x, 4, block_size=30)
@@ -46,6 +64,7 @@ def test_block_sizes_agree_bit_for_bit():
             np.testing.assert_array_equal(values, wanted)
 
 
+@pytest.mark.usefixtures("both_forms")
 def test_distances_are_euclidean_and_ascending():
     x = np.array([[0.0, 0.0], [3.0, 4.0], [0.0, 1.0], [6.0, 8.0]])
     indices, distances = knn(x, 3)
@@ -54,6 +73,7 @@ def test_distances_are_euclidean_and_ascending():
     assert (np.diff(distances, axis=1) >= 0.0).all()
 
 
+@pytest.mark.usefixtures("both_forms")
 def test_a_point_is_left_out_by_index_and_its_duplicates_stay():
     x = np.repeat(points(4, 2), 3, axis=0)  # points 3 i, 3 i + 1, 3 i + 2 coincide
     indices, distances = knn(x, 4)
@@ -66,15 +86,17 @@ def test_a_point_is_left_out_by_index_and_its_duplicates_stay():
     assert (distances[:, 2:] > 0.0).all()
 
 
+@pytest.mark.usefixtures("both_forms")
 def test_more_duplicates_than_candidates():
-    x = np.concatenate([np.ones((40, 2)), np.zeros((1, 2))])
+    x = np.concatenate([np.zeros((1, 2)), np.ones((40, 2))])
     indices, distances = knn(x, 3)
-    assert not (indices == np.arange(41)[:, None]).any()
-    np.testing.assert_array_equal(distances[:40], 0.0)
-    np.testing.assert_allclose(distances[40], np.sqrt(2.0), rtol=1e-6)
-    assert all(len(set(row)) == 3 for row in indices.tolist())
+    first = [[column for column in range(1, 41) if column != row] for row in range(41)]
+    np.testing.assert_array_equal(indices, [row[:3] for row in first])
+    np.testing.assert_array_equal(distances[1:], 0.0)
+    np.testing.assert_allclose(distances[0], np.sqrt(2.0), rtol=1e-6)
 
 
+@pytest.mark.usefixtures("both_forms")
 def test_points_far_from_the_origin_keep_distances_and_order():
     # float32 holds 1e4 + i / 512 exactly; squares of 1e4 have an ulp of 8.
     rng = np.random.default_rng(1)
@@ -85,6 +107,7 @@ def test_points_far_from_the_origin_keep_distances_and_order():
     np.testing.assert_array_equal(indices, expected_indices)
 
 
+@pytest.mark.usefixtures("both_forms")
 def test_a_far_outlier_does_not_blur_its_neighbours():
     # About the mean, all but one of the points lie near (-100, 0), 1e-2 apart.
     x = np.stack([np.arange(100) * 1e-2, np.zeros(100)], axis=1)
@@ -133,23 +156,125 @@ def test_errors_name_the_argument(arguments, text):
     assert str(error.value) == text
 
 
+@pytest.mark.usefixtures("both_forms")
 def test_progress_rises_to_the_number_of_points():
     calls = []
     knn(points(25), 3, block_size=10, progress=lambda *call: calls.append(call))
     assert calls == [(10, 25), (20, 25), (25, 25)]
 
 
+@pytest.mark.usefixtures("by_products")
 def test_blocks_have_one_shape(monkeypatch):
     shapes = []
     original = neighbors._nearest_in_block
 
-    def recording(points, squared_norms, queries, query_indices, k):
-        shapes.append((points.shape, queries.shape, query_indices.shape))
-        return original(points, squared_norms, queries, query_indices, k)
+    def recording(points, half_norms, rows, *static):
+        shapes.append((points.shape, rows.shape))
+        return original(points, half_norms, rows, *static)
 
     monkeypatch.setattr(neighbors, "_nearest_in_block", recording)
     knn(points(25), 3, block_size=10)
-    assert shapes == [((25, 3), (10, 3), (10,))] * 3
+    assert shapes == [((32, 3), (10,))] * 3
+
+
+@pytest.mark.usefixtures("by_products")
+def test_an_error_leaves_the_other_blocks_out(monkeypatch):
+    blocks = []
+
+    def nearest(points, half_norms, rows, k, *static):
+        blocks.append(rows)
+        time.sleep(0.02)
+        return np.zeros((len(rows), k)), np.zeros((len(rows), k))
+
+    def progress(done, total):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(neighbors, "_nearest_in_block", nearest)
+    with pytest.raises(KeyboardInterrupt):
+        knn(points(200), 3, block_size=2, progress=progress)
+    assert len(blocks) < 100
+
+
+@pytest.mark.parametrize("num_scores", [96, 1000, 4096, 12005])
+def test_largest_of_groups_are_the_largest_of_all(num_scores):
+    scores = np.random.default_rng(0).integers(0, num_scores // 4, (40, num_scores))
+    largest = jax.jit(jax.vmap(lambda row: neighbors._largest(row, 20)))
+    found = largest(scores.astype(np.float32))
+    # Of equal scores, of which there are many, the first.
+    expected = np.sort(np.argsort(-scores, axis=1, kind="stable")[:, :20], axis=1)
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.usefixtures("both_forms")
+@pytest.mark.parametrize("block_size", [300, 2000])
+def test_equal_distances_are_ranked_by_index(block_size):
+    # 33 x 33 integers, whose products about their mean are exact.
+    x = np.stack(np.meshgrid(np.arange(33), np.arange(33)), axis=-1).reshape(-1, 2)
+    x = np.random.default_rng(0).permutation(x)
+    assert len(x) > 2 * neighbors._GROUP * (6 + neighbors._SPARE_CANDIDATES)
+    squared = ((x[:, None] - x[None]) ** 2).sum(axis=2)
+    np.fill_diagonal(squared, squared.max() + 1)
+    expected = np.argsort(squared, axis=1, kind="stable")[:, :5]
+    indices, distances = knn(x, 5, block_size=block_size)
+    np.testing.assert_array_equal(indices, expected)
+    lengths = np.sqrt(np.take_along_axis(squared, expected, axis=1))
+    np.testing.assert_allclose(distances, lengths, rtol=1e-6)
+
+
+ON_ALL_DEVICES = """
+import sys
+import jax, numpy as np
+from dgg_jax.graph import knn, neighbors
+
+neighbors._TREE_COLUMNS = 0
+used, original = set(), neighbors._nearest_in_block
+def recording(points, *rest):
+    used.update(points.devices())
+    return original(points, *rest)
+neighbors._nearest_in_block = recording
+
+x, result = np.load(sys.argv[1]), sys.argv[2]
+if len(sys.argv) > 3:
+    jax.distributed.initialize(sys.argv[3], 2, int(sys.argv[4]))
+indices, distances = knn(x, 5, block_size=10)
+assert used == set(jax.local_devices())
+np.savez(result, indices=indices, distances=distances)
+"""
+
+
+def test_eight_devices_find_what_one_does(tmp_path, xla):
+    x = points(85)
+    np.save(tmp_path / "x.npy", x)
+    subprocess.run(
+        [sys.executable, "-c", ON_ALL_DEVICES, tmp_path / "x.npy", tmp_path / "8.npz"],
+        env={**xla, "XLA_FLAGS": "--xla_force_host_platform_device_count=8"},
+        check=True,
+    )
+    indices, distances = knn(x, 5, block_size=10)
+    with np.load(tmp_path / "8.npz") as found:
+        np.testing.assert_array_equal(found["indices"], indices)
+        np.testing.assert_allclose(found["distances"], distances, rtol=1e-6)
+
+
+@pytest.mark.slow
+def test_two_processes_find_what_one_does(tmp_path, xla):
+    x = points(85)
+    np.save(tmp_path / "x.npy", x)
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{unused.getsockname()[1]}"
+    results = [tmp_path / "0.npz", tmp_path / "1.npz"]
+    command = [sys.executable, "-c", ON_ALL_DEVICES, tmp_path / "x.npy"]
+    processes = [
+        subprocess.Popen([*command, result, address, str(number)], env=xla)
+        for number, result in enumerate(results)
+    ]
+    assert [process.wait(timeout=120) for process in processes] == [0, 0]
+    indices, distances = knn(x, 5)
+    for result in results:
+        with np.load(result) as found:
+            np.testing.assert_array_equal(found["indices"], indices)
+            np.testing.assert_allclose(found["distances"], distances, rtol=1e-6)
 
 
 def all_shapes(jaxpr):
@@ -166,15 +291,14 @@ def all_shapes(jaxpr):
 
 
 def test_nothing_is_larger_than_a_block_of_distances():
-    num_points, block_size = 1000, 8
+    num_points, block_size = 1024, 8
     x = np.zeros((num_points, 3), np.float32)
 
-    def block(points, norms, queries, rows):
-        return neighbors._nearest_in_block(points, norms, queries, rows, 5)
+    def block(points, half_norms, rows):
+        return neighbors._nearest_in_block(points, half_norms, rows, 5, 22, block_size)
 
-    jaxpr = jax.make_jaxpr(block)(
-        x, x[:, 0], x[:block_size], np.arange(block_size, dtype=np.int32)
-    )
+    rows = np.arange(4 * block_size, dtype=np.int32)
+    jaxpr = jax.make_jaxpr(block)(x, x[:, 0], rows)
     shapes = set(all_shapes(jaxpr.jaxpr))
     assert (block_size, num_points) in shapes
     assert max(np.prod(shape) for shape in shapes) == block_size * num_points

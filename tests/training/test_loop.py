@@ -1,5 +1,7 @@
 """The compiled epoch against a loop in Python, and what a run may rely on."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -264,6 +266,38 @@ def test_restarts_may_have_data_of_their_own(epoch, data):
     state, _ = many(jax.vmap(new_state)(params), (x, targets), keys)
     single, _ = epoch(new_state(), (x, -y), keys[1])
     np.testing.assert_allclose(state.params["w"][1], single.params["w"], rtol=1e-4)
+
+
+def test_a_single_restart_is_computed_without_its_axis(data):
+    x, y = data
+    many = compiled(restarts=True, data_axes=(None, 0))
+    stacked = jax.tree.map(lambda leaf: leaf[None], new_state())
+    arguments = stacked, (x, y[None]), jax.random.key(5)[None]
+    # Products with an axis of length 1 are slow.
+    assert ", ([0], [0])" not in str(many.trace(*arguments).jaxpr)
+    state, metrics = many(*arguments)
+    expected = compiled()(new_state(), data, jax.random.key(5))
+    jax.tree.map(
+        lambda one, alone: np.testing.assert_array_equal(one[0], alone),
+        (state, metrics),
+        expected,
+    )
+
+
+def test_weights_are_updated_in_place():
+    def loss(params, x, indices, key):
+        hidden = jax.nn.relu(x[indices] @ params["a"])
+        value = jnp.mean((hidden @ params["b"]) ** 2)
+        return value, StepOutput({"loss": value})
+
+    # Weights that both directions of the network read are what was copied.
+    params = {"a": np.ones((5, 6), np.float32), "b": np.ones((6, 7), np.float32)}
+    epoch = compiled(loss)
+    state = create_state(params, OPTIMIZER)
+    x = np.ones((NUM_POINTS, 5), np.float32)
+    program = epoch.lower(state, x, jax.random.key(0)).compile().as_text()
+    assert "f32[6,7]" in program
+    assert not re.search(r"= f32\[6,7\]\S* copy\(", program)
 
 
 @pytest.mark.parametrize("stop_after", [1, 3])

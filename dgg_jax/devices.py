@@ -1,0 +1,206 @@
+"""All devices of all processes: rows are spread over them, the rest is on each.
+
+With a single device nothing here does anything but put arrays on it.
+"""
+
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import logging
+from jax.experimental import multihost_utils
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+_AXIS = "data"
+
+
+@functools.cache
+def mesh() -> Mesh | None:
+    """All devices of all processes in a line; None where there is a single one."""
+    if jax.device_count() == 1:
+        return None
+    return jax.make_mesh((jax.device_count(),), (_AXIS,), (AxisType.Auto,))
+
+
+@functools.partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["array"],
+    meta_fields=["axis", "num_rows"],
+)
+@dataclasses.dataclass(frozen=True)
+class Spread:
+    """An array whose rows are spread over the devices, as many on each.
+
+    Attributes:
+      array: with rows of zeros at the end, up to a multiple of the devices.
+      axis: along which the rows lie; inside ``jax.vmap`` over an axis before it, one
+        less.
+      num_rows: without the zeros.
+    """
+
+    array: jax.Array
+    axis: int
+    num_rows: int
+
+
+def _is_spread(node: Any) -> bool:
+    return isinstance(node, Spread)
+
+
+def _along(axis: int) -> NamedSharding:
+    return NamedSharding(mesh(), PartitionSpec(*[None] * axis, _AXIS))
+
+
+def _everywhere() -> NamedSharding:
+    return NamedSharding(mesh(), PartitionSpec())
+
+
+def put(tree: Any, num_points: int, axes: Any = None) -> Any:
+    """Puts data on the devices, each of which gets its share of the rows.
+
+    Arrays with fewer elements than there are points are on every device. A process
+    reads those rows of an array only that are for its own devices: of a memory map, the
+    rest stays on disk.
+
+    Args:
+      tree: arrays, of numpy or jax; those of many elements are spread by rows.
+      num_points: N.
+      axes: as ``in_axes`` of ``jax.vmap`` over restarts, a prefix of the tree: 0 where
+        these are the first axis and rows the second, None where rows are the first.
+
+    Returns:
+      The tree with Spread arrays, and jax arrays for the rest.
+    """
+    if mesh() is None:
+        return jax.tree.map(jnp.asarray, tree)
+
+    def place(axis, leaves):
+        axis = 0 if axis is None else 1
+
+        def place_one(leaf):
+            if np.size(leaf) < num_points or np.ndim(leaf) <= axis:
+                return put_everywhere(leaf)
+            return _spread(np.asanyarray(leaf), axis)
+
+        return jax.tree.map(place_one, leaves)
+
+    return jax.tree.map(place, axes, tree, is_leaf=lambda axis: axis is None)
+
+
+def _spread(rows: np.ndarray, axis: int) -> Spread:
+    num_rows = rows.shape[axis]
+    missing = -num_rows % mesh().size
+    shape = (*rows.shape[:axis], num_rows + missing, *rows.shape[axis + 1 :])
+
+    def share(index):
+        start, stop, _ = index[axis].indices(shape[axis])
+        own = rows[(*index[:axis], slice(start, min(stop, num_rows)))]
+        padding = [(0, 0)] * rows.ndim
+        padding[axis] = (0, stop - start - own.shape[axis])
+        return np.pad(own, padding)
+
+    array = jax.make_array_from_callback(shape, _along(axis), share)
+    return Spread(array, axis, num_rows)
+
+
+def put_everywhere(tree: Any) -> Any:
+    """Puts arrays, also random keys, on every device: the same in every process."""
+    if mesh() is None:
+        return jax.tree.map(jnp.asarray, tree)
+
+    def place(leaf):
+        if isinstance(leaf, jax.Array) and jnp.issubdtype(
+            leaf.dtype, jax.dtypes.prng_key
+        ):
+            bits = place(jax.random.key_data(leaf))
+            return jax.random.wrap_key_data(bits, impl=jax.random.key_impl(leaf))
+        leaf = np.asarray(leaf)
+        return jax.make_array_from_callback(
+            leaf.shape, _everywhere(), lambda index: leaf[index]
+        )
+
+    return jax.tree.map(place, tree)
+
+
+def gather(tree: Any) -> Any:
+    """The arrays as numpy's, whole, on the host of every process."""
+
+    def whole(node):
+        array = node.array if _is_spread(node) else node
+        if isinstance(array, jax.Array) and not (
+            array.is_fully_addressable or array.is_fully_replicated
+        ):
+            array = multihost_utils.process_allgather(array, tiled=True)
+        array = np.asarray(array)
+        if not _is_spread(node):
+            return array
+        return array[(slice(None),) * node.axis + (slice(node.num_rows),)]
+
+    return jax.tree.map(whole, tree, is_leaf=_is_spread)
+
+
+# What follows is for compiled functions.
+
+
+def rows_of(tree: Any) -> Any:
+    """Spread arrays as arrays of their own rows, [N, ...], still spread.
+
+    Under ``jax.vmap`` over restarts, as everything below.
+    """
+
+    def rows(node):
+        return by_rows(node.array[: node.num_rows]) if _is_spread(node) else node
+
+    return jax.tree.map(rows, tree, is_leaf=_is_spread)
+
+
+def like(tree: Any, spread: Any) -> Any:
+    """Arrays [N, ...] spread as those of another tree, the inverse of ``rows_of``."""
+
+    def pad(node, rows):
+        if not _is_spread(node):
+            return rows
+        missing = len(node.array) - node.num_rows
+        padded = jnp.pad(rows, [(0, missing)] + [(0, 0)] * (rows.ndim - 1))
+        return dataclasses.replace(node, array=by_rows(padded))
+
+    return jax.tree.map(pad, spread, tree, is_leaf=_is_spread)
+
+
+def by_rows(tree: Any) -> Any:
+    """Arrays [N, ...] or [B, ...], each device computing its share of the rows."""
+    return tree if mesh() is None else _constrained(tree, _along(0))
+
+
+def everywhere(tree: Any) -> Any:
+    """Arrays of which every device holds the whole."""
+    return tree if mesh() is None else _constrained(tree, _everywhere())
+
+
+def _constrained(tree: Any, sharding: NamedSharding) -> Any:
+    return jax.tree.map(
+        lambda leaf: jax.lax.with_sharding_constraint(leaf, sharding), tree
+    )
+
+
+def split_batch(indices: jax.Array) -> jax.Array:
+    """The indices [B] of a batch, each device computing an equal share of it.
+
+    A batch that cannot be split so is computed whole by each; a warning says so.
+    """
+    if mesh() is None:
+        return indices
+    devices = mesh().size
+    if len(indices) % devices:
+        logging.warning(
+            "A batch of %d rows does not divide by the %d devices: each of them "
+            "computes all of it. Take a batch_size that is a multiple of %d.",
+            len(indices),
+            devices,
+            devices,
+        )
+        return everywhere(indices)
+    return by_rows(indices)

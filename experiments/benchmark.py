@@ -1,0 +1,191 @@
+"""Measures speed as ratios, with their spread, and writes them to a file as it goes.
+
+  python -m experiments.benchmark --quick                      (within a minute)
+  python -m experiments.benchmark --suite=training --data_dir=<folder with MNIST>
+  python -m experiments.benchmark --suite=all --output=results/benchmark-cpu.json
+  python -m experiments.benchmark --show=results/benchmark-cpu.json
+
+What is compared runs in turns in one process; the first call of each, which compiles,
+is counted apart. Suites:
+
+  training  an epoch of DGG over one of VaDE and over its matrix products, the tuple
+            form over the node form, restarts, the start of a process
+  graph     the kNN search over its products, and over other searches
+  scaling   a training sample of many rows over one of few
+  peers     ClustPy's VaDE and a PyTorch loop: pip install 'dgg-jax[benchmark]'
+  memory    peak memory and seconds of a whole run of MNIST
+"""
+
+import datetime
+import json
+import pathlib
+import shlex
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from absl import app, flags
+
+from dgg_jax import checks
+from experiments.benchmarks import timing
+from experiments.benchmarks.settings import Settings
+from experiments.command import EXIT_INVALID, fail, limit_logs, parse_flags
+
+_SUITES = ("training", "graph", "scaling", "peers", "memory")
+_ALL = (*_SUITES, "all")
+
+_SUITE = flags.DEFINE_list(
+    "suite", ["all"], f"What to measure, separated by commas: {', '.join(_ALL)}."
+)
+_QUICK = flags.DEFINE_boolean(
+    "quick",
+    False,
+    "Measure little, to see that everything runs: few rows and repetitions, and memory "
+    "only where it is asked for.",
+)
+_REPETITIONS = flags.DEFINE_integer(
+    "repetitions",
+    None,
+    "Repetitions of what is timed, after the first; by default 7, with --quick 3.",
+    lower_bound=1,
+)
+_OUTPUT = flags.DEFINE_string(
+    "output", "runs/benchmark.json", "The JSON file to write."
+)
+_SHOW = flags.DEFINE_string(
+    "show", None, "Measure nothing; print this JSON file as a table in markdown."
+)
+flags.declare_key_flag("data_dir")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Parses, measures and writes; a user's mistake is one line on stderr."""
+    limit_logs()
+    try:
+        if len(arguments) > 1:
+            raise checks.InvalidInput(
+                f"unexpected argument {arguments[1]!r}; flags look like "
+                "--suite=training, see --helpshort."
+            )
+        if _SHOW.value is not None:
+            print(markdown(_read(_SHOW.value)))
+            return 0
+        _measure(_chosen(), pathlib.Path(_OUTPUT.value))
+        return 0
+    except checks.InvalidInput as error:
+        return fail(str(error), EXIT_INVALID)
+    except KeyboardInterrupt:
+        return fail("interrupted.", 128 + signal.SIGINT)
+
+
+def _chosen() -> list[str]:
+    """The suites to measure, each once."""
+    for name in _SUITE.value:
+        checks.one_of("suite", name, _ALL)
+    if not _SUITE.value:
+        raise checks.InvalidInput(
+            f"suite must name at least one of: {', '.join(_ALL)}."
+        )
+    if "all" not in _SUITE.value:
+        return list(dict.fromkeys(_SUITE.value))
+    slow = {"memory"} if _QUICK.value else set()
+    return [name for name in _SUITES if name not in slow]
+
+
+def suites() -> dict[str, Callable[[Settings], Iterator[timing.Figure]]]:
+    """What measures each suite."""
+    # They import jax, which takes seconds; mistakes are told before.
+    from experiments.benchmarks import graph, memory, peers, scaling, training
+
+    modules = (training, graph, scaling, peers, memory)
+    return {module.SUITE: module.figures for module in modules}
+
+
+def _measure(names: Sequence[str], output: pathlib.Path) -> None:
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.touch()
+    except OSError as error:
+        raise checks.InvalidInput(
+            f"output {output} cannot be written: {error.strerror or error}; choose "
+            "another --output."
+        ) from error
+    from dgg_jax.methods.base import write_atomically
+
+    quick = _QUICK.value
+    settings = Settings(
+        quick=quick,
+        repetitions=_REPETITIONS.value or (3 if quick else 7),
+        data_dir=flags.FLAGS["data_dir"].value,
+    )
+    origin = _origin(settings)
+    print(f"{origin['device']}; {origin['threads']} threads", flush=True)
+    measured = []
+    for name in names:
+        print(name, flush=True)
+        for figure in suites()[name](settings):
+            measured.append(figure._asdict())
+            print(*timing.table([figure]), sep="\n", flush=True)
+            finished = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+            content = {**origin, "finished": finished, "figures": measured}
+            write_atomically(output, json.dumps(content, indent=2) + "\n")
+    print(f"Figures  {output}")
+
+
+def _origin(settings: Settings) -> dict[str, Any]:
+    """Where, with what and how the figures are measured."""
+    import jax
+
+    from dgg_jax import estimators
+    from experiments.origin import device, git_revision, threads
+
+    return {
+        "command": shlex.join(["python", "-m", "experiments.benchmark", *sys.argv[1:]]),
+        "settings": settings._asdict(),
+        "device": device(),
+        "backend": jax.default_backend(),
+        "threads": threads(),
+        "versions": estimators.versions(),
+        "git_revision": git_revision(),
+    }
+
+
+def markdown(content: dict[str, Any]) -> str:
+    """The table of a page, of the content of a JSON file."""
+    header = ("figure", "median", "quartiles", "target")
+    rows = [header, ("---",) * len(header)]
+    for values in content["figures"]:
+        figure = timing.Figure(**values)
+        spread = "-"
+        if figure.quartiles is not None:
+            spread = " to ".join(f"{value:.4g}" for value in figure.quartiles)
+        target = "-" if figure.target is None else f"at most {figure.target:g}"
+        value = f"{figure.value:.4g} {figure.unit}".strip()
+        rows.append((figure.name, value, spread, target))
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    versions = content["versions"]
+    lines += [
+        "",
+        f"`{content['command']}` on {content['device']}, {content['threads']} threads, "
+        f"Python {versions['python']}, jax {versions['jax']}, commit "
+        f"{content['git_revision']}, {content['finished']}.",
+    ]
+    return "\n".join(lines)
+
+
+def _read(path: str) -> dict[str, Any]:
+    try:
+        content = json.loads(pathlib.Path(path).read_text())
+        markdown(content)
+    except (OSError, ValueError) as error:
+        raise checks.InvalidInput(f"--show={path} cannot be read: {error}.") from error
+    except (AttributeError, KeyError, TypeError):
+        raise checks.InvalidInput(
+            f"--show={path} is no file that this program has written."
+        ) from None
+    return content
+
+
+if __name__ == "__main__":
+    app.run(main, flags_parser=parse_flags)

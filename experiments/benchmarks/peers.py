@@ -1,0 +1,184 @@
+"""An epoch of other implementations over one of ours, on the same cores."""
+
+import contextlib
+import dataclasses
+import importlib.metadata
+import importlib.util
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import jax
+
+from dgg_jax import metrics
+from dgg_jax.methods import dgg
+from dgg_jax.stages import evaluate
+from dgg_jax.types import Graph, Mixture
+from experiments.benchmarks import timing, workloads
+from experiments.benchmarks.epochs import Epochs
+from experiments.benchmarks.settings import Settings
+from experiments.benchmarks.timing import Figure
+from experiments.benchmarks.workloads import Workload
+from experiments.origin import threads
+
+SUITE = "peers"
+
+_NEEDED = ("torch", "clustpy")
+_NEIGHBORS = 20
+
+
+class Sizes(NamedTuple):
+    """How much is measured.
+
+    Attributes:
+      rows: N.
+      pretrain_epochs: of ClustPy's autoencoder; ours has as many as its preset.
+      num_neighbors: of the tuple form, each S.
+      hidden_sizes: of our networks and PyTorch's; None are those of MNIST's preset.
+    """
+
+    rows: int
+    pretrain_epochs: int
+    num_neighbors: tuple[int, ...]
+    hidden_sizes: tuple[int, ...] | None = None
+
+
+FULL = Sizes(rows=10_000, pretrain_epochs=10, num_neighbors=(20, 1))
+QUICK = Sizes(rows=768, pretrain_epochs=1, num_neighbors=(20,))
+
+
+def figures(settings: Settings) -> Iterator[Figure]:
+    """Measures the suite; with data that have labels, the accuracies reached, too.
+
+    With them, DGG and the PyTorch loop start from the same pretrained model; else from
+    an untrained one.
+    """
+    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        needed = " and ".join(missing)
+        print(f"  not measured without {needed}: pip install 'dgg-jax[benchmark]'")
+        return
+    sizes = QUICK if settings.quick else FULL
+    workload = workloads.images(sizes.rows, settings.data_dir, _NEIGHBORS)
+    if sizes.hidden_sizes is not None:
+        workload = workload.with_settings(hidden_sizes=sizes.hidden_sizes)
+    if workload.y is None or settings.quick:
+        params = workloads.initial_params(workload)
+    else:
+        params, graph = pretrained(workload)
+        workload = workload._replace(graph=graph)
+    yield from _tuples(workload, params, sizes.num_neighbors, settings)
+    yield from _vade(workload, sizes.pretrain_epochs, settings)
+
+
+def pretrained(workload: Workload) -> tuple[dict[str, Any], Graph]:
+    """The model and the graph that DGG's training starts from."""
+    preset = dataclasses.replace(workload.preset, epochs=0)
+    _, state, _ = dgg.run(workload.x, preset)
+    params = jax.tree.map(lambda leaf: leaf[0], state["models"])
+    return {**params, "mixture": Mixture(**params["mixture"])}, Graph(**state["graph"])
+
+
+def _tuples(
+    workload: Workload,
+    params: dict[str, Any],
+    num_neighbors: tuple[int, ...],
+    settings: Settings,
+) -> Iterator[Figure]:
+    """PyTorch's tuples over our nodes and tuples."""
+    import torch
+
+    from experiments.benchmarks.torch_tuple import TupleTraining
+
+    torch.set_num_threads(threads())
+    torch.manual_seed(0)
+    preset = workload.preset
+    for count in num_neighbors:
+        given = workload.with_neighbors(count)
+        theirs = TupleTraining(
+            params,
+            given.x,
+            given.graph.indices,
+            batch_size=preset.batch_size,
+            learning_rate=preset.learning_rate,
+        )
+        with (
+            workloads.dgg_epochs(given, params=params) as node,
+            workloads.dgg_epochs(given, params=params, objective="tuple") as ours,
+        ):
+            epochs = {"PyTorch, tuple": theirs, "node": node, "tuple": ours}
+            timings = timing.interleave(epochs, settings.repetitions)
+            labels = {
+                "PyTorch, tuple": theirs.predict(),
+                "node": _labels(node, given),
+                "tuple": _labels(ours, given),
+            }
+        details = _details(given, settings) | _accuracies(labels, given)
+        for form in ("node", "tuple"):
+            yield timing.ratio(
+                SUITE,
+                f"PyTorch's tuple form / our {form} form, S = {count}",
+                timings,
+                "PyTorch, tuple",
+                form,
+                **details,
+            )
+
+
+def _vade(
+    workload: Workload, pretrain_epochs: int, settings: Settings
+) -> Iterator[Figure]:
+    """ClustPy's VaDE over ours; the accuracy is of its labels alone."""
+    from experiments.benchmarks.clustpy_vade import VadeEpochs
+
+    preset = workload.preset
+    theirs = VadeEpochs(
+        workload.x,
+        num_clusters=preset.num_clusters,
+        latent_dim=preset.latent_dim,
+        batch_size=preset.batch_size,
+        pretrain_epochs=pretrain_epochs,
+        epochs=1 + settings.repetitions,
+    )
+    with contextlib.ExitStack() as opened:
+        epochs = {
+            "ClustPy's VaDE": opened.enter_context(theirs),
+            "our VaDE": opened.enter_context(workloads.vade_epochs(workload)),
+        }
+        timings = timing.interleave(epochs, settings.repetitions)
+    accuracies = _accuracies({"ClustPy's VaDE": theirs.labels}, workload)
+    yield timing.ratio(
+        SUITE,
+        "ClustPy's VaDE / our VaDE",
+        timings,
+        *epochs,
+        pretrain_epochs=pretrain_epochs,
+        **_details(workload, settings),
+        **accuracies,
+    )
+
+
+def _labels(epochs: Epochs, workload: Workload) -> Any:
+    """The clusters that the trained model puts all rows in."""
+    params = jax.tree.map(lambda leaf: leaf[0], epochs.state.params)
+    networks = dgg.apply_functions(workload.preset, workload.x.shape[1])
+    _, log_assignment = evaluate.infer(networks, params, workload.x)
+    return log_assignment.argmax(axis=1)
+
+
+def _accuracies(labels: dict[str, Any], workload: Workload) -> dict[str, Any]:
+    if workload.y is None:
+        return {}
+    reached = {
+        name: metrics.clustering_accuracy(workload.y, found)
+        for name, found in labels.items()
+    }
+    return {"accuracy": reached}
+
+
+def _details(workload: Workload, settings: Settings) -> dict[str, Any]:
+    versions = {name: importlib.metadata.version(name) for name in _NEEDED}
+    return workload.describe() | {
+        "epochs": 1 + settings.repetitions,
+        "threads": threads(),
+        "versions": versions,
+    }

@@ -1,0 +1,157 @@
+"""Seconds of interleaved repetitions, and the figures that are made of them."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+
+class Timing(NamedTuple):
+    """How long a callable took.
+
+    Attributes:
+      first: seconds of the first call, which compiles and places data.
+      seconds: of each later call.
+    """
+
+    first: float
+    seconds: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        """Of the later calls, in seconds."""
+        return float(np.median(self.seconds))
+
+    def summary(self) -> dict[str, Any]:
+        """What a JSON file says of it; all in seconds."""
+        return {
+            "median": self.median,
+            "quartiles": _quartiles(self.seconds),
+            "compile": max(0.0, self.first - self.median),
+            "repetitions": len(self.seconds),
+        }
+
+
+class Figure(NamedTuple):
+    """One measured figure.
+
+    Attributes:
+      suite: what it belongs to.
+      name: what was measured, in words.
+      value: the median, or the ratio of two medians.
+      quartiles: of the repetitions: of a ratio, those of its value in each.
+      unit: of value; "" of a ratio.
+      target: the most that value shall be, or None.
+      seconds: summaries of the timings behind it, by name.
+      details: settings, and what was reached, such as a recall.
+    """
+
+    suite: str
+    name: str
+    value: float
+    quartiles: tuple[float, float] | None = None
+    unit: str = ""
+    target: float | None = None
+    seconds: Mapping[str, Mapping[str, Any]] = {}
+    details: Mapping[str, Any] = {}
+
+
+def interleave(
+    callables: Mapping[str, Callable[[], Any]],
+    repetitions: int,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, Timing]:
+    """Times callables in turns, so that a disturbance meets all of them alike.
+
+    Each is first called once, apart from the repetitions, to compile.
+
+    Args:
+      callables: what to time; arrays that one returns are waited for.
+      repetitions: calls of each, after the first.
+      clock: what tells the seconds.
+
+    Returns:
+      The timing of each.
+    """
+
+    def seconds(function):
+        began = clock()
+        jax.block_until_ready(function())
+        return clock() - began
+
+    first = {name: seconds(function) for name, function in callables.items()}
+    later = {name: [] for name in callables}
+    for _ in range(repetitions):
+        for name, function in callables.items():
+            later[name].append(seconds(function))
+    return {name: Timing(first[name], tuple(later[name])) for name in callables}
+
+
+def ratio(
+    suite: str,
+    name: str,
+    timings: Mapping[str, Timing],
+    numerator: str,
+    denominator: str,
+    *,
+    divisor: float = 1.0,
+    target: float | None = None,
+    **details: Any,
+) -> Figure:
+    """The ratio of two medians.
+
+    Args:
+      suite: what the figure belongs to.
+      name: of the figure.
+      timings: from ``interleave``.
+      numerator: which of them to divide,
+      denominator: and by which.
+      divisor: of the ratio, where the numerator has done that many times the work.
+      target: the most that the ratio shall be.
+      **details: settings and results to keep beside it.
+    """
+    above, below = timings[numerator], timings[denominator]
+    each = np.divide(above.seconds, below.seconds) / divisor
+    return Figure(
+        suite,
+        name,
+        above.median / below.median / divisor,
+        _quartiles(each),
+        target=target,
+        seconds={key: timings[key].summary() for key in (numerator, denominator)},
+        details=details,
+    )
+
+
+def duration(suite: str, name: str, timing: Timing, **keywords: Any) -> Figure:
+    """The seconds of one timing; keywords as of ``Figure``."""
+    return Figure(
+        suite,
+        name,
+        timing.median,
+        _quartiles(timing.seconds),
+        unit="s",
+        seconds={name: timing.summary()},
+        **keywords,
+    )
+
+
+def table(figures: Sequence[Figure]) -> Iterator[str]:
+    """The lines of a readable table."""
+    for figure in figures:
+        spread = "" if figure.quartiles is None else _spread(figure)
+        target = "" if figure.target is None else f"at most {figure.target:g}"
+        value = f"{figure.value:.4g} {figure.unit}".strip()
+        yield f"  {figure.name:<58}{value:>11}  {spread:<19}{target}".rstrip()
+
+
+def _spread(figure: Figure) -> str:
+    lower, upper = figure.quartiles
+    return f"[{lower:.4g}, {upper:.4g}]"
+
+
+def _quartiles(values: Sequence[float]) -> tuple[float, float]:
+    lower, upper = np.quantile(values, (0.25, 0.75))
+    return float(lower), float(upper)

@@ -1,0 +1,239 @@
+"""The command that measures: its flags, its file, and that every suite runs."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from dgg_jax.stages import train
+from experiments import benchmark
+from experiments.benchmarks import (
+    graph,
+    memory,
+    peers,
+    scaling,
+    startup,
+    training,
+    workloads,
+)
+from experiments.benchmarks.timing import Figure
+from tests.experiments.command_line import assert_refused, call
+
+
+def run(*arguments):
+    return call(*arguments, program=benchmark)
+
+
+def measuring(*figures, error=None):
+    """Suites, of which training yields these figures."""
+
+    def suite(settings):
+        yield from figures
+        if error:
+            raise error
+
+    return lambda: {"training": suite}
+
+
+RATIO = Figure(
+    "training",
+    "epoch",
+    1.2,
+    (1.1, 1.3),
+    target=1.25,
+    seconds={"DGG": {"median": 1.2, "quartiles": (1.1, 1.3), "compile": 4.0}},
+    details={"rows": 8},
+)
+
+
+def test_figures_are_printed_and_written(monkeypatch, tmp_path):
+    monkeypatch.setattr(benchmark, "suites", measuring(RATIO))
+    path = tmp_path / "new" / "benchmark.json"
+    outcome = run("--suite=training", f"--output={path}", "--repetitions=2")
+    assert outcome.code == 0
+    assert "epoch" in outcome.out and "at most 1.25" in outcome.out
+    assert str(path) in outcome.out
+    content = json.loads(path.read_text())
+    assert content["figures"] == json.loads(json.dumps([RATIO._asdict()]))
+    assert content["settings"] == {"quick": False, "repetitions": 2, "data_dir": None}
+    for name in ("command", "device", "threads", "versions", "git_revision"):
+        assert content[name]
+
+
+def test_what_was_measured_before_a_failure_is_written(monkeypatch, tmp_path):
+    error = RuntimeError("of the suite")
+    monkeypatch.setattr(benchmark, "suites", measuring(RATIO, error=error))
+    path = tmp_path / "benchmark.json"
+    with pytest.raises(RuntimeError, match="of the suite"):
+        run("--suite=training", f"--output={path}")
+    assert len(json.loads(path.read_text())["figures"]) == 1
+
+
+def test_a_file_is_shown_as_a_table(monkeypatch, tmp_path):
+    monkeypatch.setattr(benchmark, "suites", measuring(RATIO))
+    path = tmp_path / "benchmark.json"
+    run("--suite=training", f"--output={path}")
+    lines = run(f"--show={path}").out.splitlines()
+    assert lines[2] == "| epoch | 1.2 | 1.1 to 1.3 | at most 1.25 |"
+    assert "jax" in lines[-1] and "threads" in lines[-1]
+
+
+def test_all_names_every_suite_and_quick_leaves_out_the_slow_one(monkeypatch, tmp_path):
+    called = []
+
+    def suite(name):
+        def figures(settings):
+            called.append((name, settings.repetitions))
+            return iter(())
+
+        return figures
+
+    fake = {name: suite(name) for name in benchmark.suites()}
+    monkeypatch.setattr(benchmark, "suites", lambda: fake)
+    run(f"--output={tmp_path / 'a.json'}")
+    assert called == [(name, 7) for name in fake]
+    called.clear()
+    run("--quick", f"--output={tmp_path / 'a.json'}")
+    assert called == [(name, 3) for name in fake if name != "memory"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fragments"),
+    [
+        (["--suite=speed"], ["suite", "'speed'", "training", "all"]),
+        (["--suite="], ["suite must name", "training"]),
+        (["--repetitions=0"], ["repetitions"]),
+        (["training"], ["'training'", "--suite=training"]),
+        (["--output=/dev/null/x.json"], ["--output", "/dev/null/x.json"]),
+        (["--show=absent.json"], ["--show=absent.json", "No such file"]),
+    ],
+)
+def test_mistakes_are_one_line(arguments, fragments):
+    assert_refused(run(*arguments), *fragments)
+
+
+def test_other_files_are_not_shown(tmp_path):
+    path = tmp_path / "result.json"
+    path.write_text('{"final": {}}')
+    assert_refused(run(f"--show={path}"), "no file that this program has written")
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    """As --quick, but next to nothing."""
+    small = {"rows": 64, "hidden_sizes": (8, 8)}
+    sizes = {
+        training: training.QUICK._replace(
+            tuple_rows=64, restart_rows=64, num_neighbors=(1, 2), **small
+        ),
+        graph: graph.QUICK._replace(rows=64, num_neighbors=5),
+        scaling: scaling.QUICK._replace(rows=(64, 128), hidden_sizes=(8, 8)),
+        peers: peers.QUICK._replace(**small),
+    }
+    for module, of_quick in sizes.items():
+        monkeypatch.setattr(module, "QUICK", of_quick)
+
+
+@pytest.mark.slow
+def test_every_suite_runs(tiny, tmp_path):
+    path = tmp_path / "benchmark.json"
+    outcome = run("--quick", "--repetitions=1", f"--output={path}")
+    assert outcome.code == 0
+    content = json.loads(path.read_text())
+    suites = {figure["suite"] for figure in content["figures"]}
+    assert suites >= {"training", "graph", "scaling"}
+    for figure in content["figures"]:
+        assert figure["value"] > 0
+        assert figure["details"]["rows"] in (64, 128)
+        assert all(timing["repetitions"] == 1 for timing in figure["seconds"].values())
+
+
+@pytest.mark.slow
+def test_a_run_in_a_process_of_its_own(xla, monkeypatch):
+    for name, value in xla.items():
+        monkeypatch.setenv(name, value)
+    settings = benchmark.Settings(quick=True, repetitions=1, data_dir=None)
+    startup.first_epoch({})
+    figures = {figure.unit: figure for figure in memory.figures(settings)}
+    assert figures["MiB"].value > 100
+    assert figures["s"].details["stage_seconds"].keys() >= {"pretrain", "train"}
+
+
+def test_a_process_that_ends_early_is_told(monkeypatch):
+    monkeypatch.setattr(startup, "_COMMAND", ("false",))
+    with pytest.raises(RuntimeError, match="no first epoch"):
+        startup.first_epoch({})
+
+
+def test_neighbors_are_of_the_group():
+    groups = np.array([2, 0, 2, 1, 0, 2])
+    drawn = workloads.graph_of(groups, 7)
+    assert (groups[drawn.indices] == groups[:, None]).all()
+    np.testing.assert_allclose(drawn.weights.sum(axis=1), 1.0, rtol=1e-6)
+    assert len(np.unique(drawn.indices)) == 6
+
+
+def test_recall_is_the_share_of_exact_neighbors():
+    exact = np.array([[1, 2], [0, 2]])
+    assert graph.recall_of(np.array([[2, 5], [2, 0]]), exact) == 0.75
+
+
+def workload(**settings):
+    given = workloads.images(6, None, 2)
+    return given.with_settings(hidden_sizes=(4, 3), batch_size=3, **settings)
+
+
+def test_products_are_those_of_the_networks():
+    gradients = workloads.products(workload())()
+    shapes = jax.tree.map(lambda leaf: leaf.shape, gradients)
+    assert shapes["encoder"]["hidden_0"] == (784, 4)
+    assert shapes["decoder"]["output"] == (4, 784)
+    params = workloads.initial_params(workload())
+    kernels = [
+        layer["kernel"].shape
+        for network in ("encoder", "decoder", "classifier")
+        for layer in params[network].values()
+    ]
+    found = [leaf.shape for leaf in jax.tree.leaves(gradients)]
+    assert sorted(found) == sorted(kernels)
+
+
+def test_distance_products_end_at_any_number_of_rows(monkeypatch):
+    monkeypatch.setattr(graph, "_BLOCK", 4)
+    graph.distance_products(np.ones((6, 2), np.float32))()
+    graph.distance_products(np.ones((3, 2), np.float32))()
+
+
+@pytest.mark.slow
+def test_a_pretrained_model_trains_on():
+    y = np.arange(64) % 10
+    x = np.random.default_rng(0).random((64, 784), np.float32) / 2
+    x += np.eye(10, 784, dtype=np.float32)[y] / 2
+    given = workload(pretrain_autoencoder_epochs=1, siamese_epochs=1)
+    given = given._replace(x=x, y=y)
+    params, graph = peers.pretrained(given)
+    with workloads.dgg_epochs(given._replace(graph=graph), params=params) as epoch:
+        epoch()
+        labels = {"node": peers._labels(epoch, given)}
+    reached = peers._accuracies(labels, given)["accuracy"]
+    assert 0.1 <= reached["node"] <= 1.0
+
+
+def test_the_loop_of_pytorch_has_our_objective():
+    torch = pytest.importorskip("torch")
+    from experiments.benchmarks.torch_tuple import TupleModel
+
+    given = workload()
+    params = workloads.initial_params(given)
+    networks = workloads.dgg.apply_functions(given.preset, 784)
+    key = jax.random.key(1)
+    data = train.TupleData(given.x, given.graph, given.likelihood)
+    loss = train.tuple_loss(networks, sampled=True, graph_strength=1.0)
+    expected, _ = loss(params, data, np.arange(6), key)
+    eps = np.asarray(jax.random.normal(key, (18, given.preset.latent_dim)))
+    sources = np.concatenate([np.arange(6)[:, None], given.graph.indices], axis=1)
+    objective = TupleModel(params).objective(
+        torch.tensor(given.x[sources]), 2, torch.tensor(eps.reshape(6, 3, -1))
+    )
+    assert -objective.item() == pytest.approx(float(expected), rel=1e-5)

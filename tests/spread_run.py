@@ -1,0 +1,82 @@
+"""A tiny run in a process of its own, by as many devices as XLA_FLAGS gives it.
+
+python -m tests.spread_run METHOD FOLDER [EPOCH]
+
+Stops after that epoch of the joint training, if one is given; else FOLDER/state.npz
+gets the last state, and FOLDER/compiled.json what every loop was compiled to.
+"""
+
+import json
+import pathlib
+import sys
+
+import jax
+import numpy as np
+
+from dgg_jax import methods, presets
+from dgg_jax.methods.base import Interrupted, Run
+from dgg_jax.training import loop
+
+NUM_POINTS, NUM_FEATURES = 99, 24  # no multiple of 2 or 8
+
+
+def data():
+    """Three clusters, far from each other."""
+    rng = np.random.default_rng(0)
+    centers = rng.choice([0.1, 0.9], (3, NUM_FEATURES))
+    x = centers[np.arange(NUM_POINTS) % 3] + 0.05 * rng.standard_normal(
+        (NUM_POINTS, NUM_FEATURES)
+    )
+    return np.clip(x, 0.0, 1.0).astype(np.float32)
+
+
+def preset(method):
+    return presets.for_data(
+        method,
+        data(),
+        3,
+        name="smoke",
+        restarts=2,
+        hidden_sizes=(8,),
+        latent_dim=2,
+        pretrain_layer_epochs=0,
+        num_neighbors=5,
+        batch_size=16,
+        pretrain_batch_size=16,
+        epochs=4,
+        likelihood="bernoulli",
+    )
+
+
+def main(method, folder, stop_after=None):
+    folder = pathlib.Path(folder)
+    compiled, epochs = {}, []
+    fit = loop.fit
+
+    def recorded(name, epoch, state, data, key, *arguments, place, **keywords):
+        lowered = epoch.lower(place(state), data, key)
+        compiled[name] = lowered.compile().as_text()
+        return fit(name, epoch, state, data, key, *arguments, place=place, **keywords)
+
+    if stop_after is None:
+        loop.fit = recorded
+    runner = Run(
+        folder,
+        on_epoch=lambda stage, loop, epoch, *_: epochs.append((loop, epoch)),
+        should_stop=lambda: ("train", int(stop_after or 0)) in epochs,
+    )
+    try:
+        _, state, _ = methods.method(method).run(data(), preset(method), runner=runner)
+    except Interrupted:
+        return
+    finally:
+        runner.close()
+    leaves = jax.tree_util.tree_leaves_with_path(state)
+    np.savez(
+        folder / "state.npz", **{jax.tree_util.keystr(path): v for path, v in leaves}
+    )
+    (folder / "compiled.json").write_text(json.dumps(compiled))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,141 @@
+"""Many devices, here virtual ones of a CPU, do what one does."""
+
+import json
+import math
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+from dgg_jax import devices
+from tests.spread_run import NUM_FEATURES, NUM_POINTS
+from tests.trees import assert_same
+
+REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def execute(xla):
+    """Runs Python with these arguments in a process with so many devices."""
+    flag = "--xla_force_host_platform_device_count"
+
+    def run(num_devices, *arguments):
+        done = subprocess.run(
+            [sys.executable, *map(str, arguments)],
+            env={**xla, "XLA_FLAGS": f"{flag}={num_devices}"},
+            cwd=REPOSITORY,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        return done
+
+    return run
+
+
+def last_state(folder):
+    with np.load(folder / "state.npz") as state:
+        return dict(state)
+
+
+def assert_close(one, other):
+    assert one.keys() == other.keys()
+    for name in one:
+        np.testing.assert_allclose(
+            one[name], other[name], rtol=1e-4, atol=1e-4, err_msg=name
+        )
+
+
+def test_one_device_gets_the_arrays_as_they_are():
+    tree = {"x": np.arange(6.0, dtype=np.float32).reshape(3, 2), "few": np.ones(1)}
+    placed = devices.put(tree, 3)
+    assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(placed))
+    assert_same(devices.gather(placed), jax.tree.map(np.float32, tree))
+    for function in (devices.rows_of, devices.by_rows, devices.everywhere):
+        assert "sharding" not in str(jax.make_jaxpr(function)(placed))
+        assert_same(function(placed), placed)
+
+
+ROUND_TRIP = """
+import jax, numpy as np
+from dgg_jax import devices
+assert jax.device_count() == 8
+rows = np.arange(22, dtype=np.float32).reshape(11, 2)
+restarts = np.stack([rows, -rows])
+tree = (rows, (restarts, restarts[:, :, 0]), np.ones(3))
+placed = devices.put(tree, 11, (None, 0, None))
+x, (many, flat), few = placed
+assert x.array.shape == (16, 2) and many.array.shape == (2, 16, 2)
+assert x.array.addressable_shards[1].data.shape == (2, 2)
+assert many.array.addressable_shards[1].data.shape == (2, 2, 2)
+assert isinstance(few, jax.Array) and few.is_fully_replicated
+for one, other in zip(jax.tree.leaves(devices.gather(placed)), jax.tree.leaves(tree)):
+    np.testing.assert_array_equal(one, other)
+doubled = jax.jit(lambda x: devices.like(2 * devices.rows_of(x), x))(x)
+assert doubled.array.sharding == x.array.sharding
+np.testing.assert_array_equal(devices.gather(doubled), 2 * rows)
+key = devices.put_everywhere(jax.random.key(3))
+assert key.is_fully_replicated
+assert jax.random.uniform(key) == jax.random.uniform(jax.random.key(3))
+split = jax.jit(devices.split_batch)
+assert not split(np.arange(16)).is_fully_replicated
+assert split(np.arange(12)).is_fully_replicated
+"""
+
+
+@pytest.mark.slow
+def test_rows_go_to_eight_devices_and_back(execute):
+    done = execute(8, "-c", ROUND_TRIP)
+    assert "a multiple of 8" in done.stderr and "12 rows" in done.stderr
+
+
+@pytest.mark.slow
+def test_eight_devices_train_vade_as_one_does(execute, tmp_path):
+    for number in (1, 8):
+        execute(number, "-m", "tests.spread_run", "vade", tmp_path / str(number))
+    assert_close(last_state(tmp_path / "8"), last_state(tmp_path / "1"))
+
+
+# name = f32[2,99,3] all-gather(...), of a tuple of results each.
+COLLECTIVE = re.compile(r"= (.*?) (all-gather|all-to-all|collective-permute)\(")
+PRODUCT = re.compile(r"= \w+\[([\d,]+)\]\S* dot\(")
+
+
+def sizes(result):
+    for shape in re.findall(r"\w+\[([\d,]*)\]", result):
+        yield math.prod(int(length) for length in shape.split(",") if length)
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_with_any_number_of_devices(execute, tmp_path):
+    def run(number, name, *stop_after):
+        execute(number, "-m", "tests.spread_run", "dgg", tmp_path / name, *stop_after)
+
+    run(1, "alone")
+    expected = last_state(tmp_path / "alone")
+    run(8, "8", 2)
+    assert not (tmp_path / "8" / "state.npz").exists()
+    for number in (1, 2):
+        shutil.copytree(tmp_path / "8", tmp_path / str(number))
+    for number in (1, 2, 8):
+        run(number, str(number))
+        assert_close(last_state(tmp_path / str(number)), expected)
+
+
+@pytest.mark.slow
+def test_every_device_computes_its_share_of_a_batch(execute, tmp_path):
+    execute(8, "-m", "tests.spread_run", "dgg", tmp_path)
+    compiled = json.loads((tmp_path / "compiled.json").read_text())
+    loops = {"autoencoder", "vae", "siamese", "classifier", "labels", "train"}
+    assert compiled.keys() == loops
+    for loop, text in compiled.items():
+        sent = [max(sizes(result)) for result, _ in COLLECTIVE.findall(text)]
+        assert sent and max(sent) < NUM_POINTS * NUM_FEATURES, loop
+        # Two rows of sixteen: weights are no product's first two dimensions here.
+        shapes = [shape.split(",") for shape in PRODUCT.findall(text)]
+        assert shapes and not any("16" in shape for shape in shapes), (loop, shapes)
