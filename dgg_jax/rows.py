@@ -231,8 +231,8 @@ def map_blocks(
     """A function of many rows; of HostRows block by block, else of all at once.
 
     Args:
-      function: from (rows [B, D], *more [B, ...]) to a pytree of arrays [B, ...]; all
-        blocks have one shape, so that it is compiled once.
+      function: from rows [B, D] and what goes with them [B, ...] to a pytree of arrays
+        [B, ...]; all blocks have one shape, so that it is compiled once.
       x: the rows, [N, D].
       *more: pytrees of arrays [N, ...] that go with them.
       allocate: makes the arrays, from shape and dtype, that take the blocks' results.

@@ -59,8 +59,8 @@ def knn(
         there are several processes, with those of this process.
 
     Returns:
-      indices, int32 of shape [N, k], and distances, float32 of shape [N, k]: Euclidean
-      (not squared), ascending. A point is not its own neighbour, by index: among
+      indices, int32 of shape [N, k], and Euclidean distances (not squared), float32 of
+      shape [N, k], ascending. A point is not its own neighbour, by index: among
       duplicates the others stay, at distance 0.
 
     Raises:

@@ -180,11 +180,12 @@ def _sparse_statistics(
     blocks, squares = [], []
     for start in range(0, len(x), block):
         part = transposed[start : start + block] @ matrix
+        part = part.toarray() if on_host else part
         if isinstance(likelihood, GaussianLikelihood):
-            part = part.multiply(1.0 / weights[start : start + block, None]).tocsr()
-            squares.append(part.multiply(part).sum(axis=1))
+            part = part * (1.0 / weights[start : start + block, None])
+            squares.append((part * part).sum(axis=1))
         if on_host:
-            dense[start : start + block] = part.toarray()
+            dense[start : start + block] = part
         else:
             blocks.append(part.astype(np.float32))
     if on_host:

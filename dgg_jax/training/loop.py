@@ -102,6 +102,11 @@ def compile_epoch(
 
     if restarts:
         epoch = _of_restarts(epoch, data_axes)
+    return _compiled_in_place(epoch)
+
+
+def _compiled_in_place(epoch: Epoch) -> Epoch:
+    """Compiles what takes over the buffers of the state."""
     return jax.jit(epoch, donate_argnums=0, compiler_options=_compiler_options())
 
 
@@ -199,7 +204,8 @@ def compile_streamed_epoch(
         order = batches, jax.vmap(asked)(batches, steps)
         return step_key, *devices.everywhere(order)
 
-    def chunk(state, whole, step_key, batches, gathered):
+    def chunk(state, data, step_key):
+        whole, *steps = data
         spread = state.table
         state = state._replace(table=devices.rows_of(spread))
         whole = devices.rows_of(whole)
@@ -209,7 +215,7 @@ def compile_streamed_epoch(
             data = streaming.with_gathered(whole, rows)
             return _optimizer_step(loss, optimizer, state, data, indices, step_key)
 
-        state, metrics = jax.lax.scan(step, state, (batches, gathered))
+        state, metrics = jax.lax.scan(step, state, tuple(steps))
         return state._replace(table=devices.like(state.table, spread)), metrics
 
     added = prepare
@@ -219,9 +225,9 @@ def compile_streamed_epoch(
             added = jax.vmap(prepare, in_axes=(0, data_axes))
             whole_axes = (data_axes, 0)
         plan = jax.vmap(plan, in_axes=(0, whole_axes, 0, None))
-        chunk = jax.vmap(chunk, in_axes=(0, whole_axes, 0, 0, 0))
+        chunk = _of_restarts(chunk, (whole_axes, 0, 0))
     plan = jax.jit(plan, static_argnums=3)
-    chunk = jax.jit(chunk, donate_argnums=0)
+    chunk = _compiled_in_place(chunk)
 
     def epoch(state, data, key):
         whole = data
@@ -235,7 +241,7 @@ def compile_streamed_epoch(
         for batches, rows in streaming.chunks(sources, *jax.device_get(order)):
             # No more chunks on the device than are computed and come next.
             jax.block_until_ready(metrics[-2:-1])
-            state, of_chunk = chunk(state, whole, step_key, batches, rows)
+            state, of_chunk = chunk(state, (whole, batches, rows), step_key)
             metrics.append(of_chunk)
         axis = 1 if restarts else 0
         metrics = jax.device_get(metrics)
@@ -422,6 +428,7 @@ def optimize(
     Raises:
       Diverged: if a metric of any step is not finite.
     """
+    streamed = streaming.is_streamed(data)
     optimizer, epoch = _compiled(
         loss,
         # How long it trains does not change what is compiled.
@@ -431,23 +438,30 @@ def optimize(
         prepare,
         restarts,
         data_axes,
-        streaming.is_streamed(data),
+        streamed,
     )
 
     def create(params, table, collections):
         return create_state(params, optimizer, table, collections)
 
     state = (jax.vmap(create) if restarts else create)(params, table, collections)
+    place = {}
+    if not streamed:  # else the epoch puts them, a chunk at a time
+        data, key = (
+            devices.put(data, num_points, data_axes),
+            devices.put_everywhere(key),
+        )
+        place["place"] = lambda state: put_state(state, num_points, restarts)
     state = fit(
         loop,
         epoch,
         state,
-        devices.put(data, num_points, data_axes),
-        devices.put_everywhere(key),
+        data,
+        key,
         schedule.epochs,
         monitor=monitor,
-        place=lambda state: put_state(state, num_points, restarts),
         describe=describe,
+        **place,
     )
     return devices.on_one(state)
 
