@@ -20,9 +20,7 @@ import datetime
 import json
 import os
 import pathlib
-import shlex
 import signal
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -138,20 +136,12 @@ def _measure(names: Sequence[str], output: pathlib.Path) -> None:
 
 def _origin(settings: Settings) -> dict[str, Any]:
     """Where, with what and how the figures are measured."""
-    import jax
-
-    from dgg_jax import estimators
-    from experiments.origin import device, git_revision, threads
+    from experiments.origin import origin
 
     return {
-        "command": shlex.join(["python", "-m", "experiments.benchmark", *sys.argv[1:]]),
+        **origin("experiments.benchmark"),
         "settings": settings._asdict(),
-        "device": device(),
-        "backend": jax.default_backend(),
-        "threads": threads(),
         "load": round(os.getloadavg()[0], 2),
-        "versions": estimators.versions(),
-        "git_revision": git_revision(),
     }
 
 

@@ -10,35 +10,39 @@ makes any data too large for the device.
 
 import dataclasses
 import json
-import resource
+import pathlib
+import signal
 import statistics
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any
 
 from absl import app, flags
 
-from dgg_jax import arrays, presets
+from dgg_jax import arrays, checks, presets
 from dgg_jax.data import synthetic
+from experiments.command import EXIT_INVALID, fail, limit_logs, parse_flags
 
 _KIND = flags.DEFINE_enum(
     "kind", "rows", ("rows", "words"), "Dense rows in [0, 1], or sparse tf-idf."
 )
 _ROWS = flags.DEFINE_list(
-    "rows", None, "N, several of which are measured in turn; by default 685071."
+    "rows", ["685071"], "N, several of which are measured in turn."
 )
 _COLUMNS = flags.DEFINE_integer("columns", 2000, "D.", lower_bound=1)
 _SHARE = flags.DEFINE_float(
     "device_memory_share", 0.5, "Of the device's memory, what data may take."
 )
-_HIDDEN = flags.DEFINE_list("hidden_sizes", "500,500,2000", "Of the encoder.")
+_HIDDEN = flags.DEFINE_list(
+    "hidden_sizes", ["500", "500", "2000"], "Widths of the encoder's layers."
+)
 _BATCH = flags.DEFINE_integer("batch_size", 256, "Of every loop.", lower_bound=1)
 _EPOCHS = flags.DEFINE_integer("epochs", 5, "Of the joint training.", lower_bound=2)
 _PRETRAIN = flags.DEFINE_integer(
     "pretrain_epochs", 2, "Of the autoencoder.", lower_bound=1
 )
 _NEIGHBORS = flags.DEFINE_integer("num_neighbors", 20, "S.", lower_bound=1)
-_ROWS_OF_REUTERS = 685_071
 
 
 def generate(num_rows: int) -> tuple[Any, Any, presets.DGGPreset]:
@@ -57,7 +61,7 @@ def generate(num_rows: int) -> tuple[Any, Any, presets.DGGPreset]:
         dataclasses.replace(
             preset,
             device_memory_share=_SHARE.value,
-            hidden_sizes=tuple(int(size) for size in _HIDDEN.value),
+            hidden_sizes=tuple(_integers("hidden_sizes", _HIDDEN.value)),
             batch_size=batch_size,
             pretrain_batch_size=batch_size,
             epochs=_EPOCHS.value,
@@ -81,6 +85,8 @@ def measure(num_rows: int) -> dict[str, Any]:
     """
     from dgg_jax.methods import dgg
     from dgg_jax.methods.base import Run
+    from experiments.origin import origin
+    from experiments.results import peak_memory_mib
 
     x, y, preset = generate(num_rows)
     neighbors = synthetic.planted_neighbors(y, _NEIGHBORS.value)
@@ -101,8 +107,9 @@ def measure(num_rows: int) -> dict[str, Any]:
         for loop, of_loop in seconds.items()
         if len(of_loop) > 1
     }
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+    known = [peak for peak in anonymous if peak is not None]
     return {
+        **origin("experiments.large_data"),
         "rows": num_rows,
         "columns": x.shape[1],
         "seconds_an_epoch": epochs,
@@ -110,24 +117,46 @@ def measure(num_rows: int) -> dict[str, Any]:
         "all_epochs": dict(seconds),
         "stage_seconds": {record["name"]: record["seconds"] for record in records},
         "accuracy": {record["name"]: record["accuracy"] for record in records},
-        "peak_mib_with_maps": round(peak),
-        "peak_mib_without_maps": round(max(anonymous)),
+        "peak_mib_with_maps": peak_memory_mib(),
+        "peak_mib_without_maps": max(known, default=None),
     }
 
 
-def _anonymous_mib() -> float:
-    """Memory of this process without the pages of files that are mapped."""
-    with open("/proc/self/status") as file:
-        fields = dict(line.split(":", 1) for line in file)
-    return int(fields["RssAnon"].split()[0]) / 2**10
+def _anonymous_mib() -> int | None:
+    """Memory of this process without mapped files; None where none tells."""
+    status = pathlib.Path("/proc/self/status")
+    if not status.exists():
+        return None
+    fields = dict(line.split(":", 1) for line in status.read_text().splitlines())
+    return int(fields["RssAnon"].split()[0]) // 2**10
 
 
-def main(arguments: list[str]) -> None:
+def _integers(name: str, values: Sequence[str]) -> list[int]:
+    for value in values:
+        if not value.isdecimal() or int(value) < 1:
+            raise checks.InvalidInput(
+                f"{name} must be positive integers, separated by commas, got {value!r}."
+            )
+    return [int(value) for value in values]
+
+
+def main(arguments: Sequence[str]) -> int:
     """Measures every number of rows, and prints a line of JSON for each."""
-    del arguments
-    for num_rows in _ROWS.value or [_ROWS_OF_REUTERS]:
-        print(json.dumps(measure(int(num_rows))), flush=True)
+    limit_logs()
+    try:
+        if len(arguments) > 1:
+            raise checks.InvalidInput(
+                f"unexpected argument {arguments[1]!r}; flags look like "
+                "--kind=words, see --helpshort."
+            )
+        for num_rows in _integers("rows", _ROWS.value):
+            print(json.dumps(measure(num_rows)), flush=True)
+        return 0
+    except checks.InvalidInput as error:
+        return fail(str(error), EXIT_INVALID)
+    except KeyboardInterrupt:
+        return fail("interrupted.", 128 + signal.SIGINT)
 
 
 if __name__ == "__main__":
-    app.run(main)
+    app.run(main, flags_parser=parse_flags)

@@ -1,11 +1,32 @@
-"""Where results come from: the device, its threads and the commit."""
+"""Where results come from: the command, the device, its threads and the commit."""
 
 import os
 import pathlib
 import platform
+import shlex
 import subprocess
+import sys
+from typing import Any
 
 import jax
+
+from dgg_jax import estimators
+
+
+def origin(module: str) -> dict[str, Any]:
+    """What a file of measurements says of where they come from.
+
+    Args:
+      module: the program, as ``python -m`` names it.
+    """
+    return {
+        "command": shlex.join(["python", "-m", module, *sys.argv[1:]]),
+        "device": device(),
+        "backend": jax.default_backend(),
+        "threads": threads(),
+        "versions": estimators.versions(),
+        "git_revision": git_revision(),
+    }
 
 
 def device() -> str:

@@ -51,7 +51,7 @@ def collect(
         },
         "seed": config.seed,
         "seconds": round(seconds, 1),
-        "peak_memory_mib": _peak_memory_mib(),
+        "peak_memory_mib": peak_memory_mib(),
         "peak_device_memory_mib": _peak_device_memory_mib(),
         "device": device(),
         "versions": estimators.versions(),
@@ -62,7 +62,8 @@ def collect(
     }
 
 
-def _peak_memory_mib() -> int:
+def peak_memory_mib() -> int:
+    """The most memory that this process has had, pages of mapped files included."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     # Bytes on macOS, KiB elsewhere.
     return round(peak / (2**20 if sys.platform == "darwin" else 2**10))
