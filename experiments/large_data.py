@@ -85,8 +85,7 @@ def measure(num_rows: int) -> dict[str, Any]:
     """
     from dgg_jax.methods import dgg
     from dgg_jax.methods.base import Run
-    from experiments.origin import origin
-    from experiments.results import peak_memory_mib
+    from experiments.origin import origin, peak_memory_mib
 
     x, y, preset = generate(num_rows)
     neighbors = synthetic.planted_neighbors(y, _NEIGHBORS.value)

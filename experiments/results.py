@@ -2,18 +2,20 @@
 
 import datetime
 import io
-import resource
-import sys
 from typing import Any
 
-import jax
 import numpy as np
 
 from dgg_jax import estimators, methods, presets
 from dgg_jax.data import Dataset
 from dgg_jax.methods.base import Metrics, State
 from experiments.config import Config
-from experiments.origin import device, git_revision
+from experiments.origin import (
+    device,
+    git_revision,
+    peak_device_memory_mib,
+    peak_memory_mib,
+)
 from experiments.report import ReportInputs
 
 _SAMPLES_PER_CLUSTER = 10  # as images or rows of a table
@@ -52,7 +54,7 @@ def collect(
         "seed": config.seed,
         "seconds": round(seconds, 1),
         "peak_memory_mib": peak_memory_mib(),
-        "peak_device_memory_mib": _peak_device_memory_mib(),
+        "peak_device_memory_mib": peak_device_memory_mib(),
         "device": device(),
         "versions": estimators.versions(),
         "git_revision": git_revision(),
@@ -60,19 +62,6 @@ def collect(
         "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "config": config.identity(),
     }
-
-
-def peak_memory_mib() -> int:
-    """The most memory that this process has had, pages of mapped files included."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    # Bytes on macOS, KiB elsewhere.
-    return round(peak / (2**20 if sys.platform == "darwin" else 2**10))
-
-
-def _peak_device_memory_mib() -> int | None:
-    """Of the first device; None where it has no memory of its own, as a CPU."""
-    statistics = jax.local_devices()[0].memory_stats()
-    return round(statistics["peak_bytes_in_use"] / 2**20) if statistics else None
 
 
 def predictions(state: State) -> bytes:
