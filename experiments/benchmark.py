@@ -5,6 +5,8 @@
   python -m experiments.benchmark --suite=all --output=results/benchmark-cpu.json
   python -m experiments.benchmark --show=results/benchmark-cpu.json
 
+By default --output is runs/benchmark.json.
+
 What is compared runs in turns in one process; the first call of each, which compiles,
 is counted apart. Suites:
 
@@ -29,10 +31,11 @@ from absl import app, flags
 from dgg_jax import checks
 from experiments.benchmarks import timing
 from experiments.benchmarks.settings import Settings
-from experiments.command import EXIT_INVALID, fail, limit_logs, parse_flags
+from experiments.command import EXIT_INVALID, OUTPUT, fail, limit_logs, parse_flags
 
 _SUITES = ("training", "graph", "scaling", "peers", "memory")
 _ALL = (*_SUITES, "all")
+_DEFAULT_OUTPUT = "runs/benchmark.json"
 
 _SUITE = flags.DEFINE_list(
     "suite", ["all"], f"What to measure, separated by commas: {', '.join(_ALL)}."
@@ -49,12 +52,10 @@ _REPETITIONS = flags.DEFINE_integer(
     "Repetitions of what is timed, after the first; by default 7, with --quick 3.",
     lower_bound=1,
 )
-_OUTPUT = flags.DEFINE_string(
-    "output", "runs/benchmark.json", "The JSON file to write."
-)
 _SHOW = flags.DEFINE_string(
     "show", None, "Measure nothing; print this JSON file as a table in markdown."
 )
+flags.declare_key_flag("output")
 flags.declare_key_flag("data_dir")
 
 
@@ -70,7 +71,7 @@ def main(arguments: Sequence[str]) -> int:
         if _SHOW.value is not None:
             print(markdown(_read(_SHOW.value)))
             return 0
-        _measure(_chosen(), pathlib.Path(_OUTPUT.value))
+        _measure(_chosen(), pathlib.Path(OUTPUT.value or _DEFAULT_OUTPUT))
         return 0
     except checks.InvalidInput as error:
         return fail(str(error), EXIT_INVALID)

@@ -3,6 +3,7 @@
 import os
 import pathlib
 import sys
+import warnings
 from typing import Any
 
 from absl import flags, logging
@@ -16,6 +17,10 @@ DATA_DIR = flags.DEFINE_string(
     None,
     "Folder with the original files of the data set, and for downloads; by default "
     "dgg_jax in the user's cache folder.",
+)
+# Shared, so that programs can be imported together.
+OUTPUT = flags.DEFINE_string(
+    "output", None, "The file to write, also over an old one; see above."
 )
 
 
@@ -59,6 +64,8 @@ def keep_compiled() -> None:
         jax.config.update("jax_compilation_cache_dir", str(folder))
         # A run has dozens of programs that take less than a second each.
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+        # A full disk costs time here, and nothing else.
+        warnings.filterwarnings("ignore", "Error (read|writ)ing persistent compilation")
 
 
 def fail(message: str, status: int) -> int:

@@ -5,7 +5,8 @@
 
 The images are those of stl10_binary.tar.gz or its unpacked files in --data_dir or its
 folder stl10, otherwise a download of 2.5 GiB. An image's 2,048 features are the average
-of the last convolution's map. Needs Keras: pip install '.[features]'.
+of the last convolution's map. By default --output is stl10_resnet50.npz in --data_dir,
+where experiments.main finds it. Needs Keras: pip install '.[features]'.
 """
 
 import os
@@ -23,18 +24,13 @@ from experiments.command import (
     DATA_DIR,
     EXIT_INVALID,
     EXIT_STORAGE,
+    OUTPUT,
     fail,
     limit_logs,
     parse_flags,
 )
 
 _DATASET = flags.DEFINE_enum("dataset", "stl10", ("stl10",), "Whose images.")
-_OUTPUT = flags.DEFINE_string(
-    "output",
-    None,
-    "The .npz file to write, also over an old one; by default stl10_resnet50.npz in "
-    "--data_dir, where experiments.main finds it.",
-)
 _WEIGHTS = flags.DEFINE_string(
     "weights",
     "imagenet",
@@ -51,6 +47,7 @@ _IMAGE_SIZE = flags.DEFINE_integer(
 )
 # Divides both splits, so that only one size of batch is compiled.
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 50, "Images a step.", lower_bound=1)
+flags.declare_key_flag("output")
 flags.declare_key_flag("data_dir")
 
 
@@ -75,12 +72,12 @@ def _extract() -> int:
 
     start = time.monotonic()
     data_dir = loaders.data_directory(DATA_DIR.value)
-    if _WEIGHTS.value == "random" and _OUTPUT.value is None:
+    if _WEIGHTS.value == "random" and OUTPUT.value is None:
         raise checks.InvalidInput(
             "--weights=random needs --output=FILE, because its features are none to "
             "compare with."
         )
-    output = pathlib.Path(_OUTPUT.value or data_dir / stl10.FEATURES_FILE).expanduser()
+    output = pathlib.Path(OUTPUT.value or data_dir / stl10.FEATURES_FILE).expanduser()
     if output.suffix != ".npz":
         raise checks.InvalidInput(f"--output={output} must end in .npz.")
     resnet.check(_WEIGHTS.value)

@@ -25,6 +25,7 @@ from dgg_jax.data.matrices import SUFFIXES
 from experiments.command import (
     DATA_DIR,
     EXIT_INVALID,
+    OUTPUT,
     fail,
     keep_compiled,
     limit_logs,
@@ -35,9 +36,7 @@ _MODEL = flags.DEFINE_string("model", None, "Folder of a saved model.")
 _DATA = flags.DEFINE_string(
     "data", None, "A file, a folder of images, or the name of a data set."
 )
-_OUTPUT = flags.DEFINE_string(
-    "output", None, "The .csv file to write, also over an old one."
-)
+flags.declare_key_flag("output")
 flags.declare_key_flag("data_dir")
 
 
@@ -50,7 +49,7 @@ def main(arguments: Sequence[str]) -> int:
                 f"unexpected argument {arguments[1]!r}; flags look like --data=x.csv, "
                 "see --helpshort."
             )
-        for flag in (_MODEL, _DATA, _OUTPUT):
+        for flag in (_MODEL, _DATA, OUTPUT):
             if flag.value is None:
                 raise checks.InvalidInput(f"--{flag.name} is missing; see --helpshort.")
         return _predict()
@@ -58,7 +57,7 @@ def main(arguments: Sequence[str]) -> int:
         return fail(str(error), EXIT_INVALID)
     except OSError as error:
         return fail(
-            f"--output={_OUTPUT.value} cannot be written: {error.strerror or error}.",
+            f"--output={OUTPUT.value} cannot be written: {error.strerror or error}.",
             EXIT_INVALID,
         )
 
@@ -75,12 +74,12 @@ def _predict() -> int:
         labels = probabilities.argmax(axis=1)
     else:
         probabilities, labels = None, model.predict(x)
-    _write(pathlib.Path(_OUTPUT.value), labels, probabilities)
+    _write(pathlib.Path(OUTPUT.value), labels, probabilities)
     sizes = np.bincount(labels, minlength=model.n_clusters)
     print(f"{type(model).__name__} of {_MODEL.value}: {x.shape[0]:,} rows; {note}")
     for cluster, size in enumerate(sizes):
         print(f"  cluster {cluster}: {size:,} rows")
-    print(f"Output   {_OUTPUT.value}")
+    print(f"Output   {OUTPUT.value}")
     return 0
 
 
