@@ -141,14 +141,21 @@ def _of_restarts(epoch: Epoch, data_axes: Any) -> Epoch:
         )
 
     def in_turns(state, data, keys):
-        def one(restart):
-            state, own, key = restart
-            return epoch(state, merge(own, data), key)
+        def one(states, restart):
+            own = merge(jax.tree.map(lambda leaf: leaf[restart], own_data), data)
+            state = jax.tree.map(lambda leaf: leaf[restart], states)
+            state, metrics = epoch(state, own, keys[restart])
+            # In place of the one before: to stack new states would copy all of them.
+            states = jax.tree.map(
+                lambda leaf, new: leaf.at[restart].set(new), states, state
+            )
+            return states, metrics
 
         nothing = jax.tree.map(
             lambda axis: None, data_axes, is_leaf=lambda axis: axis is None
         )
-        return jax.lax.map(one, (state, merge(data, nothing), keys))
+        own_data = merge(data, nothing)
+        return jax.lax.scan(one, state, jnp.arange(len(keys)))
 
     def of_restarts(state, data, keys):
         on_cpu = jax.default_backend() == "cpu"
