@@ -1,6 +1,7 @@
 """The command that measures: its flags, its file, and that every suite runs."""
 
 import json
+import pathlib
 
 import jax
 import numpy as np
@@ -19,6 +20,8 @@ from experiments.benchmarks import (
 )
 from experiments.benchmarks.timing import Figure
 from tests.experiments.command_line import assert_refused, call
+
+ROOT = pathlib.Path(__file__).resolve().parents[3]
 
 
 def run(*arguments):
@@ -237,3 +240,13 @@ def test_the_loop_of_pytorch_has_our_objective():
         torch.tensor(given.x[sources]), 2, torch.tensor(eps.reshape(6, 3, -1))
     )
     assert -objective.item() == pytest.approx(float(expected), rel=1e-5)
+
+
+MEASURED = sorted((ROOT / "results" / "benchmarks").glob("*.json"))
+
+
+@pytest.mark.parametrize("path", MEASURED, ids=lambda path: path.stem)
+def test_the_page_has_the_tables_of_the_results(path):
+    page = (ROOT / "docs" / "benchmarks.md").read_text()
+    for line in run(f"--show={path}").out.splitlines():
+        assert line in page
