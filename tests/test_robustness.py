@@ -56,13 +56,6 @@ EXAMPLES = int(os.environ.get("EXAMPLES", 8))  # of test_any_matrix
 ROWS, COLUMNS, CLUSTERS = 12, 3, 3
 
 
-@pytest.fixture
-def operation_by_operation():
-    """Whole programs would be compiled anew for every variance."""
-    with jax.disable_jit():
-        yield
-
-
 def estimator(method, num_clusters=CLUSTERS, **changes):
     given = SETTINGS[method] | changes
     return getattr(dgg_jax, method)(num_clusters, **given, random_state=0)
@@ -119,7 +112,6 @@ SITUATIONS = {
 }
 
 
-@pytest.mark.usefixtures("operation_by_operation")
 @pytest.mark.parametrize("method", ["DGG", "GMVAE", "SpectralNet", "IMSAT"])
 def test_all_at_once(method):
     x = np.repeat(normal(ROWS // 2), 2, axis=0)
@@ -128,7 +120,6 @@ def test_all_at_once(method):
     assert_sound(estimator(method).fit(x), x, CLUSTERS)
 
 
-@pytest.mark.usefixtures("operation_by_operation")
 @pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("situation", SITUATIONS)
@@ -137,7 +128,6 @@ def test_situation(situation, method):
     assert_sound(estimator(method).fit(x), x, CLUSTERS)
 
 
-@pytest.mark.usefixtures("operation_by_operation")
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["DGG", "VaDE", "GMVAE"])
 @pytest.mark.parametrize(
@@ -185,7 +175,6 @@ def test_one_row_against_a_thousand(method):
     assert_sound(estimator(method, 2).fit(x), x, 2)
 
 
-@pytest.mark.usefixtures("operation_by_operation")
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize(
     ("x", "num_clusters", "message"),
@@ -231,7 +220,7 @@ def test_a_stage_that_ends_with_nan_names_itself(monkeypatch):
 @st.composite
 def matrices(draw):
     """Matrices that mix what data can have at their edges, and a number of clusters."""
-    # Few shapes: operations are compiled for each.
+    # Few shapes: programs are compiled for each.
     shapes = [(ROWS, COLUMNS, CLUSTERS), (40, 1, 3)]
     rows, columns, num_clusters = draw(st.sampled_from(shapes))
     random = np.random.default_rng(draw(st.integers(0, 2**16)))
@@ -251,7 +240,6 @@ def matrices(draw):
     return (sparse.csr_array(x) if draw(st.booleans()) else x), num_clusters
 
 
-@pytest.mark.usefixtures("operation_by_operation")
 @pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_any_matrix(method):
