@@ -425,7 +425,7 @@ def optimize(
       collections: first values of mutable collections, such as batch statistics.
       prepare: see ``compile_epoch``.
       restarts: see ``compile_epoch``.
-      data_axes: see ``compile_epoch``.
+      data_axes: see ``compile_epoch``; hashable.
       rates: learning rates of entries of ``params`` that have their own.
       describe: more metrics of the state after an epoch.
 

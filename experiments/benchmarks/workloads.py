@@ -10,6 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from dgg_jax import data, presets
+from dgg_jax.data import synthetic
+from dgg_jax.graph import neighbor_weights
 from dgg_jax.likelihoods import Likelihood
 from dgg_jax.methods import dgg, vade
 from dgg_jax.methods.pretrained import (
@@ -58,7 +60,7 @@ class Workload(NamedTuple):
     def with_rows(self, num_rows: int) -> "Workload":
         """The first rows, with random neighbours among them."""
         x = self.x[:num_rows]
-        graph = graph_of(np.zeros(len(x), int), self.graph.indices.shape[1])
+        graph = _graph_within(np.zeros(len(x), int), self.graph.indices.shape[1])
         y = None if self.y is None else self.y[:num_rows]
         return self._replace(x=x, graph=graph, y=y)
 
@@ -82,20 +84,9 @@ class Workload(NamedTuple):
         }
 
 
-def graph_of(groups: np.ndarray, num_neighbors: int) -> Graph:
-    """A graph whose neighbours are drawn at random within the group of each point.
-
-    Args:
-      groups: the group of each point, [N].
-      num_neighbors: S.
-    """
-    random = np.random.default_rng(0)
-    order = np.argsort(groups, kind="stable")
-    sizes = np.bincount(groups)
-    first = np.cumsum(sizes) - sizes
-    drawn = random.random((len(groups), num_neighbors)) * sizes[groups, None]
-    indices = order[first[groups, None] + drawn.astype(int)].astype(np.int32)
-    return Graph(indices, np.full(indices.shape, 1 / num_neighbors, np.float32))
+def _graph_within(clusters: np.ndarray, num_neighbors: int) -> Graph:
+    """S random neighbours of each point within its cluster, of clusters [N]."""
+    return neighbor_weights(*synthetic.planted_neighbors(clusters, num_neighbors))
 
 
 def images(num_rows: int | None, data_dir: str | None, num_neighbors: int) -> Workload:
@@ -116,7 +107,7 @@ def images(num_rows: int | None, data_dir: str | None, num_neighbors: int) -> Wo
     else:
         mnist = data.load("mnist", data_dir=data_dir)
         x, y, source = mnist.x[:num_rows], mnist.y[:num_rows], "mnist"
-    graph = graph_of(np.zeros(len(x), int), num_neighbors)
+    graph = _graph_within(np.zeros(len(x), int), num_neighbors)
     return Workload(x, graph, presets.dgg("mnist"), source, y)
 
 
@@ -128,14 +119,10 @@ def planted(num_rows: int, num_neighbors: int, num_features: int) -> Workload:
       num_neighbors: S.
       num_features: D.
     """
-    random = np.random.default_rng(0)
-    clusters = random.integers(10, size=num_rows)
-    centers = random.random((10, num_features), np.float32)
-    x = random.random((num_rows, num_features), np.float32)
-    x += centers[clusters]
-    x /= 2
+    x, clusters = synthetic.planted_rows(num_rows, num_features)
+    graph = _graph_within(clusters, num_neighbors)
     source = "ten planted clusters, neighbours of the same cluster"
-    return Workload(x, graph_of(clusters, num_neighbors), presets.dgg("mnist"), source)
+    return Workload(x, graph, presets.dgg("mnist"), source)
 
 
 def initial_params(workload: Workload) -> dict[str, Any]:

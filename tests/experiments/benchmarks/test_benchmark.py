@@ -169,14 +169,6 @@ def test_a_process_that_ends_early_is_told(monkeypatch):
         startup.first_epoch({})
 
 
-def test_neighbors_are_of_the_group():
-    groups = np.array([2, 0, 2, 1, 0, 2])
-    drawn = workloads.graph_of(groups, 7)
-    assert (groups[drawn.indices] == groups[:, None]).all()
-    np.testing.assert_allclose(drawn.weights.sum(axis=1), 1.0, rtol=1e-6)
-    assert len(np.unique(drawn.indices)) == 6
-
-
 def test_recall_is_the_share_of_exact_neighbors():
     exact = np.array([[1, 2], [0, 2]])
     assert graph.recall_of(np.array([[2, 5], [2, 0]]), exact) == 0.75
