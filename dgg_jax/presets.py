@@ -141,6 +141,11 @@ class SiamesePreset(NetworkPreset):
     siamese_weight_decay: float = 1e-4
     siamese_batch_size: int = 256
 
+    def siamese_settings(self) -> dict[str, Any]:
+        """The settings of the Siamese network alone."""
+        names = [field.name for field in dataclasses.fields(SiamesePreset)]
+        return {name: getattr(self, name) for name in names if "siamese" in name}
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainingPreset(NetworkPreset):
@@ -171,15 +176,17 @@ class MixturePreset(AutoencoderPreset, TrainingPreset):
       num_neighbors: S, neighbours of a point in the graph.
       init: labels to start from: spectral (of the graph), kmeans or gmm (of the
         latents).
-      eigenvectors_per_cluster: times K, the eigenvectors that spectral init takes.
+      eigenvectors_per_cluster: times K, the most eigenvectors that spectral init
+        tries.
       variance_floor: smallest initial variance of a mixture component.
       label_epochs: epochs that fit the whole model to the initial labels; 0 skips.
-      restarts: runs of initialisation and training; the best ELBO is kept.
+      restarts: runs of initialisation and training; the best is kept: by the ELBO, in
+        DGG by the information that the graph's neighbours have of each other's cluster.
     """
 
     num_neighbors: int = 20
     init: str = "spectral"
-    eigenvectors_per_cluster: float = 1.2
+    eigenvectors_per_cluster: float = 1.6
     variance_floor: float = 1e-3
     label_epochs: int = 0
     restarts: int = 1
@@ -193,6 +200,8 @@ class DGGPreset(MixturePreset, SiamesePreset):
       classifier_hidden_sizes: widths of ReLU layers of the classifier f_2; None is the
         paper's rule: none for K >= 10, one of width K for fewer.
       classifier_input: what f_2 sees in training: sample (of q(z | x)) or mean.
+      graph_of: where neighbours are near: siamese (embedding), latents (of the
+        pretrained encoder) or data (so too if siamese_epochs is 0).
       num_candidates: nearest points from which the neighbours are chosen.
       neighbor_choice: random (drawn once from the candidates) or nearest.
       neighbor_weights: uniform or gaussian, eq. (32).
@@ -204,6 +213,7 @@ class DGGPreset(MixturePreset, SiamesePreset):
 
     classifier_hidden_sizes: tuple[int, ...] | None = None
     classifier_input: str = "sample"
+    graph_of: str = "siamese"
     num_candidates: int = 100
     neighbor_choice: str = "random"
     neighbor_weights: str = "uniform"
@@ -324,12 +334,12 @@ class SpectralPreset(Preset):
     Attributes:
       num_neighbors: S, neighbours of a point in the graph.
       neighbor_weights: uniform or gaussian, eq. (32) of DGG.
-      eigenvectors_per_cluster: times K, the eigenvectors that are taken.
+      eigenvectors_per_cluster: times K, the most eigenvectors that are tried.
     """
 
     num_neighbors: int = 20
     neighbor_weights: str = "uniform"
-    eigenvectors_per_cluster: float = 1.2
+    eigenvectors_per_cluster: float = 1.6
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -428,6 +438,7 @@ CHOICES = {
     "likelihood": ("bernoulli", "gaussian", "learned_gaussian"),
     "classifier_input": ("sample", "mean"),
     "siamese_init": ("encoder", "random"),
+    "graph_of": ("siamese", "latents", "data"),
     "neighbor_choice": ("random", "nearest"),
     "neighbor_weights": ("uniform", "gaussian"),
     "init": ("spectral", "kmeans", "gmm"),

@@ -2,7 +2,13 @@
 
 from dgg_jax.graph.neighbors import knn
 from dgg_jax.graph.smoothing import smoothing_operator
-from dgg_jax.graph.spectral import spectral_labels
+from dgg_jax.graph.spectral import graph_information, spectral_labels
 from dgg_jax.graph.weights import neighbor_weights
 
-__all__ = ["knn", "neighbor_weights", "smoothing_operator", "spectral_labels"]
+__all__ = [
+    "graph_information",
+    "knn",
+    "neighbor_weights",
+    "smoothing_operator",
+    "spectral_labels",
+]

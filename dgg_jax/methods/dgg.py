@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from dgg_jax.graph import knn
+from dgg_jax.graph import graph_information, knn
 from dgg_jax.methods.base import Metrics, Run, State
 from dgg_jax.methods.mixture_vae import (
     MixtureStages,
@@ -83,7 +83,7 @@ def run(
       start: a model to train on, without pretraining and initialisation.
 
     Returns:
-      The model with the best ELBO of the restarts; the last state, with "labels" [N],
+      The model of the best restart; the last state, with "labels" [N],
       "log_assignment" [N, K] and "latent_mean" [N, L]; and the record of every stage.
 
     Raises:
@@ -107,37 +107,60 @@ def run(
 class _Stages(MixtureStages):
     names = STAGES
     build_functions = staticmethod(apply_functions)
+    # Ranks runs by accuracy where the ELBO does not, see docs/accuracy.md.
+    criterion = "graph_information"
+
+    def label_metrics(self, state: State, labels: np.ndarray) -> Metrics:
+        """Scores, and how much a cluster tells of its neighbour's."""
+        information = graph_information(Graph(**state["graph"]), labels)
+        return self.scores(labels) | {"graph_information": information}
 
     def graph(self, state: State) -> tuple[State, Metrics]:
-        """The similarity graph; reports K-means of the Siamese embedding."""
+        """The similarity graph; reports K-means of where its neighbours are near."""
         preset = self.preset
-        if self.neighbors is None and preset.siamese_epochs:
-            _, embedding = siamese_embedding(self, *self._siamese(state))
-        else:
-            # Dense, but for rows that stay on the host.
-            embedding = self.x if isinstance(self.x, HostRows) else self.x[:]
+        space, where = self._graph_space(state)
         if self.neighbors is not None:
             indices, distances = self.neighbors
-            indices = indices[:, : preset.num_candidates]
-            distances = distances[:, : preset.num_candidates]
         else:
-            indices, distances = knn(
-                embedding,
-                min(preset.num_candidates, len(self.x) - 1),
-                progress=functools.partial(self.runner.progress, "neighbors"),
+            found = self.runner.share(
+                "neighbors",
+                where | {"num_candidates": preset.num_candidates},
+                lambda: self._nearest(space),
             )
+            indices, distances = found["indices"], found["distances"]
         kept = graph.draw_neighbors(
-            indices,
-            distances,
+            indices[:, : preset.num_candidates],
+            distances[:, : preset.num_candidates],
             preset.num_neighbors,
             choice=preset.neighbor_choice,
             weights=preset.neighbor_weights,
             seed=self.numpy_seed("graph"),
         )
-        metrics = self.kmeans_metrics(embedding, "graph")
+        metrics = self.kmeans_metrics(space, "graph")
         if self.y is not None:
             metrics["neighbor_purity"] = graph.neighbor_purity(kept.indices, self.y)
         return {"graph": kept._asdict()}, metrics | self.elbo(state)
+
+    def _graph_space(self, state: State) -> tuple[np.ndarray | HostRows, State]:
+        """Points whose distances make the graph, and what they depend on."""
+        preset = self.preset
+        # Neighbours that are given stand for those of the embedding.
+        space = "data" if self.neighbors is not None else preset.graph_of
+        if space == "siamese" and preset.siamese_epochs:
+            origin = self.vae_identity() | preset.siamese_settings()
+            return siamese_embedding(self, *self._siamese(state), origin)[1], origin
+        if space == "latents":
+            return self.latent_means(state), self.vae_identity()
+        # Dense, but for rows that stay on the host.
+        return self.x if isinstance(self.x, HostRows) else self.x[:], {}
+
+    def _nearest(self, space: np.ndarray | HostRows) -> State:
+        indices, distances = knn(
+            space,
+            min(self.preset.num_candidates, len(self.x) - 1),
+            progress=functools.partial(self.runner.progress, "neighbors"),
+        )
+        return {"indices": indices, "distances": distances}
 
     def _siamese(self, state: State) -> tuple[nn.Module, State]:
         """The Siamese network, as the encoder's mean, and the encoder's parameters."""
@@ -194,7 +217,7 @@ class _Stages(MixtureStages):
                 keys=jax.vmap(jax.random.fold_in, (0, None))(keys, 2),
                 monitor=self.runner,
             )
-        return self.assessed(models)
+        return self.assessed(state, models)
 
     def train(self, state: State) -> tuple[State, Metrics]:
         """The joint objective, for every restart; reports the trained models."""
@@ -215,7 +238,7 @@ class _Stages(MixtureStages):
             monitor=self.runner,
             describe=self.describe,
         )
-        return self.assessed(trained.params)
+        return self.assessed(state, trained.params)
 
 
 model_of = _Stages.model_of

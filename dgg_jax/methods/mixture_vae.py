@@ -132,6 +132,7 @@ class MixtureStages(PretrainedStages):
     """Stages with R restarts, whose models carry a leading axis R."""
 
     build_functions: Callable[[MixturePreset, int, Parts], ApplyFunctions]
+    criterion = "elbo"  # the metric whose largest value tells the best restart
 
     def __init__(
         self,
@@ -179,7 +180,7 @@ class MixtureStages(PretrainedStages):
         }
 
     def carry_through(self) -> tuple[Model, State, list[Metrics]]:
-        """Runs all stages; the model with the best ELBO of the restarts."""
+        """Runs all stages; the model of the best restart."""
         state, records = self.run()
         records = select_restart(records, int(state["restart"]))
         model = self.model_of(self.preset, self.num_features, state, self.parts)
@@ -236,7 +237,7 @@ class MixtureStages(PretrainedStages):
                 log_weights,
                 log_assignments=log_assignments,
             )
-            reports.append(self.scores(labels[-1]) | elbo)
+            reports.append(self.label_metrics(state, labels[-1]) | elbo)
         entries = {
             "initial_labels": np.stack(labels),
             "mixture": jax.tree.map(lambda *fields: np.stack(fields), *mixtures),
@@ -259,7 +260,11 @@ class MixtureStages(PretrainedStages):
         """ln of the global prior: of the mean gamma (erratum E4)."""
         return evaluate.global_log_weights(log_assignments)
 
-    def assessed(self, models: Any) -> tuple[State, Metrics]:
+    def label_metrics(self, state: State, labels: np.ndarray) -> Metrics:
+        """What is said of labels [N] in the record of a stage."""
+        return self.scores(labels)
+
+    def assessed(self, state: State, models: Any) -> tuple[State, Metrics]:
         """What a stage returns whose models, with a leading axis R, are now these."""
         models = jax.device_get({**models, "mixture": models["mixture"]._asdict()})
         log_assignments, reports = [], []
@@ -269,12 +274,12 @@ class MixtureStages(PretrainedStages):
             log_assignments.append(np.asarray(log_assignment))
             labels = log_assignments[-1].argmax(axis=1)
             elbo = self.elbo(model, self.log_weights(model, log_assignments[-1]))
-            reports.append(self.scores(labels) | elbo)
+            reports.append(self.label_metrics(state, labels) | elbo)
         entries = {"models": models, "log_assignments": np.stack(log_assignments)}
         return entries, {"restarts": reports}
 
     def evaluate(self, state: State) -> tuple[State, Metrics]:
-        """The restart with the best ELBO, and what it says of every point."""
+        """The best restart by ``criterion``, and what it says of every point."""
         reports = []
         for restart in range(self.preset.restarts):
             model = _with_mixture(restart_of(state["models"], restart))
@@ -282,8 +287,9 @@ class MixtureStages(PretrainedStages):
             elbo = self.elbo(
                 model, self.log_weights(model, log_assignments), draws=ELBO_DRAWS
             )
-            reports.append(self.scores(log_assignments.argmax(axis=1)) | elbo)
-        best = int(np.argmax([report["elbo"] for report in reports]))
+            labels = log_assignments.argmax(axis=1)
+            reports.append(self.label_metrics(state, labels) | elbo)
+        best = int(np.argmax([report[self.criterion] for report in reports]))
         model = restart_of(state["models"], best)
         log_assignments = state["log_assignments"][best]
         entries = {

@@ -213,30 +213,14 @@ class PretrainedStages(Stages):
         """Encoder and decoder; reports K-means of the latents."""
         preset = self.preset
         keys = jax.random.split(self.key("pretrain"), 5)
-        identity = {
-            name: getattr(preset, name)
-            for name in (
-                "likelihood",
-                "variance",
-                "hidden_sizes",
-                "latent_dim",
-                "precision",
-                "pretrain_layer_epochs",
-                "pretrain_autoencoder_epochs",
-                "pretrain_corruption",
-                "pretrain_learning_rate",
-                "pretrain_batch_size",
-            )
-        }
-        identity |= {"seed": self.seed, "parts": repr(self.parts)}
+        identity = self.autoencoder_identity()
         params = self.runner.share(
             "autoencoder", identity, lambda: self._autoencoder(keys)
         )
         if preset.pretrain_vae_epochs:
-            identity["pretrain_vae_epochs"] = preset.pretrain_vae_epochs
             params = self.runner.share(
                 "vae",
-                identity,
+                self.vae_identity(),
                 lambda: pretrain.vae(
                     self.x,
                     params,
@@ -248,6 +232,28 @@ class PretrainedStages(Stages):
             )
         metrics = self.kmeans_metrics(self.latent_means(params), "pretrain")
         return params, metrics | self.elbo(params)
+
+    def autoencoder_identity(self) -> dict[str, Any]:
+        """What the pretrained autoencoder depends on, for runs that share it."""
+        names = (
+            "likelihood",
+            "variance",
+            "hidden_sizes",
+            "latent_dim",
+            "precision",
+            "pretrain_layer_epochs",
+            "pretrain_autoencoder_epochs",
+            "pretrain_corruption",
+            "pretrain_learning_rate",
+            "pretrain_batch_size",
+        )
+        identity = {name: getattr(self.preset, name) for name in names}
+        return identity | {"seed": self.seed, "parts": repr(self.parts)}
+
+    def vae_identity(self) -> dict[str, Any]:
+        """What the state after pretraining depends on, for runs that share it."""
+        epochs = {"pretrain_vae_epochs": self.preset.pretrain_vae_epochs}
+        return self.autoencoder_identity() | epochs
 
     def _autoencoder(self, keys: jax.Array) -> State:
         preset = self.preset

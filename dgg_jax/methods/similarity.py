@@ -1,6 +1,7 @@
 """The Siamese embedding, in which DGG and SpectralNet measure similarity."""
 
 import functools
+from typing import Any
 
 import jax
 import numpy as np
@@ -14,7 +15,10 @@ from dgg_jax.training import Schedule
 
 
 def siamese_embedding(
-    stages: Stages, module: nn.Module, initial: State | None
+    stages: Stages,
+    module: nn.Module,
+    initial: State | None,
+    origin: dict[str, Any] | None = None,
 ) -> tuple[State, np.ndarray]:
     """Trains the Siamese network of supplement 5 of DGG and embeds all points.
 
@@ -22,23 +26,37 @@ def siamese_embedding(
       stages: of a method whose preset is a SiamesePreset.
       module: the network.
       initial: its parameters from a pretrained encoder, for siamese_init=encoder.
+      origin: what the result depends on, for runs that share it; None: they do not.
 
     Returns:
       The network's parameters and the embedding, shape [N, L].
     """
-    preset, runner = stages.preset, stages.runner
+    preset = stages.preset
     nearest = input_neighbors(stages, preset.siamese_pairs)
-    key = stages.key("graph")
+
+    def trained():
+        return _train(stages, module, initial, nearest["indices"])
+
+    if origin is None:
+        params = trained()
+    else:
+        params = stages.runner.share("siamese", origin, trained)
+    return params, embed_all(module, params, stages.x, preset.precision)
+
+
+def _train(
+    stages: Stages, module: nn.Module, initial: State | None, neighbors: np.ndarray
+) -> State:
+    preset, key = stages.preset, stages.key("graph")
     if preset.siamese_init == "encoder":
         params = initial
     else:
         params = module.init(jax.random.fold_in(key, 1), stages.x[:1])["params"]
-    embed = pure(module, preset.precision)
-    params = graph.train_siamese(
+    return graph.train_siamese(
         stages.x,
-        nearest["indices"],
+        neighbors,
         params,
-        embed,
+        pure(module, preset.precision),
         margin=preset.siamese_margin,
         schedule=Schedule(
             preset.siamese_epochs,
@@ -49,9 +67,8 @@ def siamese_embedding(
             weight_decay=preset.siamese_weight_decay,
         ),
         key=key,
-        monitor=runner,
+        monitor=stages.runner,
     )
-    return params, embed_all(module, params, stages.x, preset.precision)
 
 
 def embed_all(

@@ -6,7 +6,13 @@ from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score
 
 from dgg_jax.checks import InvalidInput
-from dgg_jax.graph import knn, neighbor_weights, spectral_labels
+from dgg_jax.graph import (
+    graph_information,
+    knn,
+    neighbor_weights,
+    spectral,
+    spectral_labels,
+)
 from dgg_jax.graph.spectral import affinity_matrix, spectral_embedding
 from dgg_jax.types import Graph
 
@@ -41,6 +47,49 @@ def test_affinity_by_hand():
     affinity = affinity_matrix(Graph(np.array([[1, 2], [0, 2], [1, 1]]), weights))
     expected = [[0.0, 0.875, 0.125], [0.875, 0.0, 0.5], [0.125, 0.5, 0.0]]
     np.testing.assert_allclose(affinity.toarray(), expected)
+
+
+def test_information_by_hand():
+    """Weights (W + W^T) / 2, of three points in two clusters."""
+    weights = np.array([[0.75, 0.25], [1.0, 0.0], [0.5, 0.5]])
+    graph = Graph(np.array([[1, 2], [0, 2], [0, 1]]), weights)
+    # Edges: 1.75 / 3 within the first two; 1.25 / 3 between them and the third.
+    joint = np.array([[1.75, 0.625], [0.625, 0.0]]) / 3
+    marginal = joint.sum(axis=1)
+    logs = np.log(np.where(joint > 0, joint / np.outer(marginal, marginal), 1.0))
+    expected = np.sum(joint * logs)
+    actual = graph_information(graph, np.array([0, 0, 1]))
+    assert actual == pytest.approx(expected, rel=1e-12)
+    assert graph_information(graph, np.array([1, 1, 0])) == pytest.approx(expected)
+
+
+def test_information_of_separate_groups_is_the_entropy_of_their_sizes():
+    graph, truth = components(4)
+    assert graph_information(graph, truth) == pytest.approx(np.log(4))
+    assert graph_information(graph, np.zeros_like(truth)) == 0.0
+    joined = truth // 2
+    assert graph_information(graph, joined) == pytest.approx(np.log(2))
+    split = truth * 2 + np.arange(len(truth)) % 2  # across the neighbours
+    assert graph_information(graph, split) < np.log(4) + 0.1
+    random = np.random.default_rng(0).integers(0, 4, len(truth))
+    assert graph_information(graph, random) < 0.1
+    # Nothing is asked of clusters without points.
+    assert graph_information(graph, 3 * joined) == pytest.approx(np.log(2))
+
+
+def test_the_most_informative_labels_are_kept(monkeypatch):
+    graph, truth = ring(5)
+    seen = []
+
+    def recorded(graph, labels):
+        seen.append((graph_information(graph, labels), labels))
+        return seen[-1][0]
+
+    monkeypatch.setattr(spectral, "graph_information", recorded)
+    labels = spectral_labels(graph, 5, 8, seed=0)
+    assert len(seen) == 40  # of 5, 6, 7 and 8 eigenvectors
+    assert max(seen, key=lambda one: one[0])[1] is labels
+    assert adjusted_rand_score(truth, labels) == 1.0
 
 
 @pytest.mark.parametrize("num_eigenvectors", [1, 3])

@@ -7,10 +7,12 @@ import pytest
 
 from dgg_jax import metrics
 from dgg_jax.checks import InvalidInput
-from dgg_jax.methods import dgg, mixture_vae
+from dgg_jax.graph import graph_information
+from dgg_jax.methods import dgg
 from dgg_jax.methods.base import Run
 from dgg_jax.presets import DGGPreset
 from dgg_jax.training import Diverged
+from dgg_jax.types import Graph
 from tests.methods.toy import blobs
 from tests.trees import assert_same, differ
 
@@ -163,13 +165,16 @@ def three_restarts():
 
 
 @pytest.mark.slow
-def test_the_best_elbo_of_the_restarts_is_kept():
+def test_the_restart_with_the_most_graph_information_is_kept():
     model, state, records = three_restarts()
-    elbos = [one["elbo"] for one in records[-1]["restarts"]]
-    best = int(np.argmax(elbos))
-    assert len(elbos) == 3 and len(set(elbos)) == 3
+    values = [one["graph_information"] for one in records[-1]["restarts"]]
+    best = int(np.argmax(values))
+    assert len(values) == 3 and len(set(values)) == 3
     assert int(state["restart"]) == best
-    assert records[-1]["elbo"] == elbos[best] == max(elbos)
+    assert records[-1]["graph_information"] == values[best] == max(values)
+    labels = state["log_assignments"].argmax(axis=2)
+    expected = [graph_information(Graph(**state["graph"]), row) for row in labels]
+    np.testing.assert_allclose(values, expected)
     chosen = jax.tree.map(lambda leaf: leaf[best], state["models"])
     assert_same(state["model"], chosen)
     assert_same(dict(model.params, mixture=model.params["mixture"]._asdict()), chosen)
@@ -180,23 +185,23 @@ def test_the_best_elbo_of_the_restarts_is_kept():
 
 @pytest.mark.slow
 def test_an_early_restart_may_win(monkeypatch):
-    """Whichever it is: the choice follows the ELBO, not the position."""
+    """Whichever it is: the choice follows the information, not the position."""
     x, y = blobs()
     preset = dataclasses.replace(BRIEF, restarts=3)
-    elbo = dgg._Stages.elbo
+    label_metrics = dgg._Stages.label_metrics
     for best in range(3):
-        seen = iter(range(3))
+        calls = iter(range(100))
 
-        def rigged(self, *arguments, draws=1, best=best, seen=seen, **keywords):
-            values = elbo(self, *arguments, draws=draws, **keywords)
-            if draws == mixture_vae.ELBO_DRAWS:
-                values["elbo"] = 1e6 if next(seen) == best else -1e6
+        def rigged(self, state, labels, best=best, calls=calls):
+            values = label_metrics(self, state, labels)
+            # Of the three restarts in each of four stages, in turn.
+            values["graph_information"] = float(next(calls) % 3 == best)
             return values
 
-        monkeypatch.setattr(dgg._Stages, "elbo", rigged)
+        monkeypatch.setattr(dgg._Stages, "label_metrics", rigged)
         _, state, records = dgg.run(x, preset, y=y)
         assert int(state["restart"]) == best
-        assert records[-1]["elbo"] == 1e6
+        assert records[-1]["graph_information"] == 1.0
         assert records[-2]["elbo"] == records[-2]["restarts"][best]["elbo"]
 
 
