@@ -9,15 +9,11 @@ command continues a comparison that was stopped and adds what it does not have y
 Writes comparison.csv, comparison.md and report.html after every run.
 """
 
-import contextlib
 import csv
+import functools
 import io
-import json
 import pathlib
-import re
-import shlex
 import signal
-import sys
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -25,16 +21,14 @@ import numpy as np
 from absl import app, flags
 
 from dgg_jax import checks, folders, presets
-from experiments import command, runs, scores
+from experiments import command, scores, series
 from experiments import config as config_module
 from experiments.config import Config, methods_with
 
 _METHODS = flags.DEFINE_list(
     "methods", list(presets.METHODS), "Methods to compare, separated by commas."
 )
-_SEEDS = flags.DEFINE_list(
-    "seeds", ["0", "1", "2", "3", "4"], "Seeds of each method, separated by commas."
-)
+flags.declare_key_flag("seeds")
 flags.adopt_module_key_flags(config_module)
 
 # Of these a comparison has its own, or none.
@@ -120,7 +114,7 @@ def configurations() -> list[Config]:
             resume=False,
             overwrite=False,
         )
-        for seed in dict.fromkeys(_seeds(_SEEDS.value))
+        for seed in series.seeds()
         for method, preset in resolved.items()
     ]
 
@@ -149,209 +143,16 @@ def _presets(base: Config) -> dict[str, presets.Preset]:
     return resolved
 
 
-def _seeds(values: Sequence[str]) -> list[int]:
-    try:
-        seeds = [int(value) for value in values]
-    except ValueError:
-        raise checks.InvalidInput(
-            f"seeds must be integers separated by commas, got {','.join(values)!r}."
-        ) from None
-    for seed in seeds:
-        checks.in_range("seeds", seed, 0, 2**32 - 1)
-    if not seeds:
-        raise checks.InvalidInput("seeds must name at least one seed.")
-    return seeds
-
-
 def _compare() -> int:
     configs = configurations()
-    workdir = configs[0].workdir.parent
     overwrite = flags.FLAGS["overwrite"].value
-    _check_folder(workdir, configs[0], overwrite)
-    results = {} if overwrite else _finished(configs)
-    pending = [config for config in configs if config.workdir not in results]
-    dataset = _checked_data(pending) if pending else None
-    claimed = _claim(workdir, configs[0], overwrite)
-    stop = runs.StopSignal()
-    from dgg_jax.methods.base import Interrupted
+    made = series.Series("comparison", "experiments.compare", configs, overwrite)
 
-    try:
-        with claimed:
-            failed = _train(configs, dataset, results, stop)
-            table = _write(configs, results) if results else None
-    except Interrupted:
-        print(f"Stopped; everything so far is in {workdir}. Continue with:")
-        print(f"  {_command(sys.argv[1:])}")
-        return 128 + stop.received
-    except OSError as error:
-        return command.fail_to_write(error, workdir, _command(sys.argv[1:]))
-    if table is not None:
-        print(f"\n{table}\nReport   {workdir / 'report.html'}")
-    if failed:
-        message = f"training diverged: {', '.join(failed)}; not in the table."
-        return command.fail(message, command.EXIT_DIVERGED)
-    return 0
+    def clear():
+        series.clear_runs(path.parent for path in made.workdir.glob("*/config.json"))
+        folders.clear(made.workdir, marker=made.marker)
 
-
-def _train(
-    configs: Sequence[Config],
-    dataset: Any,
-    results: dict[pathlib.Path, dict[str, Any]],
-    stop: runs.StopSignal,
-) -> list[str]:
-    """Trains what has no result yet and adds its result.
-
-    Args:
-      configs: of all runs.
-      dataset: what to cluster.
-      results: of the finished runs, by their workdir.
-      stop: asked whether to stop.
-
-    Returns:
-      The runs that diverged.
-
-    Raises:
-      Interrupted: if it was asked to stop.
-    """
-    from dgg_jax.methods.base import Interrupted
-    from dgg_jax.training import Diverged
-
-    failed = []
-    for number, config in enumerate(configs, start=1):
-        print(f"\n[{number}/{len(configs)}] {config.method}, seed {config.seed}")
-        if config.workdir in results:
-            print("finished earlier.", flush=True)
-            continue
-        if stop():
-            raise Interrupted
-        shared = config.workdir.parent / "shared"
-        try:
-            result = runs.run(config, dataset, stop, shared)
-        except Diverged as error:
-            print(f"diverged: {error}.", flush=True)
-            failed.append(f"{config.method} with seed {config.seed}")
-            continue
-        results[config.workdir] = result
-        _write(configs, results)
-    return failed
-
-
-def _finished(configs: Sequence[Config]) -> dict[pathlib.Path, dict[str, Any]]:
-    """The results that are there, by the workdir of the run.
-
-    Raises:
-      InvalidInput: if there is a run of another configuration.
-    """
-    found = {}
-    for config in configs:
-        exists = (config.workdir / "config.json").exists()
-        result = runs.check_workdir(config._replace(resume=exists))
-        if result is not None:
-            found[config.workdir] = result
-    return found
-
-
-def _checked_data(configs: Sequence[Config]) -> Any:
-    """The data set.
-
-    Raises:
-      InvalidInput: if there is none, or a method cannot serve it.
-    """
-    # Those that need dense data tell how they are loaded for all.
-    first = min(configs, key=runs.takes_sparse)
-    dataset = runs.load_data(first)
-    for config in configs:
-        try:
-            runs.check_data(config, dataset)
-        except checks.InvalidInput as error:
-            raise checks.InvalidInput(f"{config.method}: {error}") from None
-    return dataset
-
-
-def _identity(config: Config) -> dict[str, Any]:
-    """What all runs of a comparison share."""
-    whole = config.identity()
-    shared = ("preset", "moons_distance", "tfidf_scaling", "label", "scaling")
-    names = [n for n in (*shared, "image_size", "data_sha256") if n in whole]
-    identity = {"comparison_of": config.dataset}
-    identity |= {name: whole[name] for name in names}
-    return json.loads(json.dumps(identity))  # as it is read again
-
-
-def _check_folder(workdir: pathlib.Path, config: Config, overwrite: bool) -> None:
-    """Refuses the folder of anything else than this comparison.
-
-    Raises:
-      InvalidInput: then; if it is to be overwritten, another comparison is fine.
-    """
-    path = workdir / "comparison.json"
-    try:
-        if path.exists():
-            theirs = json.loads(path.read_text())
-        elif not folders.is_unused(workdir, path.name):
-            theirs = None
-        else:
-            return
-    except (OSError, ValueError) as error:
-        raise checks.InvalidInput(
-            f"workdir {workdir} cannot be used: {error}."
-        ) from error
-    if not isinstance(theirs, dict) or "comparison_of" not in theirs:
-        raise checks.InvalidInput(
-            f"{workdir} is not empty and holds no comparison; choose another --workdir."
-        )
-    if theirs != _identity(config) and not overwrite:
-        there = ", ".join(f"{name}={value}" for name, value in theirs.items())
-        raise checks.InvalidInput(
-            f"{workdir} holds another comparison (there: {there}); choose another "
-            "--workdir, or delete it by --overwrite."
-        )
-
-
-def _claim(
-    workdir: pathlib.Path, config: Config, overwrite: bool
-) -> contextlib.ExitStack:
-    """Makes the folder, empty if it is to be overwritten, with comparison.json.
-
-    Returns:
-      What keeps other processes out of it until it is closed.
-
-    Raises:
-      InvalidInput: if it, or a run to be deleted, is in use or cannot be written.
-    """
-    from dgg_jax.methods.base import write_atomically
-
-    with contextlib.ExitStack() as claimed:
-        try:
-            claimed.enter_context(folders.lock(workdir))
-            if overwrite:
-                _clear(workdir)
-            text = json.dumps(_identity(config), indent=2) + "\n"
-            write_atomically(workdir / "comparison.json", text)
-        except OSError as error:
-            raise checks.InvalidInput(
-                f"workdir {workdir} cannot be written: {error.strerror or error}; free "
-                "space, make it writable or choose another --workdir."
-            ) from error
-        return claimed.pop_all()
-
-
-def _clear(workdir: pathlib.Path) -> None:
-    """Deletes a comparison; nothing of it while one of its runs is in use."""
-    begun = [path.parent for path in workdir.glob("*/config.json")]
-    with contextlib.ExitStack() as locks:
-        for folder in begun:
-            locks.enter_context(folders.lock(folder))
-        for folder in begun:
-            folders.clear(folder, marker="config.json")
-    folders.clear(workdir, marker="comparison.json")
-
-
-def _command(arguments: Sequence[str]) -> str:
-    """The command that continues what was started with these arguments."""
-    once = re.compile(r"--?(no)?overwrite(=.*)?")
-    kept = [argument for argument in arguments if not once.fullmatch(argument)]
-    return shlex.join(["python", "-m", "experiments.compare", *kept])
+    return series.carry_out(made, functools.partial(_write, made), clear)
 
 
 def table(results: Sequence[dict[str, Any]]) -> list[Row]:
@@ -474,18 +275,18 @@ def markdown(rows: Sequence[Row], dataset: str) -> str:
     )
 
 
-def _write(
-    configs: Sequence[Config], results: dict[pathlib.Path, dict[str, Any]]
-) -> str:
+def _write(made: series.Series, results: series.Results) -> str:
     """Writes the table of what is finished as csv, markdown and a page.
 
     Returns:
-      The table in markdown.
+      The table in markdown, and where the page is.
     """
     from dgg_jax.methods.base import write_atomically
     from experiments import comparison_report
 
-    workdir, dataset = configs[0].workdir.parent, configs[0].dataset
+    configs, workdir = made.configs, made.workdir
+    # What papers report is of the whole set.
+    dataset = "" if configs[0].num_rows else configs[0].dataset
     # In the order of the command, not in that in which they came.
     order = list(dict.fromkeys(config.method for config in configs))
     finished = [results[c.workdir] for c in configs if c.workdir in results]
@@ -493,12 +294,11 @@ def _write(
     rows = table(finished)
     text = markdown(rows, dataset)
     header, cells = text_table(rows, dataset)
-    command = _command(sys.argv[1:])
-    html = comparison_report.html(header, cells, rows, finished, command)
+    html = comparison_report.html(header, cells, rows, finished, made.command())
     write_atomically(workdir / "comparison.csv", comma_separated(rows, dataset))
     write_atomically(workdir / "comparison.md", text)
     write_atomically(workdir / "report.html", html)
-    return text
+    return f"{text}\nReport   {workdir / 'report.html'}"
 
 
 if __name__ == "__main__":

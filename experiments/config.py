@@ -10,6 +10,7 @@ from absl import flags
 
 from dgg_jax import checks, data, presets
 from dgg_jax.data import DATASETS, Dataset, own, preprocessing
+from dgg_jax.data.dataset import random_rows
 from dgg_jax.data.loaders import ALIASES
 from dgg_jax.data.matrices import SUFFIXES
 from dgg_jax.data.reuters import TEXTS
@@ -50,6 +51,12 @@ _SEED = flags.DEFINE_integer(
     "Seed of every random number.",
     lower_bound=0,
     upper_bound=2**32 - 1,  # jax drops higher bits without a word
+)
+_NUM_ROWS = flags.DEFINE_integer(
+    "num_rows",
+    None,
+    "Cluster only so many rows, drawn once at random: the same for every seed.",
+    lower_bound=1,
 )
 _PRESET = flags.DEFINE_enum(
     "preset",
@@ -141,6 +148,7 @@ class Config(NamedTuple):
       label: of such data: the column with the classes, or None.
       scaling: of such data, as it was asked for.
       image_size: of a folder of images, or None.
+      num_rows: of a random part of the data, or None for all.
     """
 
     method: str
@@ -159,11 +167,13 @@ class Config(NamedTuple):
     label: str | None = None
     scaling: str = "auto"
     image_size: tuple[int, int] | None = None
+    num_rows: int | None = None
 
     @property
     def short_name(self) -> str:
-        """The name of the data set, for folders."""
-        return self.dataset if self.own is None else pathlib.Path(self.own.name).stem
+        """The name of the data set, or of a part of it, for folders."""
+        name = self.dataset if self.own is None else pathlib.Path(self.own.name).stem
+        return name if self.num_rows is None else f"{name}-{self.num_rows}"
 
     def identity(self) -> dict[str, Any]:
         """What makes two runs the same run, as config.json holds it."""
@@ -174,6 +184,8 @@ class Config(NamedTuple):
             "seed": self.seed,
             "preset_values": dataclasses.asdict(self.preset),
         }
+        if self.num_rows is not None:
+            identity["num_rows"] = self.num_rows
         if self.dataset == "moons":
             identity["moons_distance"] = self.moons_distance
         if self.dataset in TEXTS:
@@ -194,12 +206,13 @@ class Config(NamedTuple):
         """
         if self.own is not None:
             return self.own
-        return data.load(
+        whole = data.load(
             self.dataset,
             data_dir=self.data_dir,
             moons_distance=self.moons_distance,
             tfidf_scaling=self.tfidf_scaling,
         )
+        return random_rows(whole, self.num_rows)
 
     def command(self) -> str:
         """The command that starts this run by itself."""
@@ -261,6 +274,7 @@ def from_flags(check_method: bool = True) -> Config:
         label=_LABEL.value,
         scaling=_SCALING.value,
         image_size=_image_size(),
+        num_rows=_NUM_ROWS.value,
     )
     if _WORKDIR.value:
         return config
@@ -290,7 +304,8 @@ def _own_data() -> Dataset | None:
                 f"--num_clusters is missing: say how many clusters {name} shall go "
                 "into."
             )
-    return data.load(name, label=_LABEL.value, **options)
+    whole = data.load(name, label=_LABEL.value, **options)
+    return random_rows(whole, _NUM_ROWS.value)
 
 
 def _image_size() -> tuple[int, int] | None:
@@ -351,6 +366,31 @@ def changes_from_flags() -> dict[str, Any]:
     """The settings that flags have changed."""
     values = {name: flags.FLAGS[name].value for name in _PRESET_FLAGS}
     return {name: _sizes(name, v) for name, v in values.items() if v is not None}
+
+
+def parse_setting(method: str, name: str, text: str) -> Any:
+    """The value of a setting, as its flag takes it.
+
+    Args:
+      method: whose setting it is.
+      name: of the setting.
+      text: what the flag would be given.
+
+    Raises:
+      InvalidInput: if the method has no such setting, or it is no such value.
+    """
+    names = [field.name for field in dataclasses.fields(presets.preset_class(method))]
+    if name not in names:
+        raise checks.InvalidInput(
+            f"{name!r} is no setting of --method={method}; choose from: "
+            f"{', '.join(names)}."
+        )
+    try:
+        return _sizes(name, flags.FLAGS[name].parser.parse(text))
+    except ValueError as error:
+        if isinstance(error, checks.InvalidInput):
+            raise
+        raise checks.InvalidInput(f"{name}={text} is not valid: {error}.") from None
 
 
 def resolve(preset: Preset, changes: dict[str, Any]) -> Preset:

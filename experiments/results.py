@@ -41,10 +41,12 @@ def collect(
     if "confident_label_accuracy" in last:
         final["confident_label_accuracy"] = last["confident_label_accuracy"]
     rows, columns = dataset.x.shape
+    paper = presets.paper(config.method, config.dataset, config.preset)
     return {
         "final": final,
         "stages": records,
-        "paper": presets.paper(config.method, config.dataset, config.preset),
+        # What a paper reports is of the whole set.
+        "paper": paper if config.num_rows is None else None,
         "dataset": {
             "name": dataset.name,
             "rows": rows,

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import sparse
 
+from dgg_jax import checks
 from dgg_jax.data.preprocessing import Scaling
 
 
@@ -38,6 +39,32 @@ class Dataset(NamedTuple):
     is_test: np.ndarray | None = None
     scaling: Scaling | None = None
     fingerprint: str | None = None
+
+
+def random_rows(dataset: Dataset, num_rows: int | None, seed: int = 0) -> Dataset:
+    """A part of a data set, whose provenance says so.
+
+    Args:
+      dataset: the whole.
+      num_rows: how many rows are drawn, each at most once, and kept in their order;
+        None takes all.
+      seed: of the draw.
+
+    Raises:
+      InvalidInput: if there are not so many.
+    """
+    if num_rows is None:
+        return dataset
+    total = dataset.x.shape[0]
+    checks.in_range("num_rows", num_rows, 1, total)
+    drawn = np.random.default_rng(seed).permutation(total)[:num_rows]
+    rows = np.sort(drawn)
+    return dataset._replace(
+        x=dataset.x[rows],
+        y=None if dataset.y is None else dataset.y[rows],
+        is_test=None if dataset.is_test is None else dataset.is_test[rows],
+        provenance=f"{dataset.provenance}; {num_rows:,} of these rows, at random",
+    )
 
 
 class Options(NamedTuple):

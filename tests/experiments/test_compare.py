@@ -16,7 +16,7 @@ from dgg_jax.data import Dataset
 from dgg_jax.training import Diverged
 from dgg_jax.training.checkpoints import Checkpoints
 from experiments import compare as program
-from experiments import comparison_report, runs
+from experiments import comparison_report, runs, series
 from tests.experiments.command_line import assert_refused, call
 
 
@@ -438,7 +438,10 @@ def test_overwrite_deletes_nothing_before_all_is_checked(
     ],
 )
 def test_the_command_to_continue_does_not_delete(arguments, kept):
-    assert program._command(arguments) == f"python -m experiments.compare{kept}"
+    assert (
+        series.continuing("experiments.compare", arguments)
+        == f"python -m experiments.compare{kept}"
+    )
 
 
 # --- Real runs ---------------------------------------------------------------------
