@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from absl import logging
 from flax import linen as nn
 
 from dgg_jax.graph import graph_information, knn
@@ -15,6 +16,7 @@ from dgg_jax.methods.mixture_vae import (
     MixtureStages,
     Model,
     Neighbors,
+    restart_of,
     samples_per_cluster,
     traversals,
 )
@@ -31,6 +33,9 @@ from dgg_jax.types import Graph, Mixture
 __all__ = ["STAGES", "Model", "model_of", "run", "samples_per_cluster", "traversals"]
 
 STAGES = ("pretrain", "graph", "initialize", "classifier", "train", "evaluate")
+
+# Of the clusters' graph information, what training may cost before it is undone.
+MOST_INFORMATION_LOST = 0.02
 
 
 def classifier_module(preset: DGGPreset) -> Classifier:
@@ -220,7 +225,11 @@ class _Stages(MixtureStages):
         return self.assessed(state, models)
 
     def train(self, state: State) -> tuple[State, Metrics]:
-        """The joint objective, for every restart; reports the trained models."""
+        """The joint objective, for every restart; reports the trained models.
+
+        Where it has broken up the clusters, which the graph's information tells, the
+        model from before it is kept.
+        """
         preset = self.preset
         models = state["models"]
         trained = train.train_dgg(
@@ -238,7 +247,36 @@ class _Stages(MixtureStages):
             monitor=self.runner,
             describe=self.describe,
         )
-        return self.assessed(state, trained.params)
+        entries, metrics = self.assessed(state, trained.params)
+        undone = self._is_undone(state, entries)
+        if undone.any():
+            kept = [
+                restart_of(models if undone[restart] else entries["models"], restart)
+                for restart in range(preset.restarts)
+            ]
+            stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *kept)
+            stacked["mixture"] = Mixture(**stacked["mixture"])
+            entries, metrics = self.assessed(state, stacked)
+        for report, one in zip(metrics["restarts"], undone, strict=True):
+            report["training_undone"] = bool(one)
+        return entries, metrics
+
+    def _is_undone(self, before: State, after: State) -> np.ndarray:
+        """Whether training has broken up the clusters, for every restart, [R]."""
+        similarity = Graph(**before["graph"])
+        earlier, later = (
+            [graph_information(similarity, table.argmax(axis=1)) for table in tables]
+            for tables in (before["log_assignments"], after["log_assignments"])
+        )
+        lost = np.subtract(earlier, later)
+        undone = lost > MOST_INFORMATION_LOST * np.array(earlier)
+        if undone.any():
+            logging.warning(
+                "Training cost the clusters up to %.2f nats of their graph's "
+                "information; the model from before it is kept.",
+                lost.max(),
+            )
+        return undone
 
 
 model_of = _Stages.model_of
