@@ -238,7 +238,7 @@ class _Stages(MixtureStages):
             monitor=self.runner,
             describe=self.describe,
         )
-        return self.assessed(state, trained.params)
+        return self.trained(state, trained.params)
 
 
 model_of = _Stages.model_of

@@ -866,6 +866,21 @@ def test_the_summary_compares_like_with_like(tmp_path):
     assert lines[-2] == "Reached  clusters (no labels, hence no accuracy), in 1 s."
 
 
+def test_the_summary_warns_of_collapsed_clusters(tmp_path):
+    result = {
+        "stages": [],
+        "final": {"accuracy": 0.5, "elbo": None, "thin_clusters": [2, 9]},
+        "paper": None,
+        "seconds": 1.0,
+        "config": {"preset_values": {"num_clusters": 10}},
+    }
+    warning, last = main._summary(result, tmp_path).splitlines()[-2:]
+    assert warning.startswith("Warning  clusters 2, 9 of 10 have less than 1.00% of")
+    assert "fewer clusters" in warning and last.startswith("Report")
+    result["final"]["thin_clusters"] = []
+    assert "Warning" not in main._summary(result, tmp_path)
+
+
 @pytest.mark.slow
 def test_a_run_of_gmvae(xla, tmp_path, monkeypatch):
     x = np.random.default_rng(0).random((60, 4)).astype(np.float32)
