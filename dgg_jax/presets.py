@@ -122,6 +122,8 @@ class SiamesePreset(NetworkPreset):
     Attributes:
       siamese_epochs: epochs of the Siamese network; 0 takes distances of the data.
       siamese_pairs: N_t, positive and negative pairs a point.
+      siamese_candidates: nearest points of which the positive pairs are drawn; if no
+        more than siamese_pairs, these are the nearest.
       siamese_margin: c, distance to which negative pairs are pushed.
       siamese_init: random, or encoder: from the pretrained encoder.
       siamese_learning_rate: Adam's initial rate for the Siamese network.
@@ -133,6 +135,7 @@ class SiamesePreset(NetworkPreset):
 
     siamese_epochs: int = 8
     siamese_pairs: int = 2
+    siamese_candidates: int = 2
     siamese_margin: float = 3.0
     siamese_init: str = "encoder"
     siamese_learning_rate: float = 5e-4
@@ -212,7 +215,7 @@ class DGGPreset(MixturePreset, SiamesePreset):
     """
 
     classifier_hidden_sizes: tuple[int, ...] | None = None
-    classifier_input: str = "sample"
+    classifier_input: str = "mean"
     graph_of: str = "siamese"
     num_candidates: int = 100
     neighbor_choice: str = "random"
@@ -220,7 +223,8 @@ class DGGPreset(MixturePreset, SiamesePreset):
     classifier_epochs: int = 20
     classifier_learning_rate: float = 1e-2
     objective: str = "node"
-    graph_strength: float = 1.0
+    graph_strength: float = 1.6
+    label_epochs: int = 5
 
     def __post_init__(self):
         """Checks every value; see ``Preset``."""
@@ -530,23 +534,30 @@ _DATA: dict[str, dict[str, Any]] = {
     "stl10": {"likelihood": "gaussian", "variance": 10.0},
     "svhn": {},
 }
+# Rows and columns, on which our settings depend as they do for data of one's own.
+_SHAPES = {
+    "digits": (1797, 64),
+    "mnist": (70_000, 784),
+    "fashion_mnist": (70_000, 784),
+    "usps": (9298, 256),
+    "moons": (4000, 2),
+    "pinwheel": (10_000, 2),
+    "har": (10_299, 561),
+    "reuters10k": (10_000, 2000),
+    "reuters": (685_071, 2000),
+    "reuters_r8": (7674, 2000),
+    "stl10": (13_000, 2048),
+    "svhn": (99_289, 3072),
+}
+_TEXTS = ("reuters10k", "reuters", "reuters_r8")
 _IMAGES = ("digits", "mnist", "fashion_mnist", "usps")
 _PLANE = ("moons", "pinwheel")
 # Architectures of GMVAE; the images of Fashion-MNIST are as large as MNIST's.
 _CONVOLUTIONS = {"mnist": "mnist", "fashion_mnist": "mnist", "svhn": "svhn"}
 
-# Our shortened pretraining, and one of the papers' kind.
-_PRETRAIN: dict[str, dict[str, Any]] = {
-    "mnist": {"pretrain_autoencoder_epochs": 15},
-    "fashion_mnist": {"pretrain_autoencoder_epochs": 15},
-    "usps": {"pretrain_autoencoder_epochs": 30, "pretrain_vae_epochs": 5},
-    "digits": {"pretrain_autoencoder_epochs": 30, "pretrain_vae_epochs": 30},
-    "moons": {"pretrain_autoencoder_epochs": 30, "pretrain_vae_epochs": 20},
-    "pinwheel": {"pretrain_autoencoder_epochs": 30, "pretrain_vae_epochs": 20},
-    "har": {"pretrain_autoencoder_epochs": 30, "pretrain_vae_epochs": 5},
-    "reuters10k": {"pretrain_autoencoder_epochs": 30, "pretrain_vae_epochs": 5},
-    "reuters_r8": {"pretrain_autoencoder_epochs": 30, "pretrain_vae_epochs": 5},
-}
+# Longer pretraining of the methods without a graph.
+_LONGER = {"mnist": 15, "fashion_mnist": 15}
+# Pretraining of the papers' kind.
 _PAPER_PRETRAIN = {
     "pretrain_layer_epochs": 20,
     "pretrain_autoencoder_epochs": 50,
@@ -562,6 +573,14 @@ _SMOKE_NETWORKS = {"hidden_sizes": (32, 16), "latent_dim": 4}
 
 def _dgg(dataset: str, name: str) -> dict[str, Any]:
     """Errata E20 to E25 and E35 say where the paper's values come from."""
+    shape, data = _SHAPES[dataset], _DATA[dataset]
+    if name == "default":
+        return _dgg_for(
+            *shape,
+            data.get("num_clusters", Preset.num_clusters),
+            data.get("likelihood", AutoencoderPreset.likelihood),
+            is_sparse=dataset in _TEXTS,
+        )
     plane = {"siamese_epochs": 0, "num_neighbors": 40, "num_candidates": 40}
     plane |= {"classifier_hidden_sizes": (), "learning_rate": 0.02, "batch_size": 100}
     values = plane if dataset in _PLANE else {}
@@ -570,27 +589,55 @@ def _dgg(dataset: str, name: str) -> dict[str, Any]:
     values = {**values, "siamese_pairs": pairs.get(dataset, 2)}
     if name == "smoke":
         smoke = {"classifier_epochs": 3, "label_epochs": 1, "epochs": 3}
-        values |= smoke if dataset in _PLANE else smoke | {"siamese_epochs": 1}
-    elif name == "paper":
-        values |= {"init": "kmeans", "epochs": 300, "batch_size": 100}
-        if dataset not in _PLANE:
-            values |= {"siamese_epochs": 300, "siamese_batch_size": 1000}
-        if dataset in _IMAGES:
-            values |= {"classifier_input": "mean", "weight_decay": 1e-4}
-        if dataset == "stl10":
-            values |= {"learning_rate": 5e-4, "weight_decay": 1e-4}
-        if dataset == "har":
-            values |= {"learning_rate": 2e-4}
-    elif dataset == "mnist":
-        # Measured with fewer epochs than the methods without a graph need.
-        values |= {"pretrain_autoencoder_epochs": 8}
-    elif dataset == "digits":
-        # A class has 180 points: 100 neighbours would reach far beyond it.
-        values |= {"num_candidates": 20, "classifier_input": "mean"}
-        values |= {"learning_rate": 1e-3, "batch_size": 64}
-    elif dataset in _PLANE:
-        values |= {"label_epochs": 40, "epochs": 60}
+        return values | smoke | ({} if dataset in _PLANE else {"siamese_epochs": 1})
+    values |= {"init": "kmeans", "epochs": 300, "batch_size": 100}
+    values |= {"graph_strength": 1.0, "label_epochs": 0, "classifier_input": "sample"}
+    if dataset not in _PLANE:
+        values |= {"siamese_epochs": 300, "siamese_batch_size": 1000}
+    if dataset in _IMAGES:
+        values |= {"classifier_input": "mean", "weight_decay": 1e-4}
+    if dataset == "stl10":
+        values |= {"learning_rate": 5e-4, "weight_decay": 1e-4}
+    if dataset == "har":
+        values |= {"learning_rate": 2e-4}
     return values
+
+
+def _dgg_for(
+    num_points: int,
+    num_columns: int,
+    num_clusters: int,
+    likelihood: str,
+    *,
+    is_sparse: bool,
+    num_neighbors: int = DGGPreset.num_neighbors,
+) -> dict[str, Any]:
+    """Our settings of DGG, by what is known of data without their labels.
+
+    docs/accuracy.md has the measurements behind them.
+    """
+    values: dict[str, Any] = {
+        **_pretraining_for(num_points),
+        "pretrain_vae_epochs": _between(2, 60_000 // num_points, 30),
+        "batch_size": _batch_size(num_points),
+        "siamese_batch_size": _pretrain_batch_size(num_points),
+        "siamese_candidates": _between(2, 18_000 // num_points, 10),
+        # Of a candidate, the cluster should be the point's own: a ninth of its size.
+        "num_candidates": max(
+            num_neighbors, min(100, num_points // (9 * max(1, num_clusters)))
+        ),
+    }
+    if likelihood != "bernoulli":
+        # A narrow Gaussian is steep: clusters are lost in the first epochs otherwise.
+        values["learning_rate"] = 5e-4
+    if is_sparse or num_columns <= 10:
+        # Rows of words and points of the plane are compared as they are.
+        values |= {"graph_of": "data", "num_candidates": num_neighbors}
+    return values
+
+
+def _between(low: int, value: int, high: int) -> int:
+    return max(low, min(value, high))
 
 
 def _vade(dataset: str, name: str) -> dict[str, Any]:
@@ -745,11 +792,27 @@ def preset(method: str, dataset: str, name: str = "default") -> Preset:
 
 
 def _pretraining(dataset: str, name: str) -> dict[str, Any]:
+    if name == "default":
+        values = _pretraining_for(_SHAPES[dataset][0])
+        longer = _LONGER.get(dataset)
+        return values | ({"pretrain_autoencoder_epochs": longer} if longer else {})
+    return {"paper": _PAPER_PRETRAIN, "smoke": _SMOKE_PRETRAIN}[name]
+
+
+def _pretraining_for(num_points: int) -> dict[str, Any]:
+    """Our shortened pretraining: few rows take more epochs, and smaller batches."""
     return {
-        "default": _PRETRAIN.get(dataset, {}),
-        "paper": _PAPER_PRETRAIN,
-        "smoke": _SMOKE_PRETRAIN,
-    }[name]
+        "pretrain_batch_size": _pretrain_batch_size(num_points),
+        "pretrain_autoencoder_epochs": _between(8, 200_000 // num_points, 30),
+    }
+
+
+def _pretrain_batch_size(num_points: int) -> int:
+    return _between(32, num_points // 7, 256)
+
+
+def _batch_size(num_points: int) -> int:
+    return _between(32, num_points // 28, 256)  # 28 steps an epoch or more
 
 
 # Settings that for_data chooses from the data.
@@ -760,6 +823,10 @@ OF_THE_DATA = (
     "pretrain_batch_size",
     "siamese_batch_size",
     "pretrain_autoencoder_epochs",
+    "pretrain_vae_epochs",
+    "siamese_candidates",
+    "learning_rate",
+    "graph_of",
     "num_candidates",
 )
 
@@ -776,7 +843,8 @@ def for_data(
 
     What is not among the settings but depends on the data is chosen from them: the
     likelihood (``data.preprocessing.likelihood_for``); for few rows smaller batches,
-    more epochs of pretraining and neighbours from fewer candidates.
+    more epochs of pretraining and neighbours from fewer candidates; for a Gaussian
+    likelihood a smaller learning rate; where the graph's neighbours are near.
 
     Args:
       method: one of METHODS.
@@ -803,20 +871,24 @@ def for_data(
     for key, value in given.items():  # some of which are computed with
         if key in kinds:
             checks.of_type(key, value, kinds[key])
-    num_points = x.shape[0]
-    batch_size = int(np.clip(num_points // 28, 32, 256))  # 28 steps an epoch or more
-    epochs = int(np.clip(200_000 // num_points, 8, 50))
-    # Of a candidate, the cluster should be the point's own: a ninth of its size.
-    candidates = min(100, num_points // (9 * max(1, num_clusters)))
-    chosen = (
-        *likelihood_for(x),
-        batch_size,
-        batch_size,
-        batch_size,
-        epochs,
-        max(candidates, given.get("num_neighbors", 20)),
-    )
-    values = dict(zip(OF_THE_DATA, chosen, strict=True))
+    num_points, num_columns = x.shape
+    likelihood, variance = likelihood_for(x)
+    values = {
+        "likelihood": likelihood,
+        "variance": variance,
+        "batch_size": _batch_size(num_points),
+        "siamese_batch_size": _pretrain_batch_size(num_points),
+        **_pretraining_for(num_points),
+    }
+    if method == "dgg":
+        values |= _dgg_for(
+            num_points,
+            num_columns,
+            num_clusters,
+            given.get("likelihood", likelihood),
+            is_sparse=sparse.issparse(x),
+            num_neighbors=given.get("num_neighbors", DGGPreset.num_neighbors),
+        )
     if name == "smoke":
         values |= _SMOKE_PRETRAIN | _SMOKE_NETWORKS | _METHODS[method][1]("", name)
     return cls(**{k: v for k, v in values.items() if k in kinds} | given)

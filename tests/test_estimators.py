@@ -222,12 +222,27 @@ def test_the_likelihood_is_chosen_from_the_data():
 
 
 def test_few_rows_take_smaller_batches_and_nearer_candidates():
-    few = presets.for_data("dgg", np.eye(1800, 4, dtype=np.float32), 10)
-    many = presets.for_data("dgg", np.zeros((70_000, 4), np.float32), 10)
+    few = presets.for_data("dgg", np.eye(1800, 11, dtype=np.float32), 10)
+    many = presets.for_data("dgg", np.zeros((70_000, 11), np.float32), 10)
     assert (few.batch_size, many.batch_size) == (64, 256)
     assert (few.num_candidates, many.num_candidates) == (20, 100)
     assert few.pretrain_autoencoder_epochs > many.pretrain_autoencoder_epochs == 8
+    assert few.pretrain_vae_epochs > many.pretrain_vae_epochs == 2
+    assert few.siamese_candidates > many.siamese_candidates == 2
     assert presets.for_data("dgg", np.eye(40), 2, num_neighbors=30).num_candidates == 30
+
+
+def test_where_neighbours_are_near_and_how_fast_it_learns():
+    dense = presets.for_data("dgg", np.eye(300, 11, dtype=np.float32), 3)
+    assert (dense.graph_of, dense.learning_rate) == ("siamese", 2e-3)
+    steep = presets.for_data("dgg", 2 * np.eye(300, 11, dtype=np.float32), 3)
+    assert (steep.graph_of, steep.learning_rate) == ("siamese", 5e-4)
+    words = presets.for_data("dgg", sparse.eye_array(300, 2000).tocsr(), 3)
+    assert words.graph_of == "data"
+    plane = presets.for_data("dgg", np.eye(300, 2, dtype=np.float32), 3)
+    assert (plane.graph_of, plane.num_candidates) == ("data", plane.num_neighbors)
+    told = presets.for_data("dgg", np.eye(300, 2), 3, graph_of="latents")
+    assert told.graph_of == "latents"
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -484,8 +499,9 @@ def test_networks_that_do_not_fit(settings, message, images):
 def test_a_likelihood_of_ones_own(images, tmp_path):
     x, _ = images
     likelihood = GaussianLikelihood(0.25)
-    own = tiny("DGG", 2, likelihood=likelihood).fit(x)
-    named = tiny("DGG", 2, likelihood="gaussian", variance=0.25).fit(x)
+    rate = {"learning_rate": 1e-3}  # which depends on the name
+    own = tiny("DGG", 2, likelihood=likelihood, **rate).fit(x)
+    named = tiny("DGG", 2, likelihood="gaussian", variance=0.25, **rate).fit(x)
     assert_same(own.model_.params, named.model_.params)
     np.testing.assert_array_equal(own.score_samples(x), named.score_samples(x))
     own.save(tmp_path / "model")

@@ -32,7 +32,9 @@ def siamese_embedding(
       The network's parameters and the embedding, shape [N, L].
     """
     preset = stages.preset
-    nearest = input_neighbors(stages, preset.siamese_pairs)
+    wider = max(preset.siamese_pairs, preset.siamese_candidates)
+    wider = min(wider, len(stages.x) - 1)
+    nearest = input_neighbors(stages, wider)
 
     def trained():
         return _train(stages, module, initial, nearest["indices"])
@@ -58,6 +60,7 @@ def _train(
         params,
         pure(module, preset.precision),
         margin=preset.siamese_margin,
+        num_pairs=preset.siamese_pairs,
         schedule=Schedule(
             preset.siamese_epochs,
             preset.siamese_batch_size,

@@ -22,22 +22,24 @@ def train_siamese(
     embed: Callable[[Any, jax.Array], jax.Array],
     *,
     margin: float,
+    num_pairs: int,
     schedule: Schedule,
     key: jax.Array,
     monitor: Monitor,
 ) -> Any:
     """Trains the embedding that measures similarity, supplement 5 of DGG.
 
-    Every point makes N_t positive pairs, with its nearest neighbours, and N_t negative
-    ones, with points at random: those of the same shuffled batch, which are embedded
-    anyway.
+    Every point makes N_t positive pairs, with its neighbours, and N_t negative ones,
+    with points at random: those of the same shuffled batch, which are embedded anyway.
+    Of more neighbours than pairs, each step draws anew.
 
     Args:
       x: data, shape [N, D].
-      neighbors: the N_t nearest neighbours of each point, shape [N, N_t].
+      neighbors: nearest neighbours of each point, shape [N, P].
       params: initial parameters of the embedding.
       embed: from (params, x [B, D]) to [B, L].
       margin: distance to which negative pairs are pushed.
+      num_pairs: N_t; cut to P.
       schedule: epochs, batch and learning rate.
       key: random key.
       monitor: follows the loop ``siamese``.
@@ -47,7 +49,7 @@ def train_siamese(
     """
     state = optimize(
         "siamese",
-        _siamese_loss(embed, margin),
+        _siamese_loss(embed, margin, min(num_pairs, neighbors.shape[1])),
         params,
         (x, neighbors),
         key,
@@ -59,14 +61,19 @@ def train_siamese(
 
 
 @functools.cache
-def _siamese_loss(embed: Any, margin: float) -> Loss:
-    """The contrastive loss of a batch, over (x, neighbors [N, N_t])."""
+def _siamese_loss(embed: Any, margin: float, num_pairs: int) -> Loss:
+    """The contrastive loss of a batch, over (x, neighbors [N, P])."""
     pair_loss = jax.vmap(siamese.contrastive_loss, (0, 0, None, None))
 
     def loss(params, data, indices, key):
         x, neighbors = data
-        batch_size, num_pairs = len(indices), neighbors.shape[1]
-        sources = jnp.concatenate([indices, neighbors[indices].ravel()])
+        batch_size, num_neighbors = len(indices), neighbors.shape[1]
+        near = neighbors[indices]
+        if num_pairs < num_neighbors:
+            chosen = jax.random.fold_in(key, 1), (batch_size, num_pairs)
+            columns = jax.random.randint(*chosen, 0, num_neighbors)
+            near = jnp.take_along_axis(near, columns, axis=1)
+        sources = jnp.concatenate([indices, near.ravel()])
         embedding = embed(params, x[sources])
         own, others = embedding[:batch_size], embedding[batch_size:]
         repeated = jnp.repeat(own, num_pairs, axis=0)
