@@ -9,6 +9,7 @@ import os
 import pathlib
 import platform
 import textwrap
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, Self
 
@@ -22,12 +23,13 @@ from sklearn.base import (
     ClusterMixin,
     TransformerMixin,
 )
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 import dgg_jax
-from dgg_jax import checks, methods, presets, saving
+from dgg_jax import checks, methods, metrics, presets, saving
 from dgg_jax.data import Dataset
 from dgg_jax.data.preprocessing import Scaling
 from dgg_jax.distributions import sample_gaussian
@@ -190,6 +192,10 @@ class _Clusterer(ClusterMixin, BaseEstimator):
             if progress:
                 progress.close()
         self._keep(preset, state, records, runner.history)
+        thin = metrics.thin_clusters(self.labels_, preset.num_clusters)
+        if thin:
+            text = metrics.collapse_warning(thin, preset.num_clusters)
+            warnings.warn(text, ConvergenceWarning, stacklevel=2)
         return self
 
     def _rows(self, X: Any, *, reset: bool) -> np.ndarray | sparse.csr_array:

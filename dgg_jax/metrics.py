@@ -1,7 +1,13 @@
-"""Clustering metrics against true labels; for reporting only, never for training."""
+"""Metrics of clusters, for reporting only, never for training.
+
+Most compare them with true labels; the last ones ask whether they have collapsed.
+"""
+
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy import special
 from scipy.optimize import linear_sum_assignment
 from sklearn import metrics as sk_metrics
 from sklearn.metrics.cluster import contingency_matrix
@@ -117,3 +123,69 @@ def most_confident_label_accuracy(
         )
     label_of_cluster = true[probabilities.argmax(axis=0)]
     return float(np.mean(label_of_cluster[probabilities.argmax(axis=1)] == true))
+
+
+_THIN = 0.1  # of an equal share
+
+
+def thin_clusters(labels: ArrayLike, num_clusters: int) -> list[int]:
+    r"""The clusters with less than a tenth of an equal share of the points.
+
+    .. math:: \{ k : \frac{1}{N} |\{ n : c_n = k \}| < \frac{1}{10 K} \}
+
+    Empty or nearly so, they are the sign of a collapse.
+
+    Args:
+      labels: integers in [0, K), shape [N].
+      num_clusters: K.
+
+    Example:
+      >>> from dgg_jax.metrics import thin_clusters
+      >>> thin_clusters([0, 0, 2, 2], num_clusters=4)
+      [1, 3]
+    """
+    shares = np.bincount(np.asarray(labels), minlength=num_clusters) / len(labels)
+    return np.flatnonzero(shares < _THIN / num_clusters).tolist()
+
+
+def assignment_perplexity(log_assignment: ArrayLike) -> float:
+    r"""How many clusters of equal weight the assignments come to.
+
+    .. math:: \exp H\left( \frac{1}{N} \sum_n \gamma_n \right)
+
+    K if all clusters have the same weight, 1 if one has everything.
+
+    Args:
+      log_assignment: ln gamma, shape [N, K].
+
+    Returns:
+      A number in [1, K].
+
+    Example:
+      Two of three clusters share the points:
+
+      >>> import numpy as np
+      >>> from dgg_jax.metrics import assignment_perplexity
+      >>> gamma = np.array([[0.9, 0.1, 0.0], [0.1, 0.9, 0.0]])
+      >>> with np.errstate(divide="ignore"):
+      ...     assignment_perplexity(np.log(gamma))
+      2.0
+    """
+    weights = np.exp(np.asarray(log_assignment, np.float64)).mean(axis=0)
+    return float(np.exp(special.entr(weights / weights.sum()).sum()))
+
+
+def collapse_warning(clusters: Sequence[int], num_clusters: int) -> str:
+    """What a user is told of thin clusters: which, the bound, and what helps.
+
+    Args:
+      clusters: of ``thin_clusters``, at least one.
+      num_clusters: K.
+    """
+    subject, verb = ("cluster", "has") if len(clusters) == 1 else ("clusters", "have")
+    return (
+        f"{subject} {', '.join(map(str, clusters))} of {num_clusters} {verb} less than "
+        f"{_THIN / num_clusters:.2%} of the rows, a tenth of an equal share: the "
+        "clustering may have collapsed; try another seed, more restarts or fewer "
+        "clusters."
+    )

@@ -55,7 +55,8 @@ _SEED = flags.DEFINE_integer(
 _NUM_ROWS = flags.DEFINE_integer(
     "num_rows",
     None,
-    "Cluster only so many rows, drawn once at random: the same for every seed.",
+    "Cluster only so many rows, drawn once at random: the same for every seed. The "
+    "settings of a benchmark stay those of all its rows.",
     lower_bound=1,
 )
 _PRESET = flags.DEFINE_enum(

@@ -113,6 +113,9 @@ def _summary(result: dict[str, Any], workdir: pathlib.Path) -> str:
     if paper is not None:
         name = scores.NAMES[scores.reported(result)]
         lines.append(f"Paper    {name} {paper['accuracy']:.4f} ({paper['source']}).")
+    warning = scores.warning(result)
+    if warning is not None:
+        lines.append(warning)
     lines.append(f"Report   {workdir / 'report.html'}")
     return "\n".join(lines)
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from dgg_jax import plots
 from dgg_jax.methods.base import write_atomically
+from dgg_jax.metrics import collapse_warning, thin_clusters
 from dgg_jax.plots.confusion import class_name
 from dgg_jax.plots.images import is_image
 from dgg_jax.plots.palette import cluster_color
@@ -348,7 +349,8 @@ def _stages(inputs: ReportInputs) -> str:
         if inputs.y is not None or any(s.get(key) is not None for s in stages)
     }
     bounded = any(stage.get("elbo") is not None for stage in stages)
-    known = {"name", "seconds", "elbo", "restarts", *_SCORES, *_TERMS}
+    known = {"name", "seconds", "elbo", "restarts", "thin_clusters"}
+    known |= {*_SCORES, *_TERMS}
     rows = []
     previous = None
     for stage in stages:
@@ -437,14 +439,12 @@ def _clusters(inputs: ReportInputs) -> str:
     num_clusters = inputs.probabilities.shape[1]
     confidence = inputs.probabilities.max(axis=1)
     labelled = inputs.y is not None
+    thin = thin_clusters(inputs.labels, num_clusters)
     rows = []
-    thin = []
     for cluster in range(num_clusters):
         members = inputs.labels == cluster
         size = int(members.sum())
         share = size / len(inputs.labels)
-        if share < 0.1 / num_clusters:
-            thin.append(cluster)
         row = [
             f'<i class="chip" style="background:{cluster_color(cluster)}"></i>'
             f"{cluster}",
@@ -465,10 +465,9 @@ def _clusters(inputs: ReportInputs) -> str:
     )
     if thin:
         names = ", ".join(map(str, thin))
-        lead += (
-            f' <strong class="alarm">Nearly or quite empty: {names}.</strong> The '
-            "clustering may have collapsed; try another seed, or fewer clusters."
-        )
+        lead += f' <strong class="alarm">Nearly or quite empty: {names}.</strong> '
+        warning = collapse_warning(thin, num_clusters)
+        lead += page.text(warning[0].upper() + warning[1:])
     left = (0, 5) if labelled else (0,)
     return page.section(
         "The clusters", f"<p>{lead}</p>{page.table(header, rows, left)}"

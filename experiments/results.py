@@ -40,6 +40,8 @@ def collect(
     final = {name: last.get(name) for name in ("accuracy", "nmi", "ari", "elbo")}
     if "confident_label_accuracy" in last:
         final["confident_label_accuracy"] = last["confident_label_accuracy"]
+    for name in ("smallest_share", "perplexity", "thin_clusters"):
+        final[name] = last.get(name)
     rows, columns = dataset.x.shape
     paper = presets.paper(config.method, config.dataset, config.preset)
     return {

@@ -28,3 +28,18 @@ def comparable(result: dict[str, Any]) -> float | None:
       result: content of a result.json.
     """
     return (result.get("final") or {}).get(reported(result))
+
+
+def warning(result: dict[str, Any]) -> str | None:
+    """The line that tells of clusters that are nearly or quite empty, if any.
+
+    Args:
+      result: content of a result.json.
+    """
+    thin = (result.get("final") or {}).get("thin_clusters")
+    if not thin:
+        return None
+    from dgg_jax import metrics  # takes seconds to import
+
+    num_clusters = result["config"]["preset_values"]["num_clusters"]
+    return f"Warning  {metrics.collapse_warning(thin, num_clusters)}"

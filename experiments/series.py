@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from absl import flags
 
 from dgg_jax import checks, folders
-from experiments import command, runs
+from experiments import command, runs, scores
 from experiments.config import Config
 
 # Shared, so that programs can be imported together.
@@ -188,6 +188,9 @@ def _train(
             failed.append(f"{name_of(config)} with seed {config.seed}")
             continue
         results[config.workdir] = result
+        warning = scores.warning(result)
+        if warning is not None:
+            print(warning, flush=True)
         write(results)
     return failed
 

@@ -1,9 +1,15 @@
-"""Markdown table of finished runs: mean and standard deviation over their seeds.
+"""Markdown tables of finished runs: mean and standard deviation over their seeds.
 
   python -m experiments.tables runs/*/result.json
+  python -m experiments.tables --study=results/study/mnist-20000
+  python -m experiments.tables --fill=docs/accuracy.md
 
-Runs that differ in nothing but their seed make one row. The initial labels are those of
-stage initialize or, in a method without it, of the first before training that has any.
+The first: runs that differ in nothing but their seed make one row. The initial labels
+are those of stage initialize or, in a method without it, of the first before training
+that has any. The second: what each variant of a study (experiments.study) does, and how
+well quantities that need no labels rank its runs. The third writes the tables of a page
+anew, each between <!-- variants FOLDER [SETTING ...] --> or <!-- ranks FOLDER --> and
+<!-- end -->.
 """
 
 import json
@@ -12,9 +18,10 @@ import re
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from scipy import stats
 
 from experiments import scores
 
@@ -31,6 +38,18 @@ _HEADER = (
 )
 
 
+_VARIANTS_HEADER = (
+    "variant",
+    "seeds",
+    *_HEADER[2:5],
+    "less the default's",
+    "graph information",
+    "ELBO",
+    "seconds",
+)
+_RANKS_HEADER = ("quantity", "all runs", "within variants", "runs")
+
+
 def table(results: Sequence[dict[str, Any]]) -> str:
     """Groups the contents of result.json files into rows.
 
@@ -44,9 +63,13 @@ def table(results: Sequence[dict[str, Any]]) -> str:
     for result in results:
         identity = {k: v for k, v in result["config"].items() if k != "seed"}
         groups[json.dumps(identity, sort_keys=True)].append(result)
-    rows = [_HEADER, ("---",) * len(_HEADER)]
-    rows += sorted(map(_row, groups.values()), key=lambda row: row[0].strip("`"))
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    rows = sorted(map(_row, groups.values()), key=lambda row: row[0].strip("`"))
+    return _markdown(_HEADER, rows)
+
+
+def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [header, ("---",) * len(header), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def _row(group: Sequence[dict[str, Any]]) -> tuple[str, ...]:
@@ -99,20 +122,250 @@ def _paper(group: Sequence[dict[str, Any]]) -> str:
     return f"{figure} ({scores.NAMES[score]}; ours {ours})"
 
 
-def _mean(values: Sequence[float | None], digits: int) -> str:
+def _mean(values: Sequence[float | None], digits: int, sign: str = "") -> str:
     """Mean and, of several, the standard deviation (N - 1)."""
     if None in values:
         return "-"
-    text = f"{np.mean(values):.{digits}f}"
+    text = f"{np.mean(values):{sign}.{digits}f}"
     if len(values) > 1:
         text += f" ± {np.std(values, ddof=1):.{digits}f}"
     return text
 
 
+class StudyRun(NamedTuple):
+    """A run of a study.
+
+    Attributes:
+      variant: default, or settings joined by "+".
+      seed: of the run.
+      result: content of its result.json.
+    """
+
+    variant: str
+    seed: int
+    result: dict[str, Any]
+
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """The names of what the variant sets."""
+        if "=" not in self.variant:
+            return ()
+        return tuple(part.partition("=")[0] for part in self.variant.split("+"))
+
+    @property
+    def accuracy(self) -> float | None:
+        """ACC at the end."""
+        return self.last("accuracy")
+
+    def last(self, name: str) -> float | None:
+        """A metric of the last stage."""
+        return self.result["stages"][-1].get(name)
+
+
+def study(folder: pathlib.Path) -> list[StudyRun]:
+    """The runs of a study, by their files <variant>-<seed>.json.
+
+    Args:
+      folder: with their results.
+
+    Returns:
+      The default first; variants of the same settings stand together, ascending, and
+      in the order in which they were first run.
+
+    Raises:
+      OSError: if a file cannot be read.
+      ValueError: if one holds no JSON.
+    """
+    runs = []
+    for path in folder.glob("*.json"):
+        variant, _, seed = path.stem.rpartition("-")
+        runs.append(StudyRun(variant, int(seed), json.loads(path.read_text())))
+    begun: dict[tuple[str, ...], str] = {}
+    for run in sorted(runs, key=lambda run: run.result["finished"]):
+        begun.setdefault(run.settings, run.result["finished"])
+
+    def order(run: StudyRun) -> tuple[Any, ...]:
+        values = re.findall(r"=([^+]*)", run.variant)
+        group = run.settings != (), begun[run.settings], run.settings
+        return *group, [_ascending(value) for value in values], run.seed
+
+    return sorted(runs, key=order)
+
+
+def _ascending(value: str) -> tuple[float, str]:
+    """Orders numbers by size, and after them words."""
+    try:
+        return float(value), ""
+    except ValueError:
+        return np.inf, value
+
+
+def variants(runs: Sequence[StudyRun], settings: Sequence[str] = ()) -> str:
+    """What each variant reaches, as a markdown table.
+
+    Args:
+      runs: of ``study``.
+      settings: of these alone, beside the default; none is all.
+    """
+    groups = defaultdict(list)
+    for run in runs:
+        if not (settings and run.settings) or set(settings) & set(run.settings):
+            groups[run.variant].append(run)
+    default = {run.seed: run.accuracy for run in groups.get("default", ())}
+    return _markdown(
+        _VARIANTS_HEADER, [_variant(group, default) for group in groups.values()]
+    )
+
+
+def _variant(
+    group: Sequence[StudyRun], default: dict[int, float | None]
+) -> tuple[str, ...]:
+    variant = group[0].variant
+    stages = [_accuracies(run.result["stages"]) for run in group]
+    differences = [
+        None
+        if None in (run.accuracy, default[run.seed])
+        else run.accuracy - default[run.seed]
+        for run in group
+        if run.seed in default
+    ]
+    # Of the method by itself: also what it took from runs before it.
+    seconds = [sum(stage["seconds"] for stage in run.result["stages"]) for run in group]
+    compared = variant != "default" and differences
+    return (
+        f"`{variant}`" + (" (no graph)" if variant == "num_neighbors=0" else ""),
+        ", ".join(str(run.seed) for run in group),
+        *(_mean(values, 4) for values in zip(*stages, strict=True)),
+        _mean(differences, 4, sign="+") if compared else "-",
+        _mean([run.last("graph_information") for run in group], 4),
+        _mean([run.last("elbo") for run in group], 2),
+        _mean(seconds, 0),
+    )
+
+
+def ranks(runs: Sequence[StudyRun]) -> str:
+    """How well quantities that need no labels rank runs by accuracy.
+
+    Spearman's rank correlation of each with the accuracy, at the end of training: over
+    all runs, and, since objectives of different settings are different functions, its
+    mean over the variants of three runs or more. Equal configurations count once.
+
+    Args:
+      runs: of ``study``.
+
+    Returns:
+      A markdown table.
+    """
+    distinct = {
+        json.dumps(run.result["config"], sort_keys=True): run for run in reversed(runs)
+    }
+    scored = [run for run in reversed(distinct.values()) if run.accuracy is not None]
+    quantities = {
+        "ELBO": [run.last("elbo") for run in scored],
+        "objective J / N": [_objective(run.result["stages"]) for run in scored],
+        "graph information": [run.last("graph_information") for run in scored],
+    }
+    accuracies = np.array([run.accuracy for run in scored])
+    names = [run.variant for run in scored]
+    return _markdown(
+        _RANKS_HEADER,
+        [
+            (name, *_rank_correlations(accuracies, values, names), str(len(scored)))
+            for name, values in quantities.items()
+        ],
+    )
+
+
+def _objective(stages: Sequence[dict[str, Any]]) -> float | None:
+    """J / N in the last epoch of training."""
+    named = {stage["name"]: stage for stage in stages}
+    return named.get("train", {}).get("objective")
+
+
+def _rank_correlations(
+    accuracies: np.ndarray, values: Sequence[float | None], names: Sequence[str]
+) -> tuple[str, str]:
+    """Of all runs, and the mean of those within the variants that names tells."""
+    if None in values:
+        return "-", "-"
+    values, names = np.array(values), np.array(names)
+    whole = _spearman(accuracies, values)
+    parts = [
+        _spearman(accuracies[names == name], values[names == name])
+        for name in dict.fromkeys(names)
+    ]
+    known = [part for part in parts if part is not None]
+    return (
+        "-" if whole is None else f"{whole:.2f}",
+        f"{np.mean(known):.2f} ({len(known)} variants)" if known else "-",
+    )
+
+
+def _spearman(first: np.ndarray, second: np.ndarray) -> float | None:
+    """The rank correlation; None of fewer than three, or of equal values."""
+    if len(first) < 3 or np.ptp(first) == 0 or np.ptp(second) == 0:
+        return None
+    return float(stats.spearmanr(first, second).statistic)
+
+
+def fill(page: str, root: pathlib.Path) -> str:
+    """Writes the tables of a page anew.
+
+    Args:
+      page: markdown with marks, see above.
+      root: what the folders of the marks are relative to.
+    """
+
+    def made(mark: re.Match[str]) -> str:
+        kind, folder, *settings = mark[2].split()
+        runs = study(root / folder)
+        if not runs:
+            text = "Not measured yet."
+        else:
+            text = ranks(runs) if kind == "ranks" else variants(runs, settings)
+        return f"{mark[1]}\n\n{text}\n\n<!-- end -->"
+
+    marked = r"(<!-- ((?:variants|ranks) [^>]+?) -->).*?<!-- end -->"
+    return re.sub(marked, made, page, flags=re.DOTALL)
+
+
+def _study_tables(folder: str) -> str | None:
+    try:
+        runs = study(pathlib.Path(folder))
+        if not runs:
+            return f"error: {folder} has no results of a study."
+        print(f"{variants(runs)}\n\n{ranks(runs)}")
+    except (OSError, ValueError) as error:
+        return f"error: {folder} cannot be read: {error}."
+    except (AttributeError, KeyError, TypeError):
+        return f"error: {folder} has a file that is no result of a study."
+    return None
+
+
+def _fill_page(name: str) -> str | None:
+    path = pathlib.Path(name)
+    try:
+        path.write_text(fill(path.read_text(), pathlib.Path()))
+    except (OSError, ValueError) as error:
+        return f"error: {name} cannot be filled: {error}."
+    except (AttributeError, KeyError, TypeError):
+        return f"error: {name} asks for a file that is no result of a study."
+    return None
+
+
 def main(paths: Sequence[str]) -> str | None:
-    """Prints the table of these files; returns what is wrong with them, if anything."""
+    """Prints the table of these files; returns what is wrong with them, if anything.
+
+    Args:
+      paths: of files; or one option, see above.
+    """
     if not paths:
         return __doc__
+    option, _, value = paths[0].partition("=")
+    if option == "--study":
+        return _study_tables(value)
+    if option == "--fill":
+        return _fill_page(value)
     results = []
     for path in paths:
         try:

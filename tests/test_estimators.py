@@ -5,19 +5,21 @@ import json
 import pickle
 import subprocess
 import sys
+import warnings
 
 import jax
 import numpy as np
 import pytest
 from flax import linen as nn
-from scipy import sparse
+from scipy import sparse, stats
 from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import dgg_jax
-from dgg_jax import presets
+from dgg_jax import metrics, presets
 from dgg_jax.checks import InvalidInput
 from dgg_jax.likelihoods import GaussianLikelihood
 from dgg_jax.methods import dgg, vade
@@ -38,6 +40,26 @@ def fitted(request):
 @pytest.fixture(scope="module", params=GENERATIVE)
 def generative(request):
     return tiny(request.param, epochs=2).fit(blobs()[0])
+
+
+def test_the_last_stage_says_whether_clusters_collapsed(fitted):
+    last = fitted.stages_[-1]
+    counts = np.bincount(fitted.labels_, minlength=3)
+    assert last["smallest_share"] == pytest.approx(counts.min() / 90)
+    assert last["thin_clusters"] == metrics.thin_clusters(fitted.labels_, 3)
+    weights = getattr(fitted, "probabilities_", np.eye(3)[fitted.labels_]).mean(axis=0)
+    assert last["perplexity"] == pytest.approx(np.exp(stats.entropy(weights)), rel=1e-5)
+
+
+def test_fit_warns_of_collapsed_clusters(monkeypatch):
+    x, _ = blobs()
+    estimator = tiny("DEC", pretrain_autoencoder_epochs=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        estimator.fit(x)  # which is sound
+    monkeypatch.setattr(metrics, "thin_clusters", lambda labels, num_clusters: [1])
+    with pytest.warns(ConvergenceWarning, match="cluster 1 of 3 has less than 3.33%"):
+        estimator.fit(x)
 
 
 def test_attributes(fitted):

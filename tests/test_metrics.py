@@ -140,3 +140,46 @@ def test_probabilities_that_do_not_match_are_refused(true, probabilities):
         metrics.most_confident_label_accuracy(true, probabilities)
     shapes = f"{np.shape(probabilities)} and {np.shape(true)}"
     assert shapes in str(error.value)
+
+
+# --- Collapse ----------------------------------------------------------------------
+
+
+def test_thin_clusters_have_less_than_a_tenth_of_an_equal_share():
+    # N = 100, K = 4: the bound is 2.5 points.
+    labels = np.repeat([0, 1, 3], [2, 95, 3])
+    assert metrics.thin_clusters(labels, 4) == [0, 2]
+    assert metrics.thin_clusters(labels[3:], 4) == [0, 2]
+
+
+def test_at_the_bound_a_cluster_is_not_thin():
+    assert metrics.thin_clusters(np.repeat([0, 1], [1, 19]), 2) == []  # 1 / 20
+    assert metrics.thin_clusters(np.repeat([0, 1], [1, 20]), 2) == [0]
+
+
+def test_the_only_cluster_is_never_thin():
+    assert metrics.thin_clusters([0, 0], 1) == []
+
+
+def test_perplexity_counts_clusters():
+    with np.errstate(divide="ignore"):
+        for used in (1, 2, 5):
+            one_hot = np.eye(5)[np.arange(20) % used]
+            perplexity = metrics.assignment_perplexity(np.log(one_hot))
+            assert perplexity == pytest.approx(used)
+
+
+def test_perplexity_is_of_the_mean_assignment():
+    gamma = RNG.dirichlet(np.ones(4), size=30)
+    mean = gamma.mean(axis=0)
+    expected = np.exp(-np.sum(mean * np.log(mean)))
+    assert metrics.assignment_perplexity(np.log(gamma)) == pytest.approx(expected)
+
+
+def test_the_warning_names_clusters_bound_and_remedy():
+    warning = metrics.collapse_warning([3, 7], 10)
+    assert warning.startswith("clusters 3, 7 of 10 have less than 1.00% of the rows")
+    assert "another seed, more restarts or fewer clusters" in warning
+    assert metrics.collapse_warning([0], 4).startswith(
+        "cluster 0 of 4 has less than 2.5"
+    )

@@ -280,6 +280,12 @@ class Run(Monitor):
         processes.on_first(lambda: self._on_epoch(stage, name, done, total, {}))
         self._stop_if_asked()
 
+    def last_epoch(self, loop: str) -> Metrics:
+        """The line of the last epoch of a loop of this stage; empty if it had none."""
+        place = self._started[-1], loop
+        lines = [one for one in self.history if (one["stage"], one["loop"]) == place]
+        return lines[-1] if lines else {}
+
     def close(self) -> None:
         """Lets go of the folders."""
         for checkpoints in (self._checkpoints, self._shared):
@@ -442,6 +448,22 @@ class Stages:
     def scores(self, labels: np.ndarray) -> Metrics:
         """ACC, NMI and ARI of labels [N]; None without true ones."""
         return evaluate.label_metrics(self.y, labels)
+
+    def outcome(
+        self, labels: np.ndarray, log_assignments: np.ndarray | None = None
+    ) -> Metrics:
+        """What the last stage says of labels [N]: the scores, and any collapse.
+
+        Args:
+          labels: shape [N].
+          log_assignments: ln gamma [N, K]; None of hard clusters.
+        """
+        if log_assignments is None:
+            one_hot = np.eye(self.preset.num_clusters)[labels]
+            with np.errstate(divide="ignore"):
+                log_assignments = np.log(one_hot)
+        balance = evaluate.balance_metrics(labels, log_assignments)
+        return self.scores(labels) | balance
 
     def training_schedule(self) -> Schedule:
         """The schedule of the method's own training."""

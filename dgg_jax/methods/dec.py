@@ -124,4 +124,4 @@ class _Stages(PretrainedStages):
             "log_assignment": log_assignment,
             "latent_mean": latents,
         }
-        return entries, self.scores(labels)
+        return entries, self.outcome(labels, log_assignment)

@@ -247,7 +247,7 @@ class _Stages(MixtureStages):
             monitor=self.runner,
             describe=self.describe,
         )
-        entries, metrics = self.assessed(state, trained.params)
+        entries, metrics = self.trained(state, trained.params)
         undone = self._is_undone(state, entries)
         if undone.any():
             kept = [
@@ -256,7 +256,7 @@ class _Stages(MixtureStages):
             ]
             stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *kept)
             stacked["mixture"] = Mixture(**stacked["mixture"])
-            entries, metrics = self.assessed(state, stacked)
+            entries, metrics = self.trained(state, stacked)
         for report, one in zip(metrics["restarts"], undone, strict=True):
             report["training_undone"] = bool(one)
         return entries, metrics

@@ -372,7 +372,11 @@ class _Stages(Stages):
         )
         entries = _entries(trained.params, trained.collections)
         entries["feature_shape"] = np.asarray(self.feature_shape)
-        return entries, self._assess(entries, draws=1)[1]
+        report = self._assess(entries, draws=1)[1]
+        objective = self.runner.last_epoch("train").get("objective")
+        if objective is not None:
+            report["objective"] = objective
+        return entries, report
 
     def evaluate(self, state: State) -> tuple[State, Metrics]:
         """What the model says of every point; scores of the test rows, if any."""
@@ -399,7 +403,8 @@ class _Stages(Stages):
         for name in terms._fields:
             if not np.isfinite(bound[name]):
                 raise Diverged(f"{name} is not finite in the evaluation")
-        report = self._scores(labels, log_assignment) | bound
+        balance = evaluate.balance_metrics(labels, log_assignment)
+        report = self._scores(labels, log_assignment) | bound | balance
         entries = {
             "labels": labels,
             "log_assignment": log_assignment,

@@ -150,4 +150,4 @@ class _Stages(Stages):
             entries["moments"] = {
                 str(index): layer._asdict() for index, layer in enumerate(moments)
             }
-        return entries, self.scores(labels)
+        return entries, self.outcome(labels, log_assignment)

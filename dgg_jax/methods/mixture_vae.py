@@ -278,6 +278,17 @@ class MixtureStages(PretrainedStages):
         entries = {"models": models, "log_assignments": np.stack(log_assignments)}
         return entries, {"restarts": reports}
 
+    def trained(self, state: State, models: Any) -> tuple[State, Metrics]:
+        """As ``assessed``, after the loop ``train``: also its last objective."""
+        entries, metrics = self.assessed(state, models)
+        objectives = self.runner.last_epoch("train").get("objective")
+        if objectives is not None:
+            # A list has a value for each restart.
+            values = np.atleast_1d(objectives).tolist()
+            for report, value in zip(metrics["restarts"], values, strict=True):
+                report["objective"] = value
+        return entries, metrics
+
     def evaluate(self, state: State) -> tuple[State, Metrics]:
         """The best restart by ``criterion``, and what it says of every point."""
         reports = []
@@ -288,7 +299,8 @@ class MixtureStages(PretrainedStages):
                 model, self.log_weights(model, log_assignments), draws=ELBO_DRAWS
             )
             labels = log_assignments.argmax(axis=1)
-            reports.append(self.label_metrics(state, labels) | elbo)
+            balance = evaluate.balance_metrics(labels, log_assignments)
+            reports.append(self.label_metrics(state, labels) | elbo | balance)
         best = int(np.argmax([report[self.criterion] for report in reports]))
         model = restart_of(state["models"], best)
         log_assignments = state["log_assignments"][best]

@@ -160,7 +160,7 @@ class _Stages(Stages):
         centers = kmeans.fit(state["latent_mean"]).cluster_centers_
         # Not K-means' own labels, whose ties fall otherwise.
         labels = _nearest(state["latent_mean"], centers)
-        return {"labels": labels, "centers": centers}, self.scores(labels)
+        return {"labels": labels, "centers": centers}, self.outcome(labels)
 
 
 def _nearest(embedding: np.ndarray, centers: np.ndarray) -> np.ndarray:

@@ -84,7 +84,7 @@ class _KMeans(Stages):
             random_state=self.numpy_seed("cluster"),
         )
         labels = kmeans.fit_predict(self.x).astype(np.int32)
-        return {"labels": labels}, self.scores(labels)
+        return {"labels": labels}, self.outcome(labels)
 
 
 def _mixture_clusters(
@@ -104,7 +104,8 @@ def _mixture_clusters(
         log_assignment = np.log(probabilities).astype(np.float32)
     labels = log_assignment.argmax(axis=1).astype(np.int32)
     log_likelihood = float(mixture.lower_bound_)
-    metrics = stages.scores(labels) | {"mixture_log_likelihood": log_likelihood}
+    metrics = stages.outcome(labels, log_assignment)
+    metrics["mixture_log_likelihood"] = log_likelihood
     return {"labels": labels, "log_assignment": log_assignment}, metrics
 
 
@@ -136,7 +137,7 @@ class _Spectral(Stages):
             math.ceil(preset.eigenvectors_per_cluster * preset.num_clusters),
             self.numpy_seed("cluster"),
         )
-        return {"labels": labels}, self.scores(labels)
+        return {"labels": labels}, self.outcome(labels)
 
 
 class _LatentGMM(PretrainedStages):

@@ -210,7 +210,7 @@ class _Stages(MixtureStages):
         ).params
         if not preset.kl_term:
             models = self._with_fitted_mixtures(jax.device_get(models))
-        return self.assessed(state, models)
+        return self.trained(state, models)
 
     def evaluate(self, state: State) -> tuple[State, Metrics]:
         """The restart with the best ELBO; reports clustering by EM as well."""

@@ -172,6 +172,26 @@ def label_metrics(y: np.ndarray | None, labels: np.ndarray) -> dict[str, float |
     }
 
 
+def balance_metrics(labels: np.ndarray, log_assignments: np.ndarray) -> dict[str, Any]:
+    """How evenly the points lie in the clusters: whether these have collapsed.
+
+    Args:
+      labels: shape [N].
+      log_assignments: ln gamma, shape [N, K].
+
+    Returns:
+      ``smallest_share`` of the labels, ``perplexity`` of the mean gamma, and the list
+      ``thin_clusters``; see ``dgg_jax.metrics``.
+    """
+    num_clusters = log_assignments.shape[1]
+    counts = np.bincount(labels, minlength=num_clusters)
+    return {
+        "smallest_share": float(counts.min() / len(labels)),
+        "perplexity": metrics.assignment_perplexity(log_assignments),
+        "thin_clusters": metrics.thin_clusters(labels, num_clusters),
+    }
+
+
 def elbo_metrics(terms: ElboTerms) -> dict[str, float]:
     """The ELBO and its terms as floats, in nats per data point."""
     values = {"elbo": terms.total, **terms._asdict()}

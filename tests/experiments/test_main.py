@@ -657,6 +657,7 @@ def test_result_json_holds_the_run(finished):
     result = json.loads(text, parse_constant=forbidden)
     final = result["final"]
     assert {"accuracy", "nmi", "ari", "elbo"} <= set(final)
+    assert final.pop("thin_clusters") == []
     assert all(type(value) is float for value in final.values())
     assert 0.5 <= final["accuracy"] <= 1 and 0 <= final["nmi"] <= 1
     assert [stage["name"] for stage in result["stages"]] == list(dgg.STAGES)
@@ -665,7 +666,7 @@ def test_result_json_holds_the_run(finished):
         assert math.isfinite(stage["elbo"])
     last = result["stages"][-1]
     assert {name: last[name] for name in final} == final
-    best = max(last["restarts"], key=lambda restart: restart["elbo"])
+    best = max(last["restarts"], key=lambda one: one["graph_information"])
     assert best["elbo"] == final["elbo"] and len(last["restarts"]) == 2
     assert result["versions"]["jax"] == jax.__version__
     assert result["versions"]["dgg_jax"] == dgg_jax.__version__
@@ -864,6 +865,21 @@ def test_the_summary_compares_like_with_like(tmp_path):
     result |= {"final": dict.fromkeys(result["final"]), "paper": None}
     lines = main._summary(result, tmp_path).splitlines()
     assert lines[-2] == "Reached  clusters (no labels, hence no accuracy), in 1 s."
+
+
+def test_the_summary_warns_of_collapsed_clusters(tmp_path):
+    result = {
+        "stages": [],
+        "final": {"accuracy": 0.5, "elbo": None, "thin_clusters": [2, 9]},
+        "paper": None,
+        "seconds": 1.0,
+        "config": {"preset_values": {"num_clusters": 10}},
+    }
+    warning, last = main._summary(result, tmp_path).splitlines()[-2:]
+    assert warning.startswith("Warning  clusters 2, 9 of 10 have less than 1.00% of")
+    assert "fewer clusters" in warning and last.startswith("Report")
+    result["final"]["thin_clusters"] = []
+    assert "Warning" not in main._summary(result, tmp_path)
 
 
 @pytest.mark.slow

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 import shutil
@@ -10,6 +11,7 @@ from scipy import sparse
 from dgg_jax import checks, folders, presets
 from dgg_jax.data.dataset import Dataset, random_rows
 from dgg_jax.training import Diverged
+from experiments import results as results_module
 from experiments import runs
 from experiments import study as program
 from tests.experiments.command_line import assert_refused, call
@@ -68,9 +70,10 @@ def test_no_neighbours_is_no_graph(tmp_path, trained):
     variants = "--variants=num_neighbors=0,num_neighbors=30"
     assert study(tmp_path, variants, "--seeds=0").code == 0
     none, many = (config.preset for config in trained)
-    assert (none.graph_strength, none.num_neighbors) == (0.0, 20)
-    assert (many.graph_strength, many.num_neighbors) == (1.0, 30)
-    assert many.num_candidates == 30  # digits has 20
+    default = presets.preset("dgg", "digits")
+    assert none == dataclasses.replace(default, graph_strength=0.0)
+    # More neighbours than the default's candidates: 20.
+    assert many == dataclasses.replace(default, num_neighbors=30, num_candidates=30)
 
 
 @pytest.mark.parametrize(
@@ -279,6 +282,14 @@ def test_a_part_is_never_taken_for_the_whole(tmp_path, trained):
     # What is shared is of these rows.
     outcome = study(tmp_path, "--num_rows=200", "--seeds=0,1")
     assert_refused(outcome, "holds another study", "num_rows=100")
+
+
+def test_papers_figures_are_not_beside_those_of_a_part(tmp_path, trained):
+    study(tmp_path, "--num_rows=100", "--seeds=0")
+    part = trained[0]._replace(dataset="mnist")
+    for config, known in ((part, False), (part._replace(num_rows=None), True)):
+        made = results_module.collect(config, some_data(), [{"accuracy": 0.5}], 1.0)
+        assert (made["paper"] is not None) == known
 
 
 # --- A real study ------------------------------------------------------------------

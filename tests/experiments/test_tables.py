@@ -1,8 +1,9 @@
+import json
 import pathlib
 
 import pytest
 
-from experiments.tables import main, table
+from experiments.tables import fill, main, ranks, study, table, variants
 
 RESULTS = pathlib.Path(__file__).resolve().parents[2] / "results"
 
@@ -111,6 +112,176 @@ def test_the_readme_has_the_table_of_the_results(capsys):
     assert len(rows) == 6
     for row in rows:
         assert row in readme
+
+
+# --- Studies -----------------------------------------------------------------------
+
+
+class Folder:
+    """A folder of a study's results, written in the order of the calls."""
+
+    def __init__(self, path):
+        self.path, self.written = path, 0
+        path.mkdir(parents=True)
+
+    def add(self, variant, seed, accuracy, elbo=-1.0, information=1.0, **changes):
+        self.written += 1
+        last = {"elbo": elbo, "graph_information": information}
+        one = of_stages(
+            ("initialize", 0.5), ("classifier", 0.4), ("train", 0.3),
+            ("evaluate", accuracy), seed=seed, seconds=999.0,
+        )  # fmt: skip
+        one["stages"][-1] |= last
+        one["stages"][-2]["objective"] = changes.pop("objective", -2.0)
+        one["stages"] = [stage | {"seconds": 2.0} for stage in one["stages"]]
+        one["config"] = {"seed": seed, "variant": variant, **changes}
+        one["finished"] = f"2026-01-{self.written:02}"
+        (self.path / f"{variant}-{seed}.json").write_text(json.dumps(one))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return Folder(tmp_path / "study" / "digits")
+
+
+def cells(text):
+    return [line.strip("| ").split(" | ") for line in text.splitlines()[2:]]
+
+
+def test_a_variant_is_compared_over_the_same_seeds(folder):
+    folder.add("default", 0, 0.8)
+    folder.add("default", 1, 0.6)
+    folder.add("default", 2, 0.1)
+    folder.add("epochs=9", 1, 0.7, elbo=-3.0, information=0.25)
+    folder.add("epochs=9", 0, 0.6)
+    folder.add("epochs=9", 7, 0.9)  # the default has no such seed
+    default, variant = cells(variants(study(folder.path)))
+    assert default[:2] == ["`default`", "0, 1, 2"] and default[5] == "-"
+    assert variant == [
+        "`epochs=9`", "0, 1, 7", "0.5000 ± 0.0000", "0.4000 ± 0.0000",
+        "0.7333 ± 0.1528", "-0.0500 ± 0.2121", "0.7500 ± 0.4330", "-1.67 ± 1.15",
+        "8 ± 0",
+    ]  # fmt: skip
+
+
+def test_without_a_default_or_labels_there_is_no_difference(folder):
+    folder.add("epochs=9", 0, 0.7)
+    assert cells(variants(study(folder.path)))[0][5] == "-"
+    folder.add("default", 0, None)
+    assert [row[5] for row in cells(variants(study(folder.path)))] == ["-", "-"]
+
+
+def test_variants_stand_by_setting_ascending_in_the_order_of_the_runs(folder):
+    for variant in ("num_neighbors=3", "init=gmm", "num_neighbors=0", "default",
+                    "label_epochs=0+learning_rate=1e-3", "num_neighbors=20",
+                    "init=kmeans"):  # fmt: skip
+        folder.add(variant, 1, 0.5)
+    folder.add("init=gmm", 0, 0.5)
+    names = [row[0].replace("`", "") for row in cells(variants(study(folder.path)))]
+    assert names == [
+        "default", "num_neighbors=0 (no graph)", "num_neighbors=3", "num_neighbors=20",
+        "init=gmm", "init=kmeans", "label_epochs=0+learning_rate=1e-3",
+    ]  # fmt: skip
+    chosen = cells(variants(study(folder.path), ["learning_rate", "init"]))
+    assert [row[0] for row in chosen] == [
+        "`default`", "`init=gmm`", "`init=kmeans`",
+        "`label_epochs=0+learning_rate=1e-3`",
+    ]  # fmt: skip
+
+
+def test_ranks_are_spearmans(folder):
+    # ELBO rises with the accuracy, but not in proportion; J / N falls; information is
+    # in the order 2, 1, 3, 4: rho = 1 - 6 * 2 / (4 * 15) = 0.8.
+    for seed, (elbo, objective, information) in enumerate(
+        [(-9.0, 4.0, 0.2), (-8.9, 3.0, 0.1), (-2.0, 2.0, 0.3), (5.0, 1.0, 0.4)]
+    ):
+        folder.add("default", seed, 0.1 * seed, elbo, information, objective=objective)
+    assert cells(ranks(study(folder.path))) == [
+        ["ELBO", "1.00", "1.00 (1 variants)", "4"],
+        ["objective J / N", "-1.00", "-1.00 (1 variants)", "4"],
+        ["graph information", "0.80", "0.80 (1 variants)", "4"],
+    ]
+
+
+def test_ranks_within_variants_do_not_compare_different_objectives(folder):
+    for seed in range(3):
+        folder.add("default", seed, 0.1 * seed, elbo=seed)
+        folder.add("epochs=1", seed, 0.5 + 0.1 * seed, elbo=seed - 10.0)
+    folder.add("epochs=2", 0, 0.9, elbo=-20.0)  # one run has no rank
+    whole, within = cells(ranks(study(folder.path)))[0][1:3]
+    assert float(whole) < 0 and within == "1.00 (2 variants)"
+
+
+def test_ranks_count_equal_configurations_once(folder):
+    for seed in range(3):
+        folder.add("default", seed, 0.1 * seed, elbo=seed)
+        content = (folder.path / f"default-{seed}.json").read_text()
+        (folder.path / f"num_neighbors=20-{seed}.json").write_text(content)
+    assert cells(ranks(study(folder.path)))[0][1:] == ["1.00", "1.00 (1 variants)", "3"]
+
+
+def test_what_some_runs_lack_or_all_share_has_no_rank(folder):
+    for seed in range(3):
+        folder.add("default", seed, 0.1 * seed, elbo=None, objective=None)
+    assert [row[1:3] for row in cells(ranks(study(folder.path)))] == [["-", "-"]] * 3
+
+
+def test_a_page_is_filled_between_its_marks(folder, tmp_path):
+    folder.add("default", 0, 0.5)
+    folder.add("init=gmm", 0, 0.5)
+    folder.add("epochs=1", 0, 0.5)
+    page = (
+        "before <!-- other -->\n"
+        "<!-- variants study/digits init -->\nold\n<!-- end -->\n"
+        "between\n<!-- ranks study/digits --><!-- end -->\n"
+        "<!-- variants study/none -->\nold\n<!-- end -->\nafter"
+    )
+    filled = fill(page, tmp_path)
+    runs = study(folder.path)
+    assert filled == (
+        "before <!-- other -->\n<!-- variants study/digits init -->\n\n"
+        f"{variants(runs, ['init'])}\n\n<!-- end -->\nbetween\n"
+        f"<!-- ranks study/digits -->\n\n{ranks(runs)}\n\n<!-- end -->\n"
+        "<!-- variants study/none -->\n\nNot measured yet.\n\n<!-- end -->\nafter"
+    )
+    assert fill(filled, tmp_path) == filled
+
+
+def test_the_page_on_accuracy_has_the_tables_of_the_results():
+    page = (RESULTS.parent / "docs" / "accuracy.md").read_text()
+    assert page.count("<!-- end -->") == 4
+    assert fill(page, RESULTS.parent) == page
+
+
+def test_the_command_prints_and_fills(folder, tmp_path, capsys, monkeypatch):
+    folder.add("default", 0, 0.5)
+    assert main([f"--study={folder.path}"]) is None
+    runs = study(folder.path)
+    assert capsys.readouterr().out == f"{variants(runs)}\n\n{ranks(runs)}\n"
+    monkeypatch.chdir(tmp_path)
+    page = tmp_path / "page.md"
+    page.write_text("<!-- ranks study/digits -->\n<!-- end -->\n")
+    assert main([f"--fill={page}"]) is None
+    assert ranks(runs) in page.read_text()
+
+
+@pytest.mark.parametrize("content", [None, "{", "[]", "{}"])
+def test_a_folder_that_is_no_study_is_one_line(folder, content, capsys):
+    if content is not None:
+        (folder.path / "default-0.json").write_text(content)
+    message = main([f"--study={folder.path}"])
+    assert message.startswith(f"error: {folder.path} has") or "read" in message
+    assert "\n" not in message and capsys.readouterr().out == ""
+    (folder.path / "notes.json").write_text("{}")
+    assert str(folder.path) in main([f"--study={folder.path}"])
+
+
+def test_a_page_that_is_not_there_is_one_line(tmp_path):
+    message = main([f"--fill={tmp_path / 'page.md'}"])
+    assert "page.md cannot be filled" in message and "\n" not in message
+
+
+# --- Bad input ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
