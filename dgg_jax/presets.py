@@ -205,6 +205,8 @@ class DGGPreset(MixturePreset, SiamesePreset):
       classifier_input: what f_2 sees in training: sample (of q(z | x)) or mean.
       graph_of: where neighbours are near: siamese (embedding), latents (of the
         pretrained encoder) or data (so too if siamese_epochs is 0).
+      init_neighbors: neighbours in the graph that spectral init clusters, and whose
+        information judges clusters; drawn as the S of training are.
       num_candidates: nearest points from which the neighbours are chosen.
       neighbor_choice: random (drawn once from the candidates) or nearest.
       neighbor_weights: uniform or gaussian, eq. (32).
@@ -217,6 +219,7 @@ class DGGPreset(MixturePreset, SiamesePreset):
     classifier_hidden_sizes: tuple[int, ...] | None = None
     classifier_input: str = "mean"
     graph_of: str = "siamese"
+    init_neighbors: int = 20
     num_candidates: int = 100
     neighbor_choice: str = "random"
     neighbor_weights: str = "uniform"
@@ -616,6 +619,7 @@ def _dgg_for(
 
     docs/accuracy.md has the measurements behind them.
     """
+    nearest = max(num_neighbors, DGGPreset.init_neighbors)
     values: dict[str, Any] = {
         **_pretraining_for(num_points),
         "pretrain_vae_epochs": _between(2, 60_000 // num_points, 30),
@@ -624,7 +628,7 @@ def _dgg_for(
         "siamese_candidates": _between(2, 18_000 // num_points, 10),
         # Of a candidate, the cluster should be the point's own: a ninth of its size.
         "num_candidates": max(
-            num_neighbors, min(100, num_points // (9 * max(1, num_clusters)))
+            nearest, min(100, num_points // (9 * max(1, num_clusters)))
         ),
     }
     if likelihood != "bernoulli":
@@ -632,7 +636,7 @@ def _dgg_for(
         values["learning_rate"] = 5e-4
     if is_sparse or num_columns <= 10:
         # Rows of words and points of the plane are compared as they are.
-        values |= {"graph_of": "data", "num_candidates": num_neighbors}
+        values |= {"graph_of": "data", "num_candidates": nearest}
     return values
 
 

@@ -117,7 +117,7 @@ class _Stages(MixtureStages):
 
     def label_metrics(self, state: State, labels: np.ndarray) -> Metrics:
         """Scores, and how much a cluster tells of its neighbour's."""
-        information = graph_information(Graph(**state["graph"]), labels)
+        information = graph_information(Graph(**state["init_graph"]), labels)
         return self.scores(labels) | {"graph_information": information}
 
     def graph(self, state: State) -> tuple[State, Metrics]:
@@ -133,18 +133,22 @@ class _Stages(MixtureStages):
                 lambda: self._nearest(space),
             )
             indices, distances = found["indices"], found["distances"]
-        kept = graph.draw_neighbors(
-            indices[:, : preset.num_candidates],
-            distances[:, : preset.num_candidates],
-            preset.num_neighbors,
-            choice=preset.neighbor_choice,
-            weights=preset.neighbor_weights,
-            seed=self.numpy_seed("graph"),
+        kept, initial = (
+            graph.draw_neighbors(
+                indices[:, : preset.num_candidates],
+                distances[:, : preset.num_candidates],
+                num_neighbors,
+                choice=preset.neighbor_choice,
+                weights=preset.neighbor_weights,
+                seed=self.numpy_seed("graph"),
+            )
+            for num_neighbors in (preset.num_neighbors, preset.init_neighbors)
         )
         metrics = self.kmeans_metrics(space, "graph")
         if self.y is not None:
             metrics["neighbor_purity"] = graph.neighbor_purity(kept.indices, self.y)
-        return {"graph": kept._asdict()}, metrics | self.elbo(state)
+        entries = {"graph": kept._asdict(), "init_graph": initial._asdict()}
+        return entries, metrics | self.elbo(state)
 
     def _graph_space(self, state: State) -> tuple[np.ndarray | HostRows, State]:
         """Points whose distances make the graph, and what they depend on."""
@@ -177,7 +181,7 @@ class _Stages(MixtureStages):
 
     def initialize(self, state: State) -> tuple[State, Metrics]:
         """Labels and mixture of every restart; reports the labels."""
-        return self.initial_mixtures(state, Graph(**state["graph"]))
+        return self.initial_mixtures(state, Graph(**state["init_graph"]))
 
     def classifier(self, state: State) -> tuple[State, Metrics]:
         """f_2 fitted to the labels, for every restart; reports its assignments."""
@@ -263,7 +267,7 @@ class _Stages(MixtureStages):
 
     def _is_undone(self, before: State, after: State) -> np.ndarray:
         """Whether training has broken up the clusters, for every restart, [R]."""
-        similarity = Graph(**before["graph"])
+        similarity = Graph(**before["init_graph"])
         earlier, later = (
             [graph_information(similarity, table.argmax(axis=1)) for table in tables]
             for tables in (before["log_assignments"], after["log_assignments"])

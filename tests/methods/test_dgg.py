@@ -196,7 +196,7 @@ def test_the_restart_with_the_most_graph_information_is_kept():
     assert int(state["restart"]) == best
     assert records[-1]["graph_information"] == values[best] == max(values)
     labels = state["log_assignments"].argmax(axis=2)
-    expected = [graph_information(Graph(**state["graph"]), row) for row in labels]
+    expected = [graph_information(Graph(**state["init_graph"]), row) for row in labels]
     np.testing.assert_allclose(values, expected)
     chosen = jax.tree.map(lambda leaf: leaf[best], state["models"])
     assert_same(state["model"], chosen)
@@ -265,6 +265,15 @@ def test_restarts_differ_and_share_the_first_stages():
         assert len(record["restarts"]) == 3
         best = record["restarts"][int(state["restart"])]
         assert {name: record[name] for name in best} == best
+
+
+def test_initial_labels_do_not_depend_on_the_neighbours_of_training():
+    one, other = (brief(num_neighbors=s, init_neighbors=6)[1] for s in (2, 6))
+    assert one["graph"]["indices"].shape[1] == 2
+    for state in (one, other):
+        assert state["init_graph"]["indices"].shape[1] == 6
+    assert_same(other["graph"], other["init_graph"])
+    np.testing.assert_array_equal(one["initial_labels"], other["initial_labels"])
 
 
 def test_one_restart_is_the_first_of_one():
