@@ -1,5 +1,6 @@
 """The methods as scikit-learn estimators: ``DGG(n_clusters=10).fit(X)``."""
 
+import contextlib
 import dataclasses
 import importlib.metadata
 import inspect
@@ -8,6 +9,7 @@ import numbers
 import os
 import pathlib
 import platform
+import tempfile
 import textwrap
 import warnings
 from collections.abc import Callable, Sequence
@@ -16,6 +18,7 @@ from typing import Any, Self
 import jax
 import jax.numpy as jnp
 import numpy as np
+from absl import logging
 from scipy import sparse
 from sklearn.base import (
     BaseEstimator,
@@ -36,6 +39,8 @@ from dgg_jax.distributions import sample_gaussian
 from dgg_jax.methods.base import Metrics, Run, State
 from dgg_jax.methods.pretrained import Parts
 from dgg_jax.progress import Progress
+from dgg_jax.stages import cluster_count
+from dgg_jax.stages.cluster_count import ClusterCount
 from dgg_jax.types import Gaussian, Graph
 
 __all__ = ["DEC", "DGG", "GMVAE", "IMSAT", "SpectralNet", "VaDE", "load"]
@@ -44,7 +49,10 @@ __all__ = ["DEC", "DGG", "GMVAE", "IMSAT", "SpectralNet", "VaDE", "load"]
 Callback = Callable[[str, int, Metrics], bool | None]
 
 _ARGUMENTS = {
-    "n_clusters": (presets.Preset().num_clusters, "K, the number of clusters."),
+    "n_clusters": (
+        presets.Preset().num_clusters,
+        'K, the number of clusters; of DGG also "auto": estimated without labels.',
+    ),
     "encoder": (
         None,
         "Flax module in place of the dense encoder, from x [B, D] to "
@@ -148,6 +156,7 @@ class _Clusterer(ClusterMixin, BaseEstimator):
     _model_entries: tuple[str, ...] = ("model",)
     _soft = True  # whether clusters have probabilities
     _takes_sparse = False  # whether sparse rows may stay so
+    _counts_clusters = False  # whether n_clusters may be "auto"
     _preprocessing = "none: rows of training as they were given"
     _scaling: Scaling | None = None  # of the file that the command line trained on
 
@@ -174,29 +183,53 @@ class _Clusterer(ClusterMixin, BaseEstimator):
 
     def _fit(self, X: Any, **keywords: Any) -> Self:
         x = self._rows(X, reset=True)
-        preset = self._preset(x)
+        known = self._known_clusters(keywords.get("start"))
+        preset = self._preset(x, known or cluster_count.UNKNOWN)
         if not getattr(self, "warm_start", False):
             self._preprocessing = _Clusterer._preprocessing
             self._scaling = None
-        names = methods.stage_names(self._method)
-        progress = Progress(names) if self.verbose else None
-        runner = Run(
-            on_epoch=self._on_epoch(progress),
-            on_stage=progress.stage if progress else None,
-        )
-        try:
-            _, state, records = methods.method(self._method).run(
-                x, preset, seed=self._seed(), runner=runner, **keywords
-            )
-        finally:
+        method, seed = methods.method(self._method), self._seed()
+        names, shared = methods.stage_names(self._method), None
+        with contextlib.ExitStack() as opened:
+            if known is None:
+                names = ("num_clusters", *names)
+                shared = opened.enter_context(tempfile.TemporaryDirectory())
+            progress = Progress(names) if self.verbose else None
             if progress:
-                progress.close()
+                opened.callback(progress.close)
+            runner = Run(
+                shared=shared,
+                on_epoch=self._on_epoch(progress),
+                on_stage=progress.stage if progress else None,
+            )
+            opened.callback(runner.close)
+            if known is None:
+                networks = {k: v for k, v in keywords.items() if k != "start"}
+                count = method.count_clusters(x, preset, runner, seed=seed, **networks)
+                if not count.is_plateau:
+                    logging.warning("%s", count.describe())
+                preset = self._preset(x, count.num_clusters)
+            _, state, records = method.run(
+                x, preset, seed=seed, runner=runner, **keywords
+            )
         self._keep(preset, state, records, runner.history)
         thin = metrics.thin_clusters(self.labels_, preset.num_clusters)
         if thin:
             text = metrics.collapse_warning(thin, preset.num_clusters)
             warnings.warn(text, ConvergenceWarning, stacklevel=2)
         return self
+
+    def _known_clusters(self, start: Any) -> int | None:
+        """K, of a model to start from that of the model; None if it is estimated."""
+        if not isinstance(self.n_clusters, str):
+            return self.n_clusters
+        if self.n_clusters != "auto" or not self._counts_clusters:
+            also = " or 'auto'" * self._counts_clusters
+            raise checks.InvalidInput(
+                f"n_clusters must be an integer{also}, got {self.n_clusters!r}; "
+                "DGG(n_clusters='auto') estimates it."
+            )
+        return None if start is None else start.preset.num_clusters
 
     def _rows(self, X: Any, *, reset: bool) -> np.ndarray | sparse.csr_array:
         X = validate_data(
@@ -212,11 +245,11 @@ class _Clusterer(ClusterMixin, BaseEstimator):
             return np.asarray(X)
         return sparse.csr_array(X) if self._takes_sparse else X.toarray()
 
-    def _preset(self, x: np.ndarray) -> presets.Preset:
+    def _preset(self, x: np.ndarray, num_clusters: int) -> presets.Preset:
         settings = {name: getattr(self, name) for name in self._settings}
         if not isinstance(settings.get("likelihood"), str | None):
             settings["likelihood"] = None
-        return presets.for_data(self._method, x, self.n_clusters, **settings)
+        return presets.for_data(self._method, x, num_clusters, **settings)
 
     def _seed(self) -> int:
         if isinstance(self.random_state, numbers.Integral):
@@ -593,6 +626,9 @@ class DGG(_MixtureVAE):
 
     Attributes:
       labels_: cluster of each row of training, [N].
+      n_clusters_: K, given or estimated.
+      cluster_count_: dgg_jax.stages.cluster_count.ClusterCount, from which K was
+        estimated; None if it was not.
       probabilities_: of the clusters, [N, K].
       embedding_: latent means, [N, L].
       means_: of the mixture's components, [K, L].
@@ -605,6 +641,15 @@ class DGG(_MixtureVAE):
       preset_: every setting, with those chosen from the data.
       model_: the trained model.
     """
+
+    _counts_clusters = True
+
+    def _set(self, preset, model, learned, records, history):
+        super()._set(preset, model, learned, records, history)
+        self.n_clusters_ = preset.num_clusters
+        is_estimated = records[0]["name"] == "num_clusters"
+        count = ClusterCount.from_dict(records[0]) if is_estimated else None
+        self.cluster_count_ = count
 
 
 @_constructor_of("vade", *_OF_GENERATIVE_METHODS, without=("clustering",))

@@ -15,14 +15,18 @@ from dgg_jax.data.loaders import ALIASES
 from dgg_jax.data.matrices import SUFFIXES
 from dgg_jax.data.reuters import TEXTS
 from dgg_jax.presets import METHODS, Preset
+from dgg_jax.stages import cluster_count
 from experiments.command import DATA_DIR
+
+AUTO = "auto"  # for --num_clusters
 
 _METHOD = flags.DEFINE_enum("method", "dgg", METHODS, "The clustering method.")
 _DATASET = flags.DEFINE_string(
     "dataset",
     "digits",
     f"What to cluster: one of {', '.join(DATASETS)}; or the path of a file of your own "
-    f"({', '.join(SUFFIXES)}) or of a folder of images, with --num_clusters.",
+    f"({', '.join(SUFFIXES)}) or of a folder of images, with "
+    "--num_clusters (a number, or auto).",
 )
 _LABEL = flags.DEFINE_string(
     "label",
@@ -99,6 +103,21 @@ def methods_with(field: str) -> list[str]:
     ]
 
 
+class _NumClusters(flags.ArgumentParser):
+    """Parses K, which may be ``auto``."""
+
+    syntactic_help = "an integer or auto"
+
+    def parse(self, argument: Any) -> int | str:
+        """An integer, or AUTO; anything else is a ValueError."""
+        if argument == AUTO:
+            return AUTO
+        try:
+            return int(argument)
+        except ValueError:
+            raise ValueError("value should be an integer or auto") from None
+
+
 def _define_preset_flags() -> dict[str, str]:
     """Makes every setting of every method a flag, one for all methods that have it."""
     kinds = {}
@@ -113,7 +132,10 @@ def _define_preset_flags() -> dict[str, str]:
             text = f"{texts.get(field.name, field.name)} Default: the preset's."
             if len(methods) < len(METHODS):
                 text += f" Of {', '.join(methods)}."
-            if field.name in presets.CHOICES:
+            if field.name == "num_clusters":
+                text += " Of dgg also auto: estimated without labels."
+                flags.DEFINE(_NumClusters(), field.name, None, text)
+            elif field.name in presets.CHOICES:
                 flags.DEFINE_enum(field.name, None, presets.CHOICES[field.name], text)
             elif field.type is bool:
                 flags.DEFINE_boolean(field.name, None, text)
@@ -150,6 +172,9 @@ class Config(NamedTuple):
       scaling: of such data, as it was asked for.
       image_size: of a folder of images, or None.
       num_rows: of a random part of the data, or None for all.
+      is_auto: whether K is estimated.
+      cluster_count: the estimate and its evidence, as ``ClusterCount._asdict``; None
+        before that, or of a K that was given.
     """
 
     method: str
@@ -169,6 +194,8 @@ class Config(NamedTuple):
     scaling: str = "auto"
     image_size: tuple[int, int] | None = None
     num_rows: int | None = None
+    is_auto: bool = False
+    cluster_count: dict[str, Any] | None = None
 
     @property
     def short_name(self) -> str:
@@ -196,7 +223,20 @@ class Config(NamedTuple):
             identity["scaling"] = self.scaling
             identity["image_size"] = self.image_size
             identity["data_sha256"] = self.own.fingerprint
+        if self.is_auto:
+            identity["num_clusters"] = AUTO
+            identity["cluster_count"] = self.cluster_count
         return identity
+
+    def with_cluster_count(self, count: dict[str, Any]) -> "Config":
+        """The configuration with the K that was estimated, and what depends on it.
+
+        Args:
+          count: the estimate, as ``ClusterCount._asdict``.
+        """
+        changes = {**changes_from_flags(), "num_clusters": count["num_clusters"]}
+        preset = preset_of(self.method, self.dataset, self.own, changes)
+        return self._replace(preset=preset, cluster_count=count)
 
     def load(self) -> Dataset:
         """The data set.
@@ -218,18 +258,20 @@ class Config(NamedTuple):
     def command(self) -> str:
         """The command that starts this run by itself."""
         values = {**self.identity(), "data_dir": self.data_dir}
-        for name in ("preset_values", "data_sha256"):
+        for name in ("preset_values", "data_sha256", "cluster_count"):
             values.pop(name, None)
         changed = {k: v for k, v in values.items() if v != flags.FLAGS[k].default}
+        num_clusters = self.preset.num_clusters
         if self.own is None:
             preset = presets.preset(self.method, self.dataset, self.preset_name)
             preset = of_scaling(preset, self.dataset, self.tfidf_scaling)
         else:
-            num_clusters = self.preset.num_clusters
-            changed["num_clusters"] = num_clusters
+            changed.setdefault("num_clusters", num_clusters)
             preset = presets.for_data(
                 self.method, self.own.x, num_clusters, name=self.preset_name
             )
+        if self.is_auto:
+            preset = dataclasses.replace(preset, num_clusters=num_clusters)
         for field in dataclasses.fields(preset):
             value = getattr(self.preset, field.name)
             if value != getattr(preset, field.name):
@@ -256,6 +298,14 @@ def from_flags(check_method: bool = True) -> Config:
                 f"--{name} is no setting of --method={_METHOD.value}, but of "
                 f"{', '.join(methods_with(name))}; leave it out."
             )
+    is_auto = changes.get("num_clusters") == AUTO
+    if is_auto:
+        if _METHOD.value != "dgg":
+            raise checks.InvalidInput(
+                f"--num_clusters=auto is of --method=dgg, not {_METHOD.value}; give a "
+                "number, such as the one that dgg finds."
+            )
+        changes["num_clusters"] = cluster_count.UNKNOWN
     mine = _own_data()
     dataset = ALIASES.get(_DATASET.value, _DATASET.value)
     config = Config(
@@ -276,6 +326,7 @@ def from_flags(check_method: bool = True) -> Config:
         scaling=_SCALING.value,
         image_size=_image_size(),
         num_rows=_NUM_ROWS.value,
+        is_auto=is_auto,
     )
     if _WORKDIR.value:
         return config
@@ -303,7 +354,7 @@ def _own_data() -> Dataset | None:
         if flags.FLAGS["num_clusters"].value is None:
             raise checks.InvalidInput(
                 f"--num_clusters is missing: say how many clusters {name} shall go "
-                "into."
+                "into; auto estimates it (--method=dgg)."
             )
     whole = data.load(name, label=_LABEL.value, **options)
     return random_rows(whole, _NUM_ROWS.value)

@@ -5,6 +5,7 @@
   python -m experiments.main --method=vade
   python -m experiments.main --dataset=mnist --data_dir=<folder with the idx files>
   python -m experiments.main --dataset=flowers.csv --num_clusters=3 --label=species
+  python -m experiments.main --dataset=flowers.csv --num_clusters=auto
 
 Writes config.json, metrics.jsonl, checkpoints/, result.json, predictions.npz,
 figures/*.png and report.html to --workdir. A run that was stopped continues with
@@ -57,6 +58,9 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _run(config: Config) -> int:
+    count = distributed.on_first(lambda: runs.estimated_cluster_count(config))
+    if count is not None:
+        config = config.with_cluster_count(count)
     finished = distributed.on_first(lambda: runs.check_workdir(config))
     if finished is not None:
         print(f"{config.workdir} holds this run, finished; --overwrite repeats it.\n")

@@ -13,6 +13,7 @@ from dgg_jax.metrics import collapse_warning, thin_clusters
 from dgg_jax.plots.confusion import class_name
 from dgg_jax.plots.images import is_image
 from dgg_jax.plots.palette import cluster_color
+from dgg_jax.stages.cluster_count import ClusterCount
 from experiments import page, scores
 from experiments.page import ReportFigure
 
@@ -219,7 +220,21 @@ def report_figures(inputs: ReportInputs) -> list[tuple[str, list[ReportFigure]]]
                 plots.training_curves(inputs.history),
             )
         )
+    estimated = []
+    if inputs.config.get("cluster_count"):
+        count = ClusterCount.from_dict(inputs.config["cluster_count"])
+        estimated.append(
+            ReportFigure(
+                "cluster_counts",
+                "Estimated without labels",
+                f"{count.describe()} What is there is found at many sizes and makes a "
+                "level stretch, what chance makes at few: with a steady fall, any "
+                "number is as good as another.",
+                plots.cluster_counts(*count, count.is_plateau),
+            )
+        )
     sections = [
+        ("How many clusters", estimated),
         ("What the clusters look like", clusters),
         ("What the model generates", generated),
         ("How training went", curves),
@@ -351,6 +366,7 @@ def _stages(inputs: ReportInputs) -> str:
     bounded = any(stage.get("elbo") is not None for stage in stages)
     known = {"name", "seconds", "elbo", "restarts", "thin_clusters"}
     known |= {*_SCORES, *_TERMS}
+    known |= {"sizes", "counts"}  # the figure of estimated clusters shows them
     rows = []
     previous = None
     for stage in stages:

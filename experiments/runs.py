@@ -13,8 +13,24 @@ from scipy import sparse
 
 from dgg_jax import checks, folders, presets
 from dgg_jax.data import Dataset
+from dgg_jax.stages import cluster_count
 from experiments import command
 from experiments.config import Config
+
+
+def estimated_cluster_count(config: Config) -> dict[str, Any] | None:
+    """What an earlier session of this run has estimated K from, if it came so far.
+
+    Args:
+      config: of the run.
+    """
+    if not config.is_auto or config.overwrite:
+        return None
+    try:
+        theirs = json.loads((config.workdir / "config.json").read_text())
+        return theirs.get("cluster_count")
+    except (OSError, ValueError, AttributeError):
+        return None  # check_workdir tells the user
 
 
 def check_workdir(config: Config) -> dict[str, Any] | None:
@@ -87,8 +103,10 @@ def check_workdir(config: Config) -> dict[str, Any] | None:
 
 def _differences(theirs: dict[str, Any], ours: dict[str, Any]) -> dict[str, Any]:
     """The settings of another run that differ from ours."""
+    evaluated = ("preset_values", "cluster_count")
     theirs, ours = (
-        {**one, **one.get("preset_values", {}), "preset_values": None}
+        # An estimated K is "auto", whatever it has become.
+        {**one.get("preset_values", {}), **one, **dict.fromkeys(evaluated)}
         for one in (theirs, json.loads(json.dumps(ours)))
     )
     names = [name for name in {**theirs, **ours} if theirs.get(name) != ours.get(name)]
@@ -163,6 +181,8 @@ def check_data(config: Config, dataset: Any) -> None:
         config.preset.num_clusters,
         unit_interval=getattr(config.preset, "likelihood", None) == "bernoulli",
     )
+    if config.is_auto:
+        cluster_count.check_num_rows(dataset.x.shape[0])
     if config.method == "gmvae":
         from dgg_jax.methods import gmvae
 
@@ -181,13 +201,15 @@ def run(
       config: of the run.
       dataset: what to cluster.
       stop: asked whether to stop.
-      shared: folder of what runs on the same data have in common.
+      shared: folder of what runs on the same data have in common; by default in the
+        workdir, of what estimating K and the run proper have in common.
 
     Returns:
       The content of result.json.
 
     Raises:
-      InvalidInput: if a folder is in use by another process, or cannot be written.
+      InvalidInput: if a folder is in use by another process, or cannot be written, or
+        K is to be estimated and there are no clusters.
       Interrupted: if it was asked to stop; everything so far is in the workdir.
       Diverged: if a loss is not finite; so is everything before that.
       OSError: if a folder cannot be written any more; likewise.
@@ -199,7 +221,11 @@ def run(
     from dgg_jax.progress import Progress
 
     command.keep_compiled()
-    progress = Progress(methods.stage_names(config.method))
+    stages = methods.stage_names(config.method)
+    if config.is_auto:
+        stages = ("num_clusters", *stages)
+        shared = shared or config.workdir / "shared"
+    progress = Progress(stages)
     with contextlib.ExitStack() as opened:
         try:
             if config.overwrite:
@@ -213,9 +239,7 @@ def run(
                 should_stop=stop,
             )
             opened.callback(runner.close)
-            text = json.dumps(config.identity(), indent=2) + "\n"
-            path = config.workdir / "config.json"
-            processes.on_first(lambda: base.write_atomically(path, text))
+            processes.on_first(lambda: _write_config(config))
         except OSError as error:
             raise checks.InvalidInput(
                 f"workdir {config.workdir} cannot be written: "
@@ -224,6 +248,13 @@ def run(
             ) from error
         opened.callback(progress.close)
         return train_and_report(config, dataset, runner, progress, began)
+
+
+def _write_config(config: Config) -> None:
+    from dgg_jax.methods.base import write_atomically
+
+    text = json.dumps(config.identity(), indent=2) + "\n"
+    write_atomically(config.workdir / "config.json", text)
 
 
 def _clear(workdir: pathlib.Path) -> None:
@@ -250,9 +281,11 @@ def train_and_report(
     from dgg_jax import methods, processes
 
     print(f"{config.method} on {dataset.provenance}", flush=True)
+    progress.resume(runner.records)
+    if config.is_auto:
+        config = _with_estimated_clusters(config, dataset, runner)
     if config.own is not None:
         print(f"chosen for these data: {_chosen(config)}", flush=True)
-    progress.resume(runner.records)
     trained = methods.method(config.method).run(
         dataset.x,
         config.preset,
@@ -265,6 +298,18 @@ def train_and_report(
     return processes.on_first(
         lambda: _report(config, dataset, *trained, runner.history, began)
     )
+
+
+def _with_estimated_clusters(config: Config, dataset: Any, runner: Any) -> Config:
+    """Estimates K, tells what from, and fixes it in config.json."""
+    from dgg_jax import processes
+    from dgg_jax.methods import dgg
+
+    count = dgg.count_clusters(dataset.x, config.preset, runner, seed=config.seed)
+    print(count.describe(), flush=True)
+    config = config.with_cluster_count(count._asdict())
+    processes.on_first(lambda: _write_config(config))
+    return config
 
 
 def _report(

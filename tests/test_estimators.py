@@ -193,7 +193,7 @@ def test_a_memory_map_is_not_copied(tmp_path):
         with pytest.raises(InterruptedError):
             estimator.fit(mapped)
     assert np.shares_memory(*found, mapped)
-    stages = vade._Stages(*found, estimator._preset(*found))
+    stages = vade._Stages(*found, estimator._preset(*found, 3))
     assert np.shares_memory(stages.x.source, mapped)
 
 

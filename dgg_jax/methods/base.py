@@ -355,6 +355,7 @@ _KEYS = (
     "evaluate",
     "embed",
     "cluster",
+    "num_clusters",
 )
 
 

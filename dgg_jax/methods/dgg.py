@@ -25,12 +25,21 @@ from dgg_jax.methods.similarity import siamese_embedding
 from dgg_jax.networks import Classifier, Embedding, MeanEmbedding
 from dgg_jax.presets import DGGPreset
 from dgg_jax.rows import HostRows
-from dgg_jax.stages import evaluate, graph, initialize, train
+from dgg_jax.stages import cluster_count, evaluate, graph, initialize, train
+from dgg_jax.stages.cluster_count import ClusterCount
 from dgg_jax.stages.train import ApplyFunctions
 from dgg_jax.training import Schedule
 from dgg_jax.types import Graph, Mixture
 
-__all__ = ["STAGES", "Model", "model_of", "run", "samples_per_cluster", "traversals"]
+__all__ = [
+    "STAGES",
+    "Model",
+    "count_clusters",
+    "model_of",
+    "run",
+    "samples_per_cluster",
+    "traversals",
+]
 
 STAGES = ("pretrain", "graph", "initialize", "classifier", "train", "evaluate")
 
@@ -109,6 +118,45 @@ def run(
     return stages.carry_through()
 
 
+def count_clusters(
+    x: np.ndarray,
+    preset: DGGPreset,
+    runner: Run,
+    *,
+    seed: int = 0,
+    parts: Parts = AS_NAMED,
+    neighbors: Neighbors | None = None,
+) -> ClusterCount:
+    """Estimates K where the neighbours of the graph are near.
+
+    It is the stage ``num_clusters`` of a run. What it trains, the autoencoder and the
+    Siamese network, does not depend on K: with a shared folder, ``run`` with the same
+    runner and arguments trains it no more.
+
+    Args:
+      x: data, float32 of shape [N, D], or a sparse matrix.
+      preset: all settings; num_clusters does not count.
+      runner: checkpoints and callbacks.
+      seed: of every random number of the run.
+      parts: networks or likelihood in place of those that the preset names.
+      neighbors: nearest neighbours that are known: clusters are those of the data.
+
+    Returns:
+      K, and the evidence for it.
+
+    Raises:
+      InvalidInput: if x cannot be clustered so, has too few rows or no clusters.
+      Diverged: if a loss is not finite.
+      Interrupted: if the runner was asked to stop.
+    """
+    cluster_count.check_num_rows(x.shape[0])
+    stages = _Stages(
+        x, preset, seed=seed, runner=runner, parts=parts, neighbors=neighbors
+    )
+    runner.stage("num_clusters", stages.num_clusters, {})
+    return ClusterCount.from_dict(runner.records[0])
+
+
 class _Stages(MixtureStages):
     names = STAGES
     build_functions = staticmethod(apply_functions)
@@ -119,6 +167,18 @@ class _Stages(MixtureStages):
         """Scores, and how much a cluster tells of its neighbour's."""
         information = graph_information(Graph(**state["init_graph"]), labels)
         return self.scores(labels) | {"graph_information": information}
+
+    def num_clusters(self, state: State) -> tuple[State, Metrics]:
+        """K, counted where neighbours are near; reports the evidence."""
+        if self._graph_of() != "data":
+            state = self.pretrained()
+        space, _ = self._graph_space(state)
+        count = cluster_count.estimate_num_clusters(
+            space,
+            self.numpy_seed("num_clusters"),
+            functools.partial(self.runner.progress, "cluster_count"),
+        )
+        return {"num_clusters": np.asarray(count.num_clusters)}, count._asdict()
 
     def graph(self, state: State) -> tuple[State, Metrics]:
         """The similarity graph; reports K-means of where its neighbours are near."""
@@ -152,16 +212,20 @@ class _Stages(MixtureStages):
 
     def _graph_space(self, state: State) -> tuple[np.ndarray | HostRows, State]:
         """Points whose distances make the graph, and what they depend on."""
-        preset = self.preset
-        # Neighbours that are given stand for those of the embedding.
-        space = "data" if self.neighbors is not None else preset.graph_of
-        if space == "siamese" and preset.siamese_epochs:
-            origin = self.vae_identity() | preset.siamese_settings()
+        space = self._graph_of()
+        if space == "siamese":
+            origin = self.vae_identity() | self.preset.siamese_settings()
             return siamese_embedding(self, *self._siamese(state), origin)[1], origin
         if space == "latents":
             return self.latent_means(state), self.vae_identity()
         # Dense, but for rows that stay on the host.
         return self.x if isinstance(self.x, HostRows) else self.x[:], {}
+
+    def _graph_of(self) -> str:
+        """``graph_of``; neighbours that are given stand for those of the embedding."""
+        space = self.preset.graph_of
+        untrained = space == "siamese" and not self.preset.siamese_epochs
+        return "data" if untrained or self.neighbors is not None else space
 
     def _nearest(self, space: np.ndarray | HostRows) -> State:
         indices, distances = knn(

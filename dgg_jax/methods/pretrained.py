@@ -211,6 +211,12 @@ class PretrainedStages(Stages):
 
     def pretrain(self, state: State) -> tuple[State, Metrics]:
         """Encoder and decoder; reports K-means of the latents."""
+        params = self.pretrained()
+        metrics = self.kmeans_metrics(self.latent_means(params), "pretrain")
+        return params, metrics | self.elbo(params)
+
+    def pretrained(self) -> State:
+        """Encoder and decoder, trained once for all that share them."""
         preset = self.preset
         keys = jax.random.split(self.key("pretrain"), 5)
         identity = self.autoencoder_identity()
@@ -230,8 +236,7 @@ class PretrainedStages(Stages):
                     monitor=self.runner,
                 ),
             )
-        metrics = self.kmeans_metrics(self.latent_means(params), "pretrain")
-        return params, metrics | self.elbo(params)
+        return params
 
     def autoencoder_identity(self) -> dict[str, Any]:
         """What the pretrained autoencoder depends on, for runs that share it."""

@@ -1,6 +1,7 @@
 """Figures: pure functions from numpy arrays to matplotlib figures, without pyplot."""
 
 from dgg_jax.plots.accuracies import run_accuracies
+from dgg_jax.plots.cluster_counts import cluster_counts
 from dgg_jax.plots.confusion import confusion_matrix
 from dgg_jax.plots.curves import training_curves
 from dgg_jax.plots.degeneracy import ArcRun, degeneracy
@@ -13,6 +14,7 @@ from dgg_jax.plots.variances import component_variances
 
 __all__ = [
     "ArcRun",
+    "cluster_counts",
     "cluster_samples",
     "cluster_sizes",
     "component_variances",
