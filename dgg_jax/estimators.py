@@ -183,15 +183,15 @@ class _Clusterer(ClusterMixin, BaseEstimator):
 
     def _fit(self, X: Any, **keywords: Any) -> Self:
         x = self._rows(X, reset=True)
-        known = self._known_clusters(keywords.get("start"))
-        preset = self._preset(x, known or cluster_count.UNKNOWN)
+        estimates, num_clusters = self._num_clusters(keywords.get("start"))
+        preset = self._preset(x, num_clusters)
         if not getattr(self, "warm_start", False):
             self._preprocessing = _Clusterer._preprocessing
             self._scaling = None
         method, seed = methods.method(self._method), self._seed()
         names, shared = methods.stage_names(self._method), None
         with contextlib.ExitStack() as opened:
-            if known is None:
+            if estimates:
                 names = ("num_clusters", *names)
                 shared = opened.enter_context(tempfile.TemporaryDirectory())
             progress = Progress(names) if self.verbose else None
@@ -203,7 +203,7 @@ class _Clusterer(ClusterMixin, BaseEstimator):
                 on_stage=progress.stage if progress else None,
             )
             opened.callback(runner.close)
-            if known is None:
+            if estimates:
                 networks = {k: v for k, v in keywords.items() if k != "start"}
                 count = method.count_clusters(x, preset, runner, seed=seed, **networks)
                 if not count.is_plateau:
@@ -219,17 +219,19 @@ class _Clusterer(ClusterMixin, BaseEstimator):
             warnings.warn(text, ConvergenceWarning, stacklevel=2)
         return self
 
-    def _known_clusters(self, start: Any) -> int | None:
-        """K, of a model to start from that of the model; None if it is estimated."""
+    def _num_clusters(self, start: Any) -> tuple[bool, int]:
+        """Whether K is to be estimated, and K until then; that of a model to start."""
         if not isinstance(self.n_clusters, str):
-            return self.n_clusters
+            return False, self.n_clusters
         if self.n_clusters != "auto" or not self._counts_clusters:
             also = " or 'auto'" * self._counts_clusters
             raise checks.InvalidInput(
                 f"n_clusters must be an integer{also}, got {self.n_clusters!r}; "
                 "DGG(n_clusters='auto') estimates it."
             )
-        return None if start is None else start.preset.num_clusters
+        if start is None:
+            return True, cluster_count.UNKNOWN
+        return False, start.preset.num_clusters
 
     def _rows(self, X: Any, *, reset: bool) -> np.ndarray | sparse.csr_array:
         X = validate_data(

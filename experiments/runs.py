@@ -14,6 +14,7 @@ from scipy import sparse
 from dgg_jax import checks, folders, presets
 from dgg_jax.data import Dataset
 from dgg_jax.stages import cluster_count
+from dgg_jax.stages.cluster_count import ClusterCount
 from experiments import command
 from experiments.config import Config
 
@@ -28,9 +29,9 @@ def estimated_cluster_count(config: Config) -> dict[str, Any] | None:
         return None
     try:
         theirs = json.loads((config.workdir / "config.json").read_text())
-        return theirs.get("cluster_count")
-    except (OSError, ValueError, AttributeError):
-        return None  # check_workdir tells the user
+        return ClusterCount.from_dict(theirs["cluster_count"])._asdict()
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # not yet, or check_workdir tells what is wrong
 
 
 def check_workdir(config: Config) -> dict[str, Any] | None:

@@ -10,6 +10,7 @@ import warnings
 import jax
 import numpy as np
 import pytest
+from absl import logging
 from flax import linen as nn
 from scipy import sparse, stats
 from sklearn.base import clone
@@ -23,6 +24,7 @@ from dgg_jax import metrics, presets
 from dgg_jax.checks import InvalidInput
 from dgg_jax.likelihoods import GaussianLikelihood
 from dgg_jax.methods import dgg, vade
+from dgg_jax.stages.cluster_count import ClusterCount
 from dgg_jax.types import Gaussian
 from experiments.check_estimators import NAMES, tiny
 from tests.methods.toy import blobs
@@ -601,3 +603,68 @@ def test_importing_the_library_is_light():
         assert name in done.stdout
     with pytest.raises(AttributeError, match="has no attribute 'KMeans'"):
         _ = dgg_jax.KMeans
+
+
+@pytest.mark.slow
+def test_an_estimated_number_of_clusters(tmp_path):
+    x, _ = blobs()
+    x = np.concatenate([x, x + 1e-3])
+    seen = []
+
+    def watch(stage, epoch, metrics):
+        seen.append((stage, metrics["loop"]))
+
+    settings = {"siamese_epochs": 1, "callbacks": watch}
+    estimator = tiny("DGG", "auto", **settings).fit(x)
+    assert estimator.get_params()["n_clusters"] == "auto"
+    assert estimator.n_clusters_ == estimator.preset_.num_clusters == 3
+    assert estimator.cluster_count_.num_clusters == 3
+    assert estimator.stages_[0]["name"] == "num_clusters"
+    # What comes before is trained once, and the rest as with the K that was found.
+    assert seen.count(("num_clusters", "siamese")) == 1
+    assert {stage for stage, _ in seen} == {"num_clusters", "classifier", "train"}
+    given = tiny("DGG", 3, siamese_epochs=1).fit(x)
+    np.testing.assert_array_equal(given.probabilities_, estimator.probabilities_)
+    assert given.n_clusters_ == 3 and given.cluster_count_ is None
+
+    estimator.save(tmp_path / "model")
+    loaded = dgg_jax.load(tmp_path / "model")
+    assert loaded.n_clusters == "auto" and loaded.n_clusters_ == 3
+    assert loaded.cluster_count_ == estimator.cluster_count_
+    # Of a model that is there K is known.
+    loaded.set_params(warm_start=True).fit(x)
+    assert loaded.n_clusters_ == 3 and loaded.cluster_count_ is None
+
+
+@pytest.mark.parametrize(
+    ("name", "n_clusters", "message"),
+    [
+        ("DGG", "many", "n_clusters must be an integer or 'auto', got 'many'"),
+        ("VaDE", "auto", r"must be an integer, got 'auto'; DGG\(n_clusters='auto'\)"),
+        ("DGG", "auto", "num_clusters=auto needs at least 100 rows, got 90"),
+        ("DGG", 2.5, "num_clusters must be of type int, got 2.5"),
+        ("DGG", None, "num_clusters must be of type int, got None"),
+        ("DGG", 0, "num_clusters must be at least 1, got 0"),
+    ],
+)
+def test_what_n_clusters_may_be(name, n_clusters, message):
+    with pytest.raises(InvalidInput, match=message):
+        tiny(name, n_clusters).fit(blobs()[0])
+
+
+def test_an_estimate_without_a_plateau_is_a_warning(monkeypatch):
+    count = ClusterCount((5, 6, 7, 8, 9), (6, 5, 4, 3, 2), 6)
+    warned, begun = [], []
+
+    def run(x, preset, **keywords):
+        begun.append(preset.num_clusters)
+        raise InterruptedError
+
+    monkeypatch.setattr(dgg, "count_clusters", lambda *_, **__: count)
+    monkeypatch.setattr(dgg, "run", run)
+    monkeypatch.setattr(logging, "warning", lambda *text: warned.append(text))
+    with pytest.raises(InterruptedError):
+        tiny("DGG", "auto").fit(blobs()[0])
+    assert begun == [6]
+    ((_, text),) = warned
+    assert text == count.describe() and "do not trust it" in text

@@ -129,6 +129,12 @@ def untrained(monkeypatch):
         (["--batch_size=0"], ["batch_size must be at least 1, got 0"]),
         (["--restarts=0"], ["restarts must be at least 1, got 0"]),
         (["--num_clusters=0"], ["num_clusters must be at least 1, got 0"]),
+        (["--num_clusters=foo"], ["--num_clusters=foo", "an integer or auto"]),
+        (["--num_clusters=2.5"], ["--num_clusters=2.5", "an integer or auto"]),
+        (
+            ["--num_clusters=auto", "--method=vade"],
+            ["--num_clusters=auto is of --method=dgg, not vade", "give a number"],
+        ),
         (["--hidden_sizes=8,x"], ["hidden_sizes", "integers", "'8,x'"]),
         (["--hidden_sizes=8,0"], ["hidden_sizes must be at least 1, got 0"]),
         (["--learning_rate=0"], ["learning_rate must be positive", "got 0.0"]),

@@ -119,7 +119,8 @@ def test_every_method_has_a_smoke_preset_for_any_data(method):
 @pytest.mark.parametrize(
     ("arguments", "fragments"),
     [
-        (["--dataset=x.npy"], ["--num_clusters is missing", "x.npy"]),
+        (["--dataset=x.npy"], ["--num_clusters is missing", "x.npy", "auto"]),
+        (["--dataset=x.npy", "--num_clusters=auto"], ["at least 100 rows, got 90"]),
         (["--dataset=y.npy", "--num_clusters=2"], ["y.npy does not exist", "x.npy"]),
         (["--dataset=x.npy", "--num_clusters=91"], ["exceeds the 90 rows"]),
         (

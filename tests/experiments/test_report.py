@@ -263,3 +263,19 @@ def test_figures_are_grouped_and_captioned():
     sections = report_figures(fake(shape=(2,)))
     assert [len(figures) for _, figures in sections] == [4, 2, 1]
     assert all(item.caption.endswith(".") for _, items in sections for item in items)
+
+
+@pytest.mark.parametrize(
+    ("counts", "words"),
+    [((4, 3, 3), "finds 3 on 2 of 3"), ((5, 4, 3, 2, 1), "do not trust it")],
+)
+def test_an_estimated_number_of_clusters_shows_its_evidence(tmp_path, counts, words):
+    inputs = fake(shape=(5,))
+    sizes = [5, 6, 7, 8, 9][: len(counts)]
+    evidence = {"sizes": sizes, "counts": list(counts), "num_clusters": 3}
+    config = inputs.config | {"num_clusters": "auto", "cluster_count": evidence}
+    page = parsed(write_report(tmp_path, inputs._replace(config=config)))
+    at = page.texts.index("How many clusters")
+    assert page.texts[at + 1] == "Estimated without labels."
+    assert words in page.texts[at + 2]
+    assert (tmp_path / "figures" / "cluster_counts.png").exists()

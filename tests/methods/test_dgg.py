@@ -9,10 +9,12 @@ import pytest
 
 from dgg_jax import metrics
 from dgg_jax.checks import InvalidInput
-from dgg_jax.graph import graph_information
+from dgg_jax.graph import graph_information, knn
 from dgg_jax.methods import dgg
 from dgg_jax.methods.base import Run
 from dgg_jax.presets import DGGPreset
+from dgg_jax.stages import cluster_count
+from dgg_jax.stages.cluster_count import ClusterCount
 from dgg_jax.training import Diverged
 from dgg_jax.types import Graph
 from tests.methods.toy import blobs
@@ -447,3 +449,34 @@ def test_samples_come_from_their_component():
     assert differ(samples, dgg.samples_per_cluster(model, 200, seed=2))
     # Within a component every draw is another.
     assert len(np.unique(samples[0], axis=0)) == 200
+
+
+@pytest.mark.parametrize(
+    ("changes", "given"),
+    [
+        ({"graph_of": "data", "device_memory_share": 1e-12}, False),
+        ({"graph_of": "latents"}, False),
+        ({}, True),
+    ],
+)
+def test_clusters_are_counted_where_neighbors_are_near(monkeypatch, changes, given):
+    x = np.concatenate([blobs()[0]] * 2)
+    seen = []
+
+    def estimate(points, seed, progress):
+        seen.append(np.asarray(points[np.arange(len(points))]))
+        return ClusterCount((5, 6), (3, 2), 3)
+
+    monkeypatch.setattr(cluster_count, "estimate_num_clusters", estimate)
+    preset, runner = dataclasses.replace(BRIEF, **changes), Run()
+    neighbors = knn(x, 5) if given else None
+    count = dgg.count_clusters(x, preset, runner, neighbors=neighbors)
+    assert count == ClusterCount((5, 6), (3, 2), 3)
+    assert runner.records[0]["num_clusters"] == 3
+    (points,) = seen
+    if changes.get("graph_of") == "latents":
+        assert points.shape == (180, 2)
+        assert {line["loop"] for line in runner.history} == {"autoencoder", "vae"}
+    else:
+        np.testing.assert_array_equal(points, x)
+        assert runner.history == []  # nothing is trained for it

@@ -69,7 +69,7 @@ def test_the_evidence_in_words(monkeypatch):
 
 @pytest.mark.parametrize("counts", [(0, 0, 0), (1, 0, 1)])
 def test_no_clusters(monkeypatch, counts):
-    with pytest.raises(InvalidInput, match="finds no clusters.*give the number"):
+    with pytest.raises(InvalidInput, match=r"finds no clusters.*give the number"):
         chosen(monkeypatch, counts)
 
 
