@@ -220,7 +220,7 @@ class _Clusterer(ClusterMixin, BaseEstimator):
         return self
 
     def _num_clusters(self, start: Any) -> tuple[bool, int]:
-        """Whether K is to be estimated, and K until then; that of a model to start."""
+        """Whether K is to be estimated; and K, a stand-in until then."""
         if not isinstance(self.n_clusters, str):
             return False, self.n_clusters
         if self.n_clusters != "auto" or not self._counts_clusters:

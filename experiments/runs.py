@@ -104,10 +104,10 @@ def check_workdir(config: Config) -> dict[str, Any] | None:
 
 def _differences(theirs: dict[str, Any], ours: dict[str, Any]) -> dict[str, Any]:
     """The settings of another run that differ from ours."""
-    evaluated = ("preset_values", "cluster_count")
+    left_out = ("preset_values", "cluster_count")
     theirs, ours = (
         # An estimated K is "auto", whatever it has become.
-        {**one.get("preset_values", {}), **one, **dict.fromkeys(evaluated)}
+        {**one.get("preset_values", {}), **one, **dict.fromkeys(left_out)}
         for one in (theirs, json.loads(json.dumps(ours)))
     )
     names = [name for name in {**theirs, **ours} if theirs.get(name) != ours.get(name)]
