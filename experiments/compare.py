@@ -99,11 +99,7 @@ def configurations() -> list[Config]:
                 f"--{name} is no flag of a comparison; use --methods and --seeds, and "
                 "the same command again to continue."
             )
-    if flags.FLAGS["num_clusters"].value == config_module.AUTO:
-        raise checks.InvalidInput(
-            "--num_clusters=auto is not for a comparison, whose methods share one K; "
-            "estimate it by experiments.main, and give the number."
-        )
+    series.check_num_clusters("a comparison")
     base = config_module.from_flags(check_method=False)
     resolved = _presets(base)
     if flags.FLAGS["workdir"].value:

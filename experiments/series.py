@@ -13,7 +13,7 @@ from absl import flags
 
 from dgg_jax import checks, folders
 from experiments import command, runs, scores
-from experiments.config import Config
+from experiments.config import AUTO, Config
 
 # Shared, so that programs can be imported together.
 SEEDS = flags.DEFINE_list(
@@ -102,6 +102,22 @@ def seeds() -> list[int]:
     if not numbers:
         raise checks.InvalidInput("seeds must name at least one seed.")
     return list(dict.fromkeys(numbers))
+
+
+def check_num_clusters(kind: str) -> None:
+    """Checks that the runs have one K, which is not estimated for each.
+
+    Args:
+      kind: what they are, in words.
+
+    Raises:
+      InvalidInput: otherwise.
+    """
+    if flags.FLAGS["num_clusters"].value == AUTO:
+        raise checks.InvalidInput(
+            f"--num_clusters=auto is not for {kind}, whose runs share one K; estimate "
+            "it by experiments.main, and give the number."
+        )
 
 
 def carry_out(

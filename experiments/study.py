@@ -111,6 +111,7 @@ def plan() -> dict[pathlib.Path, Config]:
                 f"--{name} is no flag of a study; use --seeds, and the same command "
                 "again to continue."
             )
+    series.check_num_clusters("a study")
     base = config_module.from_flags()
     if not _VARIANTS.value:
         raise checks.InvalidInput("variants must name at least one variant.")

@@ -10,8 +10,11 @@ from dgg_jax import checks
 # K until it is estimated: nothing before that depends on it.
 UNKNOWN = 2
 MIN_ROWS = 100  # of fewer, clusters and chance look alike
-_SAMPLE = 10_000  # rows: HDBSCAN takes seconds for them, and quadratically more
+# Rows, for which HDBSCAN takes seconds; it takes quadratically more for more.
+_SAMPLE = 10_000
+_WIDE_SAMPLE = 4_000
 _GRID = 17  # minimal sizes: of fewer, two counts often tie
+_WIDE = 60  # columns beyond which a search tree is slower than all distances
 _MIN_SAMPLES = 10  # the neighbour whose distance says how dense it is around a point
 
 
@@ -68,7 +71,7 @@ def estimate_num_clusters(
 
     Args:
       points: [N, L], where points of a cluster are near; of many, a sample of 10,000
-        is taken.
+        is taken, of 4,000 if they have more than 60 columns.
       seed: of the sample.
       progress: called with the number of minimal sizes done and in all.
 
@@ -78,14 +81,21 @@ def estimate_num_clusters(
     Raises:
       InvalidInput: if there are fewer than 100 points, or no clusters.
     """
+    from sklearn.metrics import pairwise_distances  # takes a second to import
+
     check_num_rows(len(points))
-    rows = np.random.default_rng(seed).permutation(len(points))[:_SAMPLE]
+    is_wide = points.shape[1] > _WIDE
+    rows = np.random.default_rng(seed).permutation(len(points))
+    rows = rows[: _WIDE_SAMPLE if is_wide else _SAMPLE]
     sample = np.asarray(points[np.sort(rows)])
     ends = max(5, len(sample) / 200), len(sample) / 12
     sizes = np.unique(np.geomspace(*ends, _GRID).round().astype(int)).tolist()
+    metric = "euclidean"
+    if is_wide:
+        sample, metric = pairwise_distances(sample), "precomputed"
     counts = []
     for size in sizes:
-        counts.append(_count(sample, size))
+        counts.append(_count(sample, size, metric))
         progress(len(counts), len(sizes))
     found = [count for count in counts if count >= 2]
     if not found:
@@ -97,10 +107,12 @@ def estimate_num_clusters(
     return ClusterCount(tuple(sizes), tuple(counts), best)
 
 
-def _count(points: np.ndarray, size: int) -> int:
-    from sklearn.cluster import HDBSCAN  # takes a second
+def _count(points: np.ndarray, size: int, metric: str) -> int:
+    from sklearn.cluster import HDBSCAN
 
-    hdbscan = HDBSCAN(min_cluster_size=size, min_samples=_MIN_SAMPLES, copy=True)
+    hdbscan = HDBSCAN(
+        min_cluster_size=size, min_samples=_MIN_SAMPLES, metric=metric, copy=True
+    )
     return int(hdbscan.fit_predict(points).max()) + 1  # noise is -1
 
 

@@ -11,7 +11,7 @@ from absl import logging
 from dgg_jax import presets
 from dgg_jax.methods import base, dgg
 from dgg_jax.stages.cluster_count import ClusterCount
-from experiments import compare, kill_test
+from experiments import compare, kill_test, study
 from tests.experiments.command_line import assert_refused, call
 from tests.experiments.test_resume import epoch_of, kill_when, start
 
@@ -55,7 +55,7 @@ def config(workdir):
 
 
 def test_the_preset_sees_the_estimate(begun):
-    x = np.random.default_rng(0).normal(size=(900, 3))
+    x = np.random.default_rng(0).normal(size=(900, 12))
     np.save("x.npy", x)
     arguments = ("--dataset=x.npy", "--num_clusters=auto", "--latent_dim=3")
     outcome = call(*arguments)
@@ -115,9 +115,12 @@ def test_a_damaged_config_is_refused(begun, text):
     assert not begun
 
 
-def test_a_comparison_has_one_k_for_all():
-    outcome = call("--num_clusters=auto", program=compare)
-    assert_refused(outcome, "auto is not for a comparison", "give the number")
+@pytest.mark.parametrize(
+    ("program", "kind"), [(compare, "a comparison"), (study, "a study")]
+)
+def test_a_series_has_one_k_for_all(program, kind):
+    outcome = call("--num_clusters=auto", program=program)
+    assert_refused(outcome, f"auto is not for {kind}", "give the number")
 
 
 def test_data_without_clusters_are_one_line():

@@ -28,6 +28,12 @@ def test_blobs_are_counted(num_clusters):
     assert len(count.counts) == len(count.sizes)
 
 
+def test_many_columns_make_no_difference():
+    x = blobs(4, noise=20)
+    wide = np.concatenate([x, np.zeros((len(x), 70))], axis=1)
+    assert estimate_num_clusters(wide, seed=0) == estimate_num_clusters(x, seed=0)
+
+
 def test_noise_is_no_cluster():
     assert estimate_num_clusters(blobs(4, noise=20), seed=0).num_clusters == 4
 
@@ -92,7 +98,7 @@ def test_few_points_are_refused():
 def test_of_many_points_a_sample(monkeypatch):
     seen = []
     monkeypatch.setattr(cluster_count, "_SAMPLE", 120)
-    monkeypatch.setattr(cluster_count, "_count", lambda x, size: seen.append(x) or 2)
+    monkeypatch.setattr(cluster_count, "_count", lambda x, *_: seen.append(x) or 2)
     points, done = np.arange(1000.0)[:, None], []
     sizes = estimate_num_clusters(points, 3, lambda *step: done.append(step)).sizes
     assert sizes == (5, 6, 7, 8, 9, 10)
