@@ -18,7 +18,6 @@ from typing import Any, Self
 import jax
 import jax.numpy as jnp
 import numpy as np
-from absl import logging
 from scipy import sparse
 from sklearn.base import (
     BaseEstimator,
@@ -207,7 +206,7 @@ class _Clusterer(ClusterMixin, BaseEstimator):
                 networks = {k: v for k, v in keywords.items() if k != "start"}
                 count = method.count_clusters(x, preset, runner, seed=seed, **networks)
                 if not count.is_plateau:
-                    logging.warning("%s", count.describe())
+                    warnings.warn(count.describe(), stacklevel=3)
                 preset = self._preset(x, count.num_clusters)
             _, state, records = method.run(
                 x, preset, seed=seed, runner=runner, **keywords
