@@ -613,8 +613,8 @@ def test_an_estimated_number_of_clusters(tmp_path):
     def watch(stage, epoch, metrics):
         seen.append((stage, metrics["loop"]))
 
-    settings = {"siamese_epochs": 1, "callbacks": watch}
-    estimator = tiny("DGG", "auto", **settings).fit(x)
+    embedded = {"siamese_epochs": 1, "graph_of": "siamese"}
+    estimator = tiny("DGG", "auto", callbacks=watch, **embedded).fit(x)
     assert estimator.get_params()["n_clusters"] == "auto"
     assert estimator.n_clusters_ == estimator.preset_.num_clusters == 3
     assert estimator.cluster_count_.num_clusters == 3
@@ -622,7 +622,7 @@ def test_an_estimated_number_of_clusters(tmp_path):
     # What comes before is trained once, and the rest as with the K that was found.
     assert seen.count(("num_clusters", "siamese")) == 1
     assert {stage for stage, _ in seen} == {"num_clusters", "classifier", "train"}
-    given = tiny("DGG", 3, siamese_epochs=1).fit(x)
+    given = tiny("DGG", 3, **embedded).fit(x)
     np.testing.assert_array_equal(given.probabilities_, estimator.probabilities_)
     assert given.n_clusters_ == 3 and given.cluster_count_ is None
 
