@@ -217,7 +217,7 @@ class DGGPreset(MixturePreset, SiamesePreset):
     """
 
     classifier_hidden_sizes: tuple[int, ...] | None = None
-    classifier_input: str = "mean"
+    classifier_input: str = "sample"
     graph_of: str = "siamese"
     init_neighbors: int = 20
     num_candidates: int = 100
@@ -226,8 +226,8 @@ class DGGPreset(MixturePreset, SiamesePreset):
     classifier_epochs: int = 20
     classifier_learning_rate: float = 1e-2
     objective: str = "node"
-    graph_strength: float = 1.6
-    label_epochs: int = 5
+    graph_strength: float = 1.0
+    epochs: int = 80
 
     def __post_init__(self):
         """Checks every value; see ``Preset``."""
@@ -594,7 +594,6 @@ def _dgg(dataset: str, name: str) -> dict[str, Any]:
         smoke = {"classifier_epochs": 3, "label_epochs": 1, "epochs": 3}
         return values | smoke | ({} if dataset in _PLANE else {"siamese_epochs": 1})
     values |= {"init": "kmeans", "epochs": 300, "batch_size": 100}
-    values |= {"graph_strength": 1.0, "label_epochs": 0, "classifier_input": "sample"}
     if dataset not in _PLANE:
         values |= {"siamese_epochs": 300, "siamese_batch_size": 1000}
     if dataset in _IMAGES:
@@ -626,6 +625,7 @@ def _dgg_for(
         "batch_size": _batch_size(num_points),
         "siamese_batch_size": _pretrain_batch_size(num_points),
         "siamese_candidates": _between(2, 18_000 // num_points, 10),
+        "label_epochs": _between(0, 50_000 // num_points, 5),
         # Of a candidate, the cluster should be the point's own: a ninth of its size.
         "num_candidates": max(
             nearest, min(100, num_points // (9 * max(1, num_clusters)))
@@ -829,6 +829,7 @@ OF_THE_DATA = (
     "pretrain_autoencoder_epochs",
     "pretrain_vae_epochs",
     "siamese_candidates",
+    "label_epochs",
     "learning_rate",
     "graph_of",
     "num_candidates",
