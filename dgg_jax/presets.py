@@ -217,7 +217,7 @@ class DGGPreset(MixturePreset, SiamesePreset):
     """
 
     classifier_hidden_sizes: tuple[int, ...] | None = None
-    classifier_input: str = "sample"
+    classifier_input: str = "mean"
     graph_of: str = "siamese"
     init_neighbors: int = 20
     num_candidates: int = 100
@@ -576,10 +576,10 @@ _SMOKE_NETWORKS = {"hidden_sizes": (32, 16), "latent_dim": 4}
 
 def _dgg(dataset: str, name: str) -> dict[str, Any]:
     """Errata E20 to E25 and E35 say where the paper's values come from."""
-    shape, data = _SHAPES[dataset], _DATA[dataset]
     if name == "default":
+        data = _DATA[dataset]
         return _dgg_for(
-            *shape,
+            *_SHAPES[dataset],
             data.get("num_clusters", Preset.num_clusters),
             data.get("likelihood", AutoencoderPreset.likelihood),
             is_sparse=dataset in _TEXTS,
@@ -594,6 +594,7 @@ def _dgg(dataset: str, name: str) -> dict[str, Any]:
         smoke = {"classifier_epochs": 3, "label_epochs": 1, "epochs": 3}
         return values | smoke | ({} if dataset in _PLANE else {"siamese_epochs": 1})
     values |= {"init": "kmeans", "epochs": 300, "batch_size": 100}
+    values |= {"classifier_input": "sample"}
     if dataset not in _PLANE:
         values |= {"siamese_epochs": 300, "siamese_batch_size": 1000}
     if dataset in _IMAGES:

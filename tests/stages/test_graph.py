@@ -46,6 +46,7 @@ def test_positive_pairs_end_closer_than_negative_ones(data):
         params,
         embed,
         margin=3.0,
+        num_pairs=2,
         schedule=Schedule(40, 16, 1e-2),
         key=jax.random.key(1),
         monitor=monitor,
@@ -69,7 +70,7 @@ def test_positive_pairs_end_closer_than_negative_ones(data):
     assert apart > 0.8 * 3.0
 
 
-def siamese_metrics(x, neighbors, epochs=1, batch_size=16, margin=3.0):
+def siamese_metrics(x, neighbors, epochs=1, batch_size=16, margin=3.0, num_pairs=5):
     """Metrics of training an embedding that is the data times 1."""
     monitor = Metrics()
     train_siamese(
@@ -78,6 +79,7 @@ def siamese_metrics(x, neighbors, epochs=1, batch_size=16, margin=3.0):
         {"scale": jnp.ones(())},
         lambda params, x: params["scale"] * x,
         margin=margin,
+        num_pairs=num_pairs,
         schedule=Schedule(epochs, batch_size, 1e-9),
         key=jax.random.key(0),
         monitor=monitor,
@@ -102,6 +104,18 @@ def test_positive_pairs_are_the_neighbours():
     (line,) = siamese_metrics(x, neighbors, batch_size=4)
     squared = [1, 9, 1, 4, 4, 9, 16, 36]
     assert line["positive"] == pytest.approx(np.mean(squared), rel=1e-5)
+
+
+def test_each_step_draws_the_pairs_of_more_neighbours_anew():
+    """Of two neighbours at distances 1 and 3, each step takes one for a point."""
+    x = np.array([[0.0], [1.0], [-3.0]], np.float32)
+    neighbors = np.array([[1, 2], [0, 0], [0, 0]])
+    lines = siamese_metrics(x, neighbors, epochs=200, batch_size=3, num_pairs=1)
+    positive = np.array([line["positive"] for line in lines])
+    kinds = np.array([1 + 1 + 9, 9 + 1 + 9]) / 3  # of the first point, 1 or 9
+    nearest = np.abs(positive[:, None] - kinds).argmin(axis=1)
+    np.testing.assert_allclose(positive, kinds[nearest], rtol=1e-5)
+    assert 60 < nearest.sum() < 140
 
 
 def test_every_partner_is_a_point_of_the_batch():
