@@ -507,29 +507,15 @@ _RANGES = {  # from 0 to
 
 NAMES = ("default", "paper", "smoke")
 
-# What is true of a data set whatever the method: K, the likelihood, the networks.
-# lambda: E26; the networks of moons: section 4.1 of DGG, lambda not printed (E33); of
-# pinwheel: table A of GMVAE.
-_MOONS = {
-    "num_clusters": 2,
-    "likelihood": "gaussian",
-    "variance": 0.01,
-    "hidden_sizes": (20, 20),
-    "latent_dim": 2,
-}
-_PINWHEEL = {
-    "num_clusters": 5,
-    "likelihood": "learned_gaussian",
-    "hidden_sizes": (120, 120),
-    "latent_dim": 2,
-}
+# What is true of a data set whatever the method: K, the likelihood. lambda: E26; of
+# moons it is not printed (E33).
 _DATA: dict[str, dict[str, Any]] = {
     "digits": {},
     "mnist": {},
     "fashion_mnist": {},
     "usps": {},
-    "moons": _MOONS,
-    "pinwheel": _PINWHEEL,
+    "moons": {"num_clusters": 2, "likelihood": "gaussian", "variance": 0.01},
+    "pinwheel": {"num_clusters": 5, "likelihood": "learned_gaussian"},
     "har": {"num_clusters": 6, "likelihood": "gaussian", "variance": 0.01},
     "reuters10k": {"num_clusters": 4, "likelihood": "gaussian", "variance": 10.0},
     "reuters": {"num_clusters": 4, "likelihood": "gaussian", "variance": 10.0},
@@ -553,6 +539,11 @@ _SHAPES = {
     "svhn": (99_289, 3072),
 }
 _TEXTS = ("reuters10k", "reuters", "reuters_r8")
+# The papers' networks for the plane: section 4.1 of DGG, table A of GMVAE.
+_SMALL_NETWORKS = {
+    "moons": {"hidden_sizes": (20, 20), "latent_dim": 2},
+    "pinwheel": {"hidden_sizes": (120, 120), "latent_dim": 2},
+}
 _IMAGES = ("digits", "mnist", "fashion_mnist", "usps")
 _PLANE = ("moons", "pinwheel")
 # Architectures of GMVAE; the images of Fashion-MNIST are as large as MNIST's.
@@ -789,6 +780,8 @@ def preset(method: str, dataset: str, name: str = "default") -> Preset:
     checks.one_of("dataset", dataset, DATASETS)
     checks.one_of("preset", name, NAMES)
     shared = {**_DATA[dataset], **_pretraining(dataset, name)}
+    if name != "default" or method == "gmvae":
+        shared |= _SMALL_NETWORKS.get(dataset, {})
     if name == "smoke" and dataset not in _PLANE:
         shared |= _SMOKE_NETWORKS
     fields = {field.name for field in dataclasses.fields(cls)}
