@@ -461,7 +461,7 @@ def test_a_disk_that_fills_up_is_one_line(xla, tmp_path):
     ("arguments", "named", "unnamed"),
     [
         (["--seed=1"], ["seed=0"], ["epochs", "dataset"]),
-        (["--epochs=7"], ["epochs=40"], ["seed", "label_epochs"]),
+        (["--epochs=7"], ["epochs=80"], ["seed", "label_epochs"]),
         (["--hidden_sizes=8,9"], ["hidden_sizes=[500, 500, 2000]"], ["seed"]),
         (["--preset=paper"], ["preset=default", "init=spectral"], ["seed"]),
         (["--dataset=moons"], ["dataset=digits", "moons_distance=None"], ["seed"]),
@@ -486,7 +486,7 @@ def test_a_preset_value_given_twice_is_the_same_configuration(tmp_path, untraine
     workdir = tmp_path / "run"
     assert call(f"--workdir={workdir}").code == 0
     outcome = call(
-        f"--workdir={workdir}", "--epochs=40", "--checkpoint_seconds=1", "--resume"
+        f"--workdir={workdir}", "--epochs=80", "--checkpoint_seconds=1", "--resume"
     )
     assert outcome.code == 0
 
@@ -548,7 +548,7 @@ def test_every_setting_is_a_flag(untrained, tmp_path, method, name):
     ("arguments", "command"),
     [
         (["--workdir=elsewhere", "--checkpoint_seconds=1"], ""),
-        (["--seed=0", "--method=dgg", "--dataset=digits", "--epochs=40"], ""),
+        (["--seed=0", "--method=dgg", "--dataset=digits", "--epochs=80"], ""),
         (["--hidden_sizes", "7, 6", "--seed", "3"], "--seed=3 --hidden_sizes=7,6"),
         (["--classifier_hidden_sizes="], "--classifier_hidden_sizes="),
         (
