@@ -359,7 +359,7 @@ def test_warm_start_goes_on_from_the_model(name):
     names = [record["name"] for record in estimator.stages_]
     assert not {"pretrain", "initialize", "classifier"} & set(names)
     score = estimator.score(x)
-    estimator.set_params(epochs=20, learning_rate=5e-3).fit(x)
+    estimator.set_params(epochs=20, learning_rate=1e-3).fit(x)
     assert estimator.score(x) > score
     if name != "GMVAE":
         estimator.set_params(n_clusters=2)
