@@ -40,15 +40,15 @@ class NodeData(NamedTuple):
     Attributes:
       x: [N, D].
       smoothed: statistics and degrees of every source.
-      rows: A by rows.
-      columns: A by columns.
+      rows: A by rows; None where no prior is computed.
+      columns: A by columns; likewise.
       likelihood: p(x | z).
     """
 
     x: jax.Array
     smoothed: smoothing.SmoothedData
-    rows: smoothing.RowBuckets
-    columns: smoothing.RowBuckets
+    rows: smoothing.RowBuckets | None
+    columns: smoothing.RowBuckets | None
     likelihood: Likelihood
 
 
@@ -262,11 +262,14 @@ def fit_to_labels(
     Returns:
       The fitted parameters, leaves with a leading axis R.
     """
+    # Without A itself, whose shapes differ between graphs: one program serves all.
+    data = node_data(x, graph, graph_strength, likelihood)
+    data = data._replace(rows=None, columns=None)
     state = optimize(
         "labels",
         label_loss(networks, sampled=sampled),
         params,
-        (node_data(x, graph, graph_strength, likelihood), labels),
+        (data, labels),
         keys,
         schedule,
         num_points=len(x),
