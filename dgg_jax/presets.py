@@ -206,7 +206,7 @@ class DGGPreset(MixturePreset, SiamesePreset):
       graph_of: where neighbours are near: siamese (embedding), latents (of the
         pretrained encoder) or data (so too if siamese_epochs is 0).
       init_neighbors: neighbours in the graph that spectral init clusters, and whose
-        information judges clusters; drawn as the S of training are.
+        information judges clusters; always drawn from the candidates at random.
       num_candidates: nearest points from which the neighbours are chosen.
       neighbor_choice: random (drawn once from the candidates) or nearest.
       neighbor_weights: uniform or gaussian, eq. (32).

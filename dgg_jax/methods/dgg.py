@@ -193,17 +193,20 @@ class _Stages(MixtureStages):
                 lambda: self._nearest(space),
             )
             indices, distances = found["indices"], found["distances"]
-        kept, initial = (
-            graph.draw_neighbors(
+
+        def drawn(num_neighbors: int, choice: str) -> Graph:
+            return graph.draw_neighbors(
                 indices[:, : preset.num_candidates],
                 distances[:, : preset.num_candidates],
                 num_neighbors,
-                choice=preset.neighbor_choice,
+                choice=choice,
                 weights=preset.neighbor_weights,
                 seed=self.numpy_seed("graph"),
             )
-            for num_neighbors in (preset.num_neighbors, preset.init_neighbors)
-        )
+
+        kept = drawn(preset.num_neighbors, preset.neighbor_choice)
+        # Clusters show in a wide graph; what one row is shows in those next to it.
+        initial = drawn(preset.init_neighbors, "random")
         metrics = self.kmeans_metrics(space, "graph")
         if self.y is not None:
             metrics["neighbor_purity"] = graph.neighbor_purity(kept.indices, self.y)

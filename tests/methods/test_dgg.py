@@ -276,6 +276,9 @@ def test_initial_labels_do_not_depend_on_the_neighbours_of_training():
         assert state["init_graph"]["indices"].shape[1] == 6
     assert_same(other["graph"], other["init_graph"])
     np.testing.assert_array_equal(one["initial_labels"], other["initial_labels"])
+    _, nearest, _ = brief(num_neighbors=6, init_neighbors=6, neighbor_choice="nearest")
+    assert_same(nearest["init_graph"], other["init_graph"])
+    assert (nearest["graph"]["indices"] != other["graph"]["indices"]).any()
 
 
 def test_one_restart_is_the_first_of_one():
