@@ -221,13 +221,16 @@ class DGGPreset(MixturePreset, SiamesePreset):
     graph_of: str = "siamese"
     init_neighbors: int = 20
     num_candidates: int = 100
-    neighbor_choice: str = "random"
+    neighbor_choice: str = "nearest"
     neighbor_weights: str = "uniform"
     classifier_epochs: int = 20
     classifier_learning_rate: float = 1e-2
     objective: str = "node"
-    graph_strength: float = 1.0
+    graph_strength: float = 1.6
+    label_epochs: int = 1
     epochs: int = 80
+    siamese_learning_rate: float = 1e-3
+    siamese_decay_epochs: int = 6
 
     def __post_init__(self):
         """Checks every value; see ``Preset``."""
@@ -585,7 +588,9 @@ def _dgg(dataset: str, name: str) -> dict[str, Any]:
         smoke = {"classifier_epochs": 3, "label_epochs": 1, "epochs": 3}
         return values | smoke | ({} if dataset in _PLANE else {"siamese_epochs": 1})
     values |= {"init": "kmeans", "epochs": 300, "batch_size": 100}
-    values |= {"classifier_input": "sample"}
+    values |= {"classifier_input": "sample", "label_epochs": 0}
+    values |= {"neighbor_choice": "random", "graph_strength": 1.0}
+    values |= {"siamese_learning_rate": 5e-4, "siamese_decay_epochs": 70}
     if dataset not in _PLANE:
         values |= {"siamese_epochs": 300, "siamese_batch_size": 1000}
     if dataset in _IMAGES:
@@ -617,7 +622,7 @@ def _dgg_for(
         "batch_size": _batch_size(num_points),
         "siamese_batch_size": _pretrain_batch_size(num_points),
         "siamese_candidates": _between(2, 18_000 // num_points, 10),
-        "label_epochs": _between(0, 50_000 // num_points, 5),
+        "label_epochs": _between(1, 100_000 // num_points, 10),
         # Of a candidate, the cluster should be the point's own: a ninth of its size.
         "num_candidates": max(
             nearest, min(100, num_points // (9 * max(1, num_clusters)))
