@@ -628,6 +628,9 @@ def _dgg_for(
             nearest, min(100, num_points // (9 * max(1, num_clusters)))
         ),
     }
+    if num_points < 20_000:
+        # Few rows are soon overfitted: their pairs are wrong more often.
+        values |= {"siamese_learning_rate": 5e-4, "siamese_decay_epochs": 70}
     if likelihood != "bernoulli":
         # A narrow Gaussian is steep: clusters are lost in the first epochs otherwise.
         values["learning_rate"] = 5e-4
@@ -828,6 +831,8 @@ OF_THE_DATA = (
     "pretrain_autoencoder_epochs",
     "pretrain_vae_epochs",
     "siamese_candidates",
+    "siamese_learning_rate",
+    "siamese_decay_epochs",
     "label_epochs",
     "learning_rate",
     "graph_of",
