@@ -628,7 +628,7 @@ def _dgg_for(
             nearest, min(100, num_points // (9 * max(1, num_clusters)))
         ),
     }
-    if num_points < 20_000:
+    if num_points < 50_000:
         # Few rows are soon overfitted: their pairs are wrong more often.
         values |= {"siamese_learning_rate": 5e-4, "siamese_decay_epochs": 70}
     if likelihood != "bernoulli":
