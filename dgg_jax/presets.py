@@ -584,13 +584,13 @@ def _dgg(dataset: str, name: str) -> dict[str, Any]:
     # N_t of supplement 5.
     pairs = {"stl10": 5, "reuters": 3, "reuters10k": 3, "reuters_r8": 3, "har": 3}
     values = {**values, "siamese_pairs": pairs.get(dataset, 2)}
+    values |= {"neighbor_choice": "random", "graph_strength": 1.0}
+    values |= {"siamese_learning_rate": 5e-4, "siamese_decay_epochs": 70}
     if name == "smoke":
         smoke = {"classifier_epochs": 3, "label_epochs": 1, "epochs": 3}
         return values | smoke | ({} if dataset in _PLANE else {"siamese_epochs": 1})
     values |= {"init": "kmeans", "epochs": 300, "batch_size": 100}
     values |= {"classifier_input": "sample", "label_epochs": 0}
-    values |= {"neighbor_choice": "random", "graph_strength": 1.0}
-    values |= {"siamese_learning_rate": 5e-4, "siamese_decay_epochs": 70}
     if dataset not in _PLANE:
         values |= {"siamese_epochs": 300, "siamese_batch_size": 1000}
     if dataset in _IMAGES:
