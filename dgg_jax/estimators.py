@@ -64,7 +64,8 @@ _ARGUMENTS = {
     ),
     "image_shape": (
         None,
-        "(H, W) or (H, W, C) of the image in a row of X, which convolutions need.",
+        "(H, W) or (H, W, C) of the image in a row of X, for what needs images; None "
+        "if there is none.",
     ),
     "warm_start": (
         False,
@@ -250,7 +251,13 @@ class _Clusterer(ClusterMixin, BaseEstimator):
         settings = {name: getattr(self, name) for name in self._settings}
         if not isinstance(settings.get("likelihood"), str | None):
             settings["likelihood"] = None
-        return presets.for_data(self._method, x, num_clusters, **settings)
+        return presets.for_data(
+            self._method,
+            x,
+            num_clusters,
+            image_shape=getattr(self, "image_shape", None),
+            **settings,
+        )
 
     def _seed(self) -> int:
         if isinstance(self.random_state, numbers.Integral):
@@ -618,7 +625,7 @@ class _MixtureVAE(_Generative):
         return float(-2.0 * scores.sum() + num_parameters * np.log(len(scores)))
 
 
-@_constructor_of("dgg", *_OF_GENERATIVE_METHODS)
+@_constructor_of("dgg", "image_shape", *_OF_GENERATIVE_METHODS)
 class DGG(_MixtureVAE):
     """Deep clustering by Gaussian mixture VAEs with graph embedding.
 
@@ -644,6 +651,9 @@ class DGG(_MixtureVAE):
     """
 
     _counts_clusters = True
+
+    def _arguments(self):
+        return super()._arguments() | {"image_shape": self.image_shape}
 
     def _set(self, preset, model, learned, records, history):
         super()._set(preset, model, learned, records, history)
@@ -970,6 +980,8 @@ def of_run(
     settings = {name: getattr(preset, name) for name in cls._settings}
     if cls is GMVAE:
         settings["image_shape"] = dataset.feature_shape
+    if cls is DGG:
+        settings["image_shape"] = dataset.image_shape
     estimator = cls(preset.num_clusters, **settings, random_state=seed)
     estimator.n_features_in_ = dataset.x.shape[1]
     estimator._preprocessing = dataset.provenance

@@ -214,6 +214,8 @@ class DGGPreset(MixturePreset, SiamesePreset):
       classifier_learning_rate: Adam's rate for that.
       objective: node (cost independent of S) or tuple (Algorithm 1 as printed).
       graph_strength: eta in [0, 2], the weight of the graph; 1 is the paper.
+      siamese_warp: strength of the random warps of images that the Siamese network is
+        trained on (``images.RandomWarp``); 0 for none, as are other data.
     """
 
     classifier_hidden_sizes: tuple[int, ...] | None = None
@@ -229,8 +231,10 @@ class DGGPreset(MixturePreset, SiamesePreset):
     graph_strength: float = 1.6
     label_epochs: int = 1
     epochs: int = 80
+    siamese_epochs: int = 16
     siamese_learning_rate: float = 1e-3
-    siamese_decay_epochs: int = 6
+    siamese_decay_epochs: int = 12
+    siamese_warp: float = 1.0
 
     def __post_init__(self):
         """Checks every value; see ``Preset``."""
@@ -500,6 +504,7 @@ _RANGES = {  # from 0 to
     "pretrain_corruption": 0.99,
     "siamese_decay": 1.0,
     "siamese_weight_decay": float("inf"),
+    "siamese_warp": float("inf"),
     "graph_strength": 2.0,
     "decay": 1.0,
     "weight_decay": float("inf"),
@@ -577,6 +582,7 @@ def _dgg(dataset: str, name: str) -> dict[str, Any]:
             data.get("num_clusters", Preset.num_clusters),
             data.get("likelihood", AutoencoderPreset.likelihood),
             is_sparse=dataset in _TEXTS,
+            is_image=dataset in (*_IMAGES, "svhn"),
         )
     plane = {"siamese_epochs": 0, "num_neighbors": 40, "num_candidates": 40}
     plane |= {"classifier_hidden_sizes": (), "learning_rate": 0.02, "batch_size": 100}
@@ -585,6 +591,7 @@ def _dgg(dataset: str, name: str) -> dict[str, Any]:
     pairs = {"stl10": 5, "reuters": 3, "reuters10k": 3, "reuters_r8": 3, "har": 3}
     values = {**values, "siamese_pairs": pairs.get(dataset, 2)}
     values |= {"neighbor_choice": "random", "graph_strength": 1.0}
+    values |= {"siamese_warp": 0.0}
     values |= {"siamese_learning_rate": 5e-4, "siamese_decay_epochs": 70}
     if name == "smoke":
         smoke = {"classifier_epochs": 3, "label_epochs": 1, "epochs": 3}
@@ -609,6 +616,7 @@ def _dgg_for(
     likelihood: str,
     *,
     is_sparse: bool,
+    is_image: bool,
     num_neighbors: int = DGGPreset.num_neighbors,
 ) -> dict[str, Any]:
     """Our settings of DGG, by what is known of data without their labels.
@@ -628,9 +636,10 @@ def _dgg_for(
             nearest, min(100, num_points // (9 * max(1, num_clusters)))
         ),
     }
-    if num_points < 50_000:
-        # Few rows are soon overfitted: their pairs are wrong more often.
-        values |= {"siamese_learning_rate": 5e-4, "siamese_decay_epochs": 70}
+    if not is_image:
+        # Images are warped anew in every epoch; other rows are soon overfitted.
+        values |= {"siamese_epochs": 8, "siamese_learning_rate": 5e-4}
+        values["siamese_decay_epochs"] = 70
     if likelihood != "bernoulli":
         # A narrow Gaussian is steep: clusters are lost in the first epochs otherwise.
         values["learning_rate"] = 5e-4
@@ -831,6 +840,7 @@ OF_THE_DATA = (
     "pretrain_autoencoder_epochs",
     "pretrain_vae_epochs",
     "siamese_candidates",
+    "siamese_epochs",
     "siamese_learning_rate",
     "siamese_decay_epochs",
     "label_epochs",
@@ -845,6 +855,7 @@ def for_data(
     x: np.ndarray | sparse.csr_array,
     num_clusters: int,
     *,
+    image_shape: tuple[int, ...] | None = None,
     name: str = "default",
     **settings: Any,
 ) -> Preset:
@@ -859,6 +870,7 @@ def for_data(
       method: one of METHODS.
       x: data, shape [N, D].
       num_clusters: K.
+      image_shape: of the image in a row of x; None if there is none.
       name: default or smoke.
       **settings: fields of the preset; None leaves one to the data or the default.
 
@@ -896,6 +908,7 @@ def for_data(
             num_clusters,
             given.get("likelihood", likelihood),
             is_sparse=sparse.issparse(x),
+            is_image=image_shape is not None,
             num_neighbors=given.get("num_neighbors", DGGPreset.num_neighbors),
         )
     if name == "smoke":

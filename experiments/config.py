@@ -268,7 +268,11 @@ class Config(NamedTuple):
         else:
             changed.setdefault("num_clusters", num_clusters)
             preset = presets.for_data(
-                self.method, self.own.x, num_clusters, name=self.preset_name
+                self.method,
+                self.own.x,
+                num_clusters,
+                image_shape=self.own.image_shape,
+                name=self.preset_name,
             )
         if self.is_auto:
             preset = dataclasses.replace(preset, num_clusters=num_clusters)
@@ -394,7 +398,13 @@ def preset_of(
         preset = of(method, dataset, _PRESET.value)
         return resolve(of_scaling(preset, dataset, _TFIDF_SCALING.value), changes)
     changes = {"num_clusters": flags.FLAGS["num_clusters"].value, **changes}
-    return presets.for_data(method, mine.x, name=_PRESET.value, **changes)
+    return presets.for_data(
+        method,
+        mine.x,
+        image_shape=mine.image_shape,
+        name=_PRESET.value,
+        **changes,
+    )
 
 
 def of_scaling(preset: Preset, dataset: str, tfidf_scaling: str) -> Preset:

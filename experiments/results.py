@@ -92,7 +92,7 @@ def report_inputs(
     state: State,
 ) -> ReportInputs:
     """Gathers what the report shows."""
-    is_image = len(dataset.feature_shape) >= 2
+    is_image = dataset.image_shape is not None
     in_plane = dataset.feature_shape == (2,)
     num_samples = _POINTS_PER_CLUSTER if in_plane else _SAMPLES_PER_CLUSTER
     labels = state["labels"]

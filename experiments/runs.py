@@ -306,7 +306,13 @@ def _with_estimated_clusters(config: Config, dataset: Any, runner: Any) -> Confi
     from dgg_jax import processes
     from dgg_jax.methods import dgg
 
-    count = dgg.count_clusters(dataset.x, config.preset, runner, seed=config.seed)
+    count = dgg.count_clusters(
+        dataset.x,
+        config.preset,
+        runner,
+        seed=config.seed,
+        image_shape=dataset.image_shape,
+    )
     print(count.describe(), flush=True)
     config = config.with_cluster_count(count._asdict())
     processes.on_first(lambda: _write_config(config))
@@ -367,7 +373,9 @@ def _chosen(config: Config) -> str:
 
 
 def _of_the_data(config: Config, dataset: Any) -> dict[str, Any]:
-    """What GMVAE alone is told: the shape of an image, and the rows of the test."""
+    """What some methods are told besides: of images their shape; rows of the test."""
+    if config.method == "dgg":
+        return {"image_shape": dataset.image_shape}
     if config.method != "gmvae":
         return {}
     return {"feature_shape": dataset.feature_shape, "is_test": dataset.is_test}

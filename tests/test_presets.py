@@ -166,6 +166,7 @@ def test_counts_have_a_least_value(method, name):
 
 MAY_BE_0 = {
     "pretrain_corruption",
+    "siamese_warp",
     "siamese_weight_decay",
     "graph_strength",
     "weight_decay",

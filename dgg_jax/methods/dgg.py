@@ -11,6 +11,7 @@ from absl import logging
 from flax import linen as nn
 
 from dgg_jax.graph import graph_information, knn
+from dgg_jax.images import RandomWarp, check_image_shape
 from dgg_jax.methods.base import Metrics, Run, State
 from dgg_jax.methods.mixture_vae import (
     MixtureStages,
@@ -79,6 +80,7 @@ def run(
     y: np.ndarray | None = None,
     runner: Run | None = None,
     parts: Parts = AS_NAMED,
+    image_shape: tuple[int, ...] | None = None,
     neighbors: Neighbors | None = None,
     start: Model | None = None,
 ) -> tuple[Model, State, list[Metrics]]:
@@ -92,6 +94,7 @@ def run(
       y: true labels [N] for the reported metrics; nothing else sees them.
       runner: checkpoints and callbacks; by default in memory only.
       parts: networks or likelihood in place of those that the preset names.
+      image_shape: (H, W) or (H, W, C) of the image in a row; None if there is none.
       neighbors: nearest neighbours (indices and distances [N, k], ascending) that the
         graph takes in place of its own.
       start: a model to train on, without pretraining and initialisation.
@@ -112,6 +115,7 @@ def run(
         y=y,
         runner=runner,
         parts=parts,
+        image_shape=image_shape,
         neighbors=neighbors,
         start=start,
     )
@@ -125,6 +129,7 @@ def count_clusters(
     *,
     seed: int = 0,
     parts: Parts = AS_NAMED,
+    image_shape: tuple[int, ...] | None = None,
     neighbors: Neighbors | None = None,
 ) -> ClusterCount:
     """Estimates K where the neighbours of the graph are near.
@@ -139,6 +144,7 @@ def count_clusters(
       runner: checkpoints and callbacks.
       seed: of every random number of the run.
       parts: networks or likelihood in place of those that the preset names.
+      image_shape: (H, W) or (H, W, C) of the image in a row; None if there is none.
       neighbors: nearest neighbours that are known: clusters are those of the data.
 
     Returns:
@@ -151,7 +157,13 @@ def count_clusters(
     """
     cluster_count.check_num_rows(x.shape[0])
     stages = _Stages(
-        x, preset, seed=seed, runner=runner, parts=parts, neighbors=neighbors
+        x,
+        preset,
+        seed=seed,
+        runner=runner,
+        parts=parts,
+        image_shape=image_shape,
+        neighbors=neighbors,
     )
     runner.stage("num_clusters", stages.num_clusters, {})
     return ClusterCount.from_dict(runner.records[0])
@@ -162,6 +174,17 @@ class _Stages(MixtureStages):
     build_functions = staticmethod(apply_functions)
     # Ranks runs by accuracy where the ELBO does not, see docs/accuracy.md.
     criterion = "graph_information"
+
+    def __init__(
+        self, *arguments, image_shape: tuple[int, ...] | None = None, **keywords
+    ):
+        """Checks the data and the shape of their images; see ``MixtureStages``."""
+        super().__init__(*arguments, **keywords)
+        self.warp = None
+        if image_shape is not None:
+            check_image_shape(image_shape, self.num_features, "image_shape")
+            if self.preset.siamese_warp:
+                self.warp = RandomWarp(tuple(image_shape), self.preset.siamese_warp)
 
     def label_metrics(self, state: State, labels: np.ndarray) -> Metrics:
         """Scores, and how much a cluster tells of its neighbour's."""
@@ -218,7 +241,9 @@ class _Stages(MixtureStages):
         space = self._graph_of()
         if space == "siamese":
             origin = self.vae_identity() | self.preset.siamese_settings()
-            return siamese_embedding(self, *self._siamese(state), origin)[1], origin
+            origin["warp"] = repr(self.warp)
+            trained = siamese_embedding(self, *self._siamese(state), origin, self.warp)
+            return trained[1], origin
         if space == "latents":
             return self.latent_means(state), self.vae_identity()
         # Dense, but for rows that stay on the host.

@@ -19,6 +19,7 @@ def siamese_embedding(
     module: nn.Module,
     initial: State | None,
     origin: dict[str, Any] | None = None,
+    augment: graph.Augment | None = None,
 ) -> tuple[State, np.ndarray]:
     """Trains the Siamese network of supplement 5 of DGG and embeds all points.
 
@@ -27,6 +28,7 @@ def siamese_embedding(
       module: the network.
       initial: its parameters from a pretrained encoder, for siamese_init=encoder.
       origin: what the result depends on, for runs that share it; None: they do not.
+      augment: of the rows that it is trained on, see ``stages.graph.train_siamese``.
 
     Returns:
       The network's parameters and the embedding, shape [N, L].
@@ -37,7 +39,7 @@ def siamese_embedding(
     nearest = input_neighbors(stages, wider)
 
     def trained():
-        return _train(stages, module, initial, nearest["indices"])
+        return _train(stages, module, initial, nearest["indices"], augment)
 
     if origin is None:
         params = trained()
@@ -47,7 +49,11 @@ def siamese_embedding(
 
 
 def _train(
-    stages: Stages, module: nn.Module, initial: State | None, neighbors: np.ndarray
+    stages: Stages,
+    module: nn.Module,
+    initial: State | None,
+    neighbors: np.ndarray,
+    augment: graph.Augment | None,
 ) -> State:
     preset, key = stages.preset, stages.key("graph")
     if preset.siamese_init == "encoder":
@@ -71,6 +77,7 @@ def _train(
         ),
         key=key,
         monitor=stages.runner,
+        augment=augment,
     )
 
 

@@ -1,29 +1,10 @@
-"""Images in figures: which data are images, and many of them in one array."""
+"""Images in figures: many of them in one array."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
-
-def is_image(feature_shape: Sequence[int]) -> bool:
-    """Returns whether a data point is an image: (H, W), (H, W, 1) or (H, W, 3)."""
-    return len(feature_shape) == 2 or (
-        len(feature_shape) == 3 and feature_shape[2] in (1, 3)
-    )
-
-
-def check_image_shape(feature_shape: Sequence[int], num_features: int) -> None:
-    """Checks that ``num_features`` values are an image of this shape.
-
-    Raises:
-      ValueError: if they are not.
-    """
-    if not is_image(feature_shape) or np.prod(feature_shape) != num_features:
-        raise ValueError(
-            f"feature_shape must be (H, W), (H, W, 1) or (H, W, 3) with a product of "
-            f"D = {num_features}, got {tuple(feature_shape)}; figures of images are "
-            "for image data only."
-        )
+from dgg_jax.images import check_image_shape
 
 
 def mosaic(

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from dgg_jax.plots.images import check_image_shape, mosaic
+from dgg_jax.images import check_image_shape
+from dgg_jax.plots.images import mosaic
 from dgg_jax.plots.palette import MUTED, RULE, cluster_color
 from dgg_jax.plots.panels import SMALL_SIZE, bare, panel_grid, title
 from dgg_jax.plots.variances import variances

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from dgg_jax.plots.images import is_image, mosaic
+from dgg_jax.images import is_image
+from dgg_jax.plots.images import mosaic
 from dgg_jax.plots.palette import INK, MUTED, RULE, cluster_color
 from dgg_jax.plots.panels import (
     SMALL_SIZE,

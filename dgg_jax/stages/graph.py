@@ -14,6 +14,9 @@ from dgg_jax.training import Monitor, Schedule, StepOutput, optimize
 from dgg_jax.training.loop import Loss
 from dgg_jax.types import Graph
 
+# (key, rows [B, D]) -> rows [B, D]
+Augment = Callable[[jax.Array, jax.Array], jax.Array]
+
 
 def train_siamese(
     x: np.ndarray,
@@ -26,6 +29,7 @@ def train_siamese(
     schedule: Schedule,
     key: jax.Array,
     monitor: Monitor,
+    augment: Augment | None = None,
 ) -> Any:
     """Trains the embedding that measures similarity, supplement 5 of DGG.
 
@@ -43,13 +47,15 @@ def train_siamese(
       schedule: epochs, batch and learning rate.
       key: random key.
       monitor: follows the loop ``siamese``.
+      augment: changes the rows that a step sees in a way that keeps their clusters;
+        hashable. None takes them as they are.
 
     Returns:
       The trained parameters.
     """
     state = optimize(
         "siamese",
-        _siamese_loss(embed, margin, min(num_pairs, neighbors.shape[1])),
+        _siamese_loss(embed, margin, min(num_pairs, neighbors.shape[1]), augment),
         params,
         (x, neighbors),
         key,
@@ -61,7 +67,9 @@ def train_siamese(
 
 
 @functools.cache
-def _siamese_loss(embed: Any, margin: float, num_pairs: int) -> Loss:
+def _siamese_loss(
+    embed: Any, margin: float, num_pairs: int, augment: Augment | None
+) -> Loss:
     """The contrastive loss of a batch, over (x, neighbors [N, P])."""
     pair_loss = jax.vmap(siamese.contrastive_loss, (0, 0, None, None))
 
@@ -74,7 +82,10 @@ def _siamese_loss(embed: Any, margin: float, num_pairs: int) -> Loss:
             columns = jax.random.randint(*chosen, 0, num_neighbors)
             near = jnp.take_along_axis(near, columns, axis=1)
         sources = jnp.concatenate([indices, near.ravel()])
-        embedding = embed(params, x[sources])
+        rows = x[sources]
+        if augment is not None:
+            rows = augment(jax.random.fold_in(key, 2), rows)
+        embedding = embed(params, rows)
         own, others = embedding[:batch_size], embedding[batch_size:]
         repeated = jnp.repeat(own, num_pairs, axis=0)
         # Shifts of the batch: a point never meets itself.

@@ -1,16 +1,7 @@
 import numpy as np
 import pytest
 
-from dgg_jax.plots.images import is_image, mosaic
-
-
-@pytest.mark.parametrize(
-    ("shape", "expected"),
-    [((8, 8), True), ((8, 8, 1), True), ((8, 8, 3), True), ((2,), False),
-     ((8, 8, 2), False), ((4, 4, 4, 3), False)],
-)  # fmt: skip
-def test_is_image(shape, expected):
-    assert is_image(shape) is expected
+from dgg_jax.plots.images import mosaic
 
 
 def test_mosaic_puts_each_pixel_where_it_belongs():

@@ -1,0 +1,109 @@
+"""Images in the rows of data: which rows are images, and small random warps of them."""
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy import ndimage
+
+from dgg_jax import checks
+
+# Of a warp of strength 1: radians, a share, ln of a factor, a share of the side.
+_ROTATION, _SHEAR, _ZOOM, _SHIFT = 0.2, 0.2, 0.12, 1 / 14
+
+
+def is_image(feature_shape: Sequence[int]) -> bool:
+    """Returns whether a data point is an image: (H, W), (H, W, 1) or (H, W, 3)."""
+    return len(feature_shape) == 2 or (
+        len(feature_shape) == 3 and feature_shape[2] in (1, 3)
+    )
+
+
+def check_image_shape(
+    feature_shape: Sequence[int], num_features: int, name: str = "feature_shape"
+) -> None:
+    """Checks that ``num_features`` values are an image of this shape.
+
+    Args:
+      feature_shape: of one data point.
+      num_features: D.
+      name: of the argument, for the message.
+
+    Raises:
+      InvalidInput: if they are not.
+    """
+    given = isinstance(feature_shape, tuple | list)
+    if not (
+        given and is_image(feature_shape) and np.prod(feature_shape) == num_features
+    ):
+        raise checks.InvalidInput(
+            f"{name} must be (H, W), (H, W, 1) or (H, W, 3) with a product of "
+            f"D = {num_features}, got {feature_shape!r}; leave it out for data "
+            "that are no images."
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class RandomWarp:
+    """Small random affine warps, of which an image shows the same as before.
+
+    At strength 1 an image is rotated by up to 0.2 radians, sheared by up to 0.2,
+    stretched along both axes by factors of up to exp(0.12) and shifted by up to a
+    fourteenth of its sides, each drawn uniformly; bilinear, with the border repeated.
+
+    Attributes:
+      image_shape: (H, W) or (H, W, C) of the image in a row.
+      strength: factor of all of these bounds.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from dgg_jax.images import RandomWarp
+      >>> warp = RandomWarp((28, 28))
+      >>> warp(jax.random.key(0), jnp.ones((3, 784))).shape
+      (3, 784)
+    """
+
+    image_shape: tuple[int, ...]
+    strength: float = 1.0
+
+    def __call__(self, key: jax.Array, rows: jax.Array) -> jax.Array:
+        """Warps each row on its own.
+
+        Args:
+          key: random key.
+          rows: images, shape [B, D].
+
+        Returns:
+          Their warped copies, shape [B, D].
+        """
+        height, width = self.image_shape[:2]
+        middle_y, middle_x = (height - 1) / 2, (width - 1) / 2
+        y, x = np.mgrid[:height, :width].astype(rows.dtype)
+        y, x = y - middle_y, x - middle_x
+
+        def sources(drawn):
+            """Where the pixels of a warped image lie in the given one."""
+            bounds = (_ROTATION, _SHEAR, _ZOOM, _ZOOM, _SHIFT * height, _SHIFT * width)
+            amounts = self.strength * drawn * jnp.asarray(bounds, drawn.dtype)
+            angle, shear, zoom_y, zoom_x, shift_y, shift_x = amounts
+            cos, sin = jnp.cos(angle), jnp.sin(angle)
+            from_y = jnp.exp(zoom_y) * (cos * y - sin * x)
+            from_x = jnp.exp(zoom_x) * (sin * y + cos * x) + shear * y
+            return from_y + shift_y + middle_y, from_x + shift_x + middle_x
+
+        def warped(row, drawn):
+            channels = row.reshape(height, width, -1)
+            sample = functools.partial(
+                ndimage.map_coordinates,
+                coordinates=sources(drawn),
+                order=1,
+                mode="nearest",
+            )
+            return jax.vmap(sample, -1, -1)(channels).ravel()
+
+        shape = len(rows), 6
+        drawn = jax.random.uniform(key, shape, rows.dtype, minval=-1.0)
+        return jax.vmap(warped)(rows, drawn)
