@@ -27,7 +27,7 @@ from dgg_jax.stages.cluster_count import ClusterCount
 from dgg_jax.types import Gaussian
 from experiments.check_estimators import NAMES, tiny
 from tests.methods.toy import blobs
-from tests.trees import assert_same
+from tests.trees import assert_same, differ
 
 GENERATIVE = ("DGG", "VaDE", "GMVAE")
 
@@ -231,6 +231,29 @@ def test_few_rows_take_smaller_batches_and_nearer_candidates():
     assert few.pretrain_vae_epochs > many.pretrain_vae_epochs == 2
     assert few.siamese_candidates > many.siamese_candidates == 2
     assert presets.for_data("dgg", np.eye(40), 2, num_neighbors=30).num_candidates == 30
+
+
+def test_images_that_are_warped_take_longer_siamese_training():
+    x = np.eye(300, 12, dtype=np.float32)
+    rows = presets.for_data("dgg", x, 3)
+    images = presets.for_data("dgg", x, 3, image_shape=(3, 4))
+    assert images.siamese_epochs > rows.siamese_epochs
+    assert images.siamese_learning_rate > rows.siamese_learning_rate
+    told = presets.for_data("dgg", x, 3, image_shape=(3, 4), siamese_epochs=2)
+    assert told.siamese_epochs == 2
+
+
+def test_dgg_of_images(tmp_path):
+    x, _ = blobs()
+    rows = tiny("DGG", siamese_epochs=2, graph_of="siamese").fit(x)
+    images = tiny("DGG", siamese_epochs=2, graph_of="siamese", image_shape=(1, 3))
+    images.fit(x).save(tmp_path / "model")
+    assert differ(rows.graph_, images.graph_)
+    loaded = dgg_jax.load(tmp_path / "model")
+    assert loaded.image_shape == (1, 3)
+    np.testing.assert_array_equal(loaded.predict(x), images.labels_)
+    with pytest.raises(ValueError, match=r"image_shape must be .* D = 3, got"):
+        tiny("DGG", image_shape=(2, 3)).fit(x)
 
 
 def test_where_neighbours_are_near_and_how_fast_it_learns():

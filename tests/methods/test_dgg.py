@@ -374,6 +374,56 @@ def test_infer_needs_the_features_of_training(shape):
     assert str(error.value) == expected
 
 
+def test_images_are_warped_for_the_siamese_network_alone():
+    x, y = blobs()
+    _, plain, _ = brief()
+    _, warped, _ = dgg.run(x, BRIEF, y=y, image_shape=(1, 3))
+    assert_same(plain["encoder"], warped["encoder"])
+    assert differ(plain["graph"], warped["graph"])
+    unwarped = dataclasses.replace(BRIEF, siamese_warp=0.0)
+    _, same, _ = dgg.run(x, unwarped, y=y, image_shape=(1, 3))
+    assert_same(plain["graph"], same["graph"])
+    assert_same(plain["model"], same["model"])
+
+
+def test_clusters_are_counted_of_warped_images_too(monkeypatch):
+    x = np.concatenate([blobs()[0]] * 2)
+    seen = []
+
+    def estimate(points, seed, progress):
+        seen.append(np.asarray(points))
+        return ClusterCount((5, 6), (3, 2), 3)
+
+    monkeypatch.setattr(cluster_count, "estimate_num_clusters", estimate)
+    for image_shape in (None, (1, 3), (3, 1)):
+        dgg.count_clusters(x, BRIEF, Run(), image_shape=image_shape)
+    assert all(differ(seen[0], others) for others in seen[1:])
+    assert differ(seen[1], seen[2])
+
+
+def test_a_run_in_a_shared_folder_tells_warped_embeddings_apart(tmp_path):
+    x, _ = blobs()
+    graphs = []
+    for image_shape in (None, (1, 3), (1, 3)):
+        runner = Run(shared=tmp_path)
+        _, state, _ = dgg.run(x, BRIEF, runner=runner, image_shape=image_shape)
+        runner.close()
+        graphs.append(state["graph"])
+        siamese = [line for line in runner.history if line["loop"] == "siamese"]
+        assert len(siamese) == (1 if len(graphs) < 3 else 0)  # the third takes it over
+    assert differ(graphs[0], graphs[1])
+    assert_same(graphs[1], graphs[2])
+
+
+@pytest.mark.parametrize("shape", [(2, 2), (3,), 3])
+def test_the_shape_of_an_image_must_fit_a_row(shape):
+    x, _ = blobs()
+    runner = Run()
+    with pytest.raises(InvalidInput, match=r"image_shape must be \(H, W\).*D = 3"):
+        dgg.run(x, BRIEF, runner=runner, image_shape=shape)
+    assert runner.records == runner.history == []
+
+
 def test_bad_data_are_refused_before_any_work():
     x, _ = blobs()
     calls = []

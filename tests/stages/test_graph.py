@@ -70,7 +70,9 @@ def test_positive_pairs_end_closer_than_negative_ones(data):
     assert apart > 0.8 * 3.0
 
 
-def siamese_metrics(x, neighbors, epochs=1, batch_size=16, margin=3.0, num_pairs=5):
+def siamese_metrics(
+    x, neighbors, epochs=1, batch_size=16, margin=3.0, num_pairs=5, augment=None
+):
     """Metrics of training an embedding that is the data times 1."""
     monitor = Metrics()
     train_siamese(
@@ -83,6 +85,7 @@ def siamese_metrics(x, neighbors, epochs=1, batch_size=16, margin=3.0, num_pairs
         schedule=Schedule(epochs, batch_size, 1e-9),
         key=jax.random.key(0),
         monitor=monitor,
+        augment=augment,
     )
     return monitor.lines
 
@@ -104,6 +107,25 @@ def test_positive_pairs_are_the_neighbours():
     (line,) = siamese_metrics(x, neighbors, batch_size=4)
     squared = [1, 9, 1, 4, 4, 9, 16, 36]
     assert line["positive"] == pytest.approx(np.mean(squared), rel=1e-5)
+
+
+def move(key, rows):
+    """Each row by a number of its own from 0 to 1."""
+    return rows + jax.random.uniform(key, rows.shape)
+
+
+def test_both_ends_of_all_pairs_are_augmented_anew_in_every_step():
+    x = np.arange(0.0, 400.0, 100.0, dtype=np.float32)[:, None]
+    itself = np.arange(4)[:, None]
+    lines = siamese_metrics(x, itself, epochs=400, batch_size=4, augment=move)
+    positive = [line["positive"] for line in lines]
+    # Of two numbers from 0 to 1, the squared difference is 1/6 in the mean.
+    assert np.mean(positive) == pytest.approx(1 / 6, abs=0.02)
+    assert len(set(positive)) == 400
+    (line,) = siamese_metrics(
+        x, itself, batch_size=4, margin=100.0, augment=lambda key, rows: 0 * rows
+    )
+    assert (line["positive"], line["negative"]) == (0.0, 10_000.0)
 
 
 def test_each_step_draws_the_pairs_of_more_neighbours_anew():
