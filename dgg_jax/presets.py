@@ -23,6 +23,7 @@ from scipy import sparse
 
 from dgg_jax import checks
 from dgg_jax.data.preprocessing import likelihood_for
+from dgg_jax.images import check_image_shape
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -546,6 +547,13 @@ _SHAPES = {
     "stl10": (13_000, 2048),
     "svhn": (99_289, 3072),
 }
+_IMAGE_SHAPES = {
+    "digits": (8, 8),
+    "mnist": (28, 28),
+    "fashion_mnist": (28, 28),
+    "usps": (16, 16),
+    "svhn": (32, 32, 3),
+}
 _TEXTS = ("reuters10k", "reuters", "reuters_r8")
 # The papers' networks for the plane: section 4.1 of DGG, table A of GMVAE.
 _SMALL_NETWORKS = {
@@ -582,7 +590,7 @@ def _dgg(dataset: str, name: str) -> dict[str, Any]:
             data.get("num_clusters", Preset.num_clusters),
             data.get("likelihood", AutoencoderPreset.likelihood),
             is_sparse=dataset in _TEXTS,
-            is_image=dataset in (*_IMAGES, "svhn"),
+            image_shape=_IMAGE_SHAPES.get(dataset),
         )
     plane = {"siamese_epochs": 0, "num_neighbors": 40, "num_candidates": 40}
     plane |= {"classifier_hidden_sizes": (), "learning_rate": 0.02, "batch_size": 100}
@@ -616,7 +624,7 @@ def _dgg_for(
     likelihood: str,
     *,
     is_sparse: bool,
-    is_image: bool,
+    image_shape: tuple[int, ...] | None,
     num_neighbors: int = DGGPreset.num_neighbors,
 ) -> dict[str, Any]:
     """Our settings of DGG, by what is known of data without their labels.
@@ -636,10 +644,13 @@ def _dgg_for(
             nearest, min(100, num_points // (9 * max(1, num_clusters)))
         ),
     }
-    if not is_image:
+    if image_shape is not None:
+        # Few pixels are blurred by it.
+        values["siamese_warp"] = min(1.0, min(image_shape[:2]) / 16)
+    else:
         # Images are warped anew in every epoch; other rows are soon overfitted.
         values |= {"siamese_epochs": 8, "siamese_learning_rate": 5e-4}
-        values["siamese_decay_epochs"] = 70
+        values |= {"siamese_decay_epochs": 70, "siamese_warp": 0.0}
     if likelihood != "bernoulli":
         # A narrow Gaussian is steep: clusters are lost in the first epochs otherwise.
         values["learning_rate"] = 5e-4
@@ -843,6 +854,7 @@ OF_THE_DATA = (
     "siamese_epochs",
     "siamese_learning_rate",
     "siamese_decay_epochs",
+    "siamese_warp",
     "label_epochs",
     "learning_rate",
     "graph_of",
@@ -864,18 +876,21 @@ def for_data(
     What is not among the settings but depends on the data is chosen from them: the
     likelihood (``data.preprocessing.likelihood_for``); for few rows smaller batches,
     more epochs of pretraining and neighbours from fewer candidates; for a Gaussian
-    likelihood a smaller learning rate; where the graph's neighbours are near.
+    likelihood a smaller learning rate; where the graph's neighbours are near; for
+    images, a longer training of what they are warped in.
 
     Args:
       method: one of METHODS.
       x: data, shape [N, D].
       num_clusters: K.
-      image_shape: of the image in a row of x; None if there is none.
+      image_shape: (H, W) or (H, W, C) of the image in a row of x; None if there is
+        none.
       name: default or smoke.
       **settings: fields of the preset; None leaves one to the data or the default.
 
     Raises:
-      InvalidInput: if there is no such method or preset, or a setting is out of range.
+      InvalidInput: if there is no such method or preset, a setting is out of range, or
+        image_shape is not that of a row.
     """
     cls = preset_class(method)
     checks.one_of("preset", name, NAMES)
@@ -902,13 +917,15 @@ def for_data(
         **_pretraining_for(num_points),
     }
     if method == "dgg":
+        if image_shape is not None:
+            check_image_shape(image_shape, num_columns, "image_shape")
         values |= _dgg_for(
             num_points,
             num_columns,
             num_clusters,
             given.get("likelihood", likelihood),
             is_sparse=sparse.issparse(x),
-            is_image=image_shape is not None,
+            image_shape=image_shape,
             num_neighbors=given.get("num_neighbors", DGGPreset.num_neighbors),
         )
     if name == "smoke":

@@ -239,6 +239,9 @@ def test_images_that_are_warped_take_longer_siamese_training():
     images = presets.for_data("dgg", x, 3, image_shape=(3, 4))
     assert images.siamese_epochs > rows.siamese_epochs
     assert images.siamese_learning_rate > rows.siamese_learning_rate
+    assert images.siamese_warp == 3 / 16
+    large = presets.for_data("dgg", np.eye(300, 400), 3, image_shape=(20, 20))
+    assert large.siamese_warp == 1.0
     told = presets.for_data("dgg", x, 3, image_shape=(3, 4), siamese_epochs=2)
     assert told.siamese_epochs == 2
 
