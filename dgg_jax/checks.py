@@ -207,3 +207,34 @@ def neighbors(
             "distances of neighbours must be ascending, as graph.knn returns them."
         )
     return indices.astype(np.int32), distances
+
+
+def is_image(feature_shape: Sequence[int]) -> bool:
+    """Returns whether a data point is an image: (H, W), (H, W, 1) or (H, W, 3)."""
+    return len(feature_shape) == 2 or (
+        len(feature_shape) == 3 and feature_shape[2] in (1, 3)
+    )
+
+
+def image_shape(
+    feature_shape: Sequence[int], num_features: int, name: str = "feature_shape"
+) -> None:
+    """Checks that ``num_features`` values are an image of this shape.
+
+    Args:
+      feature_shape: of one data point.
+      num_features: D.
+      name: of the argument, for the message.
+
+    Raises:
+      InvalidInput: if they are not.
+    """
+    given = isinstance(feature_shape, tuple | list)
+    if not (
+        given and is_image(feature_shape) and np.prod(feature_shape) == num_features
+    ):
+        raise InvalidInput(
+            f"{name} must be (H, W), (H, W, 1) or (H, W, 3) with a product of "
+            f"D = {num_features}, got {feature_shape!r}; leave it out for data "
+            "that are no images."
+        )

@@ -1,49 +1,15 @@
-"""Images in the rows of data: which rows are images, and small random warps of them."""
+"""Small random warps of the images in the rows of data."""
 
 import dataclasses
 import functools
-from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy import ndimage
 
-from dgg_jax import checks
-
 # Of a warp of strength 1: radians, a share, ln of a factor, a share of the side.
 _ROTATION, _SHEAR, _ZOOM, _SHIFT = 0.2, 0.2, 0.12, 1 / 14
-
-
-def is_image(feature_shape: Sequence[int]) -> bool:
-    """Returns whether a data point is an image: (H, W), (H, W, 1) or (H, W, 3)."""
-    return len(feature_shape) == 2 or (
-        len(feature_shape) == 3 and feature_shape[2] in (1, 3)
-    )
-
-
-def check_image_shape(
-    feature_shape: Sequence[int], num_features: int, name: str = "feature_shape"
-) -> None:
-    """Checks that ``num_features`` values are an image of this shape.
-
-    Args:
-      feature_shape: of one data point.
-      num_features: D.
-      name: of the argument, for the message.
-
-    Raises:
-      InvalidInput: if they are not.
-    """
-    given = isinstance(feature_shape, tuple | list)
-    if not (
-        given and is_image(feature_shape) and np.prod(feature_shape) == num_features
-    ):
-        raise checks.InvalidInput(
-            f"{name} must be (H, W), (H, W, 1) or (H, W, 3) with a product of "
-            f"D = {num_features}, got {feature_shape!r}; leave it out for data "
-            "that are no images."
-        )
 
 
 @dataclasses.dataclass(frozen=True)

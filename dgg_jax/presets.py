@@ -23,7 +23,6 @@ from scipy import sparse
 
 from dgg_jax import checks
 from dgg_jax.data.preprocessing import likelihood_for
-from dgg_jax.images import check_image_shape
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -918,7 +917,7 @@ def for_data(
     }
     if method == "dgg":
         if image_shape is not None:
-            check_image_shape(image_shape, num_columns, "image_shape")
+            checks.image_shape(image_shape, num_columns, "image_shape")
         values |= _dgg_for(
             num_points,
             num_columns,

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dgg_jax import plots
-from dgg_jax.images import is_image
+from dgg_jax.checks import is_image
 from dgg_jax.methods.base import write_atomically
 from dgg_jax.metrics import collapse_warning, thin_clusters
 from dgg_jax.plots.confusion import class_name

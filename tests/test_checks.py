@@ -141,3 +141,22 @@ def test_of_type(value, kind):
 def test_not_of_type(value, kind, wanted):
     with pytest.raises(checks.InvalidInput, match=f"name must be of type {wanted}, "):
         checks.of_type("name", value, kind)
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [((8, 8), True), ((8, 8, 1), True), ((8, 8, 3), True), ((2,), False),
+     ((8, 8, 2), False), ((4, 4, 4, 3), False), ((), False)],
+)  # fmt: skip
+def test_is_image(shape, expected):
+    assert checks.is_image(shape) is expected
+
+
+@pytest.mark.parametrize("shape", [(8, 9), (64,), 64, None, "88"])
+def test_a_shape_that_is_not_the_rows_is_named(shape):
+    with pytest.raises(checks.InvalidInput) as error:
+        checks.image_shape(shape, 64, "image_shape")
+    assert str(error.value).startswith("image_shape must be (H, W)")
+    assert "D = 64" in str(error.value)
+    assert f"got {shape!r}" in str(error.value)
+    assert checks.image_shape((8, 8), 64) is None

@@ -1,4 +1,4 @@
-"""Which rows are images, and small random warps of them."""
+"""Small random warps of images."""
 
 import jax
 import jax.numpy as jnp
@@ -6,27 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from dgg_jax.checks import InvalidInput
-from dgg_jax.images import RandomWarp, check_image_shape, is_image
-
-
-@pytest.mark.parametrize(
-    ("shape", "expected"),
-    [((8, 8), True), ((8, 8, 1), True), ((8, 8, 3), True), ((2,), False),
-     ((8, 8, 2), False), ((4, 4, 4, 3), False), ((), False)],
-)  # fmt: skip
-def test_is_image(shape, expected):
-    assert is_image(shape) is expected
-
-
-@pytest.mark.parametrize("shape", [(8, 9), (64,), 64, None, "88"])
-def test_a_shape_that_is_not_the_rows_is_named(shape):
-    with pytest.raises(InvalidInput) as error:
-        check_image_shape(shape, 64, "image_shape")
-    assert str(error.value).startswith("image_shape must be (H, W)")
-    assert "D = 64" in str(error.value)
-    assert f"got {shape!r}" in str(error.value)
-    assert check_image_shape((8, 8), 64) is None
+from dgg_jax.images import RandomWarp
 
 
 def blobs(shape, num_rows=6):

@@ -8,7 +8,6 @@ from scipy import sparse
 
 from dgg_jax import checks
 from dgg_jax.data.preprocessing import Scaling
-from dgg_jax.images import is_image
 
 
 class Dataset(NamedTuple):
@@ -44,7 +43,7 @@ class Dataset(NamedTuple):
     @property
     def image_shape(self) -> tuple[int, ...] | None:
         """``feature_shape`` if it is that of an image, else None."""
-        return self.feature_shape if is_image(self.feature_shape) else None
+        return self.feature_shape if checks.is_image(self.feature_shape) else None
 
 
 def random_rows(dataset: Dataset, num_rows: int | None, seed: int = 0) -> Dataset:

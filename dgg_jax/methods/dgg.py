@@ -10,8 +10,9 @@ import numpy as np
 from absl import logging
 from flax import linen as nn
 
+from dgg_jax import checks
 from dgg_jax.graph import graph_information, knn
-from dgg_jax.images import RandomWarp, check_image_shape
+from dgg_jax.images import RandomWarp
 from dgg_jax.methods.base import Metrics, Run, State
 from dgg_jax.methods.mixture_vae import (
     MixtureStages,
@@ -182,7 +183,7 @@ class _Stages(MixtureStages):
         super().__init__(*arguments, **keywords)
         self.warp = None
         if image_shape is not None:
-            check_image_shape(image_shape, self.num_features, "image_shape")
+            checks.image_shape(image_shape, self.num_features, "image_shape")
             if self.preset.siamese_warp:
                 self.warp = RandomWarp(tuple(image_shape), self.preset.siamese_warp)
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dgg_jax.images import check_image_shape
+from dgg_jax import checks
 
 
 def mosaic(
@@ -27,7 +27,7 @@ def mosaic(
       ValueError: if ``feature_shape`` is not that of an image of D values.
     """
     images = np.asarray(images, dtype=float)
-    check_image_shape(feature_shape, images.shape[-1])
+    checks.image_shape(feature_shape, images.shape[-1])
     finite = images[np.isfinite(images)]
     low, high = (finite.min(), finite.max()) if finite.size else (0.0, 1.0)
     if low < -1e-3 or high > 1.0 + 1e-3:

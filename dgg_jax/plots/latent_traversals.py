@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from dgg_jax.images import check_image_shape
+from dgg_jax import checks
 from dgg_jax.plots.images import mosaic
 from dgg_jax.plots.palette import MUTED, RULE, cluster_color
 from dgg_jax.plots.panels import SMALL_SIZE, bare, panel_grid, title
@@ -45,7 +45,7 @@ def traversals(
             "traversals must have shape [K, L, J, D] and logvar [K, L], got "
             f"{traversals.shape} and {np.shape(logvar)}."
         )
-    check_image_shape(feature_shape, traversals.shape[-1])
+    checks.image_shape(feature_shape, traversals.shape[-1])
     if components is None:
         components = range(min(4, len(traversals)))
     if len(components) == 0:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from dgg_jax.images import is_image
+from dgg_jax import checks
 from dgg_jax.plots.images import mosaic
 from dgg_jax.plots.palette import INK, MUTED, RULE, cluster_color
 from dgg_jax.plots.panels import (
@@ -48,7 +48,7 @@ def cluster_samples(samples: np.ndarray, feature_shape: Sequence[int]) -> Figure
             f"samples must have shape [K, M, D] with D the product of feature_shape, "
             f"got {samples.shape} and {tuple(feature_shape)}."
         )
-    if is_image(feature_shape):
+    if checks.is_image(feature_shape):
         return _image_grid(samples, feature_shape)
     if samples.shape[-1] == 2:
         return _scatter(samples)
