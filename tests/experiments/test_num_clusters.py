@@ -37,11 +37,11 @@ def begun(monkeypatch):
     """Finds COUNT, and stops the run proper; lists (preset, runner) of both."""
     begun = []
 
-    def count(x, preset, runner, *, seed):
+    def count(x, preset, runner, *, seed, image_shape):
         begun.append((preset, runner))
         return COUNT
 
-    def run(x, preset, *, seed, y, runner):
+    def run(x, preset, *, seed, y, runner, image_shape):
         begun.append((preset, runner))
         raise base.Interrupted
 
