@@ -231,9 +231,9 @@ class DGGPreset(MixturePreset, SiamesePreset):
     graph_strength: float = 1.6
     label_epochs: int = 1
     epochs: int = 80
-    siamese_epochs: int = 16
+    siamese_epochs: int = 24
     siamese_learning_rate: float = 1e-3
-    siamese_decay_epochs: int = 12
+    siamese_decay_epochs: int = 18
     siamese_warp: float = 1.0
 
     def __post_init__(self):
