@@ -1,5 +1,6 @@
 """Checks of what users hand in; each message names the value and the remedy."""
 
+import math
 import numbers
 import types
 import typing
@@ -229,12 +230,13 @@ def image_shape(
     Raises:
       InvalidInput: if they are not.
     """
-    given = isinstance(feature_shape, tuple | list)
+    whole = isinstance(feature_shape, tuple | list) and all(
+        isinstance(size, numbers.Integral) and size > 0 for size in feature_shape
+    )
     if not (
-        given and is_image(feature_shape) and np.prod(feature_shape) == num_features
+        whole and is_image(feature_shape) and math.prod(feature_shape) == num_features
     ):
         raise InvalidInput(
             f"{name} must be (H, W), (H, W, 1) or (H, W, 3) with a product of "
-            f"D = {num_features}, got {feature_shape!r}; leave it out for data "
-            "that are no images."
+            f"D = {num_features}, got {feature_shape!r}; it is for images only."
         )

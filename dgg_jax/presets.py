@@ -214,8 +214,8 @@ class DGGPreset(MixturePreset, SiamesePreset):
       classifier_learning_rate: Adam's rate for that.
       objective: node (cost independent of S) or tuple (Algorithm 1 as printed).
       graph_strength: eta in [0, 2], the weight of the graph; 1 is the paper.
-      siamese_warp: strength of the random warps of images that the Siamese network is
-        trained on (``images.RandomWarp``); 0 for none, as are other data.
+      siamese_warp: strength of the random warps (``images.RandomWarp``) of what the
+        Siamese network is trained on, if the rows are images; 0 for none.
     """
 
     classifier_hidden_sizes: tuple[int, ...] | None = None
@@ -231,10 +231,7 @@ class DGGPreset(MixturePreset, SiamesePreset):
     graph_strength: float = 1.6
     label_epochs: int = 1
     epochs: int = 80
-    siamese_epochs: int = 24
-    siamese_learning_rate: float = 1e-3
-    siamese_decay_epochs: int = 18
-    siamese_warp: float = 1.0
+    siamese_warp: float = 0.0
 
     def __post_init__(self):
         """Checks every value; see ``Preset``."""
@@ -598,8 +595,6 @@ def _dgg(dataset: str, name: str) -> dict[str, Any]:
     pairs = {"stl10": 5, "reuters": 3, "reuters10k": 3, "reuters_r8": 3, "har": 3}
     values = {**values, "siamese_pairs": pairs.get(dataset, 2)}
     values |= {"neighbor_choice": "random", "graph_strength": 1.0}
-    values |= {"siamese_warp": 0.0}
-    values |= {"siamese_learning_rate": 5e-4, "siamese_decay_epochs": 70}
     if name == "smoke":
         smoke = {"classifier_epochs": 3, "label_epochs": 1, "epochs": 3}
         return values | smoke | ({} if dataset in _PLANE else {"siamese_epochs": 1})
@@ -644,12 +639,10 @@ def _dgg_for(
         ),
     }
     if image_shape is not None:
-        # Few pixels are blurred by it.
+        # Few pixels are blurred by warps; what is warped anew is not soon overfitted.
         values["siamese_warp"] = min(1.0, min(image_shape[:2]) / 16)
-    else:
-        # Images are warped anew in every epoch; other rows are soon overfitted.
-        values |= {"siamese_epochs": 8, "siamese_learning_rate": 5e-4}
-        values |= {"siamese_decay_epochs": 70, "siamese_warp": 0.0}
+        values |= {"siamese_epochs": 24, "siamese_learning_rate": 1e-3}
+        values["siamese_decay_epochs"] = 18
     if likelihood != "bernoulli":
         # A narrow Gaussian is steep: clusters are lost in the first epochs otherwise.
         values["learning_rate"] = 5e-4
@@ -882,14 +875,14 @@ def for_data(
       method: one of METHODS.
       x: data, shape [N, D].
       num_clusters: K.
-      image_shape: (H, W) or (H, W, C) of the image in a row of x; None if there is
-        none.
+      image_shape: (H, W), (H, W, 1) or (H, W, 3) of the image in a row of x; None if
+        there is none.
       name: default or smoke.
       **settings: fields of the preset; None leaves one to the data or the default.
 
     Raises:
       InvalidInput: if there is no such method or preset, a setting is out of range, or
-        image_shape is not that of a row.
+        image_shape, which matters to DGG alone, is not that of a row.
     """
     cls = preset_class(method)
     checks.one_of("preset", name, NAMES)
@@ -924,7 +917,7 @@ def for_data(
             num_clusters,
             given.get("likelihood", likelihood),
             is_sparse=sparse.issparse(x),
-            image_shape=image_shape,
+            image_shape=image_shape if given.get("siamese_warp", 1) else None,
             num_neighbors=given.get("num_neighbors", DGGPreset.num_neighbors),
         )
     if name == "smoke":

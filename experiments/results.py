@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from dgg_jax import estimators, methods, presets
+from dgg_jax import checks, estimators, methods, presets
 from dgg_jax.data import Dataset
 from dgg_jax.methods.base import Metrics, State
 from experiments.config import Config
@@ -92,7 +92,7 @@ def report_inputs(
     state: State,
 ) -> ReportInputs:
     """Gathers what the report shows."""
-    is_image = dataset.image_shape is not None
+    is_image = checks.is_image(dataset.feature_shape)
     in_plane = dataset.feature_shape == (2,)
     num_samples = _POINTS_PER_CLUSTER if in_plane else _SAMPLES_PER_CLUSTER
     labels = state["labels"]

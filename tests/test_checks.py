@@ -152,7 +152,9 @@ def test_is_image(shape, expected):
     assert checks.is_image(shape) is expected
 
 
-@pytest.mark.parametrize("shape", [(8, 9), (64,), 64, None, "88"])
+@pytest.mark.parametrize(
+    "shape", [(8, 9), (64,), 64, None, "88", (-8, -8), (8.0, 8.0), ("8", "8")]
+)
 def test_a_shape_that_is_not_the_rows_is_named(shape):
     with pytest.raises(checks.InvalidInput) as error:
         checks.image_shape(shape, 64, "image_shape")

@@ -242,6 +242,8 @@ def test_images_that_are_warped_take_longer_siamese_training():
     assert images.siamese_warp == 3 / 16
     large = presets.for_data("dgg", np.eye(300, 400), 3, image_shape=(20, 20))
     assert large.siamese_warp == 1.0
+    still = presets.for_data("dgg", x, 3, image_shape=(3, 4), siamese_warp=0.0)
+    assert still == rows
     told = presets.for_data("dgg", x, 3, image_shape=(3, 4), siamese_epochs=2)
     assert told.siamese_epochs == 2
 

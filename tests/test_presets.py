@@ -94,7 +94,24 @@ def test_every_preset_builds(method, dataset, name):
 def test_short_names():
     assert presets.dgg("har", "paper") == presets.preset("dgg", "har", "paper")
     assert presets.vade("har", "paper") == presets.preset("vade", "har", "paper")
-    assert presets.dgg("mnist") == presets.dgg("mnist", "default") == DGGPreset()
+    assert presets.dgg("mnist") == presets.dgg("mnist", "default")
+    warps = {"siamese_warp": 1.0, "siamese_epochs": 24, "siamese_decay_epochs": 18}
+    changed_values = warps | {"siamese_learning_rate": 1e-3}
+    assert presets.dgg("mnist") == dataclasses.replace(DGGPreset(), **changed_values)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "strength"),
+    [("mnist", 1.0), ("fashion_mnist", 1.0), ("usps", 1.0), ("svhn", 1.0),
+     ("digits", 0.5), ("har", 0.0), ("reuters_r8", 0.0), ("stl10", 0.0),
+     ("moons", 0.0)],
+)  # fmt: skip
+def test_images_are_warped_by_the_default_preset_alone(dataset, strength):
+    preset = presets.dgg(dataset)
+    assert preset.siamese_warp == strength
+    assert (preset.siamese_epochs > 8) == (strength > 0)
+    for name in ("paper", "smoke"):
+        assert presets.dgg(dataset, name).siamese_warp == 0.0
     assert presets.dgg("mnist", "paper") != DGGPreset()
 
 

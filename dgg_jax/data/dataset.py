@@ -42,8 +42,12 @@ class Dataset(NamedTuple):
 
     @property
     def image_shape(self) -> tuple[int, ...] | None:
-        """``feature_shape`` if it is that of an image, else None."""
-        return self.feature_shape if checks.is_image(self.feature_shape) else None
+        """``feature_shape`` if it is that of an image, else None.
+
+        What is less than four pixels wide or high is rather a column of numbers.
+        """
+        shape = self.feature_shape
+        return shape if checks.is_image(shape) and min(shape[:2]) >= 4 else None
 
 
 def random_rows(dataset: Dataset, num_rows: int | None, seed: int = 0) -> Dataset:

@@ -95,7 +95,8 @@ def run(
       y: true labels [N] for the reported metrics; nothing else sees them.
       runner: checkpoints and callbacks; by default in memory only.
       parts: networks or likelihood in place of those that the preset names.
-      image_shape: (H, W) or (H, W, C) of the image in a row; None if there is none.
+      image_shape: (H, W), (H, W, 1) or (H, W, 3) of the image in a row; None if there
+        is none.
       neighbors: nearest neighbours (indices and distances [N, k], ascending) that the
         graph takes in place of its own.
       start: a model to train on, without pretraining and initialisation.
@@ -145,7 +146,8 @@ def count_clusters(
       runner: checkpoints and callbacks.
       seed: of every random number of the run.
       parts: networks or likelihood in place of those that the preset names.
-      image_shape: (H, W) or (H, W, C) of the image in a row; None if there is none.
+      image_shape: (H, W), (H, W, 1) or (H, W, 3) of the image in a row; None if there
+        is none.
       neighbors: nearest neighbours that are known: clusters are those of the data.
 
     Returns:
@@ -181,11 +183,17 @@ class _Stages(MixtureStages):
     ):
         """Checks the data and the shape of their images; see ``MixtureStages``."""
         super().__init__(*arguments, **keywords)
-        self.warp = None
+        self.warp, strength = None, self.preset.siamese_warp
         if image_shape is not None:
             checks.image_shape(image_shape, self.num_features, "image_shape")
-            if self.preset.siamese_warp:
-                self.warp = RandomWarp(tuple(image_shape), self.preset.siamese_warp)
+            if strength:
+                self.warp = RandomWarp(tuple(map(int, image_shape)), strength)
+        elif strength and self._graph_of() == "siamese":
+            logging.warning(
+                "siamese_warp=%g warps images, and image_shape is not given: nothing "
+                "is warped. Tell image_shape, or set siamese_warp=0.",
+                strength,
+            )
 
     def label_metrics(self, state: State, labels: np.ndarray) -> Metrics:
         """Scores, and how much a cluster tells of its neighbour's."""

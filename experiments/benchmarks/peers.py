@@ -73,7 +73,7 @@ def figures(settings: Settings) -> Iterator[Figure]:
 def pretrained(workload: Workload) -> tuple[dict[str, Any], Graph]:
     """The model and the graph that DGG's training starts from."""
     preset = dataclasses.replace(workload.preset, epochs=0)
-    _, state, _ = dgg.run(workload.x, preset)
+    _, state, _ = dgg.run(workload.x, preset, image_shape=(28, 28))
     params = jax.tree.map(lambda leaf: leaf[0], state["models"])
     return {**params, "mixture": Mixture(**params["mixture"])}, Graph(**state["graph"])
 

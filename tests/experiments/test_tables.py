@@ -250,7 +250,7 @@ def test_a_page_is_filled_between_its_marks(folder, tmp_path):
 
 def test_the_page_on_accuracy_has_the_tables_of_the_results():
     page = (RESULTS.parent / "docs" / "accuracy.md").read_text()
-    assert page.count("<!-- end -->") == 4
+    assert page.count("<!-- end -->") == 7
     assert fill(page, RESULTS.parent) == page
 
 

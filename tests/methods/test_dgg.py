@@ -53,6 +53,7 @@ BRIEF = dataclasses.replace(
     epochs=2,
     batch_size=30,
 )
+WARPED = dataclasses.replace(BRIEF, siamese_warp=1.0)
 
 
 @functools.cache
@@ -377,11 +378,10 @@ def test_infer_needs_the_features_of_training(shape):
 def test_images_are_warped_for_the_siamese_network_alone():
     x, y = blobs()
     _, plain, _ = brief()
-    _, warped, _ = dgg.run(x, BRIEF, y=y, image_shape=(1, 3))
+    _, warped, _ = dgg.run(x, WARPED, y=y, image_shape=(1, 3))
     assert_same(plain["encoder"], warped["encoder"])
     assert differ(plain["graph"], warped["graph"])
-    unwarped = dataclasses.replace(BRIEF, siamese_warp=0.0)
-    _, same, _ = dgg.run(x, unwarped, y=y, image_shape=(1, 3))
+    _, same, _ = dgg.run(x, BRIEF, y=y, image_shape=(1, 3))
     assert_same(plain["graph"], same["graph"])
     assert_same(plain["model"], same["model"])
 
@@ -396,7 +396,7 @@ def test_clusters_are_counted_of_warped_images_too(monkeypatch):
 
     monkeypatch.setattr(cluster_count, "estimate_num_clusters", estimate)
     for image_shape in (None, (1, 3), (3, 1)):
-        dgg.count_clusters(x, BRIEF, Run(), image_shape=image_shape)
+        dgg.count_clusters(x, WARPED, Run(), image_shape=image_shape)
     assert all(differ(seen[0], others) for others in seen[1:])
     assert differ(seen[1], seen[2])
 
@@ -406,13 +406,22 @@ def test_a_run_in_a_shared_folder_tells_warped_embeddings_apart(tmp_path):
     graphs = []
     for image_shape in (None, (1, 3), (1, 3)):
         runner = Run(shared=tmp_path)
-        _, state, _ = dgg.run(x, BRIEF, runner=runner, image_shape=image_shape)
+        _, state, _ = dgg.run(x, WARPED, runner=runner, image_shape=image_shape)
         runner.close()
         graphs.append(state["graph"])
         siamese = [line for line in runner.history if line["loop"] == "siamese"]
         assert len(siamese) == (1 if len(graphs) < 3 else 0)  # the third takes it over
     assert differ(graphs[0], graphs[1])
     assert_same(graphs[1], graphs[2])
+
+
+def test_warps_of_rows_that_no_one_calls_images_are_warned_of(caplog):
+    x, _ = blobs()
+    _, plain, _ = brief()
+    with caplog.at_level("WARNING"):
+        _, state, _ = dgg.run(x, WARPED)
+    assert "siamese_warp=1 warps images, and image_shape is not given" in caplog.text
+    assert_same(plain["graph"], state["graph"])
 
 
 @pytest.mark.parametrize("shape", [(2, 2), (3,), 3])
