@@ -64,9 +64,9 @@ _ARGUMENTS = {
     ),
     "image_shape": (
         None,
-        "(H, W), (H, W, 1) or (H, W, 3) of the image in a row of X: DGG then warps what "
-        "its Siamese network is trained on, GMVAE may be convolutional. None if there "
-        "is none.",
+        "(H, W), (H, W, 1) or (H, W, 3) of the image in a row of X: DGG then warps "
+        "what its Siamese network is trained on, GMVAE may be convolutional. None if there is "
+        "none.",
     ),
     "warm_start": (
         False,
