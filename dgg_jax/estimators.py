@@ -65,8 +65,8 @@ _ARGUMENTS = {
     "image_shape": (
         None,
         "(H, W), (H, W, 1) or (H, W, 3) of the image in a row of X: DGG then warps "
-        "what its Siamese network is trained on, GMVAE may be convolutional. None if there is "
-        "none.",
+        "what its Siamese network is trained on, GMVAE may be convolutional. None if "
+        "there is none.",
     ),
     "warm_start": (
         False,
