@@ -193,11 +193,36 @@ def like(tree: Any, spread: Any) -> Any:
     def pad(node, rows):
         if not _is_spread(node):
             return rows
-        missing = len(node.array) - node.num_rows
-        padded = jnp.pad(rows, [(0, missing)] + [(0, 0)] * (rows.ndim - 1))
-        return dataclasses.replace(node, array=by_rows(padded))
+        padded = _padded(rows, len(node.array) - node.num_rows)
+        return dataclasses.replace(node, array=padded)
 
     return jax.tree.map(pad, spread, tree, is_leaf=_is_spread)
+
+
+def spread(tree: Any, num_points: int, axis: int) -> Any:
+    """Results of a compiled function, those of many elements with spread rows.
+
+    Args:
+      tree: arrays; those of N rows or more elements are [N, ...].
+      num_points: N.
+      axis: of the rows, outside of ``jax.vmap``.
+
+    Returns:
+      The tree as ``put`` would put it.
+    """
+    if mesh() is None:
+        return tree
+
+    def one(leaf):
+        if leaf.size < num_points:
+            return everywhere(leaf)
+        return Spread(_padded(leaf, -num_points % mesh().size), axis, num_points)
+
+    return jax.tree.map(one, tree)
+
+
+def _padded(rows: jax.Array, missing: int) -> jax.Array:
+    return by_rows(jnp.pad(rows, [(0, missing)] + [(0, 0)] * (rows.ndim - 1)))
 
 
 def by_rows(tree: Any) -> Any:

@@ -60,7 +60,10 @@ def main(method, folder, stop_after=None):
     fit = loop.fit
 
     def recorded(name, epoch, state, data, key, *arguments, place, **keywords):
-        lowered = epoch.lower(place(state), data, key)
+        placed, of_epoch = place(state), data
+        if "prepare" in keywords:
+            of_epoch = data, keywords["prepare"](placed)
+        lowered = epoch.lower(placed, of_epoch, key)
         compiled[name] = lowered.compile().as_text()
         return fit(name, epoch, state, data, key, *arguments, place=place, **keywords)
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy import sparse
 
 from dgg_jax.distributions import sample_gaussian
 from dgg_jax.graph import smoothing, smoothing_operator
@@ -40,15 +41,11 @@ class NodeData(NamedTuple):
     Attributes:
       x: [N, D].
       smoothed: statistics and degrees of every source.
-      rows: A by rows; None where no prior is computed.
-      columns: A by columns; likewise.
       likelihood: p(x | z).
     """
 
     x: jax.Array
     smoothed: smoothing.SmoothedData
-    rows: smoothing.RowBuckets | None
-    columns: smoothing.RowBuckets | None
     likelihood: Likelihood
 
 
@@ -68,29 +65,20 @@ class TupleData(NamedTuple):
 
 def node_data(
     x: np.ndarray | SparseRows | HostRows,
-    graph: Graph,
-    graph_strength: float,
+    operator: sparse.csr_array,
     likelihood: Likelihood,
 ) -> NodeData:
     """Sums neighbours into statistics, once for a graph.
 
     Args:
       x: data, shape [N, D].
-      graph: indices and weights, shape [N, S].
-      graph_strength: eta in [0, 2].
+      operator: A, shape [N, N].
       likelihood: p(x | z).
 
     Returns:
       NodeData of numpy arrays; statistics of HostRows are HostRows.
     """
-    operator = smoothing_operator(graph, graph_strength)
-    return NodeData(
-        x=x,
-        smoothed=smoothing.smooth_data(x, operator, likelihood),
-        rows=smoothing.bucket_rows(operator),
-        columns=smoothing.bucket_rows(operator.T.tocsr()),
-        likelihood=likelihood,
-    )
+    return NodeData(x, smoothing.smooth_data(x, operator, likelihood), likelihood)
 
 
 def _infer(
@@ -262,14 +250,12 @@ def fit_to_labels(
     Returns:
       The fitted parameters, leaves with a leading axis R.
     """
-    # Without A itself, whose shapes differ between graphs: one program serves all.
-    data = node_data(x, graph, graph_strength, likelihood)
-    data = data._replace(rows=None, columns=None)
+    operator = smoothing_operator(graph, graph_strength)
     state = optimize(
         "labels",
         label_loss(networks, sampled=sampled),
         params,
-        (data, labels),
+        (node_data(x, operator, likelihood), labels),
         keys,
         schedule,
         num_points=len(x),
@@ -280,9 +266,11 @@ def fit_to_labels(
     return state.params
 
 
-def epoch_log_prior(state: TrainState, data: NodeData) -> jax.Array:
-    """Recomputes r from the table of gammas, at the start of an epoch."""
-    return smoothing.smoothed_log_prior(state.table, data.rows, data.columns)
+def epoch_log_prior(
+    state: TrainState, operator: tuple[smoothing.RowBuckets, smoothing.RowBuckets]
+) -> jax.Array:
+    """Recomputes r from the table of gammas; A is given by rows and by columns."""
+    return smoothing.smoothed_log_prior(state.table, *operator)
 
 
 def train_dgg(
@@ -322,14 +310,19 @@ def train_dgg(
     Returns:
       The last state: params and the table of gammas, with a leading axis R.
     """
+    prior = {}
     if objective == "node":
-        data = node_data(x, graph, graph_strength, likelihood)
+        operator = smoothing_operator(graph, graph_strength)
+        data = node_data(x, operator, likelihood)
         loss = node_loss(networks, sampled=sampled)
-        prepare = epoch_log_prior
+        prior["prepare"] = epoch_log_prior
+        prior["prepared_from"] = (
+            smoothing.bucket_rows(operator),
+            smoothing.bucket_rows(operator.T.tocsr()),
+        )
     else:
         data = TupleData(x, graph, likelihood)
         loss = tuple_loss(networks, sampled=sampled, graph_strength=graph_strength)
-        prepare = None
     return optimize(
         "train",
         loss,
@@ -342,5 +335,5 @@ def train_dgg(
         table=log_assignments,
         restarts=True,
         describe=describe,
-        prepare=prepare,
+        **prior,
     )

@@ -159,7 +159,7 @@ def reconstruction_loss(networks: ApplyFunctions) -> Loss:
 def _kl_weight(num_steps: int, kl_warmup_epochs: int) -> Prepare:
     """Computes beta of an epoch of ``num_steps``."""
 
-    def prepare(state, data):
+    def prepare(state, _):
         epoch = state.step // num_steps
         return jnp.minimum(1.0, (epoch + 1) / (kl_warmup_epochs + 1))
 

@@ -37,7 +37,7 @@ _TOTALS = ("loss", "objective")
 # (params, data, indices [B], key) -> (value to minimise, StepOutput); where the state
 # has collections, they are a fifth argument.
 Loss = Callable[..., tuple[jax.Array, StepOutput]]
-# (state, data) -> what an epoch adds to the data
+# (state, what it computes from) -> what the loss gets beside the data for an epoch
 Prepare = Callable[[TrainState, Any], Any]
 # (state, data, key) -> (state, metrics of every step)
 Epoch = Callable[[TrainState, Any, jax.Array], tuple[TrainState, dict[str, jax.Array]]]
@@ -58,7 +58,6 @@ def compile_epoch(
     *,
     num_points: int,
     batch_size: int,
-    prepare: Prepare | None = None,
     restarts: bool = False,
     data_axes: Any = None,
 ) -> Epoch:
@@ -76,8 +75,6 @@ def compile_epoch(
       optimizer: an optax transformation.
       num_points: N, rows of the data.
       batch_size: B; at most N rows are used.
-      prepare: from (state, data) to what the loss gets beside the data in this epoch,
-        such as priors recomputed from the table: its data are then a pair of both.
       restarts: whether state and key carry a leading axis of R independent restarts.
       data_axes: which of the data carry it too, as ``in_axes`` of ``jax.vmap``.
 
@@ -90,8 +87,6 @@ def compile_epoch(
         spread = state.table
         state = state._replace(table=devices.rows_of(spread))
         data = devices.rows_of(data)
-        if prepare is not None:
-            data = data, prepare(state, data)
         batches, step_key = _shuffled(state.step, key, num_points, batch_size)
 
         def step(state, indices):
@@ -170,7 +165,6 @@ def compile_streamed_epoch(
     *,
     num_points: int,
     batch_size: int,
-    prepare: Prepare | None = None,
     restarts: bool = False,
     data_axes: Any = None,
 ) -> Epoch:
@@ -185,7 +179,6 @@ def compile_streamed_epoch(
       optimizer: an optax transformation.
       num_points: N, rows of the data.
       batch_size: B; at most N rows are used.
-      prepare: see ``compile_epoch``; it is called with HostRows, not compiled.
       restarts: see ``compile_epoch``.
       data_axes: see ``compile_epoch``.
 
@@ -225,24 +218,14 @@ def compile_streamed_epoch(
         state, metrics = jax.lax.scan(step, state, tuple(steps))
         return state._replace(table=devices.like(state.table, spread)), metrics
 
-    added = prepare
     if restarts:
-        whole_axes = data_axes
-        if prepare is not None:
-            added = jax.vmap(prepare, in_axes=(0, data_axes))
-            whole_axes = (data_axes, 0)
-        plan = jax.vmap(plan, in_axes=(0, whole_axes, 0, None))
-        chunk = _of_restarts(chunk, (whole_axes, 0, 0))
+        plan = jax.vmap(plan, in_axes=(0, data_axes, 0, None))
+        chunk = _of_restarts(chunk, (data_axes, 0, 0))
     plan = jax.jit(plan, static_argnums=3)
     chunk = _compiled_in_place(chunk)
 
     def epoch(state, data, key):
-        whole = data
-        if added is not None:
-            # Not compiled, hence on one device, each process by itself.
-            more = devices.on_one(added(*devices.on_one((state, data))))
-            whole = data, devices.put(more, num_points, 0 if restarts else None)
-        sources, whole = streaming.split(whole)
+        sources, whole = streaming.split(data)
         step_key, *order = plan(state, whole, key, len(sources))
         metrics = []
         for batches, rows in streaming.chunks(sources, *jax.device_get(order)):
@@ -255,6 +238,42 @@ def compile_streamed_epoch(
         return state, jax.tree.map(lambda *m: np.concatenate(m, axis), *metrics)
 
     return epoch
+
+
+def compile_prepare(
+    prepare: Prepare, *, num_points: int, restarts: bool = False, streamed: bool = False
+) -> Prepare:
+    """Compiles what is computed at the start of an epoch, apart from the epoch.
+
+    So the epoch does not depend on the shapes of what it is computed from, such as
+    those of a graph, and serves all of them.
+
+    Args:
+      prepare: from (state, what it computes from) to what the loss gets beside the data
+        in this epoch, such as priors recomputed from the table.
+      num_points: N, rows of the data.
+      restarts: whether the state and the result carry a leading axis of R independent
+        restarts.
+      streamed: whether it may compute from HostRows: then it is called, not compiled.
+
+    Returns:
+      A function of the same arguments, whose result is on the devices.
+    """
+    axis = 1 if restarts else 0
+
+    def prepared(state, source):
+        state = state._replace(table=devices.rows_of(state.table))
+        return devices.spread(prepare(state, devices.rows_of(source)), num_points, axis)
+
+    def called(state, source):
+        # Not compiled, hence on one device, each process by itself.
+        of_all = jax.vmap(prepare, in_axes=(0, None)) if restarts else prepare
+        more = devices.on_one(of_all(*devices.on_one((state, source))))
+        return devices.put(more, num_points, 0 if restarts else None)
+
+    if streamed:
+        return called
+    return jax.jit(jax.vmap(prepared, in_axes=(0, None)) if restarts else prepared)
 
 
 def _shuffled(
@@ -348,6 +367,7 @@ def fit(
     num_epochs: int,
     *,
     monitor: Monitor,
+    prepare: Callable[[TrainState], Any] | None = None,
     place: Callable[[TrainState], TrainState] = lambda state: state,
     describe: Callable[[TrainState], dict[str, Any]] = lambda state: {},
 ) -> TrainState:
@@ -361,6 +381,8 @@ def fit(
       key: random key of this loop, [R] of them with restarts.
       num_epochs: epochs in all.
       monitor: restores, logs and checkpoints.
+      prepare: from the state at the start of an epoch to what the loss gets beside the
+        data in it: the epoch's data are then a pair of both.
       place: puts a state where the epoch takes it.
       describe: more metrics of the state after an epoch.
 
@@ -377,7 +399,8 @@ def fit(
         lambda leaf: leaf if isinstance(leaf, HostRows) else jnp.asarray(leaf), data
     )
     for index in range(finished, num_epochs):
-        state, per_step = epoch(state, data, key)
+        of_epoch = data if prepare is None else (data, prepare(state))
+        state, per_step = epoch(state, of_epoch, key)
         per_step = jax.device_get(per_step)
         _check_finite(loop, index, per_step)
         means = {name: values.mean(axis=-1) for name, values in per_step.items()}
@@ -401,6 +424,7 @@ def optimize(
     table: Any = (),
     collections: Any = (),
     prepare: Prepare | None = None,
+    prepared_from: Any = (),
     restarts: bool = False,
     data_axes: Any = None,
     rates: Mapping[str, Rate] = MappingProxyType({}),
@@ -423,7 +447,9 @@ def optimize(
       monitor: restores, logs and checkpoints.
       table: first values of the table, with restarts leaves of shape [R, N, ...].
       collections: first values of mutable collections, such as batch statistics.
-      prepare: see ``compile_epoch``.
+      prepare: see ``compile_prepare``; what the loss gets is then a pair of the data
+        and its result.
+      prepared_from: what ``prepare`` gets beside the state.
       restarts: see ``compile_epoch``.
       data_axes: see ``compile_epoch``; hashable.
       rates: learning rates of entries of ``params`` that have their own.
@@ -436,7 +462,7 @@ def optimize(
       Diverged: if a metric of any step is not finite.
     """
     streamed = streaming.is_streamed(data)
-    optimizer, epoch = _compiled(
+    optimizer, epoch, prepared = _compiled(
         loss,
         # How long it trains does not change what is compiled.
         schedule._replace(epochs=0),
@@ -452,13 +478,14 @@ def optimize(
         return create_state(params, optimizer, table, collections)
 
     state = (jax.vmap(create) if restarts else create)(params, table, collections)
-    place = {}
+    options = {}
     if not streamed:  # else the epoch puts them, a chunk at a time
-        data, key = (
-            devices.put(data, num_points, data_axes),
-            devices.put_everywhere(key),
-        )
-        place["place"] = lambda state: put_state(state, num_points, restarts)
+        data = devices.put(data, num_points, data_axes)
+        prepared_from = devices.put(prepared_from, num_points)
+        key = devices.put_everywhere(key)
+        options["place"] = lambda state: put_state(state, num_points, restarts)
+    if prepared is not None:
+        options["prepare"] = lambda state: prepared(state, prepared_from)
     state = fit(
         loop,
         epoch,
@@ -468,7 +495,7 @@ def optimize(
         schedule.epochs,
         monitor=monitor,
         describe=describe,
-        **place,
+        **options,
     )
     return devices.on_one(state)
 
@@ -483,8 +510,8 @@ def _compiled(
     restarts: bool,
     data_axes: Any,
     streamed: bool,
-) -> tuple[optax.GradientTransformation, Epoch]:
-    """Optimiser and epoch, the same ones for a loop that has been seen before."""
+) -> tuple[optax.GradientTransformation, Epoch, Prepare | None]:
+    """Optimiser, epoch and what prepares it, the same for a loop seen before."""
     batch_size = min(schedule.batch_size, num_points)
     optimizer = adam_by_entry(
         schedule.rate,
@@ -498,11 +525,13 @@ def _compiled(
         optimizer,
         num_points=num_points,
         batch_size=batch_size,
-        prepare=prepare,
         restarts=restarts,
-        data_axes=data_axes,
+        data_axes=data_axes if prepare is None else (data_axes, 0),
     )
-    return optimizer, epoch
+    prepared = prepare and compile_prepare(
+        prepare, num_points=num_points, restarts=restarts, streamed=streamed
+    )
+    return optimizer, epoch, prepared
 
 
 def _check_finite(loop: str, index: int, per_step: dict[str, np.ndarray]) -> None:

@@ -136,7 +136,7 @@ def test_without_noise_both_forms_agree_in_value_and_gradient(
     params = initial(name, logvar=NO_NOISE)
     node, pairs = losses(name, strength, sampled)
     prior = smoothed_log_prior(gammas(params, x, name), graph, strength)
-    data = node_data(x, graph, strength, LIKELIHOODS[name])
+    data = node_data(x, smoothing_operator(graph, strength), LIKELIHOODS[name])
     data = jax.tree.map(jnp.asarray, data)
     prepared = data, jnp.asarray(prior, jnp.float32)
     everyone = jnp.arange(NUM_POINTS)
@@ -176,7 +176,7 @@ def test_without_noise_both_forms_agree_in_value_and_gradient(
 def test_the_classifier_sees_samples_or_means(x, graph, form):
     params = initial()
     if form == 0:
-        data = node_data(x, graph, 1.0, LIKELIHOODS["bernoulli"])
+        data = node_data(x, smoothing_operator(graph), LIKELIHOODS["bernoulli"])
         data = jax.tree.map(jnp.asarray, data), jnp.zeros((NUM_POINTS, NUM_CLUSTERS))
     else:
         data = TupleData(jnp.asarray(x), graph, LIKELIHOODS["bernoulli"])
@@ -268,7 +268,7 @@ def test_label_loss_is_the_elbo_at_given_labels_and_the_classifiers_loss(x, grap
     labels = np.arange(NUM_POINTS, dtype=np.int32) % 2
     networks, likelihood = NETWORKS["bernoulli"], LIKELIHOODS["bernoulli"]
     loss = train.label_loss(networks, sampled=True)
-    data = node_data(x, graph, 1.0, likelihood)
+    data = node_data(x, smoothing_operator(graph), likelihood)
     data = jax.tree.map(jnp.asarray, data)
     indices = jnp.arange(NUM_POINTS)
     (value, output), gradient = jax.jit(jax.value_and_grad(loss, has_aux=True))(

@@ -8,8 +8,16 @@ import numpy as np
 import optax
 import pytest
 
-from dgg_jax.training import Diverged, Monitor, StepOutput, compile_epoch, fit
-from dgg_jax.training.loop import steps_per_epoch
+from dgg_jax.training import (
+    Diverged,
+    Monitor,
+    Schedule,
+    StepOutput,
+    compile_epoch,
+    fit,
+    optimize,
+)
+from dgg_jax.training.loop import compile_prepare, steps_per_epoch
 from dgg_jax.training.state import create_state
 
 NUM_POINTS, BATCH_SIZE = 11, 3
@@ -149,21 +157,57 @@ def test_a_batch_larger_than_the_data_is_all_of_them(data):
 
 
 def test_prepare_sees_the_table_at_the_start_of_each_epoch(data):
-    def prepare(state, data):
-        return jnp.sum(state.table)
-
     def loss(params, prepared, indices, key):
         (x, _), total = prepared
         predicted = x[indices] @ params["w"]
         metrics = {"total": total}
         return jnp.sum(params["w"] ** 2), StepOutput(metrics, rows=predicted)
 
-    epoch = compiled(loss, prepare=prepare)
-    state, metrics = epoch(new_state(), data, jax.random.key(0))
-    np.testing.assert_array_equal(metrics["total"], 7.0 * NUM_POINTS)
-    expected = float(np.sum(state.table))
-    _, metrics = epoch(state, data, jax.random.key(0))
-    np.testing.assert_allclose(metrics["total"], expected, rtol=1e-6)
+    prepared = compile_prepare(
+        lambda state, factor: factor * jnp.sum(state.table), num_points=NUM_POINTS
+    )
+    monitor = Memory()
+    sums = []
+
+    def prepare(state):
+        sums.append(float(np.sum(state.table)))
+        return prepared(state, 2.0)
+
+    arguments = "toy", compiled(loss), new_state(), data, jax.random.key(0), 2
+    fit(*arguments, monitor=monitor, prepare=prepare)
+    assert sums[0] == 7.0 * NUM_POINTS != sums[1]
+    found = [metrics["total"] for *_, metrics in monitor.lines]
+    np.testing.assert_allclose(found, [2.0 * total for total in sums], rtol=1e-6)
+
+
+def test_an_epoch_serves_all_that_its_data_are_prepared_from():
+    """Its program does not depend on the shapes of a graph."""
+    traces = []
+
+    def loss(params, data, indices, key):
+        traces.append(1)
+        x, total = data
+        value = jnp.mean((x[indices] @ params["w"] - total) ** 2)
+        return value, StepOutput({"loss": value})
+
+    def prepare(state, numbers):
+        return jnp.sum(numbers)
+
+    x = np.ones((NUM_POINTS, 2), np.float32)
+    for count in (3, 4, 5):
+        optimize(
+            "toy",
+            loss,
+            PARAMS,
+            x,
+            jax.random.key(0),
+            Schedule(1, BATCH_SIZE, 0.1),
+            num_points=NUM_POINTS,
+            monitor=Monitor(),
+            prepare=prepare,
+            prepared_from=np.ones(count, np.float32),
+        )
+    assert len(traces) == 1
 
 
 def test_collections_reach_the_loss_and_the_next_step(data):

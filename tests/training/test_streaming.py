@@ -9,7 +9,12 @@ from scipy import sparse
 
 from dgg_jax.rows import HostRows
 from dgg_jax.training import Schedule, StepOutput, compile_epoch, streaming
-from dgg_jax.training.loop import Monitor, compile_streamed_epoch, optimize
+from dgg_jax.training.loop import (
+    Monitor,
+    compile_prepare,
+    compile_streamed_epoch,
+    optimize,
+)
 from dgg_jax.training.state import create_state
 
 NUM_POINTS, BATCH_SIZE, NUM_COLUMNS = 47, 4, 3  # 11 steps
@@ -41,15 +46,15 @@ def loss(params, prepared, indices, key):
     return value, StepOutput({"loss": value, "total": total}, rows=predicted)
 
 
-def prepare(state, data):
-    return jnp.sum(state.table)
-
-
-def train(compiled, x, *, restarts=False, num_epochs=2, loss=loss, prepare=prepare):
+def train(compiled, x, *, restarts=False, num_epochs=2, loss=loss):
     settings = {"num_points": NUM_POINTS, "batch_size": BATCH_SIZE}
-    axes = (None, 0) if restarts else None
-    epoch = compiled(
-        loss, OPTIMIZER, prepare=prepare, restarts=restarts, data_axes=axes, **settings
+    axes = ((None, 0), 0) if restarts else None
+    epoch = compiled(loss, OPTIMIZER, restarts=restarts, data_axes=axes, **settings)
+    prepared = compile_prepare(
+        lambda state, factor: factor * jnp.sum(state.table),
+        num_points=NUM_POINTS,
+        restarts=restarts,
+        streamed=compiled is compile_streamed_epoch,
     )
     params = jnp.array([0.3, 0.1, -0.2])
     targets, table = jnp.arange(NUM_POINTS) / 10.0, jnp.zeros(NUM_POINTS)
@@ -62,7 +67,8 @@ def train(compiled, x, *, restarts=False, num_epochs=2, loss=loss, prepare=prepa
         state = create_state(params, OPTIMIZER, table)
     lines = []
     for _ in range(num_epochs):
-        state, metrics = epoch(state, (x, targets), key)
+        data = (x, targets), prepared(state, 2.0)
+        state, metrics = epoch(state, data, key)
         lines.append(metrics)
     return state, lines
 
