@@ -98,21 +98,21 @@ def _constructor_of(
       without: settings that it does not take.
     """
     preset = presets.preset_class(method)
-    texts = presets.describe(preset)
+    texts, of_the_data = presets.describe(preset), presets.of_the_data(method)
     arguments = ("n_clusters", *arguments)
     defaults = {"n_clusters": _ARGUMENTS["n_clusters"][0]}
     for field in dataclasses.fields(preset):
         if field.name not in ("num_clusters", *without):
-            chosen = field.name in presets.OF_THE_DATA
+            chosen = field.name in of_the_data
             defaults[field.name] = None if chosen else field.default
     defaults |= {name: _ARGUMENTS[name][0] for name in arguments}
     texts |= {name: _ARGUMENTS[name][1] for name in arguments}
 
     def describe(name: str) -> str:
         text = texts[name]
-        if name in presets.CHOICES and name not in presets.OF_THE_DATA:
+        if name in presets.CHOICES and name not in of_the_data:
             text += f" One of {', '.join(presets.CHOICES[name])}."
-        if defaults[name] is None and name in presets.OF_THE_DATA:
+        if name in of_the_data:
             text += " None chooses it from the data."
         return textwrap.fill(
             f"{name}: {text}", 88, initial_indent=" " * 6, subsequent_indent=" " * 8

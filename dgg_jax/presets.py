@@ -556,7 +556,6 @@ _SMALL_NETWORKS = {
     "moons": {"hidden_sizes": (20, 20), "latent_dim": 2},
     "pinwheel": {"hidden_sizes": (120, 120), "latent_dim": 2},
 }
-_IMAGES = ("digits", "mnist", "fashion_mnist", "usps")
 _PLANE = ("moons", "pinwheel")
 # Architectures of GMVAE; the images of Fashion-MNIST are as large as MNIST's.
 _CONVOLUTIONS = {"mnist": "mnist", "fashion_mnist": "mnist", "svhn": "svhn"}
@@ -602,7 +601,7 @@ def _dgg(dataset: str, name: str) -> dict[str, Any]:
     values |= {"classifier_input": "sample", "label_epochs": 0}
     if dataset not in _PLANE:
         values |= {"siamese_epochs": 300, "siamese_batch_size": 1000}
-    if dataset in _IMAGES:
+    if dataset in _IMAGE_SHAPES:
         values |= {"classifier_input": "mean", "weight_decay": 1e-4}
     if dataset == "stl10":
         values |= {"learning_rate": 5e-4, "weight_decay": 1e-4}
@@ -833,14 +832,15 @@ def _batch_size(num_points: int) -> int:
     return _between(32, num_points // 28, 256)  # 28 steps an epoch or more
 
 
-# Settings that for_data chooses from the data.
-OF_THE_DATA = (
+_OF_THE_DATA = (
     "likelihood",
     "variance",
     "batch_size",
     "pretrain_batch_size",
     "siamese_batch_size",
     "pretrain_autoencoder_epochs",
+)
+_OF_THE_DATA_IN_DGG = (
     "pretrain_vae_epochs",
     "siamese_candidates",
     "siamese_epochs",
@@ -852,6 +852,17 @@ OF_THE_DATA = (
     "graph_of",
     "num_candidates",
 )
+
+
+def of_the_data(method: str) -> tuple[str, ...]:
+    """The settings of a method that ``for_data`` chooses from the data.
+
+    Raises:
+      InvalidInput: if there is no such method.
+    """
+    settings = {field.name for field in dataclasses.fields(preset_class(method))}
+    chosen = _OF_THE_DATA + (_OF_THE_DATA_IN_DGG if method == "dgg" else ())
+    return tuple(name for name in chosen if name in settings)
 
 
 def for_data(

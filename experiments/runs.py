@@ -361,7 +361,7 @@ def _chosen(config: Config) -> str:
     """The settings that depend on the data, in words."""
     values = {
         name: getattr(config.preset, name)
-        for name in ("num_clusters", *presets.OF_THE_DATA)
+        for name in ("num_clusters", *presets.of_the_data(config.method))
         if hasattr(config.preset, name)
     }
     if values.get("likelihood") != "gaussian":

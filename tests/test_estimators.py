@@ -274,6 +274,13 @@ def test_where_neighbours_are_near_and_how_fast_it_learns():
     assert told.graph_of == "latents"
 
 
+def test_what_is_chosen_from_the_data_is_the_methods_own():
+    assert "siamese_warp" in presets.of_the_data("dgg")
+    assert presets.of_the_data("spectralnet") == ("batch_size", "siamese_batch_size")
+    told = dgg_jax.SpectralNet().get_params()
+    assert told["siamese_epochs"] == presets.SpectralNetPreset().siamese_epochs
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_the_constructor_has_every_setting(name):
     cls = getattr(dgg_jax, name)
@@ -282,7 +289,7 @@ def test_the_constructor_has_every_setting(name):
     for field, value in vars(preset()).items():
         if field in ("num_clusters", "clustering"):
             assert field not in parameters
-        elif field in presets.OF_THE_DATA:
+        elif field in presets.of_the_data(cls._method):
             assert parameters[field].default is None
         else:
             assert parameters[field].default == value

@@ -94,7 +94,7 @@ def load(
                 raise
             logging.warning("Clustered without labels: %s", error)
     chosen = _scaling(x, matrix, scaling, is_pixels=path.is_dir())
-    fingerprint = _fingerprint(x, y, class_names)
+    fingerprint = _fingerprint(matrix.features.shape, x, y, class_names)
     if chosen.step != "none" or x.dtype != np.float32:
         x = shift_and_scale(x, chosen.shift, chosen.scale)
     _warn(path, x, matrix)
@@ -257,9 +257,13 @@ def _are_whole(x: np.ndarray) -> bool:
 
 
 def _fingerprint(
-    x: np.ndarray, y: np.ndarray | None, class_names: tuple[str, ...] | None
+    shape: tuple[int, ...],
+    x: np.ndarray,
+    y: np.ndarray | None,
+    class_names: tuple[str, ...] | None,
 ) -> str:
-    digest = hashlib.sha256(f"{x.shape} {x.dtype} {class_names}".encode())
+    """Of rows x [N, D] that the file holds in a shape [N, ...]."""
+    digest = hashlib.sha256(f"{shape} {x.dtype} {class_names}".encode())
     for _, block in checks.blocks(x):
         digest.update(np.ascontiguousarray(block))
     if y is not None:

@@ -444,6 +444,15 @@ def test_the_fingerprint_is_of_what_the_file_holds(tmp_path):
     assert len(others) == 4
 
 
+def test_the_fingerprint_tells_images_from_others_of_the_same_pixels(tmp_path):
+    pixels = np.random.default_rng(0).random((5, 4, 9), np.float32)
+    found = {
+        data.load(write(tmp_path / "x.npy", npy(pixels.reshape(5, *shape)))).fingerprint
+        for shape in ((4, 9), (9, 4), (36,))
+    }
+    assert len(found) == 3
+
+
 # --- What cannot be used -----------------------------------------------------------
 
 
