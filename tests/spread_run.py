@@ -36,6 +36,8 @@ def preset(method):
     if method.startswith("streamed_"):
         method = method.removeprefix("streamed_")
         settings["device_memory_share"] = 1e-12
+    if method == "dgg":
+        settings["siamese_warp"] = 1.0
     return method, presets.for_data(
         method,
         data(),
@@ -76,7 +78,8 @@ def main(method, folder, stop_after=None):
     )
     try:
         name, settings = preset(method)
-        _, state, _ = methods.method(name).run(data(), settings, runner=runner)
+        told = {"image_shape": (4, 6)} if name == "dgg" else {}
+        _, state, _ = methods.method(name).run(data(), settings, runner=runner, **told)
     except Interrupted:
         return
     finally:

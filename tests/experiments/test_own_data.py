@@ -105,6 +105,22 @@ def test_flags_change_the_preset_of_the_data(untrained):
     assert smoke.preset.likelihood == first.preset.likelihood
 
 
+def test_images_of_ones_own_are_warped(untrained):
+    images = np.random.default_rng(0).random((60, 4, 5), np.float32)
+    np.save("images.npy", images)
+    np.save("rows.npy", images.reshape(60, 20))
+    for name in ("images", "rows"):
+        assert call(f"--dataset={name}.npy", "--num_clusters=3").code == 0
+    still = "--siamese_warp=0", "--workdir=still"
+    assert call("--dataset=images.npy", "--num_clusters=3", *still).code == 0
+    (of_images, dataset), (of_rows, rows), (unwarped, _) = untrained
+    assert of_images.preset.siamese_warp == 4 / 16
+    assert runs._of_the_data(of_images, dataset) == {"image_shape": (4, 5)}
+    assert of_rows.preset.siamese_warp == unwarped.preset.siamese_warp == 0.0
+    assert of_rows.preset.siamese_epochs < of_images.preset.siamese_epochs
+    assert runs._of_the_data(of_rows, rows) == {"image_shape": None}
+
+
 @pytest.mark.parametrize("method", presets.METHODS)
 def test_every_method_has_a_smoke_preset_for_any_data(method):
     x = blobs()[0]

@@ -31,7 +31,7 @@ def kept_in(kind, x, folder):
 @pytest.mark.parametrize(
     ("method", "kind", "changes"),
     [
-        ("dgg", "map", {"restarts": 2}),
+        ("dgg", "map", {"restarts": 2, "siamese_warp": 1.0}),
         ("dgg", "sparse", {"likelihood": "bernoulli"}),
         ("dgg", "array", {"objective": "tuple", "likelihood": "learned_gaussian"}),
         ("vade", "sparse", {}),
@@ -46,11 +46,14 @@ def test_a_run_is_the_one_on_the_device(
 ):
     x, y = blobs()
     x = np.where(x < 0.3, 0.0, x)
+    told = {"seed": 0, "y": y}
+    if "siamese_warp" in changes:
+        told["image_shape"] = (1, x.shape[1])
     run = methods.method(method).run
-    _, resident, records = run(x, preset(method, **changes), seed=0, y=y)
+    _, resident, records = run(x, preset(method, **changes), **told)
     assert "stay on the host" not in caplog.text
     settings = preset(method, device_memory_share=TINY_SHARE, **changes)
-    _, found, again = run(kept_in(kind, x, tmp_path), settings, seed=0, y=y)
+    _, found, again = run(kept_in(kind, x, tmp_path), settings, **told)
     assert caplog.text.count("stay on the host") == 1
     assert set(found) == set(resident)
     np.testing.assert_allclose(
