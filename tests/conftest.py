@@ -8,6 +8,13 @@ import pytest
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
+# Most programs of tests run once: with these, XLA makes them in half the time.
+_SOON_COMPILED = (
+    "--xla_cpu_use_fusion_emitters=false",
+    "--xla_cpu_parallel_codegen_split_count=1",
+)
+os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *_SOON_COMPILED])
+
 
 @pytest.fixture
 def x64():
@@ -35,8 +42,11 @@ def shared_data() -> pathlib.Path:
 @pytest.fixture(scope="session", autouse=True)
 def xla(tmp_path_factory):
     """Compiles without optimising, and once; the environment of processes that do."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent  # of all workers
     settings = {
-        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("xla")),
+        "jax_compilation_cache_dir": str(folder / "xla"),
         "jax_persistent_cache_min_compile_time_secs": 0.0,
         "jax_persistent_cache_min_entry_size_bytes": -1,
         "jax_disable_most_optimizations": True,

@@ -27,7 +27,7 @@ def execute(xla):
     def run(num_devices, *arguments):
         done = subprocess.run(
             [sys.executable, *map(str, arguments)],
-            env={**xla, "XLA_FLAGS": f"{flag}={num_devices}"},
+            env={**xla, "XLA_FLAGS": f"{xla['XLA_FLAGS']} {flag}={num_devices}"},
             cwd=REPOSITORY,
             capture_output=True,
             text=True,

@@ -119,7 +119,7 @@ def test_the_first_of_two_processes_speaks_for_both(xla):
     both = [
         subprocess.Popen(
             [sys.executable, "-c", PROGRAM, address, str(number)],
-            env={**xla, "XLA_FLAGS": flags},
+            env={**xla, "XLA_FLAGS": f"{xla['XLA_FLAGS']} {flags}"},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -247,7 +247,10 @@ def test_eight_devices_find_what_one_does(tmp_path, xla):
     np.save(tmp_path / "x.npy", x)
     subprocess.run(
         [sys.executable, "-c", ON_ALL_DEVICES, tmp_path / "x.npy", tmp_path / "8.npz"],
-        env={**xla, "XLA_FLAGS": "--xla_force_host_platform_device_count=8"},
+        env={
+            **xla,
+            "XLA_FLAGS": xla["XLA_FLAGS"] + " --xla_force_host_platform_device_count=8",
+        },
         check=True,
     )
     indices, distances = knn(x, 5, block_size=10)
