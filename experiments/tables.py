@@ -2,14 +2,18 @@
 
   python -m experiments.tables runs/*/result.json
   python -m experiments.tables --study=results/study/mnist-20000
-  python -m experiments.tables --fill=docs/accuracy.md
+  python -m experiments.tables --fill=README.md
 
 The first: runs that differ in nothing but their seed make one row. The initial labels
 are those of stage initialize or, in a method without it, of the first before training
 that has any. The second: what each variant of a study (experiments.study) does, and how
 well quantities that need no labels rank its runs. The third writes the tables of a page
-anew, each between <!-- variants FOLDER [SETTING ...] --> or <!-- ranks FOLDER --> and
-<!-- end -->.
+anew, each between <!-- end --> and one of these marks:
+
+  <!-- runs PATTERN ... -->                  as the first
+  <!-- variants FOLDER [SETTING ...] -->     of a study, all variants or these alone
+  <!-- ranks FOLDER -->                      of a study
+  <!-- stages FILE -->                       of one run, stage by stage
 """
 
 import json
@@ -48,6 +52,18 @@ _VARIANTS_HEADER = (
     "seconds",
 )
 _RANKS_HEADER = ("quantity", "all runs", "within variants", "runs")
+
+
+_STAGES_HEADER = (
+    "stage",
+    "seconds",
+    "ACC",
+    "NMI",
+    "ARI",
+    "graph information",
+    "ELBO",
+)
+_KINDS = ("runs", "variants", "ranks", "stages")
 
 
 def table(results: Sequence[dict[str, Any]]) -> str:
@@ -276,6 +292,26 @@ def ranks(runs: Sequence[StudyRun]) -> str:
     )
 
 
+def stages(result: dict[str, Any]) -> str:
+    """One run stage by stage, as a markdown table.
+
+    Args:
+      result: content of its result.json.
+    """
+    digits = {"seconds": 0, "graph_information": 3, "elbo": 2}
+    names = ("seconds", "accuracy", "nmi", "ari", "graph_information", "elbo")
+    return _markdown(
+        _STAGES_HEADER,
+        [
+            (
+                stage["name"],
+                *(_mean([stage.get(name)], digits.get(name, 4)) for name in names),
+            )
+            for stage in result["stages"]
+        ],
+    )
+
+
 def _objective(stages: Sequence[dict[str, Any]]) -> float | None:
     """J / N in the last epoch of training."""
     named = {stage["name"]: stage for stage in stages}
@@ -313,20 +349,27 @@ def fill(page: str, root: pathlib.Path) -> str:
 
     Args:
       page: markdown with marks, see above.
-      root: what the folders of the marks are relative to.
+      root: what the files and folders of the marks are relative to.
     """
 
     def made(mark: re.Match[str]) -> str:
-        kind, folder, *settings = mark[2].split()
-        runs = study(root / folder)
-        if not runs:
-            text = "Not measured yet."
-        else:
-            text = ranks(runs) if kind == "ranks" else variants(runs, settings)
+        text = _made(*mark[2].split(), root=root)
         return f"{mark[1]}\n\n{text}\n\n<!-- end -->"
 
-    marked = r"(<!-- ((?:variants|ranks) [^>]+?) -->).*?<!-- end -->"
+    marked = rf"(<!-- ((?:{'|'.join(_KINDS)}) [^>]+?) -->).*?<!-- end -->"
     return re.sub(marked, made, page, flags=re.DOTALL)
+
+
+def _made(kind: str, where: str, *more: str, root: pathlib.Path) -> str:
+    """The table that a mark asks for."""
+    if kind in ("runs", "stages"):
+        paths = [path for name in (where, *more) for path in root.glob(name)]
+        results = [json.loads(path.read_text()) for path in sorted(paths)]
+        if results:
+            return table(results) if kind == "runs" else stages(results[0])
+    elif runs := study(root / where):
+        return ranks(runs) if kind == "ranks" else variants(runs, more)
+    return "Not measured yet."
 
 
 def _study_tables(folder: str) -> str | None:

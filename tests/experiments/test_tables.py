@@ -3,7 +3,7 @@ import pathlib
 
 import pytest
 
-from experiments.tables import fill, main, ranks, study, table, variants
+from experiments.tables import fill, main, ranks, stages, study, table, variants
 
 RESULTS = pathlib.Path(__file__).resolve().parents[2] / "results"
 
@@ -248,9 +248,31 @@ def test_a_page_is_filled_between_its_marks(folder, tmp_path):
     assert fill(filled, tmp_path) == filled
 
 
-def test_the_page_on_accuracy_has_the_tables_of_the_results():
-    page = (RESULTS.parent / "docs" / "accuracy.md").read_text()
-    assert page.count("<!-- end -->") == 7
+def test_a_page_shows_runs_and_the_stages_of_one(folder, tmp_path):
+    for seed in (1, 0):
+        folder.add("default", seed, 0.5 + 0.1 * seed)
+    page = (
+        "<!-- runs study/*/default-*.json other.json --><!-- end -->\n"
+        "<!-- stages study/digits/default-1.json --><!-- end -->\n"
+        "<!-- stages study/none.json --><!-- end -->"
+    )
+    filled = fill(page, tmp_path)
+    results = [run.result for run in study(folder.path)]
+    assert filled == (
+        f"<!-- runs study/*/default-*.json other.json -->\n\n{table(results)}\n\n"
+        "<!-- end -->\n<!-- stages study/digits/default-1.json -->\n\n"
+        f"{stages(results[1])}\n\n<!-- end -->\n"
+        "<!-- stages study/none.json -->\n\nNot measured yet.\n\n<!-- end -->"
+    )
+    rows = cells(stages(results[1]))
+    assert [row[0] for row in rows] == [s["name"] for s in results[1]["stages"]]
+    assert rows[-1][2] == "0.6000"
+
+
+@pytest.mark.parametrize(("name", "count"), [("docs/accuracy.md", 7), ("README.md", 2)])
+def test_a_page_has_the_tables_of_the_results(name, count):
+    page = (RESULTS.parent / name).read_text()
+    assert page.count("<!-- end -->") == count
     assert fill(page, RESULTS.parent) == page
 
 
