@@ -128,7 +128,6 @@ def train_dec(
         num_points=len(x),
         monitor=monitor,
         prepare=_target(encode, degrees_of_freedom, schedule.batch_size),
-        prepared_from=x,
         describe=describe,
     )
     return state.params

@@ -216,6 +216,7 @@ def train_vade(
         monitor=monitor,
         table=log_assignments,
         prepare=_kl_weight(steps_per_epoch(num_points, batch_size), kl_warmup_epochs),
+        prepared_from=(),
         restarts=True,
         data_axes=None if labels is None else (None, None, 0),
         rates=rates,

@@ -424,7 +424,7 @@ def optimize(
     table: Any = (),
     collections: Any = (),
     prepare: Prepare | None = None,
-    prepared_from: Any = (),
+    prepared_from: Any = None,
     restarts: bool = False,
     data_axes: Any = None,
     rates: Mapping[str, Rate] = MappingProxyType({}),
@@ -449,7 +449,8 @@ def optimize(
       collections: first values of mutable collections, such as batch statistics.
       prepare: see ``compile_prepare``; what the loss gets is then a pair of the data
         and its result.
-      prepared_from: what ``prepare`` gets beside the state.
+      prepared_from: what ``prepare`` gets beside the state, one for all restarts; None:
+        the data.
       restarts: see ``compile_epoch``.
       data_axes: see ``compile_epoch``; hashable.
       rates: learning rates of entries of ``params`` that have their own.
@@ -481,11 +482,13 @@ def optimize(
     options = {}
     if not streamed:  # else the epoch puts them, a chunk at a time
         data = devices.put(data, num_points, data_axes)
-        prepared_from = devices.put(prepared_from, num_points)
+        if prepared_from is not None:
+            prepared_from = devices.put(prepared_from, num_points)
         key = devices.put_everywhere(key)
         options["place"] = lambda state: put_state(state, num_points, restarts)
     if prepared is not None:
-        options["prepare"] = lambda state: prepared(state, prepared_from)
+        source = data if prepared_from is None else prepared_from
+        options["prepare"] = lambda state: prepared(state, source)
     state = fit(
         loop,
         epoch,
