@@ -8,17 +8,20 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy import ndimage
 
-# Of a warp of strength 1: radians, a share, ln of a factor, a share of the side.
-_ROTATION, _SHEAR, _ZOOM, _SHIFT = 0.2, 0.2, 0.12, 1 / 14
+# Of a warp of strength 1: radians, a share, ln of a factor, shares of the side.
+_ROTATION, _SHEAR, _ZOOM, _SHIFT, _BEND = 0.2, 0.2, 0.12, 1 / 14, 1 / 14
+_GRID = 4  # points a side that bend an image
 
 
 @dataclasses.dataclass(frozen=True)
 class RandomWarp:
-    """Small random affine warps, of which an image shows the same as before.
+    """Small random warps, of which an image shows the same as before.
 
     At strength 1 an image is rotated by up to 0.2 radians, sheared by up to 0.2,
     stretched along both axes by factors of up to exp(0.12) and shifted by up to a
-    fourteenth of its sides, each drawn uniformly; bilinear, with the border repeated.
+    fourteenth of its sides; and bent: each of 4 x 4 points moves by up to a fourteenth
+    of the sides, and what lies between by cubic interpolation. All are drawn uniformly;
+    bilinear, with the border repeated.
 
     Attributes:
       image_shape: (H, W) or (H, W, C) of the image in a row.
@@ -49,15 +52,19 @@ class RandomWarp:
         middle_y, middle_x = (height - 1) / 2, (width - 1) / 2
         y, x = np.mgrid[:height, :width].astype(rows.dtype)
         y, x = y - middle_y, x - middle_x
+        down, across = (_interpolation(side, rows.dtype) for side in (height, width))
 
         def sources(drawn):
             """Where the pixels of a warped image lie in the given one."""
+            affine, (bend_y, bend_x) = drawn[:6], drawn[6:].reshape(2, _GRID, _GRID)
             bounds = (_ROTATION, _SHEAR, _ZOOM, _ZOOM, _SHIFT * height, _SHIFT * width)
-            amounts = self.strength * drawn * jnp.asarray(bounds, drawn.dtype)
+            amounts = self.strength * affine * jnp.asarray(bounds, drawn.dtype)
             angle, shear, zoom_y, zoom_x, shift_y, shift_x = amounts
             cos, sin = jnp.cos(angle), jnp.sin(angle)
             from_y = jnp.exp(zoom_y) * (cos * y - sin * x)
             from_x = jnp.exp(zoom_x) * (sin * y + cos * x) + shear * y
+            from_y += self.strength * _BEND * height * (down @ bend_y @ across.T)
+            from_x += self.strength * _BEND * width * (down @ bend_x @ across.T)
             return from_y + shift_y + middle_y, from_x + shift_x + middle_x
 
         def warped(row, drawn):
@@ -70,6 +77,11 @@ class RandomWarp:
             )
             return jax.vmap(sample, -1, -1)(channels).ravel()
 
-        shape = len(rows), 6
+        shape = len(rows), 6 + 2 * _GRID**2
         drawn = jax.random.uniform(key, shape, rows.dtype, minval=-1.0)
         return jax.vmap(warped)(rows, drawn)
+
+
+def _interpolation(side: int, dtype: jnp.dtype) -> jax.Array:
+    """From values at the points that bend an image to all along a side, [side, 4]."""
+    return jax.image.resize(jnp.eye(_GRID, dtype=dtype), (side, _GRID), "cubic")

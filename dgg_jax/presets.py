@@ -107,7 +107,7 @@ class AutoencoderPreset(NetworkPreset):
     hidden_sizes: tuple[int, ...] = (500, 500, 2000)
     latent_dim: int = 10
     pretrain_layer_epochs: int = 0
-    pretrain_autoencoder_epochs: int = 8
+    pretrain_autoencoder_epochs: int = 15
     pretrain_vae_epochs: int = 2
     pretrain_corruption: float = 0.2
     pretrain_learning_rate: float = 1e-3
@@ -121,7 +121,9 @@ class SiamesePreset(NetworkPreset):
 
     Attributes:
       siamese_epochs: epochs of the Siamese network; 0 takes distances of the data.
-      siamese_pairs: N_t, positive and negative pairs a point.
+      siamese_pairs: N_t, positive pairs a point.
+      siamese_pairing: batch: all pairs of what a step embeds, a batch and N_t
+        neighbours of each point; drawn: N_t positive and N_t negative ones a point.
       siamese_candidates: nearest points of which the positive pairs are drawn; if no
         more than siamese_pairs, these are the nearest.
       siamese_margin: c, distance to which negative pairs are pushed.
@@ -135,6 +137,7 @@ class SiamesePreset(NetworkPreset):
 
     siamese_epochs: int = 8
     siamese_pairs: int = 2
+    siamese_pairing: str = "batch"
     siamese_candidates: int = 2
     siamese_margin: float = 3.0
     siamese_init: str = "encoder"
@@ -449,6 +452,7 @@ CHOICES = {
     "likelihood": ("bernoulli", "gaussian", "learned_gaussian"),
     "classifier_input": ("sample", "mean"),
     "siamese_init": ("encoder", "random"),
+    "siamese_pairing": ("batch", "drawn"),
     "graph_of": ("siamese", "latents", "data"),
     "neighbor_choice": ("random", "nearest"),
     "neighbor_weights": ("uniform", "gaussian"),
@@ -560,8 +564,6 @@ _PLANE = ("moons", "pinwheel")
 # Architectures of GMVAE; the images of Fashion-MNIST are as large as MNIST's.
 _CONVOLUTIONS = {"mnist": "mnist", "fashion_mnist": "mnist", "svhn": "svhn"}
 
-# Longer pretraining of the methods without a graph.
-_LONGER = {"mnist": 15, "fashion_mnist": 15}
 # Pretraining of the papers' kind.
 _PAPER_PRETRAIN = {
     "pretrain_layer_epochs": 20,
@@ -593,6 +595,7 @@ def _dgg(dataset: str, name: str) -> dict[str, Any]:
     # N_t of supplement 5.
     pairs = {"stl10": 5, "reuters": 3, "reuters10k": 3, "reuters_r8": 3, "har": 3}
     values = {**values, "siamese_pairs": pairs.get(dataset, 2)}
+    values["siamese_pairing"] = "drawn"
     values |= {"neighbor_choice": "random", "graph_strength": 1.0}
     if name == "smoke":
         smoke = {"classifier_epochs": 3, "label_epochs": 1, "epochs": 3}
@@ -640,7 +643,7 @@ def _dgg_for(
     if image_shape is not None:
         # Few pixels are blurred by warps; what is warped anew is not soon overfitted.
         values["siamese_warp"] = min(1.0, min(image_shape[:2]) / 16)
-        values |= {"siamese_epochs": 24, "siamese_learning_rate": 1e-3}
+        values |= {"siamese_epochs": 24, "siamese_learning_rate": 2e-3}
         values["siamese_decay_epochs"] = 18
     if likelihood != "bernoulli":
         # A narrow Gaussian is steep: clusters are lost in the first epochs otherwise.
@@ -810,9 +813,7 @@ def preset(method: str, dataset: str, name: str = "default") -> Preset:
 
 def _pretraining(dataset: str, name: str) -> dict[str, Any]:
     if name == "default":
-        values = _pretraining_for(_SHAPES[dataset][0])
-        longer = _LONGER.get(dataset)
-        return values | ({"pretrain_autoencoder_epochs": longer} if longer else {})
+        return _pretraining_for(_SHAPES[dataset][0])
     return {"paper": _PAPER_PRETRAIN, "smoke": _SMOKE_PRETRAIN}[name]
 
 
@@ -820,7 +821,7 @@ def _pretraining_for(num_points: int) -> dict[str, Any]:
     """Our shortened pretraining: few rows take more epochs, and smaller batches."""
     return {
         "pretrain_batch_size": _pretrain_batch_size(num_points),
-        "pretrain_autoencoder_epochs": _between(8, 200_000 // num_points, 30),
+        "pretrain_autoencoder_epochs": _between(15, 200_000 // num_points, 30),
     }
 
 
@@ -946,26 +947,6 @@ def describe(cls: type[Preset]) -> dict[str, str]:
         )
         described |= {name: " ".join(text.split()) for name, text in entries}
     return described
-
-
-def comparable(method: str, dataset: str, name: str = "default") -> Preset:
-    """As ``preset``, with the autoencoder that a comparison gives to all methods.
-
-    The variance of a Gaussian likelihood stays the method's own, which differs between
-    the papers (errata E26, E42).
-
-    Raises:
-      InvalidInput: if there is no such method, data set or preset.
-    """
-    own = preset(method, dataset, name)
-    if not isinstance(own, AutoencoderPreset):
-        return own
-    shared = {
-        key: value
-        for key, value in _pretraining(dataset, name).items()
-        if key != "pretrain_vae_epochs"  # these come after the autoencoder
-    }
-    return dataclasses.replace(own, **shared)
 
 
 def dgg(dataset: str, name: str = "default") -> DGGPreset:

@@ -132,9 +132,7 @@ def _presets(base: Config) -> dict[str, presets.Preset]:
     resolved = {}
     for method in dict.fromkeys(_METHODS.value):
         kept = {k: v for k, v in changes.items() if method in methods_with(k)}
-        resolved[method] = config_module.preset_of(
-            method, base.dataset, base.own, kept, of=presets.comparable
-        )
+        resolved[method] = config_module.preset_of(method, base.dataset, base.own, kept)
     for name in changes:
         if not any(hasattr(preset, name) for preset in resolved.values()):
             raise checks.InvalidInput(

@@ -3,7 +3,6 @@
 import dataclasses
 import pathlib
 import shlex
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from absl import flags
@@ -380,7 +379,6 @@ def preset_of(
     dataset: str,
     mine: Dataset | None,
     changes: dict[str, Any],
-    of: Callable[..., Preset] = presets.preset,
 ) -> Preset:
     """The preset of a method, with changes.
 
@@ -389,13 +387,12 @@ def preset_of(
       dataset: name of a benchmark; unused if the data are one's own.
       mine: data of one's own, or None.
       changes: of settings.
-      of: what has the benchmarks' presets.
 
     Raises:
       InvalidInput: if a value is out of range.
     """
     if mine is None:
-        preset = of(method, dataset, _PRESET.value)
+        preset = presets.preset(method, dataset, _PRESET.value)
         return resolve(of_scaling(preset, dataset, _TFIDF_SCALING.value), changes)
     changes = {"num_clusters": flags.FLAGS["num_clusters"].value, **changes}
     return presets.for_data(

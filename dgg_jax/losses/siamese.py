@@ -38,6 +38,22 @@ def contrastive_loss(
       Array(1., dtype=float32)
     """
     squared = jnp.sum((embedding_a - embedding_b) ** 2)
+    return loss_of_squared_distance(squared, is_positive, margin)
+
+
+def loss_of_squared_distance(
+    squared: jax.Array, is_positive: jax.Array, margin: float = 3.0
+) -> jax.Array:
+    """``contrastive_loss`` of a pair whose squared distance is known.
+
+    Args:
+      squared: d^2, a scalar.
+      is_positive: whether the two are neighbours, a boolean scalar.
+      margin: the supplement's c, in units of the embedding.
+
+    Returns:
+      The loss of the pair, a scalar.
+    """
     # The root's gradient is infinite at 0; there the pair gets none.
     distinct = squared > 0.0
     distance = jnp.where(distinct, jnp.sqrt(jnp.where(distinct, squared, 1.0)), 0.0)

@@ -67,6 +67,7 @@ def _train(
         pure(module, preset.precision),
         margin=preset.siamese_margin,
         num_pairs=preset.siamese_pairs,
+        pairing=preset.siamese_pairing,
         schedule=Schedule(
             preset.siamese_epochs,
             preset.siamese_batch_size,

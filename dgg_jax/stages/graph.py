@@ -26,6 +26,7 @@ def train_siamese(
     *,
     margin: float,
     num_pairs: int,
+    pairing: str,
     schedule: Schedule,
     key: jax.Array,
     monitor: Monitor,
@@ -33,9 +34,13 @@ def train_siamese(
 ) -> Any:
     """Trains the embedding that measures similarity, supplement 5 of DGG.
 
-    Every point makes N_t positive pairs, with its neighbours, and N_t negative ones,
-    with points at random: those of the same shuffled batch, which are embedded anyway.
-    Of more neighbours than pairs, each step draws anew.
+    A step embeds the points of a batch and N_t neighbours of each; of more neighbours
+    than that, each step draws anew. With "drawn" pairs every point makes N_t positive
+    ones, with its neighbours, and N_t negative ones, with points at random: those of
+    the same shuffled batch, which are embedded anyway. With those of the "batch" all
+    pairs of what is embedded count: a point and its neighbours are positive to one
+    another and negative to all others. The negative ones are as random as when drawn,
+    only more: their mean has less noise, for no more embeddings.
 
     Args:
       x: data, shape [N, D].
@@ -44,6 +49,7 @@ def train_siamese(
       embed: from (params, x [B, D]) to [B, L].
       margin: distance to which negative pairs are pushed.
       num_pairs: N_t; cut to P.
+      pairing: batch or drawn.
       schedule: epochs, batch and learning rate.
       key: random key.
       monitor: follows the loop ``siamese``.
@@ -55,7 +61,9 @@ def train_siamese(
     """
     state = optimize(
         "siamese",
-        _siamese_loss(embed, margin, min(num_pairs, neighbors.shape[1]), augment),
+        _siamese_loss(
+            embed, margin, min(num_pairs, neighbors.shape[1]), pairing, augment
+        ),
         params,
         (x, neighbors),
         key,
@@ -68,10 +76,10 @@ def train_siamese(
 
 @functools.cache
 def _siamese_loss(
-    embed: Any, margin: float, num_pairs: int, augment: Augment | None
+    embed: Any, margin: float, num_pairs: int, pairing: str, augment: Augment | None
 ) -> Loss:
     """The contrastive loss of a batch, over (x, neighbors [N, P])."""
-    pair_loss = jax.vmap(siamese.contrastive_loss, (0, 0, None, None))
+    mean_losses = {"batch": _all_pairs, "drawn": _drawn_pairs}[pairing]
 
     def loss(params, data, indices, key):
         x, neighbors = data
@@ -86,19 +94,68 @@ def _siamese_loss(
         if augment is not None:
             rows = augment(jax.random.fold_in(key, 2), rows)
         embedding = embed(params, rows)
-        own, others = embedding[:batch_size], embedding[batch_size:]
-        repeated = jnp.repeat(own, num_pairs, axis=0)
-        # Shifts of the batch: a point never meets itself.
-        shifts = 1 + jax.random.randint(key, (num_pairs,), 0, max(1, batch_size - 1))
-        partners = (jnp.arange(batch_size)[:, None] + shifts[None]) % batch_size
-        positive = jnp.mean(pair_loss(repeated, others, True, margin))
-        negative = jnp.mean(pair_loss(repeated, own[partners.ravel()], False, margin))
+        positive, negative = mean_losses(embedding, sources, batch_size, margin, key)
         value = positive + negative
         return value, StepOutput(
             {"loss": value, "positive": positive, "negative": negative}
         )
 
     return loss
+
+
+def _all_pairs(
+    embedding: jax.Array,
+    sources: jax.Array,
+    batch_size: int,
+    margin: float,
+    key: jax.Array,
+) -> tuple[jax.Array, jax.Array]:
+    """Mean losses of the positive and of the negative pairs of all embedded rows.
+
+    Args:
+      embedding: of the batch, then of the neighbours of its first point and so on, M
+        rows in all, shape [M, L].
+      sources: which points they are, shape [M]; none is a pair with itself.
+      batch_size: points of the batch.
+      margin: distance to which negative pairs are pushed.
+      key: not used, as all pairs count.
+    """
+    num_pairs = len(embedding) // batch_size - 1
+    batch = jnp.arange(batch_size)
+    owner = jnp.concatenate([batch, jnp.repeat(batch, num_pairs)])
+    is_near = owner[:, None] == owner[None]
+    is_pair = sources[:, None] != sources[None]
+    # By products: fifteen times as fast here as from differences.
+    centered = embedding - embedding.mean(axis=0, keepdims=True)
+    norms = jnp.sum(centered**2, axis=1)
+    products = jnp.matmul(centered, centered.T, precision="highest")
+    squared = jnp.maximum(norms[:, None] + norms[None] - 2 * products, 0.0)
+    losses = siamese.loss_of_squared_distance(squared, is_near, margin)
+
+    def mean(where):
+        return jnp.sum(losses, where=where) / jnp.maximum(jnp.sum(where), 1)
+
+    return mean(is_pair & is_near), mean(is_pair & ~is_near)
+
+
+def _drawn_pairs(
+    embedding: jax.Array,
+    sources: jax.Array,
+    batch_size: int,
+    margin: float,
+    key: jax.Array,
+) -> tuple[jax.Array, jax.Array]:
+    """Mean losses of N_t positive and N_t negative pairs a point."""
+    num_pairs = len(embedding) // batch_size - 1
+    pair_loss = jax.vmap(siamese.contrastive_loss, (0, 0, None, None))
+    own, others = embedding[:batch_size], embedding[batch_size:]
+    repeated = jnp.repeat(own, num_pairs, axis=0)
+    # Shifts of the batch: a point never meets itself.
+    shifts = 1 + jax.random.randint(key, (num_pairs,), 0, max(1, batch_size - 1))
+    partners = (jnp.arange(batch_size)[:, None] + shifts[None]) % batch_size
+    positive = pair_loss(repeated, others, True, margin)
+    negative = pair_loss(repeated, own[partners.ravel()], False, margin)
+    return jnp.mean(positive), jnp.mean(negative)
 
 
 def draw_neighbors(

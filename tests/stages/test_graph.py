@@ -30,7 +30,8 @@ def data():
     return x.astype(np.float32), labels
 
 
-def test_positive_pairs_end_closer_than_negative_ones(data):
+@pytest.mark.parametrize("pairing", ["batch", "drawn"])
+def test_positive_pairs_end_closer_than_negative_ones(data, pairing):
     x, labels = data
     neighbors, _ = knn(x, 2)
     network = Embedding((16,), 2)
@@ -47,6 +48,7 @@ def test_positive_pairs_end_closer_than_negative_ones(data):
         embed,
         margin=3.0,
         num_pairs=2,
+        pairing=pairing,
         schedule=Schedule(40, 16, 1e-2),
         key=jax.random.key(1),
         monitor=monitor,
@@ -71,7 +73,14 @@ def test_positive_pairs_end_closer_than_negative_ones(data):
 
 
 def siamese_metrics(
-    x, neighbors, epochs=1, batch_size=16, margin=3.0, num_pairs=5, augment=None
+    x,
+    neighbors,
+    epochs=1,
+    batch_size=16,
+    margin=3.0,
+    num_pairs=5,
+    pairing="drawn",
+    augment=None,
 ):
     """Metrics of training an embedding that is the data times 1."""
     monitor = Metrics()
@@ -82,6 +91,7 @@ def siamese_metrics(
         lambda params, x: params["scale"] * x,
         margin=margin,
         num_pairs=num_pairs,
+        pairing=pairing,
         schedule=Schedule(epochs, batch_size, 1e-9),
         key=jax.random.key(0),
         monitor=monitor,
@@ -107,6 +117,33 @@ def test_positive_pairs_are_the_neighbours():
     (line,) = siamese_metrics(x, neighbors, batch_size=4)
     squared = [1, 9, 1, 4, 4, 9, 16, 36]
     assert line["positive"] == pytest.approx(np.mean(squared), rel=1e-5)
+
+
+def test_all_pairs_of_a_batch_by_hand():
+    """Of the points 0, 1 and 5 the neighbours are 1, 0 and 1."""
+    x = np.array([[0.0], [1.0], [5.0]], np.float32)
+    neighbors = np.array([[1], [0], [1]])
+    (line,) = siamese_metrics(x, neighbors, batch_size=3, margin=4.5, pairing="batch")
+    assert line["positive"] == pytest.approx(np.mean([1, 1, 16]), rel=1e-5)
+    # Owners 0, 1, 2 embed {0, 1}, {1, 0} and {5, 1}; equal points are no pair.
+    first_second = [(0, 1), (1, 0)]
+    first_third = [(0, 5), (0, 1), (1, 5)]
+    second_third = [(1, 5), (0, 5), (0, 1)]
+    distances = [abs(a - b) for a, b in first_second + first_third + second_third]
+    hinges = [max(4.5 - distance, 0) ** 2 for distance in distances]
+    assert line["negative"] == pytest.approx(np.mean(hinges), rel=1e-5)
+
+
+def test_drawn_negative_pairs_have_the_mean_of_all():
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((12, 2)).astype(np.float32)
+    itself = np.arange(12)[:, None]  # so that only the batch has pairs
+    (every,) = siamese_metrics(x, itself, batch_size=12, num_pairs=1, pairing="batch")
+    drawn = siamese_metrics(x, itself, epochs=800, batch_size=12, num_pairs=1)
+    negative = [line["negative"] for line in drawn]
+    error = np.std(negative) / np.sqrt(len(negative))
+    assert every["negative"] == pytest.approx(np.mean(negative), abs=5 * error)
+    assert every["positive"] == 0.0
 
 
 def move(key, rows):
