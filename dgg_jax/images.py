@@ -9,8 +9,8 @@ import numpy as np
 from jax.scipy import ndimage
 
 # Of a warp of strength 1: radians, a share, ln of a factor, shares of the side.
-_ROTATION, _SHEAR, _ZOOM, _SHIFT, _BEND = 0.2, 0.2, 0.12, 1 / 14, 1 / 14
-_GRID = 4  # points a side that bend an image
+_ROTATION, _SHEAR, _ZOOM, _SHIFT, _BEND = 0.2, 0.2, 0.12, 1 / 14, 1 / 24
+_GRID = 5  # points a side that bend an image
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,8 +19,8 @@ class RandomWarp:
 
     At strength 1 an image is rotated by up to 0.2 radians, sheared by up to 0.2,
     stretched along both axes by factors of up to exp(0.12) and shifted by up to a
-    fourteenth of its sides; and bent: each of 4 x 4 points moves by up to a fourteenth
-    of the sides, and what lies between by cubic interpolation. All are drawn uniformly;
+    fourteenth of its sides; and bent: each of 5 x 5 points moves by up to 1/24 of the
+    sides, and what lies between by cubic interpolation. All are drawn uniformly;
     bilinear, with the border repeated.
 
     Attributes:
@@ -83,5 +83,5 @@ class RandomWarp:
 
 
 def _interpolation(side: int, dtype: jnp.dtype) -> jax.Array:
-    """From values at the points that bend an image to all along a side, [side, 4]."""
+    """From values at the points that bend an image to all along a side, [side, 5]."""
     return jax.image.resize(jnp.eye(_GRID, dtype=dtype), (side, _GRID), "cubic")

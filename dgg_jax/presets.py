@@ -139,7 +139,7 @@ class SiamesePreset(NetworkPreset):
     siamese_pairs: int = 2
     siamese_pairing: str = "batch"
     siamese_candidates: int = 2
-    siamese_margin: float = 3.0
+    siamese_margin: float = 5.0
     siamese_init: str = "encoder"
     siamese_learning_rate: float = 5e-4
     siamese_decay: float = 0.1
@@ -595,7 +595,7 @@ def _dgg(dataset: str, name: str) -> dict[str, Any]:
     # N_t of supplement 5.
     pairs = {"stl10": 5, "reuters": 3, "reuters10k": 3, "reuters_r8": 3, "har": 3}
     values = {**values, "siamese_pairs": pairs.get(dataset, 2)}
-    values["siamese_pairing"] = "drawn"
+    values |= {"siamese_pairing": "drawn", "siamese_margin": 3.0}
     values |= {"neighbor_choice": "random", "graph_strength": 1.0}
     if name == "smoke":
         smoke = {"classifier_epochs": 3, "label_epochs": 1, "epochs": 3}

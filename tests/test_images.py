@@ -67,7 +67,7 @@ def test_a_warp_against_scipy():
     shape, key = (18, 12), jax.random.key(5)
     rows = blobs(shape, num_rows=4)
     warped = RandomWarp(shape, 0.8)(key, rows)
-    amounts = np.asarray(jax.random.uniform(key, (4, 38), minval=-1.0))
+    amounts = np.asarray(jax.random.uniform(key, (4, 56), minval=-1.0))
     bounds = 0.8 * np.array([0.2, 0.2, 0.12, 0.12, 18 / 14, 12 / 14])
     for row, result, drawn in zip(rows, warped, amounts, strict=True):
         angle, shear, zoom_y, zoom_x, *shift = (float(v) for v in drawn[:6] * bounds)
@@ -76,8 +76,8 @@ def test_a_warp_against_scipy():
         middle = np.array([17 / 2, 11 / 2])
         points = np.mgrid[:18, :12].reshape(2, -1)
         sources = matrix @ (points - middle[:, None]) + (middle + shift)[:, None]
-        bends = jax.image.resize(drawn[6:].reshape(2, 4, 4), (2, *shape), "cubic")
-        sources += np.reshape(bends, (2, -1)) * bounds[4:, None]
+        bends = jax.image.resize(drawn[6:].reshape(2, 5, 5), (2, *shape), "cubic")
+        sources += 0.8 * np.reshape(bends, (2, -1)) * np.array([[18 / 24], [12 / 24]])
         expected = ndimage.map_coordinates(
             row.reshape(shape), sources, order=1, mode="nearest"
         )
