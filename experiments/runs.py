@@ -184,10 +184,12 @@ def check_data(config: Config, dataset: Any) -> None:
     )
     if config.is_auto:
         cluster_count.check_num_rows(dataset.x.shape[0])
-    if config.method == "gmvae":
-        from dgg_jax.methods import gmvae
+    # Imports jax, which takes seconds; mistakes above are told before.
+    from dgg_jax import methods
 
-        gmvae.check(config.preset, dataset.feature_shape)
+    check = getattr(methods.method(config.method), "check", None)
+    if check is not None:
+        check(config.preset, (dataset.x.shape[0], *dataset.feature_shape))
 
 
 def run(

@@ -58,12 +58,12 @@ def _image_shape(feature_shape: tuple[int, ...]) -> tuple[int, ...]:
     return (*feature_shape, 1) if len(feature_shape) == 2 else tuple(feature_shape)
 
 
-def check(preset: GMVAEPreset, feature_shape: tuple[int, ...]) -> None:
+def check(preset: GMVAEPreset, shape: tuple[int, ...]) -> None:
     """Whether the networks of a preset can take the data.
 
     Args:
       preset: all settings.
-      feature_shape: shape of one data point.
+      shape: of the data, before their points were flattened: [N, ...].
 
     Raises:
       InvalidInput: if a convolutional network is asked for and the data are no images
@@ -71,10 +71,11 @@ def check(preset: GMVAEPreset, feature_shape: tuple[int, ...]) -> None:
     """
     if preset.architecture == "dense":
         return
+    feature_shape = tuple(shape[1:])
     if len(feature_shape) not in (2, 3):
         raise checks.InvalidInput(
             f"architecture={preset.architecture} is convolutional and needs images; "
-            f"a data point here has shape {tuple(feature_shape)}. Use "
+            f"a data point here has shape {feature_shape}. Use "
             "architecture=dense."
         )
     layers = _CONVOLUTIONS[preset.architecture]
@@ -289,7 +290,7 @@ def run(
             f"is_test must mark some but not all of the {len(x)} rows of x, got shape "
             f"{np.shape(is_test)} with {np.count_nonzero(is_test)} marked."
         )
-    check(preset, feature_shape)
+    check(preset, (len(x), *feature_shape))
     stages = _Stages(x, preset, seed=seed, y=y, runner=runner)
     stages.prepare(feature_shape, is_test, parts, start)
     state, records = stages.run()

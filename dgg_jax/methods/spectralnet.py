@@ -67,6 +67,28 @@ class Model:
         return embedding, _nearest(embedding, self.centers)
 
 
+def check(preset: SpectralNetPreset, shape: tuple[int, ...]) -> None:
+    """Whether a batch can have K orthonormal outputs.
+
+    Args:
+      preset: all settings.
+      shape: of the data, [N, ...].
+
+    Raises:
+      InvalidInput: if a batch, or the data, has no more rows than clusters.
+    """
+    clusters, batch_size, num_points = preset.num_clusters, preset.batch_size, shape[0]
+    if min(batch_size, num_points) <= clusters:
+        remedy = "use a larger batch_size"
+        if num_points <= clusters:
+            remedy = "ask for fewer clusters"
+        raise checks.InvalidInput(
+            f"SpectralNet needs batches of more rows than clusters, got "
+            f"num_clusters={clusters} for batch_size={batch_size} of {num_points} "
+            f"rows; {remedy}."
+        )
+
+
 def run(
     x: np.ndarray,
     preset: SpectralNetPreset,
@@ -93,7 +115,9 @@ def run(
       Diverged: if a loss is not finite.
       Interrupted: if the runner was asked to stop.
     """
-    state, records = _Stages(x, preset, seed=seed, y=y, runner=runner).run()
+    stages = _Stages(x, preset, seed=seed, y=y, runner=runner)
+    check(preset, stages.x.shape)
+    state, records = stages.run()
     return model_of(preset, np.shape(x)[1], state), state, records
 
 
@@ -106,17 +130,6 @@ def model_of(preset: SpectralNetPreset, num_features: int, state: State) -> Mode
 
 class _Stages(Stages):
     names = STAGES
-
-    def __init__(self, *arguments, **keywords):
-        """Checks also that a batch can have K orthonormal outputs; see ``Stages``."""
-        super().__init__(*arguments, **keywords)
-        clusters, batch_size = self.preset.num_clusters, self.preset.batch_size
-        if min(batch_size, len(self.x)) <= clusters:
-            raise checks.InvalidInput(
-                f"SpectralNet needs batches of more rows than clusters, got "
-                f"num_clusters={clusters} for batch_size={batch_size} of "
-                f"{len(self.x)} rows; ask for fewer clusters."
-            )
 
     def graph(self, state: State) -> tuple[State, Metrics]:
         """The Siamese embedding, the network's input and space; reports K-means."""

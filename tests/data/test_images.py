@@ -299,7 +299,8 @@ def test_svhn(tmp_path, tiny_svhn, inside):
         f"SVHN from files in {folder}, 8 rows, train then test; divide_by(255), flatten"
     )
     # The convolutions of the preset take these rows.
-    gmvae.check(presets.preset("gmvae", "svhn", "paper"), found.feature_shape)
+    shape = (len(found.x), *found.feature_shape)
+    gmvae.check(presets.preset("gmvae", "svhn", "paper"), shape)
 
 
 def test_splits_of_svhn(tmp_path, tiny_svhn):

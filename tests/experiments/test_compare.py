@@ -244,6 +244,10 @@ def names(calls):
             ["gmvae: architecture=mnist is convolutional and needs images"],
         ),
         (
+            ["--methods=kmeans,spectralnet", "--batch_size=8"],
+            ["spectralnet: SpectralNet needs", "use a larger batch_size"],
+        ),
+        (
             ["--dataset=moons", "--methods=kmeans,vade", "--likelihood=bernoulli"],
             ["vade: the Bernoulli likelihood needs values in [0, 1]"],
         ),

@@ -270,10 +270,10 @@ def test_check_knows_what_each_architecture_takes():
         (mnist, (28, 28, 1)),
         (svhn, (32, 32, 3)),
     ):
-        gmvae.check(preset, shape)
+        gmvae.check(preset, (5, *shape))
     for preset, shape in ((mnist, (784,)), (svhn, (28, 28)), (mnist, (27, 27))):
         with pytest.raises(InvalidInput):
-            gmvae.check(preset, shape)
+            gmvae.check(preset, (5, *shape))
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ import pytest
 
 from dgg_jax.checks import InvalidInput
 from dgg_jax.methods import spectralnet
+from dgg_jax.methods.base import Run
 from dgg_jax.presets import SpectralNetPreset
 
 PRESET = SpectralNetPreset(
@@ -42,3 +43,19 @@ def test_the_outputs_are_orthonormal(blobs):
 def test_there_is_no_encoder_to_start_from():
     with pytest.raises(InvalidInput, match="use siamese_init=random"):
         dataclasses.replace(PRESET, siamese_init="encoder")
+
+
+@pytest.mark.parametrize(
+    ("changes", "rows", "remedy"),
+    [
+        ({"batch_size": 3}, 60, "batch_size=3 of 60 rows; use a larger batch_size."),
+        ({}, 3, "batch_size=90 of 3 rows; ask for fewer clusters."),
+    ],
+)
+def test_too_small_a_batch_is_refused_before_any_work(blobs, changes, rows, remedy):
+    runner = Run()
+    with pytest.raises(InvalidInput, match=f"num_clusters=3 for {remedy}"):
+        preset = dataclasses.replace(PRESET, **changes)
+        spectralnet.run(blobs[0][:rows], preset, runner=runner)
+    assert runner.history == [] and runner.records == []
+    spectralnet.check(dataclasses.replace(PRESET, batch_size=4), (4, 2))
