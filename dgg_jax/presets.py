@@ -252,7 +252,8 @@ class VaDEPreset(MixturePreset):
 
     Attributes:
       initial_weights: pi to start from: labels (their shares) or uniform.
-      initial_variances: sigma_c^2 to start from: labels (their moments) or unit.
+      initial_variances: sigma_c^2 to start from: labels (their moments) or unit. With
+        init=gmm, labels are the fitted mixture's own weights and variances.
       assignment: q(c | x) in training: sample, eq. (11), or mean_field (its optimum).
       num_samples: M, draws of z for a point.
       reconstruction_weight: alpha, weight of the reconstruction in the objective.

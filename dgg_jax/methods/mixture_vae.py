@@ -209,46 +209,43 @@ class MixtureStages(PretrainedStages):
         self, state: State, graph: Graph | None
     ) -> tuple[State, Metrics]:
         """Labels and mixture of every restart; reports the labels."""
-        preset = self.preset
         posterior = evaluate.encode_all(self.networks.encode, state["encoder"], self.x)
-        latents = np.asarray(posterior.mean)
-        labels, mixtures, reports = [], [], []
-        for restart in range(preset.restarts):
-            labels.append(
-                initialize.initial_labels(
-                    preset.init,
-                    latents,
-                    graph,
-                    preset.num_clusters,
-                    num_eigenvectors=math.ceil(
-                        preset.eigenvectors_per_cluster * preset.num_clusters
-                    ),
-                    seed=self.numpy_seed("initialize", restart),
-                )
-            )
-            mixture = self.label_mixture(posterior, labels[-1])
-            mixtures.append(mixture._asdict())
-            one_hot = np.eye(preset.num_clusters, dtype=np.float32)[labels[-1]]
+        starts, reports = [], []
+        for restart in range(self.preset.restarts):
+            starts.append(self.initial_mixture(posterior, graph, restart))
+            labels, mixture = starts[-1]["initial_labels"], starts[-1]["mixture"]
+            one_hot = np.eye(self.preset.num_clusters, dtype=np.float32)[labels]
             with np.errstate(divide="ignore"):
                 log_assignments = np.log(one_hot)
                 log_weights = np.log(one_hot.mean(axis=0))
             elbo = self.elbo(
-                {**state, "mixture": mixture},
+                {**state, "mixture": Mixture(**mixture)},
                 log_weights,
                 log_assignments=log_assignments,
             )
-            reports.append(self.label_metrics(state, labels[-1]) | elbo)
-        entries = {
-            "initial_labels": np.stack(labels),
-            "mixture": jax.tree.map(lambda *fields: np.stack(fields), *mixtures),
-        }
+            reports.append(self.label_metrics(state, labels) | elbo)
+        entries = jax.tree.map(lambda *leaves: np.stack(leaves), *starts)
         return entries, {"restarts": reports}
 
-    def label_mixture(self, posterior: Gaussian, labels: np.ndarray) -> Mixture:
-        """The mixture to start from: each label's moments (erratum E23)."""
-        return initialize.label_mixture(
-            posterior, labels, self.preset.num_clusters, self.preset.variance_floor
+    def initial_mixture(
+        self, posterior: Gaussian, graph: Graph | None, restart: int
+    ) -> State:
+        """Labels, and the moments of each (erratum E23), to start a restart from."""
+        preset = self.preset
+        labels = initialize.initial_labels(
+            preset.init,
+            np.asarray(posterior.mean),
+            graph,
+            preset.num_clusters,
+            num_eigenvectors=math.ceil(
+                preset.eigenvectors_per_cluster * preset.num_clusters
+            ),
+            seed=self.numpy_seed("initialize", restart),
         )
+        mixture = initialize.label_mixture(
+            posterior, labels, preset.num_clusters, preset.variance_floor
+        )
+        return {"initial_labels": labels, "mixture": mixture._asdict()}
 
     def stacked(self, params: State) -> State:
         """The same parameters for every restart."""

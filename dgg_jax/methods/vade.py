@@ -25,7 +25,7 @@ from dgg_jax.presets import VaDEPreset
 from dgg_jax.stages import initialize, vade
 from dgg_jax.stages.train import ApplyFunctions
 from dgg_jax.training import Rate
-from dgg_jax.types import Gaussian, Mixture
+from dgg_jax.types import Gaussian, Graph, Mixture
 
 __all__ = ["STAGES", "Model", "model_of", "run", "samples_per_cluster", "traversals"]
 
@@ -109,21 +109,43 @@ class _Stages(MixtureStages):
             k = min(preset.num_neighbors, len(self.x) - 1)
             graph = neighbor_weights(*(field[:, :k] for field in neighbors))
         entries, metrics = self.initial_mixtures(state, graph)
-        labels = entries["initial_labels"]
-        shares = [np.bincount(row, minlength=preset.num_clusters) for row in labels]
-        # One point more in each cluster, so that an empty one can grow.
-        shares = (np.stack(shares) + 1.0) / (len(self.x) + preset.num_clusters)
-        if preset.initial_weights == "uniform":
-            shares = np.ones_like(shares)
-        entries["encoder"] = state["encoder"]
-        return entries | {"logits": np.log(shares).astype(np.float32)}, metrics
+        return entries | {"encoder": state["encoder"]}, metrics
 
-    def label_mixture(self, posterior: Gaussian, labels: np.ndarray) -> Mixture:
-        """The mixture to start from: each label's moments, or unit variances."""
-        mixture = super().label_mixture(posterior, labels)
-        if self.preset.initial_variances == "unit":
-            mixture = mixture._replace(logvar=np.zeros_like(mixture.logvar))
-        return mixture
+    def initial_mixture(
+        self, posterior: Gaussian, graph: Graph | None, restart: int
+    ) -> State:
+        """Labels, the mixture and its pi to start a restart from (erratum E44).
+
+        Of init=gmm all three are those of the Gaussian mixture that is fitted to the
+        latents, else the mixture has the moments of the labels and pi their shares.
+        """
+        preset, num_clusters = self.preset, self.preset.num_clusters
+        if preset.init == "gmm":
+            latents = np.asarray(posterior.mean, np.float64)
+            seed = self.numpy_seed("initialize", restart)
+            fitted = initialize.latent_mixture(latents, num_clusters, seed=seed)
+            entries = {
+                "initial_labels": fitted.predict(latents).astype(np.int32),
+                **self._start_of(fitted),
+            }
+        else:
+            entries = super().initial_mixture(posterior, graph, restart)
+            counts = np.bincount(entries["initial_labels"], minlength=num_clusters)
+            # One point more in each cluster, so that an empty one can grow.
+            shares = (counts + 1.0) / (len(self.x) + num_clusters)
+            entries["logits"] = np.log(shares).astype(np.float32)
+        if preset.initial_variances == "unit":
+            entries["mixture"]["logvar"] = np.zeros_like(entries["mixture"]["logvar"])
+        if preset.initial_weights == "uniform":
+            entries["logits"] = np.zeros_like(entries["logits"])
+        return entries
+
+    def _start_of(self, fitted: GaussianMixture) -> State:
+        """The mixture [K, L] and logits [K] of a diagonal one of scikit-learn."""
+        variances = np.maximum(fitted.covariances_, self.preset.variance_floor)
+        mixture = {"mean": fitted.means_, "logvar": np.log(variances)}
+        entries = {"mixture": mixture, "logits": np.log(fitted.weights_)}
+        return jax.tree.map(np.float32, entries)
 
     def log_weights(self, params: State, log_assignments: np.ndarray) -> np.ndarray:
         """ln of the trained pi, with which eq. (12) assigns."""
@@ -248,18 +270,18 @@ class _Stages(MixtureStages):
 
     def _with_fitted_mixtures(self, models: State) -> State:
         """Mixtures of the latents of autoencoders, which leave their own untrained."""
-        mixtures, logits = [], []
-        for restart in range(self.preset.restarts):
-            fitted = initialize.latent_mixture(
-                self.latent_means(restart_of(models, restart)),
-                self.preset.num_clusters,
-                seed=self.numpy_seed("train", restart),
+        starts = [
+            self._start_of(
+                initialize.latent_mixture(
+                    self.latent_means(restart_of(models, restart)),
+                    self.preset.num_clusters,
+                    seed=self.numpy_seed("train", restart),
+                )
             )
-            variances = np.maximum(fitted.covariances_, self.preset.variance_floor)
-            mixtures.append(Mixture(fitted.means_, np.log(variances)))
-            logits.append(np.log(fitted.weights_))
-        stack = jax.tree.map(lambda *f: np.stack(f).astype(np.float32), *mixtures)
-        return {**models, "mixture": stack, "logits": np.float32(np.stack(logits))}
+            for restart in range(self.preset.restarts)
+        ]
+        stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *starts)
+        return {**models, **stacked, "mixture": Mixture(**stacked["mixture"])}
 
 
 model_of = _Stages.model_of

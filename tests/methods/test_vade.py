@@ -11,6 +11,7 @@ from dgg_jax import metrics
 from dgg_jax.checks import InvalidInput
 from dgg_jax.methods import mixture_vae, vade
 from dgg_jax.methods.base import Interrupted, Run
+from dgg_jax.methods.mixture_vae import restart_of
 from dgg_jax.presets import VaDEPreset
 from tests.methods.toy import POINTS, blobs
 from tests.trees import assert_same, differ
@@ -283,6 +284,41 @@ def test_initial_weights_and_variances():
     np.testing.assert_array_equal(uniform["mixture"]["logvar"], np.zeros((1, 3, 2)))
     assert_same(uniform["mixture"]["mean"], state["mixture"]["mean"])
     assert uniform["logits"].dtype == uniform["mixture"]["logvar"].dtype == np.float32
+
+
+def test_a_gaussian_mixture_gives_all_that_training_starts_from():
+    """Erratum E44: as scikit-learn fits it to the same latents, pi and sigma too."""
+    random = np.random.default_rng(0)
+    sizes = np.array([0.05, 0.2])[(np.arange(120) % 4 == 0).astype(int)]
+    x = (0.5 + sizes[:, None] * random.normal(size=(120, 3))).astype(np.float32)
+    preset = dataclasses.replace(
+        BRIEF, num_clusters=2, init="gmm", variance_floor=1e-6, label_epochs=0, epochs=0
+    )
+    _, state, _ = vade.run(x, preset)
+    names = ("initial_labels", "mixture", "logits")
+    start = {name: restart_of(state[name], 0) for name in names}
+    z = np.float64(state["latent_mean"])  # no epoch has moved them
+    fitted = GaussianMixture(2, covariance_type="diag", n_init=20, random_state=0)
+    labels = fitted.fit(z).predict(z)
+    order = fitted.weights_.argsort()
+    own = start["logits"].argsort()
+    weights = np.exp(start["logits"])
+    np.testing.assert_allclose(weights[own], fitted.weights_[order], rtol=1e-2)
+    mean, logvar = start["mixture"]["mean"][own], start["mixture"]["logvar"][own]
+    np.testing.assert_allclose(mean, fitted.means_[order], rtol=1e-2, atol=1e-3)
+    np.testing.assert_allclose(np.exp(logvar), fitted.covariances_[order], rtol=1e-2)
+    np.testing.assert_array_equal(
+        own.argsort()[start["initial_labels"]], order.argsort()[labels]
+    )
+    # Not the shares and moments of the labels.
+    assert np.abs(weights - np.bincount(start["initial_labels"]) / 120).max() > 3e-3
+    assert start["mixture"]["logvar"].dtype == start["logits"].dtype == np.float32
+
+    plain = {"initial_variances": "unit", "initial_weights": "uniform"}
+    _, other, _ = vade.run(x, dataclasses.replace(preset, **plain))
+    np.testing.assert_array_equal(other["mixture"]["logvar"], 0.0)
+    np.testing.assert_array_equal(other["logits"], 0.0)
+    assert_same(other["mixture"]["mean"], state["mixture"]["mean"])
 
 
 @functools.cache
