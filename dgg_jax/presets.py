@@ -186,8 +186,9 @@ class MixturePreset(AutoencoderPreset, TrainingPreset):
         tries.
       variance_floor: smallest initial variance of a mixture component.
       label_epochs: epochs that fit the whole model to the initial labels; 0 skips.
-      restarts: runs of initialisation and training; the best is kept: by the ELBO, in
-        DGG by the information that the graph's neighbours have of each other's cluster.
+      restarts: runs of initialisation and training; the best is kept: in VaDE by the
+        objective (the ELBO, but for another reconstruction_weight or kl_term), in DGG
+        by the information that the graph's neighbours have of each other's cluster.
     """
 
     num_neighbors: int = 20

@@ -22,7 +22,7 @@ from dgg_jax.stages.train import ApplyFunctions
 from dgg_jax.training import TrainState
 from dgg_jax.types import Gaussian, Graph, Mixture
 
-ELBO_DRAWS = 16  # of the final ELBO, which ranks restarts
+ELBO_DRAWS = 16  # of the final ELBO
 
 Neighbors = tuple[np.ndarray, np.ndarray]  # indices and distances [N, k], ascending
 
@@ -73,8 +73,8 @@ class Model:
     def elbo(self, x: np.ndarray, draws: int = ELBO_DRAWS) -> np.ndarray:
         """The own-ELBO of rows x [N, D] under the global prior, in nats, shape [N].
 
-        The same draws every time; its mean over the training rows is what restarts are
-        ranked by.
+        The same draws every time; its mean over the training rows is the final ELBO of
+        the record.
         """
         x = self._placed(x)
         terms = evaluate.elbo_terms(
@@ -292,9 +292,7 @@ class MixtureStages(PretrainedStages):
         for restart in range(self.preset.restarts):
             model = _with_mixture(restart_of(state["models"], restart))
             log_assignments = state["log_assignments"][restart]
-            elbo = self.elbo(
-                model, self.log_weights(model, log_assignments), draws=ELBO_DRAWS
-            )
+            elbo = self.final_elbo(model, self.log_weights(model, log_assignments))
             labels = log_assignments.argmax(axis=1)
             balance = evaluate.balance_metrics(labels, log_assignments)
             reports.append(self.label_metrics(state, labels) | elbo | balance)
@@ -310,6 +308,10 @@ class MixtureStages(PretrainedStages):
             "latent_mean": self.latent_means(model),
         }
         return entries, {"restarts": reports}
+
+    def final_elbo(self, model: State, log_weights: np.ndarray) -> Metrics:
+        """The ELBO of a restart, by more draws than on the way, and its terms."""
+        return self.elbo(model, log_weights, draws=ELBO_DRAWS)
 
     def describe(self, state: TrainState) -> Metrics:
         """Metrics of the table of gammas, once an epoch."""

@@ -67,8 +67,9 @@ def run(
       start: a model to train on, without pretraining and initialisation.
 
     Returns:
-      The model with the best ELBO of the restarts; the last state, with "labels" [N],
-      "log_assignment" [N, K] and "latent_mean" [N, L]; and the record of every stage.
+      The model with the best objective of the restarts; the last state, with "labels"
+      [N], "log_assignment" [N, K] and "latent_mean" [N, L]; and the record of every
+      stage.
 
     Raises:
       InvalidInput: if x cannot be clustered so; before any work.
@@ -91,6 +92,7 @@ def run(
 class _Stages(MixtureStages):
     names = STAGES
     build_functions = staticmethod(apply_functions)
+    criterion = "objective"  # that was trained (erratum E48)
 
     def initialize(self, state: State) -> tuple[State, Metrics]:
         """Labels and mixture of every restart; reports the labels."""
@@ -235,7 +237,7 @@ class _Stages(MixtureStages):
         return self.trained(state, models)
 
     def evaluate(self, state: State) -> tuple[State, Metrics]:
-        """The restart with the best ELBO; reports clustering by EM as well."""
+        """The restart with the best objective; reports clustering by EM as well."""
         probabilities = [
             self._em(restart_of(state["models"], restart))
             for restart in range(self.preset.restarts)
@@ -249,6 +251,21 @@ class _Stages(MixtureStages):
             accuracy = self.scores(probability.argmax(axis=1))["accuracy"]
             report["em_accuracy"] = accuracy
         return entries, metrics
+
+    def final_elbo(self, model: State, log_weights: np.ndarray) -> Metrics:
+        """Also the objective: the ELBO, unless another one has been trained.
+
+        That is the ELBO with a weighted reconstruction, or the reconstruction alone.
+        """
+        metrics = super().final_elbo(model, log_weights)
+        if self.preset.kl_term:
+            weight = self.preset.reconstruction_weight
+            objective = metrics["elbo"] + (weight - 1.0) * metrics["reconstruction"]
+        else:
+            objective = vade.mean_reconstruction(
+                self.networks, self.likelihood, model, self.x
+            )
+        return metrics | {"objective": objective}
 
     def _em(self, model: State) -> np.ndarray:
         """p(c | z) of a mixture that EM fits to the latents, from the trained one on.

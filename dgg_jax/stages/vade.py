@@ -11,6 +11,8 @@ import numpy as np
 from dgg_jax.distributions import sample_gaussian
 from dgg_jax.likelihoods import Likelihood
 from dgg_jax.losses import vade
+from dgg_jax.rows import HostRows, SparseRows
+from dgg_jax.stages import evaluate
 from dgg_jax.stages.train import ApplyFunctions
 from dgg_jax.training import (
     Monitor,
@@ -46,11 +48,15 @@ def vade_loss(
     num_samples: int,
     reconstruction_weight: float,
 ) -> Loss:
-    """-ELBO of a batch, eq. (13) of VaDE, its terms weighted.
+    r"""-ELBO of a batch, eq. (13) of VaDE, its terms weighted.
 
-    alpha reconstruction + beta (all other terms): alpha is ``reconstruction_weight``,
-    section 4.2 of VaDE, and beta the KL weight of the epoch. The reconstruction is the
-    mean over M draws of z.
+    .. math::
+      -\frac{1}{B} \sum_{i} \Big( \frac{\alpha}{M} \sum_{m} \ln p(x_i \mid z_{im})
+      - \beta D_{\text{KL}}\big( q(z, c \mid x_i) \,\|\, p(z, c) \big) \Big),
+      \qquad z_{im} \sim q(z \mid x_i).
+
+    alpha is ``reconstruction_weight``, section 4.2 of VaDE, and beta the KL weight of
+    the epoch; the KL divergence is eq. (14)'s, with q(z, c | x) = q(z | x) q(c | x).
 
     Args:
       networks: the apply functions.
@@ -130,7 +136,11 @@ def _draw(
 
 @functools.cache
 def reconstruction_loss(networks: ApplyFunctions) -> Loss:
-    """VaDE without its KL term: an autoencoder through the posterior mean.
+    r"""VaDE without its KL term: an autoencoder through the posterior mean.
+
+    .. math::
+      -\frac{1}{B} \sum_{i} \ln p(x_i \mid z = \tilde\mu_i), \qquad
+      q(z \mid x_i) = \mathcal{N}(\tilde\mu_i, \tilde\sigma_i^2).
 
     The ablation of section 3.3 of VaDE: z would be unstable without the KL term, so the
     mean is decoded in its place, and no gradient reaches the mixture.
@@ -153,6 +163,27 @@ def reconstruction_loss(networks: ApplyFunctions) -> Loss:
         return -value, StepOutput({"objective": value}, rows=rows)
 
     return loss
+
+
+def mean_reconstruction(
+    networks: ApplyFunctions,
+    likelihood: Likelihood,
+    params: Any,
+    x: jax.Array | SparseRows | HostRows,
+) -> float:
+    """What ``reconstruction_loss`` maximises, over all rows of x [N, D]: in nats."""
+    values = evaluate.encode_all(_reconstruction(networks), (params, likelihood), x)
+    return float(np.mean(values))
+
+
+@functools.cache
+def _reconstruction(networks: ApplyFunctions) -> Callable[[Any, jax.Array], jax.Array]:
+    def of_row(params, x):
+        params, likelihood = params
+        mean = networks.encode(params["encoder"], x).mean
+        return likelihood.log_prob(x, networks.decode(params["decoder"], mean))
+
+    return of_row
 
 
 @functools.cache
