@@ -261,7 +261,9 @@ class VaDEPreset(MixturePreset):
       kl_warmup_epochs: epochs in which the weight of the other terms rises to 1.
       kl_term: false trains an autoencoder through the posterior mean, then fits a
         Gaussian mixture to its latents: the paper's AE+GMM.
-      clustering: from the posterior, p(c | z) at its mean, or by em on the latents.
+      clustering: of the run's own labels: from the posterior, p(c | z) at its mean, or
+        by em on the latents of its rows. The model keeps the trained mixture: new rows
+        get p(c | z) either way.
       learning_rate_floor: rate below which the networks' rate does not fall.
       mixture_learning_rate: Adam's initial rate for pi, mu_c and sigma_c.
       mixture_decay: factor of that rate every decay_epochs.

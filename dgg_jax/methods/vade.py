@@ -69,7 +69,8 @@ def run(
     Returns:
       The model with the best objective of the restarts; the last state, with "labels"
       [N], "log_assignment" [N, K] and "latent_mean" [N, L]; and the record of every
-      stage.
+      stage. With clustering="em", labels and log_assignment are those of EM on the
+      latents; the model's ``infer`` has p(c | z), eq. (12), all the same.
 
     Raises:
       InvalidInput: if x cannot be clustered so; before any work.
@@ -270,7 +271,9 @@ class _Stages(MixtureStages):
     def _em(self, model: State) -> np.ndarray:
         """p(c | z) of a mixture that EM fits to the latents, from the trained one on.
 
-        The paper's alternative to eq. (12): "treating all z's as samples from GMM".
+        The paper's alternative to eq. (12): "treating all z's as samples from GMM". It
+        labels these rows only: the model keeps its own mixture, with which ``infer``
+        assigns rows, these among them.
         """
         mixture = model["mixture"]
         fitted = GaussianMixture(

@@ -295,6 +295,9 @@ def test_clusters_may_come_from_em_on_the_latents():
     accuracy = metrics.clustering_accuracy(blobs()[1], expected.argmax(axis=1))
     assert records[-1]["em_accuracy"] == accuracy
     assert np.abs(actual - np.exp(state["log_assignment"])).max() > 1e-3
+    # The model's own are of the trained mixture, as its preset says.
+    _, inferred = changed.infer(blobs()[0])
+    np.testing.assert_array_equal(inferred, state["log_assignment"])
 
 
 def test_initial_weights_and_variances():
