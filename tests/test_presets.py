@@ -367,6 +367,47 @@ def test_gmvae_of_the_paper(dataset):
         assert preset.likelihood == "learned_gaussian"
 
 
+RELEASED_SPECTRALNET = {
+    "affinity_neighbors": 3, "siamese_pairs": 2, "siamese_candidates": 2,
+    "siamese_margin": 1.0, "siamese_learning_rate": 1e-3, "siamese_weight_decay": 0.0,
+    "siamese_batch_size": 128, "hidden_sizes": (1024, 1024, 512), "latent_dim": 10,
+    "batch_size": 1024, "learning_rate": 1e-3,
+}  # fmt: skip
+RELEASED_ON_REUTERS = {
+    "affinity_neighbors": 30, "siamese_candidates": 100, "hidden_sizes": (512, 256),
+    "latent_dim": 128, "batch_size": 2048, "learning_rate": 5e-5,
+}  # fmt: skip
+RELEASED_IMSAT = {
+    "hidden_sizes": (1200, 1200), "num_neighbors": 10, "perturbation_fraction": 0.25,
+    "batch_norm": True, "information_weight": 0.1, "marginal_weight": 4.0,
+    "epochs": 50, "batch_size": 250, "learning_rate": 2e-3, "decay": 1.0,
+}  # fmt: skip
+RELEASED_DEC = {
+    "hidden_sizes": (500, 500, 2000), "latent_dim": 10, "pretrain_corruption": 0.2,
+    "pretrain_batch_size": 256, "batch_size": 256, "degrees_of_freedom": 1.0,
+    "restarts": 20,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("method", "dataset", "expected"),
+    [
+        ("spectralnet", "mnist", RELEASED_SPECTRALNET),
+        ("spectralnet", "digits", RELEASED_SPECTRALNET),
+        ("spectralnet", "reuters10k", RELEASED_SPECTRALNET | RELEASED_ON_REUTERS),
+        ("imsat", "mnist", RELEASED_IMSAT),
+        ("imsat", "digits", RELEASED_IMSAT),
+        ("dec", "mnist", RELEASED_DEC),
+        ("dec", "reuters10k", RELEASED_DEC),
+    ],
+)
+def test_the_others_of_the_paper_are_those_of_their_released_code(
+    method, dataset, expected
+):
+    preset = presets.preset(method, dataset, "paper")
+    assert {name: getattr(preset, name) for name in expected} == expected
+
+
 # --- The papers' figures, in percent as printed ------------------------------------
 
 DGG_TABLE_1 = {
