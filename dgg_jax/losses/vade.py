@@ -1,8 +1,24 @@
-"""The VaDE objective: the mixture ELBO with a global prior and Bayes' assignments.
+r"""The VaDE objective: the mixture ELBO with a global prior and Bayes' assignments.
 
-VaDE has no classifier: q(c | x) follows from the mixture, by eq. (12) of the paper at
-one z, at several, or in closed form. Everything else is the ELBO that it shares with
-DGG, eq. (13), with log_prior = ln pi of all points.
+The generative process, section 3.1 of VaDE, with f the decoder:
+
+.. math::
+  \begin{aligned}
+  c &\sim \operatorname{Cat}(\pi), \\
+  z \mid c &\sim \mathcal{N}(\mu_c, \operatorname{diag} \sigma_c^2), \\
+  x \mid z &\sim \operatorname{Ber}(f(z)) \text{ or } \mathcal{N}(f(z), \lambda I).
+  \end{aligned}
+
+The paper's decoder gives a Gaussian's variance as well (erratum E42); its sigma_c^2 I
+is read as diagonal (erratum E43). The encoder's q(z | x) is a diagonal Gaussian, and
+
+.. math::
+  \mathcal{L}(x) = \mathbb{E}_{q(z \mid x) \, q(c \mid x)} \left[ \ln p(x \mid z)
+  + \ln p(z \mid c) + \ln \pi_c - \ln q(z \mid x) - \ln q(c \mid x) \right]
+
+is eq. (13). VaDE has no classifier: q(c | x) follows from the mixture, by eq. (12) of
+the paper at one z, at several, or in closed form. Everything else is the ELBO that it
+shares with DGG, with log_prior = ln pi of all points.
 """
 
 import math

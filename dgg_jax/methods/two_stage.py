@@ -1,9 +1,44 @@
-"""Baselines of two stages: an embedding, or the data themselves, then a clustering.
+r"""Baselines of two stages: an embedding, or the data themselves, then a clustering.
 
-K-means, Gaussian mixtures (GMM) and spectral clustering of the data; a GMM on the
-latents of an autoencoder (AE+GMM), a denoising one (DAE+GMM, supplement figure 2 of
-DGG) or a VAE (VAE+GMM). scikit-learn clusters; the networks are those of the other
-methods, from the same pretrained weights.
+K-means of the data is scikit-learn's, the best of several starts:
+
+.. math::
+  \min_{m, c} \sum_i \lVert x_i - m_{c_i} \rVert^2.
+
+A Gaussian mixture (GMM) is scikit-learn's, too, the most likely of several starts of
+EM, with diagonal or full covariances:
+
+.. math::
+  \max_{\pi, \mu, \Sigma} \sum_i \ln \sum_k \pi_k \, \mathcal{N}(x_i; \mu_k, \Sigma_k),
+  \qquad c_i = \arg\max_k \pi_k \, \mathcal{N}(x_i; \mu_k, \Sigma_k).
+
+AE+GMM, DAE+GMM (supplement figure 2 of DGG) and VAE+GMM fit it to latents instead. The
+networks f and g, of the other methods and from the same pretrained weights, have been
+trained on by
+
+.. math::
+  \begin{aligned}
+  \text{AE:} \quad & \max \sum_i \ln p(x_i \mid g(f(x_i))), \\
+  \text{DAE:} \quad & \max \sum_i \ln p(x_i \mid g(f(\tilde x_i))), \\
+  \text{VAE:} \quad & \max \sum_i \mathbb{E}_{q(z \mid x_i)}[\ln p(x_i \mid g(z))]
+  - D_{\text{KL}}( q(z \mid x_i) \,\|\, \mathcal{N}(0, I) ),
+  \end{aligned}
+
+where x~ is x with a share of its values set to 0 and f the mean of q(z | x).
+
+Spectral clustering takes the leading eigenvectors of the kNN graph of the data, and
+K-means of their normalised rows (Ng, Jordan and Weiss, NIPS 2001):
+
+.. math::
+  D^{-1/2} W D^{-1/2} u = \lambda u, \qquad W = \tfrac{1}{2} (A + A^T), \qquad
+  D_{ii} = \sum_j W_{ij}.
+
+It is ``graph.spectral_labels``, where DGG and VaDE start from, so that a comparison
+shows what their training adds. That is stronger than plain spectral clustering: of
+several numbers of eigenvectors, with ten starts of K-means each, it keeps the labels
+with the largest ``graph.graph_information``. scikit-learn's SpectralClustering takes K
+eigenvectors and the smallest inertia. It also expects a connected graph, which kNN
+graphs often are not: here the eigenvectors of components are written down.
 """
 
 import functools

@@ -1,6 +1,7 @@
 """VaDE: variational deep embedding, from data on.
 
-Jiang et al., "Variational deep embedding: a generative approach to clustering".
+Jiang et al., "Variational deep embedding: a generative approach to clustering". The
+generative process and the ELBO are in ``dgg_jax.losses.vade``.
 """
 
 import functools

@@ -51,8 +51,8 @@ def vade_loss(
     r"""-ELBO of a batch, eq. (13) of VaDE, its terms weighted.
 
     .. math::
-      -\frac{1}{B} \sum_{i} \Big( \frac{\alpha}{M} \sum_{m} \ln p(x_i \mid z_{im})
-      - \beta D_{\text{KL}}\big( q(z, c \mid x_i) \,\|\, p(z, c) \big) \Big),
+      -\frac{1}{B} \sum_{i} \left( \frac{\alpha}{M} \sum_{m} \ln p(x_i \mid z_{im})
+      - \beta D_{\text{KL}}( q(z, c \mid x_i) \,\|\, p(z, c) ) \right),
       \qquad z_{im} \sim q(z \mid x_i).
 
     alpha is ``reconstruction_weight``, section 4.2 of VaDE, and beta the KL weight of

@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from sklearn.cluster import KMeans
+from sklearn.cluster import KMeans, SpectralClustering
+from sklearn.datasets import load_digits
 from sklearn.metrics import adjusted_rand_score
 
 from dgg_jax.checks import InvalidInput
@@ -128,6 +129,40 @@ def test_half_circles_that_kmeans_cannot_part():
     assert adjusted_rand_score(truth, kmeans) < 0.6
     labels = spectral_labels(neighbor_weights(*knn(x, 5)), 2, 3, seed=0)
     assert adjusted_rand_score(truth, labels) == 1.0
+
+
+def of_scikit_learn(graph, num_clusters):
+    model = SpectralClustering(num_clusters, affinity="precomputed", random_state=0)
+    return model.fit_predict(affinity_matrix(graph).toarray())
+
+
+@pytest.mark.parametrize("num_groups", [3, 8])
+def test_scikit_learn_finds_the_same_clusters(num_groups):
+    graph, _ = ring(num_groups)
+    labels = spectral_labels(graph, num_groups, num_groups, seed=0)
+    expected = of_scikit_learn(graph, num_groups)
+    assert adjusted_rand_score(expected, labels) == 1.0
+
+
+def test_blobs_that_overlap_are_parted_as_by_scikit_learn():
+    rng = np.random.default_rng(0)
+    truth = np.repeat([0, 1, 2], 100)
+    centers = np.array([[0.0, 0.0], [2.5, 0.0], [1.25, 2.2]])
+    graph = neighbor_weights(*knn(centers[truth] + rng.normal(size=(300, 2)), 10))
+    labels, expected = spectral_labels(graph, 3, 3, seed=0), of_scikit_learn(graph, 3)
+    assert adjusted_rand_score(expected, labels) > 0.9
+    scores = [adjusted_rand_score(truth, one) for one in (labels, expected)]
+    assert min(scores) > 0.4 and scores[0] > scores[1] - 0.02
+
+
+@pytest.mark.slow
+def test_more_eigenvectors_and_starts_do_no_worse_than_scikit_learn():
+    x, truth = load_digits(return_X_y=True)
+    graph = neighbor_weights(*knn(x, 20))
+    labels = spectral_labels(graph, 10, 16, seed=0)
+    expected = of_scikit_learn(graph, 10)
+    assert graph_information(graph, labels) >= graph_information(graph, expected)
+    assert adjusted_rand_score(truth, labels) > adjusted_rand_score(truth, expected)
 
 
 def test_weights_count():
