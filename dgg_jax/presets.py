@@ -760,7 +760,7 @@ def _spectralnet(dataset: str, name: str) -> dict[str, Any]:
     if name == "paper":
         values |= {"affinity_neighbors": 3, "siamese_batch_size": 128}
         values |= {"siamese_margin": 1.0, "siamese_learning_rate": 1e-3}
-        values |= {"siamese_weight_decay": 0.0}
+        values |= {"siamese_weight_decay": 0.0, "siamese_pairing": "drawn"}
         if dataset in _TEXTS:
             values |= {"hidden_sizes": (512, 256), "latent_dim": 128}
             values |= {"affinity_neighbors": 30, "siamese_candidates": 100}
