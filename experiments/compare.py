@@ -9,19 +9,15 @@ command continues a comparison that was stopped and adds what it does not have y
 Writes comparison.csv, comparison.md and report.html after every run.
 """
 
-import csv
 import functools
-import io
 import pathlib
 import signal
 from collections.abc import Sequence
-from typing import Any, NamedTuple
 
-import numpy as np
 from absl import app, flags
 
 from dgg_jax import checks, folders, presets
-from experiments import command, scores, series
+from experiments import command, comparison, series
 from experiments import config as config_module
 from experiments.config import Config, methods_with
 
@@ -33,42 +29,6 @@ flags.adopt_module_key_flags(config_module)
 
 # Of these a comparison has its own, or none.
 _FOREIGN = ("method", "seed", "resume")
-
-
-class Row(NamedTuple):
-    """What a comparison says of one method.
-
-    Attributes:
-      method: its name.
-      seeds: of the finished runs.
-      accuracy: of each run, or None without labels.
-      nmi: likewise.
-      ari: likewise.
-      confident: the accuracy of GMVAE's own score (erratum E62), or None.
-      seconds: of all stages of each run, what it shares with others included.
-      paper: what a paper reports, or None.
-      score: which score that is: accuracy or confident_label_accuracy.
-      source: which paper.
-    """
-
-    method: str
-    seeds: list[int]
-    accuracy: list[float] | None
-    nmi: list[float] | None
-    ari: list[float] | None
-    confident: list[float] | None
-    seconds: list[float]
-    paper: float | None
-    score: str
-    source: str
-
-    @property
-    def difference(self) -> float | None:
-        """Our mean less the paper's figure, of the score that the paper has."""
-        ours = self.accuracy if self.score == "accuracy" else self.confident
-        if self.paper is None or ours is None:
-            return None
-        return float(np.mean(ours)) - self.paper
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -154,126 +114,6 @@ def _compare() -> int:
     return series.carry_out(made, functools.partial(_write, made), clear)
 
 
-def table(results: Sequence[dict[str, Any]]) -> list[Row]:
-    """A row for each method, the most accurate first.
-
-    Args:
-      results: contents of result.json files of one data set.
-    """
-    rows = []
-    for method in dict.fromkeys(result["config"]["method"] for result in results):
-        group = [one for one in results if one["config"]["method"] == method]
-        group.sort(key=lambda result: result["seed"])
-        last = [result["stages"][-1] for result in group]
-        paper = group[0]["paper"] or {}
-        rows.append(
-            Row(
-                method=method,
-                seeds=[result["seed"] for result in group],
-                accuracy=_values(last, "accuracy"),
-                nmi=_values(last, "nmi"),
-                ari=_values(last, "ari"),
-                confident=_values(last, "confident_label_accuracy"),
-                seconds=[
-                    sum(stage["seconds"] for stage in one["stages"]) for one in group
-                ],
-                paper=paper.get("accuracy"),
-                score=scores.reported(group[0]),
-                source=paper.get("source", ""),
-            )
-        )
-    return sorted(rows, key=lambda row: -np.mean(row.accuracy or [0.0]))
-
-
-def _values(records: Sequence[dict[str, Any]], name: str) -> list[float] | None:
-    values = [record.get(name) for record in records]
-    return None if None in values else values
-
-
-def _cells(row: Row) -> dict[str, Any]:
-    """A row as named numbers, None where there is none."""
-    cells: dict[str, Any] = {"method": row.method, "runs": len(row.seeds)}
-    cells["seeds"] = " ".join(map(str, row.seeds))
-    for name in ("accuracy", "nmi", "ari", "confident", "seconds"):
-        values = getattr(row, name)
-        cells[f"{name}_mean"] = None if values is None else float(np.mean(values))
-        several = values is not None and len(values) > 1
-        cells[f"{name}_std"] = float(np.std(values, ddof=1)) if several else None
-    return cells | {
-        "paper": row.paper,
-        "difference": row.difference,
-        "score": row.score if row.paper is not None else None,
-        "source": row.source,
-    }
-
-
-def comma_separated(rows: Sequence[Row], dataset: str) -> str:
-    """The table as csv, numbers in full; quoted methods have 0 runs."""
-    lines = [_cells(row) for row in rows]
-    lines += [
-        {"method": f"{name}, quoted", "runs": 0, "paper": figure, "source": source}
-        for name, (figure, source) in presets.QUOTED.get(dataset, {}).items()
-    ]
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, list(lines[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
-    return buffer.getvalue()
-
-
-def text_table(
-    rows: Sequence[Row], dataset: str
-) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """The table as text, with the figures of methods that are only quoted.
-
-    Args:
-      rows: of the methods that were run.
-      dataset: what the papers are quoted of.
-
-    Returns:
-      Names of the columns; and the rows. The column of GMVAE's own score is there only
-      if a row has it.
-    """
-    measured = {"accuracy": "ACC", "confident": "most confident label"}
-    measured |= {"nmi": "NMI", "ari": "ARI", "seconds": "seconds"}
-    if all(row.confident is None for row in rows):
-        del measured["confident"]
-    header = ("method", "runs", *measured.values(), "paper", "difference")
-    lines = []
-    for row in rows:
-        values = [
-            _spread(getattr(row, name), 0 if name == "seconds" else 4)
-            for name in measured
-        ]
-        paper = "-" if row.paper is None else f"{row.paper:.4f} ({row.source})"
-        difference = "-" if row.difference is None else f"{row.difference:+.4f}"
-        lines.append((row.method, str(len(row.seeds)), *values, paper, difference))
-    for name, (figure, source) in presets.QUOTED.get(dataset, {}).items():
-        dashes = ["-"] * len(measured)
-        paper = f"{figure:.4f} ({source})"
-        lines.append((f"{name}, quoted", "0", *dashes, paper, "-"))
-    return header, lines
-
-
-def _spread(values: Sequence[float] | None, digits: int) -> str:
-    """Mean and, of several, the standard deviation (N - 1)."""
-    if values is None:
-        return "-"
-    text = f"{np.mean(values):.{digits}f}"
-    if len(values) > 1:
-        text += f" ± {np.std(values, ddof=1):.{digits}f}"
-    return text
-
-
-def markdown(rows: Sequence[Row], dataset: str) -> str:
-    """The table in markdown."""
-    header, lines = text_table(rows, dataset)
-    return "".join(
-        "| " + " | ".join(line) + " |\n"
-        for line in (header, ("---",) * len(header), *lines)
-    )
-
-
 def _write(made: series.Series, results: series.Results) -> str:
     """Writes the table of what is finished as csv, markdown and a page.
 
@@ -284,17 +124,16 @@ def _write(made: series.Series, results: series.Results) -> str:
     from experiments import comparison_report
 
     configs, workdir = made.configs, made.workdir
-    # What papers report is of the whole set.
-    dataset = "" if configs[0].num_rows else configs[0].dataset
     # In the order of the command, not in that in which they came.
     order = list(dict.fromkeys(config.method for config in configs))
     finished = [results[c.workdir] for c in configs if c.workdir in results]
     finished.sort(key=lambda result: order.index(result["config"]["method"]))
-    rows = table(finished)
-    text = markdown(rows, dataset)
-    header, cells = text_table(rows, dataset)
+    rows, dataset = comparison.table(finished), comparison.reported_data(finished[0])
+    text = comparison.markdown(rows, dataset) + "\n"
+    header, cells = comparison.text_table(rows, dataset)
     html = comparison_report.html(header, cells, rows, finished, made.command())
-    write_atomically(workdir / "comparison.csv", comma_separated(rows, dataset))
+    as_csv = comparison.comma_separated(rows, dataset)
+    write_atomically(workdir / "comparison.csv", as_csv)
     write_atomically(workdir / "comparison.md", text)
     write_atomically(workdir / "report.html", html)
     return f"{text}\nReport   {workdir / 'report.html'}"

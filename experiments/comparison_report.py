@@ -21,7 +21,7 @@ def html(
     Args:
       header: names of the table's columns.
       cells: the table, as text; the first column names methods.
-      rows: ``compare.Row`` of each method that was run.
+      rows: ``comparison.Row`` of each method that was run.
       results: contents of the result.json files.
       command: that made the comparison.
     """
@@ -30,7 +30,7 @@ def html(
         [page.text(METHODS.get(line[0], line[0])), *map(page.text, line[1:])]
         for line in cells
     ]
-    last = len(header) - 2
+    words = [n for n, name in enumerate(header) if name in ("method", "paper")]
     body = page.section(
         "All methods",
         "<p>Mean and standard deviation over the runs. Seconds are those of all stages "
@@ -38,7 +38,7 @@ def html(
         "mean ACC less the paper's figure; of GMVAE that of its own score, by which a "
         "cluster takes the label of its most confident row. Quoted methods are not in "
         "this library.</p>"
-        + page.table([page.text(name) for name in header], titled, left=(0, last)),
+        + page.table([page.text(name) for name in header], titled, left=words),
     )
     if any(row.accuracy for row in rows):
         body += page.section(

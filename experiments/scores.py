@@ -1,4 +1,4 @@
-"""The scores of a run, and that one which a paper reports."""
+"""The scores of a run, that one which a paper reports, and what it took."""
 
 from typing import Any
 
@@ -28,6 +28,15 @@ def comparable(result: dict[str, Any]) -> float | None:
       result: content of a result.json.
     """
     return (result.get("final") or {}).get(reported(result))
+
+
+def seconds(result: dict[str, Any]) -> float:
+    """What all stages took, also those that a run shares or had before it was resumed.
+
+    Args:
+      result: content of a result.json.
+    """
+    return sum(stage["seconds"] for stage in result["stages"])
 
 
 def warning(result: dict[str, Any]) -> str | None:

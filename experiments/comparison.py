@@ -1,0 +1,165 @@
+"""What a comparison says of its methods: a row each, as csv, as text, as markdown."""
+
+import csv
+import io
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from dgg_jax import presets
+from experiments import cells, scores
+
+
+class Row(NamedTuple):
+    """What a comparison says of one method.
+
+    Attributes:
+      method: its name.
+      seeds: of the finished runs.
+      accuracy: of each run, or None without labels.
+      nmi: likewise.
+      ari: likewise.
+      confident: the accuracy of GMVAE's own score (erratum E62), or None.
+      seconds: of all stages of each run, what it shares with others included.
+      paper: what a paper reports, or None.
+      score: which score that is: accuracy or confident_label_accuracy.
+      source: which paper.
+    """
+
+    method: str
+    seeds: list[int]
+    accuracy: list[float] | None
+    nmi: list[float] | None
+    ari: list[float] | None
+    confident: list[float] | None
+    seconds: list[float]
+    paper: float | None
+    score: str
+    source: str
+
+    @property
+    def difference(self) -> float | None:
+        """Our mean less the paper's figure, of the score that the paper has."""
+        ours = self.accuracy if self.score == "accuracy" else self.confident
+        if self.paper is None or ours is None:
+            return None
+        return float(np.mean(ours)) - self.paper
+
+
+def table(results: Sequence[dict[str, Any]]) -> list[Row]:
+    """A row for each method, the most accurate first.
+
+    Args:
+      results: contents of result.json files of one data set.
+    """
+    rows = []
+    for method in dict.fromkeys(result["config"]["method"] for result in results):
+        group = [one for one in results if one["config"]["method"] == method]
+        group.sort(key=lambda result: result["seed"])
+        last = [result["stages"][-1] for result in group]
+        paper = group[0]["paper"] or {}
+        rows.append(
+            Row(
+                method=method,
+                seeds=[result["seed"] for result in group],
+                accuracy=_values(last, "accuracy"),
+                nmi=_values(last, "nmi"),
+                ari=_values(last, "ari"),
+                confident=_values(last, "confident_label_accuracy"),
+                seconds=[scores.seconds(one) for one in group],
+                paper=paper.get("accuracy"),
+                score=scores.reported(group[0]),
+                source=paper.get("source", ""),
+            )
+        )
+    return sorted(rows, key=lambda row: -np.mean(row.accuracy or [0.0]))
+
+
+def _values(records: Sequence[dict[str, Any]], name: str) -> list[float] | None:
+    values = [record.get(name) for record in records]
+    return None if None in values else values
+
+
+def _cells(row: Row) -> dict[str, Any]:
+    """A row as named numbers, None where there is none."""
+    numbers: dict[str, Any] = {"method": row.method, "runs": len(row.seeds)}
+    numbers["seeds"] = " ".join(map(str, row.seeds))
+    for name in ("accuracy", "nmi", "ari", "confident", "seconds"):
+        values = getattr(row, name)
+        numbers[f"{name}_mean"] = None if values is None else float(np.mean(values))
+        several = values is not None and len(values) > 1
+        numbers[f"{name}_std"] = float(np.std(values, ddof=1)) if several else None
+    return numbers | {
+        "paper": row.paper,
+        "difference": row.difference,
+        "score": row.score if row.paper is not None else None,
+        "source": row.source,
+    }
+
+
+def reported_data(result: dict[str, Any]) -> str:
+    """The data set that papers may report of; of a part of one there is none: "".
+
+    Args:
+      result: content of a result.json.
+    """
+    config = result["config"]
+    return "" if config.get("num_rows") else config["dataset"]
+
+
+def comma_separated(rows: Sequence[Row], dataset: str) -> str:
+    """The table as csv, numbers in full; quoted methods have 0 runs."""
+    lines = [_cells(row) for row in rows]
+    lines += [
+        {"method": f"{name}, quoted", "runs": 0, "paper": figure, "source": source}
+        for name, (figure, source) in presets.QUOTED.get(dataset, {}).items()
+    ]
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, list(lines[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    return buffer.getvalue()
+
+
+def text_table(
+    rows: Sequence[Row], dataset: str
+) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """The table as text, with the figures of methods that are only quoted.
+
+    Args:
+      rows: of the methods that were run.
+      dataset: what the papers are quoted of.
+
+    Returns:
+      Names of the columns; and the rows. A column that is empty is left out.
+    """
+    measured = {"accuracy": "ACC", "confident": "most confident label"}
+    measured |= {"nmi": "NMI", "ari": "ARI", "seconds": "seconds"}
+    header = ("method", "runs", *measured.values(), "paper", "difference")
+    lines = []
+    for row in rows:
+        values = [
+            cells.spread(getattr(row, name), 0 if name == "seconds" else 4)
+            for name in measured
+        ]
+        paper = "-" if row.paper is None else f"{row.paper:.4f} ({row.source})"
+        difference = "-" if row.difference is None else f"{row.difference:+.4f}"
+        lines.append((row.method, str(len(row.seeds)), *values, paper, difference))
+    for name, (figure, source) in presets.QUOTED.get(dataset, {}).items():
+        dashes = ["-"] * len(measured)
+        paper = f"{figure:.4f} ({source})"
+        lines.append((f"{name}, quoted", "0", *dashes, paper, "-"))
+    columns = zip(header, *lines, strict=True)
+    header, *lines = zip(*(c for c in columns if {*c[1:]} != {"-"}), strict=True)
+    return header, lines
+
+
+def markdown(rows: Sequence[Row], dataset: str) -> str:
+    """The table in markdown.
+
+    Args:
+      rows: as in ``text_table``.
+      dataset: likewise.
+    """
+    return cells.markdown(*text_table(rows, dataset))
