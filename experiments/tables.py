@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import stats
 
-from experiments import scores
+from experiments import cells, scores
 
 _HEADER = (
     "command",
@@ -80,19 +80,14 @@ def table(results: Sequence[dict[str, Any]]) -> str:
         identity = {k: v for k, v in result["config"].items() if k != "seed"}
         groups[json.dumps(identity, sort_keys=True)].append(result)
     rows = sorted(map(_row, groups.values()), key=lambda row: row[0].strip("`"))
-    return _markdown(_HEADER, rows)
-
-
-def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [header, ("---",) * len(header), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return cells.markdown(_HEADER, rows)
 
 
 def _row(group: Sequence[dict[str, Any]]) -> tuple[str, ...]:
     stages = [_accuracies(run["stages"]) for run in group]
-    accuracies = [_mean(values, 4) for values in zip(*stages, strict=True)]
+    accuracies = [cells.spread(values, 4) for values in zip(*stages, strict=True)]
     final = {
-        name: _mean([run["final"][name] for run in group], digits)
+        name: cells.spread([run["final"][name] for run in group], digits)
         for name, digits in (("nmi", 4), ("elbo", 2))
     }
     seeds = sorted(run["seed"] for run in group)
@@ -108,7 +103,7 @@ def _row(group: Sequence[dict[str, Any]]) -> tuple[str, ...]:
         *accuracies,
         final["nmi"],
         final["elbo"],
-        _mean([run["seconds"] for run in group], 0),
+        cells.spread([scores.seconds(run) for run in group], 0),
         _paper(group),
     )
 
@@ -134,18 +129,8 @@ def _paper(group: Sequence[dict[str, Any]]) -> str:
     figure = f"{paper['accuracy']:.4f}"
     if score == "accuracy":
         return figure
-    ours = _mean([scores.comparable(run) for run in group], 4)
+    ours = cells.spread([scores.comparable(run) for run in group], 4)
     return f"{figure} ({scores.NAMES[score]}; ours {ours})"
-
-
-def _mean(values: Sequence[float | None], digits: int, sign: str = "") -> str:
-    """Mean and, of several, the standard deviation (N - 1)."""
-    if None in values:
-        return "-"
-    text = f"{np.mean(values):{sign}.{digits}f}"
-    if len(values) > 1:
-        text += f" ± {np.std(values, ddof=1):.{digits}f}"
-    return text
 
 
 class StudyRun(NamedTuple):
@@ -228,7 +213,7 @@ def variants(runs: Sequence[StudyRun], settings: Sequence[str] = ()) -> str:
         if not (settings and run.settings) or set(settings) & set(run.settings):
             groups[run.variant].append(run)
     default = {run.seed: run.accuracy for run in groups.get("default", ())}
-    return _markdown(
+    return cells.markdown(
         _VARIANTS_HEADER, [_variant(group, default) for group in groups.values()]
     )
 
@@ -245,17 +230,15 @@ def _variant(
         for run in group
         if run.seed in default
     ]
-    # Of the method by itself: also what it took from runs before it.
-    seconds = [sum(stage["seconds"] for stage in run.result["stages"]) for run in group]
     compared = variant != "default" and differences
     return (
         f"`{variant}`" + (" (no graph)" if variant == "num_neighbors=0" else ""),
         ", ".join(str(run.seed) for run in group),
-        *(_mean(values, 4) for values in zip(*stages, strict=True)),
-        _mean(differences, 4, sign="+") if compared else "-",
-        _mean([run.last("graph_information") for run in group], 4),
-        _mean([run.last("elbo") for run in group], 2),
-        _mean(seconds, 0),
+        *(cells.spread(values, 4) for values in zip(*stages, strict=True)),
+        cells.spread(differences, 4, sign="+") if compared else "-",
+        cells.spread([run.last("graph_information") for run in group], 4),
+        cells.spread([run.last("elbo") for run in group], 2),
+        cells.spread([scores.seconds(run.result) for run in group], 0),
     )
 
 
@@ -283,7 +266,7 @@ def ranks(runs: Sequence[StudyRun]) -> str:
     }
     accuracies = np.array([run.accuracy for run in scored])
     names = [run.variant for run in scored]
-    return _markdown(
+    return cells.markdown(
         _RANKS_HEADER,
         [
             (name, *_rank_correlations(accuracies, values, names), str(len(scored)))
@@ -300,12 +283,15 @@ def stages(result: dict[str, Any]) -> str:
     """
     digits = {"seconds": 0, "graph_information": 3, "elbo": 2}
     names = ("seconds", "accuracy", "nmi", "ari", "graph_information", "elbo")
-    return _markdown(
+    return cells.markdown(
         _STAGES_HEADER,
         [
             (
                 stage["name"],
-                *(_mean([stage.get(name)], digits.get(name, 4)) for name in names),
+                *(
+                    cells.spread([stage.get(name)], digits.get(name, 4))
+                    for name in names
+                ),
             )
             for stage in result["stages"]
         ],

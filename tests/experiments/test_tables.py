@@ -11,7 +11,7 @@ RESULTS = pathlib.Path(__file__).resolve().parents[2] / "results"
 def result(seed, accuracies, flags="", **config):
     names = ("initialize", "classifier", "evaluate")
     stages = [
-        {"name": name, "accuracy": accuracy}
+        {"name": name, "accuracy": accuracy, "seconds": 3.0 + seed}
         for name, accuracy in zip(names, accuracies, strict=True)
     ]
     return {
@@ -19,7 +19,7 @@ def result(seed, accuracies, flags="", **config):
         "config": {"dataset": "digits", "seed": seed, **config},
         "final": {"nmi": 0.9, "elbo": -20.0},
         "paper": None,
-        "seconds": 10.0 + seed,
+        "seconds": 99.0,  # of what was left when it was resumed
         "seed": seed,
         "stages": stages,
     }
@@ -31,7 +31,7 @@ def test_seeds_make_one_row_with_mean_and_deviation():
     assert len(lines) == 3
     assert lines[2] == (
         "| `python -m experiments.main` | 0, 1 | 0.7000 ± 0.1414 | 0.7000 ± 0.0000 "
-        "| 0.9500 ± 0.0707 | 0.9000 ± 0.0000 | -20.00 ± 0.00 | 10 ± 1 | - |"
+        "| 0.9500 ± 0.0707 | 0.9000 ± 0.0000 | -20.00 ± 0.00 | 10 ± 2 | - |"
     )
 
 
@@ -60,7 +60,9 @@ def test_the_papers_figure_stands_beside(accuracy):
 
 def of_stages(*stages, **changes):
     run = result(0, (0.8, 0.7, 0.9)) | changes
-    return run | {"stages": [{"name": n, "accuracy": a} for n, a in stages]}
+    return run | {
+        "stages": [{"name": n, "accuracy": a, "seconds": 1.0} for n, a in stages]
+    }
 
 
 @pytest.mark.parametrize(
@@ -84,7 +86,7 @@ def of_stages(*stages, **changes):
 def test_methods_have_stages_of_their_own(stages, cells):
     run = of_stages(*stages, final={"nmi": 0.9, "elbo": None})
     row = table([run]).splitlines()[2]
-    assert f"| 0 | {cells} | 0.9000 | - | 10 | - |" in row
+    assert f"| 0 | {cells} | 0.9000 | - | {len(stages)} | - |" in row
 
 
 def test_a_stage_need_not_have_a_score():
