@@ -14,6 +14,10 @@ anew, each between <!-- end --> and one of these marks:
   <!-- variants FOLDER [SETTING ...] -->     of a study, all variants or these alone
   <!-- ranks FOLDER -->                      of a study
   <!-- stages FILE -->                       of one run, stage by stage
+  <!-- comparison FOLDER -->                 as experiments.compare writes it
+  <!-- accuracies FOLDER -->                 of its methods, by stage and seed
+
+The folder of a comparison holds result.json of each run, as METHOD-SEED.json.
 """
 
 import json
@@ -27,7 +31,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import stats
 
-from experiments import cells, scores
+from experiments import cells, comparison, scores
 
 _HEADER = (
     "command",
@@ -63,7 +67,8 @@ _STAGES_HEADER = (
     "graph information",
     "ELBO",
 )
-_KINDS = ("runs", "variants", "ranks", "stages")
+_KINDS = ("runs", "variants", "ranks", "stages", "comparison", "accuracies")
+_NOTHING = "Not measured yet."
 
 
 def table(results: Sequence[dict[str, Any]]) -> str:
@@ -298,6 +303,38 @@ def stages(result: dict[str, Any]) -> str:
     )
 
 
+def accuracies(results: Sequence[dict[str, Any]]) -> str:
+    """ACC of methods after each stage that has one, as a markdown table.
+
+    Args:
+      results: contents of result.json files of one data set.
+    """
+    seeds = sorted({result["seed"] for result in results})
+    lines = []
+    for row in comparison.table(results):
+        runs = {
+            result["seed"]: _by_stage(result["stages"])
+            for result in results
+            if result["config"]["method"] == row.method
+        }
+        for stage in dict.fromkeys(name for run in runs.values() for name in run):
+            values = [runs.get(seed, {}).get(stage) for seed in seeds]
+            known = [value for value in values if value is not None]
+            shown = [cells.spread([value], 4) for value in values]
+            lines.append((row.method, stage, *shown, cells.spread(known, 4)))
+    header = ("method", "ACC after", *(f"seed {seed}" for seed in seeds), "mean")
+    return cells.markdown(header, lines)
+
+
+def _by_stage(stages: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """ACC after each stage that has one; that of VaDE's clustering by EM beside."""
+    named = {}
+    for stage in stages:
+        named[stage["name"]] = stage.get("accuracy")
+        named[f"{stage['name']}, by EM"] = stage.get("em_accuracy")
+    return {name: accuracy for name, accuracy in named.items() if accuracy is not None}
+
+
 def _objective(stages: Sequence[dict[str, Any]]) -> float | None:
     """J / N in the last epoch of training."""
     named = {stage["name"]: stage for stage in stages}
@@ -336,10 +373,19 @@ def fill(page: str, root: pathlib.Path) -> str:
     Args:
       page: markdown with marks, see above.
       root: what the files and folders of the marks are relative to.
+
+    Raises:
+      OSError: if a file cannot be read.
+      ValueError: if one is no result of a run, or a comparison not of one data set.
     """
 
     def made(mark: re.Match[str]) -> str:
-        text = _made(*mark[2].split(), root=root)
+        try:
+            text = _made(*mark[2].split(), root=root)
+        except (AttributeError, KeyError, TypeError, json.JSONDecodeError):
+            raise ValueError(
+                f"{mark[1]} has a file that is no result of a run"
+            ) from None
         return f"{mark[1]}\n\n{text}\n\n<!-- end -->"
 
     marked = rf"(<!-- ((?:{'|'.join(_KINDS)}) [^>]+?) -->).*?<!-- end -->"
@@ -348,14 +394,30 @@ def fill(page: str, root: pathlib.Path) -> str:
 
 def _made(kind: str, where: str, *more: str, root: pathlib.Path) -> str:
     """The table that a mark asks for."""
-    if kind in ("runs", "stages"):
-        paths = [path for name in (where, *more) for path in root.glob(name)]
-        results = [json.loads(path.read_text()) for path in sorted(paths)]
-        if results:
-            return table(results) if kind == "runs" else stages(results[0])
-    elif runs := study(root / where):
-        return ranks(runs) if kind == "ranks" else variants(runs, more)
-    return "Not measured yet."
+    if kind in ("variants", "ranks"):
+        runs = study(root / where)
+        if runs:
+            return ranks(runs) if kind == "ranks" else variants(runs, more)
+        return _NOTHING
+    patterns = (where, *more) if kind in ("runs", "stages") else (f"{where}/*.json",)
+    paths = [path for pattern in patterns for path in root.glob(pattern)]
+    results = [json.loads(path.read_text()) for path in sorted(paths)]
+    if not results:
+        return _NOTHING
+    if kind == "runs":
+        return table(results)
+    if kind == "stages":
+        return stages(results[0])
+    datasets = sorted({result["config"]["dataset"] for result in results})
+    if len(datasets) > 1:
+        raise ValueError(
+            f"{where} has runs on {', '.join(datasets)}, not on one data set"
+        )
+    if kind == "accuracies":
+        return accuracies(results)
+    return comparison.markdown(
+        comparison.table(results), comparison.reported_data(results[0])
+    )
 
 
 def _study_tables(folder: str) -> str | None:
@@ -377,8 +439,6 @@ def _fill_page(name: str) -> str | None:
         path.write_text(fill(path.read_text(), pathlib.Path()))
     except (OSError, ValueError) as error:
         return f"error: {name} cannot be filled: {error}."
-    except (AttributeError, KeyError, TypeError):
-        return f"error: {name} asks for a file that is no result of a study."
     return None
 
 

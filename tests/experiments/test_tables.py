@@ -1,9 +1,21 @@
 import json
 import pathlib
+import re
 
 import pytest
 
-from experiments.tables import fill, main, ranks, stages, study, table, variants
+from dgg_jax import presets
+from experiments import comparison
+from experiments.tables import (
+    accuracies,
+    fill,
+    main,
+    ranks,
+    stages,
+    study,
+    table,
+    variants,
+)
 
 RESULTS = pathlib.Path(__file__).resolve().parents[2] / "results"
 
@@ -271,11 +283,90 @@ def test_a_page_shows_runs_and_the_stages_of_one(folder, tmp_path):
     assert rows[-1][2] == "0.6000"
 
 
-@pytest.mark.parametrize(("name", "count"), [("docs/accuracy.md", 7), ("README.md", 2)])
+@pytest.mark.parametrize(("name", "count"), [("docs/accuracy.md", 7), ("README.md", 5)])
 def test_a_page_has_the_tables_of_the_results(name, count):
     page = (RESULTS.parent / name).read_text()
     assert page.count("<!-- end -->") == count
     assert fill(page, RESULTS.parent) == page
+
+
+@pytest.mark.parametrize("method", presets.METHODS)
+def test_every_method_has_a_row_in_the_readme(method):
+    assert f"\n| {method} | " in (RESULTS.parent / "README.md").read_text()
+
+
+def of_methods(folder, *runs, dataset="mnist"):
+    """Writes runs of (method, seed, stages) as files METHOD-SEED.json."""
+    folder.mkdir(exist_ok=True)
+    results = []
+    for method, seed, records in runs:
+        one = of_stages(*records, seed=seed)
+        one["config"] = {"method": method, "dataset": dataset, "seed": seed}
+        results.append(one)
+        (folder / f"{method}-{seed}.json").write_text(json.dumps(one))
+    return results
+
+
+def test_a_page_shows_a_comparison_as_its_command_does(tmp_path):
+    results = of_methods(
+        tmp_path / "mnist",
+        ("kmeans", 0, [("cluster", 0.5)]),
+        ("vade", 0, [("train", 0.75), ("evaluate", 0.875)]),
+    )
+    page = (
+        "<!-- comparison mnist -->old<!-- end -->\n"
+        "<!-- accuracies mnist --><!-- end -->\n"
+        "<!-- comparison none --><!-- end -->"
+    )
+    text = comparison.markdown(comparison.table(results), "mnist")
+    assert "LTVAE, quoted" in text
+    assert fill(page, tmp_path) == (
+        f"<!-- comparison mnist -->\n\n{text}\n\n<!-- end -->\n"
+        f"<!-- accuracies mnist -->\n\n{accuracies(results)}\n\n<!-- end -->\n"
+        "<!-- comparison none -->\n\nNot measured yet.\n\n<!-- end -->"
+    )
+
+
+def test_accuracies_stand_by_method_stage_and_seed(tmp_path):
+    results = of_methods(
+        tmp_path,
+        ("ae_gmm", 2, [("pretrain", 0.25), ("embed", None), ("cluster", 0.5)]),
+        ("vade", 2, [("train", 0.75), ("evaluate", 0.5)]),
+        ("vade", 0, [("train", 0.25), ("evaluate", 1.0)]),
+    )
+    for one in results[1:]:
+        one["stages"][-1]["em_accuracy"] = 0.625
+    text = accuracies(results)
+    assert text.startswith("| method | ACC after | seed 0 | seed 2 | mean |\n")
+    assert cells(text) == [
+        ["vade", "train", "0.2500", "0.7500", "0.5000 ± 0.3536"],
+        ["vade", "evaluate", "1.0000", "0.5000", "0.7500 ± 0.3536"],
+        ["vade", "evaluate, by EM", "0.6250", "0.6250", "0.6250 ± 0.0000"],
+        ["ae_gmm", "pretrain", "-", "0.2500", "0.2500"],
+        ["ae_gmm", "cluster", "-", "0.5000", "0.5000"],
+    ]
+
+
+@pytest.mark.parametrize("kind", ["runs", "stages", "comparison", "accuracies"])
+@pytest.mark.parametrize("content", ["{", "[]", "{}"])
+def test_a_page_that_asks_for_no_result_is_one_line(tmp_path, kind, content):
+    (tmp_path / "notes-0.json").write_text(content)
+    where = "." if kind in ("comparison", "accuracies") else "notes-0.json"
+    mark = f"<!-- {kind} {where} -->"
+    with pytest.raises(ValueError, match=re.escape(f"{mark} has a file that is no")):
+        fill(f"{mark}<!-- end -->", tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["comparison", "accuracies"])
+def test_methods_are_compared_on_one_data_set(tmp_path, kind, monkeypatch):
+    of_methods(tmp_path / "all", ("kmeans", 0, [("cluster", 0.5)]))
+    of_methods(tmp_path / "all", ("gmm", 0, [("cluster", 0.5)]), dataset="digits")
+    (tmp_path / "page.md").write_text(f"<!-- {kind} all --><!-- end -->")
+    monkeypatch.chdir(tmp_path)
+    assert main(["--fill=page.md"]) == (
+        "error: page.md cannot be filled: all has runs on digits, mnist, not on one "
+        "data set."
+    )
 
 
 def test_the_command_prints_and_fills(folder, tmp_path, capsys, monkeypatch):
