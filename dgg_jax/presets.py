@@ -650,8 +650,8 @@ def _dgg_for(
     if image_shape is not None:
         # Few pixels are blurred by warps; what is warped anew is not soon overfitted.
         values["siamese_warp"] = min(1.0, min(image_shape[:2]) / 16)
-        values |= {"siamese_epochs": 24, "siamese_learning_rate": 2e-3}
-        values["siamese_decay_epochs"] = 18
+        values |= {"siamese_epochs": 24, "siamese_decay_epochs": 18}
+        values["siamese_learning_rate"] = 1e-3 if num_points < 10_000 else 2e-3
     if likelihood != "bernoulli":
         # A narrow Gaussian is steep: clusters are lost in the first epochs otherwise.
         values["learning_rate"] = 5e-4
