@@ -642,6 +642,7 @@ def _dgg_for(
         "siamese_batch_size": _pretrain_batch_size(num_points),
         "siamese_candidates": _between(2, 18_000 // num_points, 10),
         "label_epochs": _between(1, 100_000 // num_points, 10),
+        "epochs": _between(40, 4_200_000 // num_points, 80),
         # Of a candidate, the cluster should be the point's own: a ninth of its size.
         "num_candidates": max(
             nearest, min(100, num_points // (9 * max(1, num_clusters)))
@@ -878,6 +879,7 @@ _OF_THE_DATA_IN_DGG = (
     "siamese_decay_epochs",
     "siamese_warp",
     "label_epochs",
+    "epochs",
     "learning_rate",
     "graph_of",
     "num_candidates",

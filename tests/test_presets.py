@@ -96,7 +96,7 @@ def test_short_names():
     assert presets.vade("har", "paper") == presets.preset("vade", "har", "paper")
     assert presets.dgg("mnist") == presets.dgg("mnist", "default")
     warps = {"siamese_warp": 1.0, "siamese_epochs": 24, "siamese_decay_epochs": 18}
-    changed_values = warps | {"siamese_learning_rate": 2e-3}
+    changed_values = warps | {"siamese_learning_rate": 2e-3, "epochs": 60}
     assert presets.dgg("mnist") == dataclasses.replace(DGGPreset(), **changed_values)
     assert presets.dgg("mnist", "paper") != DGGPreset()
 
