@@ -227,7 +227,7 @@ def test_few_rows_take_smaller_batches_and_nearer_candidates():
     many = presets.for_data("dgg", np.zeros((70_000, 11), np.float32), 10)
     assert (few.batch_size, many.batch_size) == (64, 256)
     assert (few.num_candidates, many.num_candidates) == (20, 100)
-    assert few.pretrain_autoencoder_epochs > many.pretrain_autoencoder_epochs == 8
+    assert few.pretrain_autoencoder_epochs > many.pretrain_autoencoder_epochs == 15
     assert few.pretrain_vae_epochs > many.pretrain_vae_epochs == 2
     assert few.siamese_candidates > many.siamese_candidates == 2
     assert presets.for_data("dgg", np.eye(40), 2, num_neighbors=30).num_candidates == 30

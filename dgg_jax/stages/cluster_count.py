@@ -64,7 +64,7 @@ def estimate_num_clusters(
 ) -> ClusterCount:
     """Counts clusters by HDBSCAN over a range of minimal sizes.
 
-    From N / 200 to N / 12 on a geometric grid; at least 5. A structure that is there
+    From N / 100 to N / 12 on a geometric grid; at least 5. A structure that is there
     is found at many of them, what chance makes at few: the count, from 2 on, that most
     sizes agree on is K, of equals the largest. Points that HDBSCAN calls noise are in
     no cluster.
@@ -88,7 +88,7 @@ def estimate_num_clusters(
     rows = np.random.default_rng(seed).permutation(len(points))
     rows = rows[: _WIDE_SAMPLE if is_wide else _SAMPLE]
     sample = np.asarray(points[np.sort(rows)])
-    ends = max(5, len(sample) / 200), len(sample) / 12
+    ends = max(5, len(sample) / 100), len(sample) / 12
     sizes = np.unique(np.geomspace(*ends, _GRID).round().astype(int)).tolist()
     metric = "euclidean"
     if is_wide:

@@ -119,16 +119,6 @@ def test_the_figure_of_gmvae_is_not_beside_acc():
     )
 
 
-def test_the_readme_has_the_table_of_the_results(capsys):
-    files = [*RESULTS.glob("*-paper-*.json"), *RESULTS.glob("study/*/default-*.json")]
-    assert main(sorted(map(str, files))) is None
-    rows = capsys.readouterr().out.splitlines()
-    readme = (RESULTS.parent / "README.md").read_text()
-    assert len(rows) > 4
-    for row in rows:
-        assert row in readme
-
-
 # --- Studies -----------------------------------------------------------------------
 
 

@@ -85,8 +85,11 @@ def test_constant_points_are_no_clusters():
 
 
 def test_one_blob_is_not_trusted():
-    x = np.random.default_rng(0).normal(size=(1000, 5))
+    x = np.random.default_rng(0).normal(size=(1000, 3))
     assert not estimate_num_clusters(x, seed=0).is_plateau
+    x = np.random.default_rng(0).normal(size=(1000, 5))
+    with pytest.raises(InvalidInput, match="finds no clusters"):
+        estimate_num_clusters(x, seed=0)
 
 
 def test_few_points_are_refused():
