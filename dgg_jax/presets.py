@@ -17,9 +17,8 @@ they start from the same weights.
 """
 
 import dataclasses
-import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import sparse
@@ -28,15 +27,36 @@ from dgg_jax import checks
 from dgg_jax.data.preprocessing import likelihood_for
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Preset:
-    """Settings of every method; each is a flag of ``experiments.main``.
+class Setting(NamedTuple):
+    """What is known of a field of a preset, beside its name, type and default.
 
     Attributes:
-      num_clusters: K, the number of clusters.
+      text: what it means; flags and constructors show it.
+      choices: the values that a text may have, or none.
+      low: the least value of a number; of sizes 1, of other numbers None.
+      high: the greatest, or None.
+      positive: whether it must be above 0, and finite.
     """
 
-    num_clusters: int = 10
+    text: str
+    choices: tuple[str, ...] = ()
+    low: float | None = None
+    high: float | None = None
+    positive: bool = False
+
+
+def setting(default: Any, text: str, **known: Any) -> Any:
+    """A field of a preset, with its default and the fields of ``Setting``."""
+    return dataclasses.field(
+        default=default, metadata={"setting": Setting(text, **known)}
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Preset:
+    """Settings of every method; each is a flag of the command line."""
+
+    num_clusters: int = setting(10, "K, the number of clusters.")
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Preset":
@@ -50,105 +70,162 @@ class Preset:
         Raises:
           InvalidInput: naming the first field that is out of range.
         """
-        fields = dataclasses.fields(self)
-        for field in fields:
-            if field.name in CHOICES:
-                value = getattr(self, field.name)
-                checks.one_of(field.name, value, CHOICES[field.name])
-        for field in fields:
-            value = getattr(self, field.name)
-            checks.of_type(field.name, value, field.type)
-            if field.type is int:
-                low = 0 if field.name in _MAY_BE_ZERO else 1
-                checks.in_range(field.name, value, low)
-            elif isinstance(value, tuple):
-                for size in value:
-                    checks.in_range(field.name, size, 1)
-            elif field.type is float:
-                if field.name in _POSITIVE and not 0 < value < float("inf"):
-                    raise checks.InvalidInput(
-                        f"{field.name} must be positive and finite, got {value!r}."
-                    )
-                if field.name in _RANGES:
-                    checks.in_range(field.name, value, 0, _RANGES[field.name])
+        known = settings(type(self))
+        for name, rules in known.items():
+            if rules.choices:
+                checks.one_of(name, getattr(self, name), rules.choices)
+        for field in dataclasses.fields(self):
+            _check(field, getattr(self, field.name), known[field.name])
+
+
+def _check(field: dataclasses.Field, value: Any, rules: Setting) -> None:
+    """Checks the value of a field."""
+    checks.of_type(field.name, value, field.type)
+    if field.type is int:
+        checks.in_range(field.name, value, 1 if rules.low is None else rules.low)
+    elif isinstance(value, tuple):
+        for size in value:
+            checks.in_range(field.name, size, 1)
+    elif field.type is float:
+        if rules.positive and not 0 < value < float("inf"):
+            raise checks.InvalidInput(
+                f"{field.name} must be positive and finite, got {value!r}."
+            )
+        low = float("-inf") if rules.low is None else rules.low
+        high = float("inf") if rules.high is None else rules.high
+        checks.in_range(field.name, value, 0 if rules.positive else low, high)
+
+
+def settings(cls: type[Preset]) -> dict[str, Setting]:
+    """What is known of each field of a preset, in their order.
+
+    A class that changes the default alone keeps what its bases know.
+    """
+    known = {}
+    for base in reversed(cls.__mro__):
+        for name, field in getattr(base, "__dataclass_fields__", {}).items():
+            if "setting" in field.metadata:
+                known[name] = field.metadata["setting"]
+    return {field.name: known[field.name] for field in dataclasses.fields(cls)}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class NetworkPreset(Preset):
-    """Settings of every method that trains networks.
+    """Settings of every method that trains networks."""
 
-    Attributes:
-      precision: of matrix products: float32; on GPUs and TPUs, which are faster with
-        it, also tf32 or bfloat16, summed in float32. A CPU always takes float32.
-    """
-
-    precision: str = "float32"
+    precision: str = setting(
+        "float32",
+        "of matrix products: float32; on GPUs and TPUs, which are faster with it, "
+        "also tf32 or bfloat16, summed in float32. A CPU always takes float32.",
+        choices=("float32", "tf32", "bfloat16"),
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class AutoencoderPreset(NetworkPreset):
-    """Settings of the networks and of the pretraining that methods share.
+    """Settings of the networks and of the pretraining that methods share."""
 
-    Attributes:
-      likelihood: p(x | z): bernoulli (values in [0, 1]), gaussian (fixed variance) or
-        learned_gaussian.
-      variance: lambda, the fixed variance of the gaussian likelihood.
-      hidden_sizes: widths of the encoder's ReLU layers; the decoder mirrors them.
-      latent_dim: L, dimension of the latent space.
-      pretrain_layer_epochs: epochs of each layer's denoising autoencoder; 0 skips.
-      pretrain_autoencoder_epochs: epochs of the deep denoising autoencoder.
-      pretrain_vae_epochs: epochs of the VAE with prior N(0, I); 0 skips.
-      pretrain_corruption: share of inputs set to 0 by the denoising autoencoders.
-      pretrain_learning_rate: Adam's rate in pretraining.
-      pretrain_batch_size: points of a batch in pretraining.
-      device_memory_share: of the device's memory, what data may take before they stay
-        on the host and stream to the device by the batch.
-    """
-
-    likelihood: str = "bernoulli"
-    variance: float = 1.0
-    hidden_sizes: tuple[int, ...] = (500, 500, 2000)
-    latent_dim: int = 10
-    pretrain_layer_epochs: int = 0
-    pretrain_autoencoder_epochs: int = 15
-    pretrain_vae_epochs: int = 2
-    pretrain_corruption: float = 0.2
-    pretrain_learning_rate: float = 1e-3
-    pretrain_batch_size: int = 256
-    device_memory_share: float = 0.5
+    likelihood: str = setting(
+        "bernoulli",
+        "p(x | z): bernoulli (values in [0, 1]), gaussian (fixed variance) or "
+        "learned_gaussian.",
+        choices=("bernoulli", "gaussian", "learned_gaussian"),
+    )
+    variance: float = setting(
+        1.0,
+        "lambda, the fixed variance of the gaussian likelihood.",
+        positive=True,
+    )
+    hidden_sizes: tuple[int, ...] = setting(
+        (500, 500, 2000),
+        "widths of the encoder's ReLU layers; the decoder mirrors them.",
+    )
+    latent_dim: int = setting(10, "L, dimension of the latent space.")
+    pretrain_layer_epochs: int = setting(
+        0,
+        "epochs of each layer's denoising autoencoder; 0 skips.",
+        low=0,
+    )
+    pretrain_autoencoder_epochs: int = setting(
+        15,
+        "epochs of the deep denoising autoencoder.",
+        low=0,
+    )
+    pretrain_vae_epochs: int = setting(
+        2,
+        "epochs of the VAE with prior N(0, I); 0 skips.",
+        low=0,
+    )
+    pretrain_corruption: float = setting(
+        0.2,
+        "share of inputs set to 0 by the denoising autoencoders.",
+        low=0,
+        high=0.99,
+    )
+    pretrain_learning_rate: float = setting(
+        1e-3,
+        "Adam's rate in pretraining.",
+        positive=True,
+    )
+    pretrain_batch_size: int = setting(256, "points of a batch in pretraining.")
+    device_memory_share: float = setting(
+        0.5,
+        "of the device's memory, what data may take before they stay on the host and "
+        "stream to the device by the batch.",
+        positive=True,
+        high=1,
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SiamesePreset(NetworkPreset):
-    """Settings of the Siamese network that measures similarity.
+    """Settings of the Siamese network that measures similarity."""
 
-    Attributes:
-      siamese_epochs: epochs of the Siamese network; 0 takes distances of the data.
-      siamese_pairs: N_t, positive pairs a point.
-      siamese_pairing: batch: all pairs of what a step embeds, a batch and N_t
-        neighbours of each point; drawn: N_t positive and N_t negative ones a point.
-      siamese_candidates: nearest points of which the positive pairs are drawn; if no
-        more than siamese_pairs, these are the nearest.
-      siamese_margin: c, distance to which negative pairs are pushed.
-      siamese_init: random, or encoder: from the pretrained encoder.
-      siamese_learning_rate: Adam's initial rate for the Siamese network.
-      siamese_decay: factor of that rate every siamese_decay_epochs.
-      siamese_decay_epochs: epochs of one stair of that rate.
-      siamese_weight_decay: L2 weight decay of the Siamese network.
-      siamese_batch_size: points of a batch for the Siamese network.
-    """
-
-    siamese_epochs: int = 8
-    siamese_pairs: int = 2
-    siamese_pairing: str = "batch"
-    siamese_candidates: int = 2
-    siamese_margin: float = 5.0
-    siamese_init: str = "encoder"
-    siamese_learning_rate: float = 5e-4
-    siamese_decay: float = 0.1
-    siamese_decay_epochs: int = 70
-    siamese_weight_decay: float = 1e-4
-    siamese_batch_size: int = 256
+    siamese_epochs: int = setting(
+        8,
+        "epochs of the Siamese network; 0 takes distances of the data.",
+        low=0,
+    )
+    siamese_pairs: int = setting(2, "N_t, positive pairs a point.")
+    siamese_pairing: str = setting(
+        "batch",
+        "batch: all pairs of what a step embeds, a batch and N_t neighbours of each "
+        "point; drawn: N_t positive and N_t negative ones a point.",
+        choices=("batch", "drawn"),
+    )
+    siamese_candidates: int = setting(
+        2,
+        "nearest points of which the positive pairs are drawn; if no more than "
+        "siamese_pairs, these are the nearest.",
+    )
+    siamese_margin: float = setting(
+        5.0,
+        "c, distance to which negative pairs are pushed.",
+        positive=True,
+    )
+    siamese_init: str = setting(
+        "encoder",
+        "random, or encoder: from the pretrained encoder.",
+        choices=("encoder", "random"),
+    )
+    siamese_learning_rate: float = setting(
+        5e-4,
+        "Adam's initial rate for the Siamese network.",
+        positive=True,
+    )
+    siamese_decay: float = setting(
+        0.1,
+        "factor of that rate every siamese_decay_epochs.",
+        positive=True,
+        high=1,
+    )
+    siamese_decay_epochs: int = setting(70, "epochs of one stair of that rate.")
+    siamese_weight_decay: float = setting(
+        1e-4,
+        "L2 weight decay of the Siamese network.",
+        low=0,
+    )
+    siamese_batch_size: int = setting(256, "points of a batch for the Siamese network.")
 
     def siamese_settings(self) -> dict[str, Any]:
         """The settings of the Siamese network alone."""
@@ -158,87 +235,124 @@ class SiamesePreset(NetworkPreset):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainingPreset(NetworkPreset):
-    """Settings of a method's own training.
+    """Settings of a method's own training."""
 
-    Attributes:
-      epochs: epochs of the method's own training.
-      batch_size: points of a batch in it.
-      learning_rate: Adam's initial rate in it.
-      decay: factor of that rate every decay_epochs.
-      decay_epochs: epochs of one stair of that rate.
-      weight_decay: L2 weight decay in it.
-    """
-
-    epochs: int = 40
-    batch_size: int = 256
-    learning_rate: float = 2e-3
-    decay: float = 0.9
-    decay_epochs: int = 10
-    weight_decay: float = 0.0
+    epochs: int = setting(40, "epochs of the method's own training.", low=0)
+    batch_size: int = setting(256, "points of a batch in it.")
+    learning_rate: float = setting(2e-3, "Adam's initial rate in it.", positive=True)
+    decay: float = setting(
+        0.9,
+        "factor of that rate every decay_epochs.",
+        positive=True,
+        high=1,
+    )
+    decay_epochs: int = setting(10, "epochs of one stair of that rate.")
+    weight_decay: float = setting(0.0, "L2 weight decay in it.", low=0)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MixturePreset(AutoencoderPreset, TrainingPreset):
-    """Settings of a VAE with a mixture prior, as DGG and VaDE have it.
+    """Settings of a VAE with a mixture prior, as DGG and VaDE have it."""
 
-    Attributes:
-      num_neighbors: S, neighbours of a point in the graph.
-      init: labels to start from: spectral (of the graph), kmeans or gmm (of the
-        latents).
-      eigenvectors_per_cluster: times K, the most eigenvectors that spectral init
-        tries.
-      variance_floor: smallest initial variance of a mixture component.
-      label_epochs: epochs that fit the whole model to the initial labels; 0 skips.
-      restarts: runs of initialisation and training; the best is kept: in VaDE by the
-        objective (the ELBO, but for another reconstruction_weight or kl_term), in DGG
-        by the information that the graph's neighbours have of each other's cluster.
-    """
-
-    num_neighbors: int = 20
-    init: str = "spectral"
-    eigenvectors_per_cluster: float = 1.6
-    variance_floor: float = 1e-3
-    label_epochs: int = 0
-    restarts: int = 1
+    num_neighbors: int = setting(20, "S, neighbours of a point in the graph.")
+    init: str = setting(
+        "spectral",
+        "labels to start from: spectral (of the graph), kmeans or gmm (of the "
+        "latents).",
+        choices=("spectral", "kmeans", "gmm"),
+    )
+    eigenvectors_per_cluster: float = setting(
+        1.6,
+        "times K, the most eigenvectors that spectral init tries.",
+        positive=True,
+    )
+    variance_floor: float = setting(
+        1e-3,
+        "smallest initial variance of a mixture component.",
+        positive=True,
+    )
+    label_epochs: int = setting(
+        0,
+        "epochs that fit the whole model to the initial labels; 0 skips.",
+        low=0,
+    )
+    restarts: int = setting(
+        1,
+        "runs of initialisation and training; the best is kept: in VaDE by the "
+        "objective (the ELBO, but for another reconstruction_weight or kl_term), in "
+        "DGG by the information that the graph's neighbours have of each other's "
+        "cluster.",
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DGGPreset(MixturePreset, SiamesePreset):
-    """All settings of DGG.
+    """All settings of DGG."""
 
-    Attributes:
-      classifier_hidden_sizes: widths of ReLU layers of the classifier f_2; None is the
-        paper's rule: none for K >= 10, one of width K for fewer.
-      classifier_input: what f_2 sees in training: sample (of q(z | x)) or mean.
-      graph_of: where neighbours are near: siamese (embedding), latents (of the
-        pretrained encoder) or data (so too if siamese_epochs is 0).
-      init_neighbors: neighbours in the graph that spectral init clusters, and whose
-        information judges clusters; always drawn from the candidates at random.
-      num_candidates: nearest points from which the neighbours are chosen.
-      neighbor_choice: random (drawn once from the candidates) or nearest.
-      neighbor_weights: uniform or gaussian, eq. (32).
-      classifier_epochs: epochs that fit f_2 to the initial labels.
-      classifier_learning_rate: Adam's rate for that.
-      objective: node (cost independent of S) or tuple (Algorithm 1 as printed).
-      graph_strength: eta in [0, 2], the weight of the graph; 1 is the paper.
-      siamese_warp: strength of the random warps (``images.RandomWarp``) of what the
-        Siamese network is trained on, if the rows are images; 0 for none.
-    """
-
-    classifier_hidden_sizes: tuple[int, ...] | None = None
-    classifier_input: str = "mean"
-    graph_of: str = "siamese"
-    init_neighbors: int = 20
-    num_candidates: int = 100
-    neighbor_choice: str = "nearest"
-    neighbor_weights: str = "uniform"
-    classifier_epochs: int = 20
-    classifier_learning_rate: float = 1e-2
-    objective: str = "node"
-    graph_strength: float = 1.6
+    classifier_hidden_sizes: tuple[int, ...] | None = setting(
+        None,
+        "widths of ReLU layers of the classifier f_2; None is the paper's rule: none "
+        "for K >= 10, one of width K for fewer.",
+    )
+    classifier_input: str = setting(
+        "mean",
+        "what f_2 sees in training: sample (of q(z | x)) or mean.",
+        choices=("sample", "mean"),
+    )
+    graph_of: str = setting(
+        "siamese",
+        "where neighbours are near: siamese (embedding), latents (of the pretrained "
+        "encoder) or data (so too if siamese_epochs is 0).",
+        choices=("siamese", "latents", "data"),
+    )
+    init_neighbors: int = setting(
+        20,
+        "neighbours in the graph that spectral init clusters, and whose information "
+        "judges clusters; always drawn from the candidates at random.",
+    )
+    num_candidates: int = setting(
+        100,
+        "nearest points from which the neighbours are chosen.",
+    )
+    neighbor_choice: str = setting(
+        "nearest",
+        "random (drawn once from the candidates) or nearest.",
+        choices=("random", "nearest"),
+    )
+    neighbor_weights: str = setting(
+        "uniform",
+        "uniform or gaussian, eq. (32).",
+        choices=("uniform", "gaussian"),
+    )
+    classifier_epochs: int = setting(
+        20,
+        "epochs that fit f_2 to the initial labels.",
+        low=0,
+    )
+    classifier_learning_rate: float = setting(
+        1e-2,
+        "Adam's rate for that.",
+        positive=True,
+    )
+    objective: str = setting(
+        "node",
+        "node (cost independent of S) or tuple (Algorithm 1 as printed).",
+        choices=("node", "tuple"),
+    )
+    graph_strength: float = setting(
+        1.6,
+        "eta in [0, 2], the weight of the graph; 1 is the paper.",
+        low=0,
+        high=2,
+    )
     label_epochs: int = 1
     epochs: int = 80
-    siamese_warp: float = 0.0
+    siamese_warp: float = setting(
+        0.0,
+        "strength of the random warps (``images.RandomWarp``) of what the Siamese "
+        "network is trained on, if the rows are images; 0 for none.",
+        low=0,
+    )
 
     def __post_init__(self):
         """Checks every value; see ``Preset``."""
@@ -252,37 +366,63 @@ class DGGPreset(MixturePreset, SiamesePreset):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class VaDEPreset(MixturePreset):
-    """All settings of VaDE.
+    """All settings of VaDE."""
 
-    Attributes:
-      initial_weights: pi to start from: labels (their shares) or uniform.
-      initial_variances: sigma_c^2 to start from: labels (their moments) or unit. With
-        init=gmm, labels are the fitted mixture's own weights and variances.
-      assignment: q(c | x) in training: sample, eq. (11), or mean_field (its optimum).
-      num_samples: M, draws of z for a point.
-      reconstruction_weight: alpha, weight of the reconstruction in the objective.
-      kl_warmup_epochs: epochs in which the weight of the other terms rises to 1.
-      kl_term: false trains an autoencoder through the posterior mean, then fits a
-        Gaussian mixture to its latents: the paper's AE+GMM.
-      clustering: of the run's own labels: from the posterior, p(c | z) at its mean, or
-        by em on the latents of its rows. The model keeps the trained mixture: new rows
-        get p(c | z) either way.
-      learning_rate_floor: rate below which the networks' rate does not fall.
-      mixture_learning_rate: Adam's initial rate for pi, mu_c and sigma_c.
-      mixture_decay: factor of that rate every decay_epochs.
-    """
-
-    initial_weights: str = "labels"
-    initial_variances: str = "labels"
-    assignment: str = "sample"
-    num_samples: int = 1
-    reconstruction_weight: float = 1.0
-    kl_warmup_epochs: int = 0
-    kl_term: bool = True
-    clustering: str = "posterior"
-    learning_rate_floor: float = 0.0
-    mixture_learning_rate: float = 2e-5
-    mixture_decay: float = 0.9
+    initial_weights: str = setting(
+        "labels",
+        "pi to start from: labels (their shares) or uniform.",
+        choices=("labels", "uniform"),
+    )
+    initial_variances: str = setting(
+        "labels",
+        "sigma_c^2 to start from: labels (their moments) or unit. With init=gmm, "
+        "labels are the fitted mixture's own weights and variances.",
+        choices=("labels", "unit"),
+    )
+    assignment: str = setting(
+        "sample",
+        "q(c | x) in training: sample, eq. (11), or mean_field (its optimum).",
+        choices=("sample", "mean_field"),
+    )
+    num_samples: int = setting(1, "M, draws of z for a point.")
+    reconstruction_weight: float = setting(
+        1.0,
+        "alpha, weight of the reconstruction in the objective.",
+        positive=True,
+    )
+    kl_warmup_epochs: int = setting(
+        0,
+        "epochs in which the weight of the other terms rises to 1.",
+        low=0,
+    )
+    kl_term: bool = setting(
+        True,
+        "false trains an autoencoder through the posterior mean, then fits a Gaussian "
+        "mixture to its latents: the paper's AE+GMM.",
+    )
+    clustering: str = setting(
+        "posterior",
+        "of the run's own labels: from the posterior, p(c | z) at its mean, or by em "
+        "on the latents of its rows. The model keeps the trained mixture: new rows "
+        "get p(c | z) either way.",
+        choices=("posterior", "em"),
+    )
+    learning_rate_floor: float = setting(
+        0.0,
+        "rate below which the networks' rate does not fall.",
+        low=0,
+    )
+    mixture_learning_rate: float = setting(
+        2e-5,
+        "Adam's initial rate for pi, mu_c and sigma_c.",
+        positive=True,
+    )
+    mixture_decay: float = setting(
+        0.9,
+        "factor of that rate every decay_epochs.",
+        positive=True,
+        high=1,
+    )
     pretrain_vae_epochs: int = 0
     learning_rate: float = 1e-3
     label_epochs: int = 8
@@ -291,32 +431,42 @@ class VaDEPreset(MixturePreset):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class GMVAEPreset(TrainingPreset):
-    """All settings of GMVAE.
+    """All settings of GMVAE."""
 
-    Attributes:
-      likelihood: p(x | z): bernoulli (values in [0, 1]), gaussian (fixed variance) or
-        learned_gaussian.
-      variance: lambda, the fixed variance of the gaussian likelihood.
-      architecture: dense, or the convolutions of tables A.1 and A.3 for mnist or svhn.
-      hidden_sizes: widths of the dense encoder's ReLU layers; the decoder mirrors them.
-      component_hidden_size: width of the Tanh layer of p(z | w, c).
-      latent_dim: L, dimension of the latent space.
-      w_dim: dimension of w.
-      num_samples: M, draws of z for a point.
-      conditional_prior: independent, eq. (5), or joint, its exact value.
-      information_constraint: lambda of eq. (7), in nats; 0 is the plain bound.
-    """
-
-    likelihood: str = "bernoulli"
-    variance: float = 1.0
-    architecture: str = "dense"
-    hidden_sizes: tuple[int, ...] = (500, 500)
-    component_hidden_size: int = 500
-    latent_dim: int = 10
-    w_dim: int = 10
-    num_samples: int = 1
-    conditional_prior: str = "independent"
-    information_constraint: float = 0.0
+    likelihood: str = setting(
+        "bernoulli",
+        "p(x | z): bernoulli (values in [0, 1]), gaussian (fixed variance) or "
+        "learned_gaussian.",
+        choices=("bernoulli", "gaussian", "learned_gaussian"),
+    )
+    variance: float = setting(
+        1.0,
+        "lambda, the fixed variance of the gaussian likelihood.",
+        positive=True,
+    )
+    architecture: str = setting(
+        "dense",
+        "dense, or the convolutions of tables A.1 and A.3 for mnist or svhn.",
+        choices=("dense", "mnist", "svhn"),
+    )
+    hidden_sizes: tuple[int, ...] = setting(
+        (500, 500),
+        "widths of the dense encoder's ReLU layers; the decoder mirrors them.",
+    )
+    component_hidden_size: int = setting(500, "width of the Tanh layer of p(z | w, c).")
+    latent_dim: int = setting(10, "L, dimension of the latent space.")
+    w_dim: int = setting(10, "dimension of w.")
+    num_samples: int = setting(1, "M, draws of z for a point.")
+    conditional_prior: str = setting(
+        "independent",
+        "independent, eq. (5), or joint, its exact value.",
+        choices=("independent", "joint"),
+    )
+    information_constraint: float = setting(
+        0.0,
+        "lambda of eq. (7), in nats; 0 is the plain bound.",
+        low=0,
+    )
     batch_size: int = 100
     learning_rate: float = 1e-3
     decay: float = 1.0
@@ -324,72 +474,70 @@ class GMVAEPreset(TrainingPreset):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class KMeansPreset(Preset):
-    """All settings of K-means on the data.
+    """All settings of K-means on the data."""
 
-    Attributes:
-      restarts: starts of the algorithm; the best objective is kept.
-    """
-
-    restarts: int = 10
+    restarts: int = setting(10, "starts of the algorithm; the best objective is kept.")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class GMMPreset(Preset):
-    """All settings of a Gaussian mixture on the data.
+    """All settings of a Gaussian mixture on the data."""
 
-    Attributes:
-      restarts: starts of the algorithm; the best objective is kept.
-      covariance: of a component: diag or full.
-      variance_floor: added to the variances of the components.
-    """
-
-    restarts: int = 3
-    covariance: str = "diag"
-    variance_floor: float = 1e-3
+    restarts: int = setting(3, "starts of the algorithm; the best objective is kept.")
+    covariance: str = setting(
+        "diag",
+        "of a component: diag or full.",
+        choices=("diag", "full"),
+    )
+    variance_floor: float = setting(
+        1e-3,
+        "added to the variances of the components.",
+        positive=True,
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SpectralPreset(Preset):
-    """All settings of spectral clustering on the kNN graph of the data.
+    """All settings of spectral clustering on the kNN graph of the data."""
 
-    Attributes:
-      num_neighbors: S, neighbours of a point in the graph.
-      neighbor_weights: uniform or gaussian, eq. (32) of DGG.
-      eigenvectors_per_cluster: times K, the most eigenvectors that are tried.
-    """
-
-    num_neighbors: int = 20
-    neighbor_weights: str = "uniform"
-    eigenvectors_per_cluster: float = 1.6
+    num_neighbors: int = setting(20, "S, neighbours of a point in the graph.")
+    neighbor_weights: str = setting(
+        "uniform",
+        "uniform or gaussian, eq. (32) of DGG.",
+        choices=("uniform", "gaussian"),
+    )
+    eigenvectors_per_cluster: float = setting(
+        1.6,
+        "times K, the most eigenvectors that are tried.",
+        positive=True,
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LatentGMMPreset(AutoencoderPreset, GMMPreset):
-    """All settings of a Gaussian mixture on the latents of an autoencoder.
+    """All settings of a Gaussian mixture on the latents of an autoencoder."""
 
-    Attributes:
-      embedding: what goes on training after the pretraining that methods share: ae, an
-        autoencoder; dae, a denoising one; vae, a variational one.
-      embedding_epochs: for how long.
-    """
-
-    embedding: str = "ae"
-    embedding_epochs: int = 10
+    embedding: str = setting(
+        "ae",
+        "what goes on training after the pretraining that methods share: ae, an "
+        "autoencoder; dae, a denoising one; vae, a variational one.",
+        choices=("ae", "dae", "vae"),
+    )
+    embedding_epochs: int = setting(10, "for how long.", low=0)
     pretrain_vae_epochs: int = 0
     covariance: str = "full"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DECPreset(AutoencoderPreset, TrainingPreset):
-    """All settings of DEC.
+    """All settings of DEC."""
 
-    Attributes:
-      degrees_of_freedom: of the Student t kernel between latents and centres.
-      restarts: starts of the algorithm; the best objective is kept.
-    """
-
-    degrees_of_freedom: float = 1.0
-    restarts: int = 20
+    degrees_of_freedom: float = setting(
+        1.0,
+        "of the Student t kernel between latents and centres.",
+        positive=True,
+    )
+    restarts: int = setting(20, "starts of the algorithm; the best objective is kept.")
     pretrain_vae_epochs: int = 0
     epochs: int = 20
     learning_rate: float = 1e-3
@@ -398,21 +546,23 @@ class DECPreset(AutoencoderPreset, TrainingPreset):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SpectralNetPreset(SiamesePreset, TrainingPreset):
-    """All settings of SpectralNet.
+    """All settings of SpectralNet."""
 
-    Attributes:
-      hidden_sizes: widths of the ReLU layers of both networks.
-      latent_dim: L, dimension of the Siamese embedding.
-      affinity_neighbors: nearest points in a batch that a point is similar to.
-      laplacian: unnormalized or normalized.
-      restarts: starts of the algorithm; the best objective is kept.
-    """
-
-    hidden_sizes: tuple[int, ...] = (1024, 1024, 512)
-    latent_dim: int = 10
-    affinity_neighbors: int = 5
-    laplacian: str = "unnormalized"
-    restarts: int = 10
+    hidden_sizes: tuple[int, ...] = setting(
+        (1024, 1024, 512),
+        "widths of the ReLU layers of both networks.",
+    )
+    latent_dim: int = setting(10, "L, dimension of the Siamese embedding.")
+    affinity_neighbors: int = setting(
+        5,
+        "nearest points in a batch that a point is similar to.",
+    )
+    laplacian: str = setting(
+        "unnormalized",
+        "unnormalized or normalized.",
+        choices=("unnormalized", "normalized"),
+    )
+    restarts: int = setting(10, "starts of the algorithm; the best objective is kept.")
     siamese_init: str = "random"
     batch_size: int = 1024
     learning_rate: float = 1e-3
@@ -429,97 +579,42 @@ class SpectralNetPreset(SiamesePreset, TrainingPreset):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class IMSATPreset(TrainingPreset):
-    """All settings of IMSAT.
+    """All settings of IMSAT."""
 
-    Attributes:
-      hidden_sizes: widths of the ReLU layers of the classifier.
-      num_neighbors: k, the neighbour whose distance scales the perturbations.
-      perturbation_fraction: their length, as a share of that distance.
-      perturbation_probe: xi, length at which their direction is sought, in units of it.
-      batch_norm: whether the classifier has batch normalisation.
-      information_weight: lambda, weight of the mutual information.
-      marginal_weight: mu, weight of the marginal entropy in it.
-    """
-
-    hidden_sizes: tuple[int, ...] = (1200, 1200)
-    num_neighbors: int = 10
-    perturbation_fraction: float = 0.25
-    perturbation_probe: float = 4.0
-    batch_norm: bool = True
-    information_weight: float = 0.1
-    marginal_weight: float = 4.0
+    hidden_sizes: tuple[int, ...] = setting(
+        (1200, 1200),
+        "widths of the ReLU layers of the classifier.",
+    )
+    num_neighbors: int = setting(
+        10,
+        "k, the neighbour whose distance scales the perturbations.",
+    )
+    perturbation_fraction: float = setting(
+        0.25,
+        "their length, as a share of that distance.",
+        positive=True,
+    )
+    perturbation_probe: float = setting(
+        4.0,
+        "xi, length at which their direction is sought, in units of it.",
+        positive=True,
+    )
+    batch_norm: bool = setting(True, "whether the classifier has batch normalisation.")
+    information_weight: float = setting(
+        0.1,
+        "lambda, weight of the mutual information.",
+        positive=True,
+    )
+    marginal_weight: float = setting(
+        4.0,
+        "mu, weight of the marginal entropy in it.",
+        positive=True,
+    )
     epochs: int = 50
     batch_size: int = 250
     learning_rate: float = 2e-3
     decay: float = 1.0
 
-
-CHOICES = {
-    "precision": ("float32", "tf32", "bfloat16"),
-    "likelihood": ("bernoulli", "gaussian", "learned_gaussian"),
-    "classifier_input": ("sample", "mean"),
-    "siamese_init": ("encoder", "random"),
-    "siamese_pairing": ("batch", "drawn"),
-    "graph_of": ("siamese", "latents", "data"),
-    "neighbor_choice": ("random", "nearest"),
-    "neighbor_weights": ("uniform", "gaussian"),
-    "init": ("spectral", "kmeans", "gmm"),
-    "objective": ("node", "tuple"),
-    "initial_weights": ("labels", "uniform"),
-    "initial_variances": ("labels", "unit"),
-    "assignment": ("sample", "mean_field"),
-    "clustering": ("posterior", "em"),
-    "covariance": ("diag", "full"),
-    "architecture": ("dense", "mnist", "svhn"),
-    "conditional_prior": ("independent", "joint"),
-    "laplacian": ("unnormalized", "normalized"),
-    "embedding": ("ae", "dae", "vae"),
-}
-_MAY_BE_ZERO = (
-    "pretrain_layer_epochs",
-    "pretrain_autoencoder_epochs",
-    "pretrain_vae_epochs",
-    "siamese_epochs",
-    "classifier_epochs",
-    "label_epochs",
-    "kl_warmup_epochs",
-    "embedding_epochs",
-    "epochs",
-)
-_POSITIVE = (
-    "device_memory_share",
-    "variance",
-    "pretrain_learning_rate",
-    "siamese_margin",
-    "siamese_learning_rate",
-    "siamese_decay",  # optax takes a decay of 0 for none
-    "eigenvectors_per_cluster",
-    "variance_floor",
-    "classifier_learning_rate",
-    "learning_rate",
-    "decay",
-    "reconstruction_weight",
-    "mixture_learning_rate",
-    "mixture_decay",
-    "degrees_of_freedom",
-    "perturbation_fraction",
-    "perturbation_probe",
-    "information_weight",
-    "marginal_weight",
-)
-_RANGES = {  # from 0 to
-    "device_memory_share": 1.0,
-    "pretrain_corruption": 0.99,
-    "siamese_decay": 1.0,
-    "siamese_weight_decay": float("inf"),
-    "siamese_warp": float("inf"),
-    "graph_strength": 2.0,
-    "decay": 1.0,
-    "weight_decay": float("inf"),
-    "learning_rate_floor": float("inf"),
-    "mixture_decay": 1.0,
-    "information_constraint": float("inf"),
-}
 
 NAMES = ("default", "paper", "smoke")
 
@@ -966,18 +1061,6 @@ def for_data(
     if name == "smoke":
         values |= _SMOKE_PRETRAIN | _SMOKE_NETWORKS | _METHODS[method][1]("", name)
     return cls(**{k: v for k, v in values.items() if k in kinds} | given)
-
-
-def describe(cls: type[Preset]) -> dict[str, str]:
-    """What its docstring, and those of its bases, say of each field of a preset."""
-    described = {}
-    for base in reversed(cls.__mro__):
-        _, _, attributes = (base.__doc__ or "").partition("Attributes:\n")
-        entries = re.findall(
-            r"^      (\w+): ((?:.|\n(?!      \w+: ))*)", attributes, re.M
-        )
-        described |= {name: " ".join(text.split()) for name, text in entries}
-    return described
 
 
 def dgg(dataset: str, name: str = "default") -> DGGPreset:

@@ -1,17 +1,20 @@
 """Saved models: a folder with a readable model.json and arrays that are never code."""
 
 import hashlib
+import importlib.metadata
 import io
 import json
 import math
 import os
 import pathlib
+import platform
 import shutil
 import tempfile
 from typing import Any
 
 import numpy as np
 
+import dgg_jax
 from dgg_jax import checks
 from dgg_jax.arrays import Npz, read_bytes
 
@@ -174,3 +177,13 @@ def _unflatten(flat: dict[str, np.ndarray]) -> Tree:
                 raise InvalidModel(f"the array {path!r} lies within another.")
         branch[name] = array
     return tree
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python, this library and those that results depend on."""
+    packages = ("jax", "jaxlib", "flax", "optax", "numpy", "scipy", "scikit-learn")
+    return {
+        "python": platform.python_version(),
+        "dgg_jax": dgg_jax.__version__,
+        **{name: importlib.metadata.version(name) for name in packages},
+    }

@@ -1,5 +1,7 @@
 """Sphinx configuration: ``python -m sphinx -W docs docs/_build``."""
 
+import dataclasses
+import inspect
 import pathlib
 import re
 import sys
@@ -10,6 +12,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent)]
 from sphinx.ext import autosummary  # noqa: E402
 
 import dgg_jax  # noqa: E402
+from dgg_jax import presets  # noqa: E402
 
 project = "dgg_jax"
 author = "the dgg_jax authors"
@@ -40,6 +43,7 @@ autosummary.WELL_KNOWN_ABBREVIATIONS += (
     "supplement eq.",
 )  # no end of a sentence
 autodoc_member_order = "bysource"
+autoclass_content = "both"  # estimators say what their arguments are
 autodoc_typehints = "none"
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
@@ -55,6 +59,16 @@ def _skip(app, what, name, member, skip, options):
     return True if text.startswith("Alias for field number") else None
 
 
+def _list_settings(app, what, name, obj, options, lines):
+    """Adds to a preset what its own fields mean, which stands in their metadata."""
+    if what == "class" and issubclass(obj, presets.Preset):
+        own = inspect.get_annotations(obj)
+        for field in dataclasses.fields(obj):
+            if field.name in own and "setting" in field.metadata:
+                lines.append(f":ivar {field.name}: {field.metadata['setting'].text}")
+        lines.append("")
+
+
 def _keep_underscores(app, what, name, obj, options, lines):
     """Escapes the underscore of scikit-learn's attributes, in rst a link."""
     lines[:] = [re.sub(r"^(:ivar \w+)_:", r"\1\\_:", line) for line in lines]
@@ -62,5 +76,6 @@ def _keep_underscores(app, what, name, obj, options, lines):
 
 def setup(app):
     """Connects the events."""
+    app.connect("autodoc-process-docstring", _list_settings)
     app.connect("autodoc-process-docstring", _keep_underscores, priority=900)
     app.connect("autodoc-skip-member", _skip)

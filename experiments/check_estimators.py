@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.estimator_checks import check_estimator
 
 import dgg_jax
-from dgg_jax.estimators import versions
+from dgg_jax.saving import versions
 from experiments.command import EXIT_INVALID, fail, limit_logs, parse_flags
 from experiments.origin import device, git_revision
 

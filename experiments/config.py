@@ -122,20 +122,21 @@ def _define_preset_flags() -> dict[str, str]:
     kinds = {}
     for method in METHODS:
         cls = presets.preset_class(method)
-        texts = presets.describe(cls)
+        settings = presets.settings(cls)
         for field in dataclasses.fields(cls):
             if field.name in kinds:
                 continue
             kinds[field.name] = field.type
             methods = methods_with(field.name)
-            text = f"{texts.get(field.name, field.name)} Default: the preset's."
+            text, choices = settings[field.name].text, settings[field.name].choices
+            text += " Default: the preset's."
             if len(methods) < len(METHODS):
                 text += f" Of {', '.join(methods)}."
             if field.name == "num_clusters":
                 text += " Of dgg also auto: estimated without labels."
                 flags.DEFINE(_NumClusters(), field.name, None, text)
-            elif field.name in presets.CHOICES:
-                flags.DEFINE_enum(field.name, None, presets.CHOICES[field.name], text)
+            elif choices:
+                flags.DEFINE_enum(field.name, None, choices, text)
             elif field.type is bool:
                 flags.DEFINE_boolean(field.name, None, text)
             elif field.type is int:

@@ -328,7 +328,9 @@ def _sums(counts, key):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the cases of a command line and prints the report."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description="Feeds damaged and hostile files to all readers."
+    )
     parser.add_argument("--cases", type=int, default=1000, help="how many")
     parser.add_argument("--seed", type=int, default=0, help="of all cases")
     parser.add_argument("--first", type=int, default=0, help="number of the first case")

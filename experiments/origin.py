@@ -11,7 +11,7 @@ from typing import Any
 
 import jax
 
-from dgg_jax import estimators
+from dgg_jax import saving
 
 
 def origin(module: str) -> dict[str, Any]:
@@ -25,7 +25,7 @@ def origin(module: str) -> dict[str, Any]:
         "device": device(),
         "backend": jax.default_backend(),
         "threads": threads(),
-        "versions": estimators.versions(),
+        "versions": saving.versions(),
         "git_revision": git_revision(),
     }
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from dgg_jax import checks, estimators, methods, presets
+from dgg_jax import checks, methods, presets, saving
 from dgg_jax.data import Dataset
 from dgg_jax.methods.base import Metrics, State
 from experiments.config import Config
@@ -60,7 +60,7 @@ def collect(
         "peak_memory_mib": peak_memory_mib(),
         "peak_device_memory_mib": peak_device_memory_mib(),
         "device": device(),
-        "versions": estimators.versions(),
+        "versions": saving.versions(),
         "git_revision": git_revision(),
         "command": config.command(),
         "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),

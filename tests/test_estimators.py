@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import pathlib
 import pickle
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from dgg_jax.likelihoods import GaussianLikelihood
 from dgg_jax.methods import dgg, vade
 from dgg_jax.stages.cluster_count import ClusterCount
 from dgg_jax.types import Gaussian
+from experiments import constructors
 from experiments.check_estimators import NAMES, tiny
 from tests.methods.toy import blobs
 from tests.trees import assert_same, differ
@@ -293,13 +295,33 @@ def test_the_constructor_has_every_setting(name):
             assert parameters[field].default is None
         else:
             assert parameters[field].default == value
-            assert f"\n  {field}: " in cls.__doc__
+            assert f"\n  {field}: " in inspect.getdoc(cls.__init__)
     assert next(iter(parameters)) == "n_clusters"
     assert cls(4).get_params()["n_clusters"] == 4
-    with pytest.raises(TypeError, match="epohcs"):
+    with pytest.raises(TypeError, match=f"{name} has no argument 'epohcs'; did you"):
         cls(epohcs=3)
+    with pytest.raises(TypeError, match="did you mean 'n_clusters'"):
+        cls(num_clusters=3)
+    with pytest.raises(TypeError, match=rf"no argument 'x'; help\({name}\) lists"):
+        cls(x=3)
     assert clone(cls(epochs=7)).epochs == 7
     assert cls().set_params(epochs=9).epochs == 9
+
+
+def test_nothing_depends_on_docstrings():
+    code = "import dgg_jax; print(dgg_jax.DGG(3, epochs=2), dgg_jax.__doc__)"
+    command = [sys.executable, "-OO", "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == "DGG(epochs=2, n_clusters=3) None\n"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_constructor_is_as_it_is_written_from_the_presets(name):
+    method = getattr(dgg_jax, name)._method
+    path = pathlib.Path(dgg_jax.__file__).parent / "estimators" / f"{method}.py"
+    source = path.read_text()
+    assert constructors.written(method, source) == source
+    assert "    def __init__(" in source
 
 
 def test_settings_are_checked_before_any_work():
@@ -308,8 +330,8 @@ def test_settings_are_checked_before_any_work():
         ({"epochs": -1}, "epochs must be at least 0, got -1"),
         ({"likelihood": "poisson"}, "likelihood='poisson' is unknown; choose one of"),
         ({"random_state": -1}, "random_state must be in"),
-        ({"n_clusters": 0}, "num_clusters must be at least 1, got 0"),
-        ({"n_clusters": 91}, "exceeds the 90 rows"),
+        ({"n_clusters": 0}, "^n_clusters must be at least 1, got 0"),
+        ({"n_clusters": 91}, "^n_clusters=91 exceeds the 90 rows"),
         ({"graph_strength": 3.0}, r"graph_strength must be in \[0, 2\], got 3.0"),
     ):
         with pytest.raises(InvalidInput, match=message):
@@ -675,10 +697,10 @@ def test_an_estimated_number_of_clusters(tmp_path):
     [
         ("DGG", "many", "n_clusters must be an integer or 'auto', got 'many'"),
         ("VaDE", "auto", r"must be an integer, got 'auto'; DGG\(n_clusters='auto'\)"),
-        ("DGG", "auto", "num_clusters=auto needs at least 100 rows, got 90"),
-        ("DGG", 2.5, "num_clusters must be of type int, got 2.5"),
-        ("DGG", None, "num_clusters must be of type int, got None"),
-        ("DGG", 0, "num_clusters must be at least 1, got 0"),
+        ("DGG", "auto", "n_clusters=auto needs at least 100 rows, got 90"),
+        ("DGG", 2.5, "n_clusters must be of type int, got 2.5"),
+        ("DGG", None, "n_clusters must be of type int, got None"),
+        ("DGG", 0, "n_clusters must be at least 1, got 0"),
     ],
 )
 def test_what_n_clusters_may_be(name, n_clusters, message):

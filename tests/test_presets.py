@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import math
-import re
 
 import pytest
 
@@ -141,17 +140,19 @@ def test_a_preset_cannot_be_changed_in_place():
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_field_is_described(method):
-    described = {}
-    for base in reversed(presets.preset_class(method).__mro__[:-1]):
-        own = [name for name in vars(base).get("__annotations__", ())]
-        _, _, attributes = base.__doc__.partition("Attributes:\n")
-        entries = re.findall(r"^      (\w+): (\S.*)", attributes, re.M)
-        # A new default of an inherited field needs no words; a new field does.
-        names = [name for name, _ in entries]
-        assert set(names) <= set(own), base
-        assert names == [name for name in own if name in names], base
-        described |= dict(entries)
-    assert set(described) == set(fields(method))
+    settings = presets.settings(presets.preset_class(method))
+    assert list(settings) == list(fields(method))
+    for known in settings.values():
+        assert known.text.endswith(".")
+        assert known.low is None or not known.positive
+
+
+def test_a_new_default_keeps_what_is_known():
+    inherited = presets.settings(presets.MixturePreset)["label_epochs"]
+    assert presets.settings(DGGPreset)["label_epochs"] == inherited
+    assert DGGPreset().label_epochs != presets.MixturePreset().label_epochs
+    own = presets.settings(presets.DECPreset)["restarts"]
+    assert own != presets.settings(DGGPreset)["restarts"]
 
 
 # --- Bad values --------------------------------------------------------------------
@@ -159,7 +160,7 @@ def test_every_field_is_described(method):
 
 @pytest.mark.parametrize(("method", "name"), of_type(str))
 def test_every_string_is_a_choice(method, name):
-    valid = presets.CHOICES[name]
+    valid = presets.settings(presets.preset_class(method))[name].choices
     assert fields(method)[name].default in valid
     for value in valid:
         if (method, name, value) != ("spectralnet", "siamese_init", "encoder"):

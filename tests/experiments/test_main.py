@@ -511,10 +511,11 @@ def first_methods():
     return [(method, name) for name, method in found.items()]
 
 
-def another(name, value):
+def another(method, name, value):
     """A valid value of a setting that is not this one."""
-    if name in presets.CHOICES:
-        return next(one for one in presets.CHOICES[name] if one != value)
+    choices = presets.settings(presets.preset_class(method))[name].choices
+    if choices:
+        return next(one for one in choices if one != value)
     if name == "num_candidates":
         return value + 10
     if isinstance(value, bool):
@@ -528,7 +529,7 @@ def another(name, value):
 def test_every_setting_is_a_flag(untrained, tmp_path, method, name):
     default = presets.preset(method, "digits")
     value = getattr(default, name)
-    new = another(name, value)
+    new = another(method, name, value)
     text = ",".join(map(str, new)) if isinstance(new, tuple) else str(new)
     arguments = [f"--method={method}", f"--workdir={tmp_path / 'run'}"]
     outcome = call(*arguments, f"--{name}={text}")
@@ -580,13 +581,13 @@ def test_help_describes_every_flag(xla):
     words = " ".join(outcome.out.split())
     for method in presets.METHODS:
         cls = presets.preset_class(method)
-        texts = presets.describe(cls)
+        settings = presets.settings(cls)
         for field in dataclasses.fields(cls):
             assert f"--{'[no]' if field.type is bool else ''}{field.name}:" in words
-            assert len(texts[field.name]) > 10, field.name
-    texts = presets.describe(presets.preset_class("dgg"))
+            assert len(settings[field.name].text) > 10, field.name
+    settings = presets.settings(presets.DGGPreset)
     for name in ("num_candidates", "graph_strength"):
-        start = " ".join(texts[name].split()[:3])
+        start = " ".join(settings[name].text.split()[:3])
         assert f"--{name}: {start}" in words
         assert f"Of {', '.join(config_module.methods_with(name))}." in words
     assert "Of dgg, spectral. " in words.replace(" (", ". (")  # neighbor_weights

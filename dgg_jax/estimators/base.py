@@ -1,19 +1,17 @@
-"""The methods as scikit-learn estimators: ``DGG(n_clusters=10).fit(X)``."""
+"""What the estimators share: fit, predict, transform, sample, save."""
 
 import contextlib
 import dataclasses
-import importlib.metadata
+import difflib
 import inspect
-import math
 import numbers
 import os
 import pathlib
-import platform
+import re
 import tempfile
-import textwrap
 import warnings
-from collections.abc import Callable, Sequence
-from typing import Any, Self
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, ClassVar, Self
 
 import jax
 import jax.numpy as jnp
@@ -30,136 +28,63 @@ from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-import dgg_jax
 from dgg_jax import checks, methods, metrics, presets, saving
-from dgg_jax.data import Dataset
 from dgg_jax.data.preprocessing import Scaling
 from dgg_jax.distributions import sample_gaussian
 from dgg_jax.methods.base import Metrics, Run, State
 from dgg_jax.methods.pretrained import Parts
 from dgg_jax.progress import Progress
 from dgg_jax.stages import cluster_count
-from dgg_jax.stages.cluster_count import ClusterCount
 from dgg_jax.types import Gaussian, Graph
-
-__all__ = ["DEC", "DGG", "GMVAE", "IMSAT", "SpectralNet", "VaDE", "load"]
 
 # (stage, epoch, metrics) -> whether that training loop shall end
 Callback = Callable[[str, int, Metrics], bool | None]
 
-_ARGUMENTS = {
-    "n_clusters": (
-        presets.Preset().num_clusters,
-        'K, the number of clusters; of DGG also "auto": estimated without labels.',
-    ),
-    "encoder": (
-        None,
-        "Flax module in place of the dense encoder, from x [B, D] to "
-        "dgg_jax.types.Gaussian with fields [B, latent_dim].",
-    ),
-    "decoder": (
-        None,
-        "Flax module in place of the dense decoder, from z [B, latent_dim] to what the "
-        "likelihood decodes, B rows.",
-    ),
-    "image_shape": (
-        None,
-        "(H, W), (H, W, 1) or (H, W, 3) of the image in a row of X: DGG then warps "
-        "what its Siamese network is trained on, GMVAE may be convolutional. None if "
-        "there is none.",
-    ),
-    "warm_start": (
-        False,
-        "whether fit goes on from the model that is there, fitted or loaded, without "
-        "pretraining and initialisation.",
-    ),
-    "random_state": (None, "seed of every random number, or RandomState, or None."),
-    "verbose": (0, "1 shows a progress bar and what each stage reaches."),
-    "callbacks": (
-        None,
-        "a function of (stage, epoch, metrics), or several; one that returns True ends "
-        "the training loop it was called from, and fit goes on with the next.",
-    ),
-}
-_OF_EVERY_METHOD = ("random_state", "verbose", "callbacks")
-_OF_GENERATIVE_METHODS = ("encoder", "decoder", "warm_start", *_OF_EVERY_METHOD)
+SHIFT_AND_SCALE = ("shift", "scale")  # the arrays of a saved Scaling
 
 
-def _constructor_of(
-    method: str, *arguments: str, without: Sequence[str] = ()
-) -> Callable[[type], type]:
-    """Gives a class a constructor that stores every setting of a method's preset.
-
-    The signature is written out by hand nowhere: presets.py has the only defaults.
-
-    Args:
-      method: one of ``presets.METHODS``.
-      *arguments: names in _ARGUMENTS that the class takes besides.
-      without: settings that it does not take.
-    """
-    preset = presets.preset_class(method)
-    texts, of_the_data = presets.describe(preset), presets.of_the_data(method)
-    arguments = ("n_clusters", *arguments)
-    defaults = {"n_clusters": _ARGUMENTS["n_clusters"][0]}
-    for field in dataclasses.fields(preset):
-        if field.name not in ("num_clusters", *without):
-            chosen = field.name in of_the_data
-            defaults[field.name] = None if chosen else field.default
-    defaults |= {name: _ARGUMENTS[name][0] for name in arguments}
-    texts |= {name: _ARGUMENTS[name][1] for name in arguments}
-
-    def describe(name: str) -> str:
-        text = texts[name]
-        if name in presets.CHOICES and name not in of_the_data:
-            text += f" One of {', '.join(presets.CHOICES[name])}."
-        if name in of_the_data:
-            text += " None chooses it from the data."
-        return textwrap.fill(
-            f"{name}: {text}", 88, initial_indent=" " * 6, subsequent_indent=" " * 8
-        )
-
-    kind = inspect.Parameter
-    parameters = [kind("self", kind.POSITIONAL_OR_KEYWORD)]
-    for name, default in defaults.items():
-        first = kind.POSITIONAL_OR_KEYWORD if name == "n_clusters" else None
-        parameters.append(kind(name, first or kind.KEYWORD_ONLY, default=default))
-    signature = inspect.Signature(parameters)
-
-    def decorate(cls: type) -> type:
-        def __init__(*given: Any, **named: Any) -> None:
-            bound = signature.bind(*given, **named)
-            bound.apply_defaults()
-            self = bound.arguments.pop("self")
-            for name, value in bound.arguments.items():
-                setattr(self, name, value)
-
-        __init__.__signature__ = signature
-        cls.__init__ = __init__
-        cls._method = method
-        cls._settings = tuple(name for name in defaults if name not in _ARGUMENTS)
-        settings = "\n".join(map(describe, defaults))
-        cls.__doc__ = f"{inspect.cleandoc(cls.__doc__)}\n\nArgs:\n" + textwrap.indent(
-            inspect.cleandoc("\n" + settings), "  "
-        )
-        return cls
-
-    return decorate
-
-
-class _Clusterer(ClusterMixin, BaseEstimator):
+class Clusterer(ClusterMixin, BaseEstimator):
     """What all estimators share.
 
     A fitted one keeps ``_state``, the arrays of its model: functions cannot be pickled.
     """
 
-    _method: str
-    _settings: tuple[str, ...]
+    _method: ClassVar[str]
     _model_entries: tuple[str, ...] = ("model",)
     _soft = True  # whether clusters have probabilities
     _takes_sparse = False  # whether sparse rows may stay so
     _counts_clusters = False  # whether n_clusters may be "auto"
     _preprocessing = "none: rows of training as they were given"
     _scaling: Scaling | None = None  # of the file that the command line trained on
+
+    n_clusters: Any
+    random_state: Any
+    verbose: Any
+    callbacks: Any
+    labels_: np.ndarray
+
+    def __new__(cls, *given: Any, **named: Any) -> Self:
+        """Refuses unknown arguments with the class and the name that may be meant."""
+        known = [*inspect.signature(cls.__init__).parameters][1:]
+        for name in named:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=1)
+                remedy = f"help({cls.__name__}) lists them."
+                if near:
+                    remedy = f"did you mean {near[0]!r}?"
+                raise TypeError(f"{cls.__name__} has no argument {name!r}; {remedy}")
+        return super().__new__(cls)
+
+    def _store(self, arguments: dict[str, Any]) -> None:
+        """Keeps what the constructor was given, each under its name, unchanged."""
+        arguments.pop("self")
+        vars(self).update(arguments)
+
+    @classmethod
+    def settings(cls) -> tuple[str, ...]:
+        """The arguments of the constructor that are settings of the method."""
+        known = presets.settings(presets.preset_class(cls._method))
+        return tuple(name for name in cls._get_param_names() if name in known)
 
     def fit(self, X: Any, y: Any = None) -> Self:
         """Trains on the rows of X.
@@ -183,11 +108,15 @@ class _Clusterer(ClusterMixin, BaseEstimator):
         return {}
 
     def _fit(self, X: Any, **keywords: Any) -> Self:
+        with _k_as_n_clusters():
+            return self._train(X, **keywords)
+
+    def _train(self, X: Any, **keywords: Any) -> Self:
         x = self._rows(X, reset=True)
         estimates, num_clusters = self._num_clusters(keywords.get("start"))
         preset = self._preset(x, num_clusters)
         if not getattr(self, "warm_start", False):
-            self._preprocessing = _Clusterer._preprocessing
+            self._preprocessing = Clusterer._preprocessing
             self._scaling = None
         method, seed = methods.method(self._method), self._seed()
         names, shared = methods.stage_names(self._method), None
@@ -208,7 +137,7 @@ class _Clusterer(ClusterMixin, BaseEstimator):
                 networks = {k: v for k, v in keywords.items() if k != "start"}
                 count = method.count_clusters(x, preset, runner, seed=seed, **networks)
                 if not count.is_plateau:
-                    warnings.warn(count.describe(), stacklevel=3)
+                    warnings.warn(count.describe(), stacklevel=4)
                 preset = self._preset(x, count.num_clusters)
             _, state, records = method.run(
                 x, preset, seed=seed, runner=runner, **keywords
@@ -217,7 +146,7 @@ class _Clusterer(ClusterMixin, BaseEstimator):
         thin = metrics.thin_clusters(self.labels_, preset.num_clusters)
         if thin:
             text = metrics.collapse_warning(thin, preset.num_clusters)
-            warnings.warn(text, ConvergenceWarning, stacklevel=2)
+            warnings.warn(text, ConvergenceWarning, stacklevel=4)
         return self
 
     def _num_clusters(self, start: Any) -> tuple[bool, int]:
@@ -249,7 +178,7 @@ class _Clusterer(ClusterMixin, BaseEstimator):
         return sparse.csr_array(X) if self._takes_sparse else X.toarray()
 
     def _preset(self, x: np.ndarray, num_clusters: int) -> presets.Preset:
-        settings = {name: getattr(self, name) for name in self._settings}
+        settings = {name: getattr(self, name) for name in self.settings()}
         if not isinstance(settings.get("likelihood"), str | None):
             settings["likelihood"] = None
         return presets.for_data(
@@ -404,14 +333,14 @@ class _Clusterer(ClusterMixin, BaseEstimator):
             "num_features": self.n_features_in_,
             "feature_names": None if names is None else list(names),
             "preprocessing": self._preprocessing,
-            "versions": versions(),
+            "versions": saving.versions(),
             "stages": self.stages_,
             "history": self.history_,
         }
         arrays = {"model": self._state, "learned": {}}
         if self._scaling is not None:
             described = self._scaling._asdict()
-            arrays["scaling"] = {name: described.pop(name) for name in _SHIFT_AND_SCALE}
+            arrays["scaling"] = {name: described.pop(name) for name in SHIFT_AND_SCALE}
             description["scaling"] = described
         for name in ("labels_", "probabilities_", "embedding_", "graph_"):
             if hasattr(self, name):
@@ -427,7 +356,17 @@ class _Clusterer(ClusterMixin, BaseEstimator):
         return tags
 
 
-class _Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _Clusterer):
+@contextlib.contextmanager
+def _k_as_n_clusters() -> Iterator[None]:
+    """Names K in messages of errors as the constructor does."""
+    try:
+        yield
+    except checks.InvalidInput as error:
+        text = re.sub(r"\bnum_clusters\b", "n_clusters", str(error))
+        raise checks.InvalidInput(text) from error
+
+
+class Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Clusterer):
     """A clusterer with an embedding."""
 
     def transform(self, X: Any) -> np.ndarray:
@@ -448,7 +387,7 @@ class _Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _Clusterer):
         return tags
 
 
-class _Generative(_Embedder):
+class Generative(Embedder):
     """A clusterer with a generative model p(x, z, c)."""
 
     _model_entries = ("model", "log_weights")
@@ -581,7 +520,7 @@ class _Generative(_Embedder):
             (path / f"{name}.jax").write_bytes(exported.serialize())
 
 
-class _MixtureVAE(_Generative):
+class MixtureVAE(Generative):
     """DGG and VaDE: a mixture in latent space and a graph of neighbours."""
 
     _takes_sparse = True
@@ -626,384 +565,6 @@ class _MixtureVAE(_Generative):
         return float(-2.0 * scores.sum() + num_parameters * np.log(len(scores)))
 
 
-@_constructor_of("dgg", "image_shape", *_OF_GENERATIVE_METHODS)
-class DGG(_MixtureVAE):
-    """Deep clustering by Gaussian mixture VAEs with graph embedding.
-
-    Yang, Cheung, Li and Fang, ICCV 2019: a VAE with a Gaussian-mixture prior whose
-    posteriors are pulled together along a similarity graph of the rows.
-
-    Attributes:
-      labels_: cluster of each row of training, [N].
-      n_clusters_: K, given or estimated.
-      cluster_count_: dgg_jax.stages.cluster_count.ClusterCount, from which K was
-        estimated; None if it was not.
-      probabilities_: of the clusters, [N, K].
-      embedding_: latent means, [N, L].
-      means_: of the mixture's components, [K, L].
-      variances_: of the mixture's components, [K, L].
-      weights_: of the components, [K].
-      graph_: dgg_jax.types.Graph of the rows.
-      history_: metrics of every epoch.
-      stages_: metrics of every stage.
-      n_features_in_: D, columns of X.
-      preset_: every setting, with those chosen from the data.
-      model_: the trained model.
-    """
-
-    _counts_clusters = True
-
-    def _arguments(self):
-        return super()._arguments() | {"image_shape": self.image_shape}
-
-    def _set(self, preset, model, learned, records, history):
-        super()._set(preset, model, learned, records, history)
-        self.n_clusters_ = preset.num_clusters
-        is_estimated = records[0]["name"] == "num_clusters"
-        count = ClusterCount.from_dict(records[0]) if is_estimated else None
-        self.cluster_count_ = count
-
-
-@_constructor_of("vade", *_OF_GENERATIVE_METHODS, without=("clustering",))
-class VaDE(_MixtureVAE):
-    """Variational deep embedding: a VAE with a Gaussian-mixture prior.
-
-    Jiang, Zheng, Tan, Tang and Zhou, IJCAI 2017.
-
-    Attributes:
-      labels_: cluster of each row of training, [N].
-      probabilities_: of the clusters, [N, K].
-      embedding_: latent means, [N, L].
-      means_: of the mixture's components, [K, L].
-      variances_: of the mixture's components, [K, L].
-      weights_: of the components, [K].
-      history_: metrics of every epoch.
-      stages_: metrics of every stage.
-      n_features_in_: D, columns of X.
-      preset_: every setting, with those chosen from the data.
-      model_: the trained model.
-    """
-
-
-@_constructor_of("gmvae", "image_shape", *_OF_GENERATIVE_METHODS)
-class GMVAE(_Generative):
-    """Gaussian mixture VAE: the mixture is itself decoded from a latent w.
-
-    Dilokthanakul et al., 2016. An encoder of one's own maps x [B, D] to features
-    [B, H], from which dense layers make the posteriors of z and w.
-
-    Attributes:
-      labels_: cluster of each row of training, [N].
-      probabilities_: of the clusters, [N, K].
-      embedding_: latent means of z, [N, L].
-      means_: of the components at w = 0, the mean of its prior, [K, L].
-      variances_: of the components there, [K, L].
-      weights_: of the components, 1 / K each, [K].
-      history_: metrics of every epoch.
-      stages_: metrics of every stage.
-      n_features_in_: D, columns of X.
-      preset_: every setting, with those chosen from the data.
-      model_: the trained model.
-    """
-
-    _model_entries = ("params", "collections", "feature_shape")
-
-    def _arguments(self):
-        return super()._arguments() | {"feature_shape": self.image_shape}
-
-    def _components(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        mixture = self._at(jnp.zeros((1, self.preset_.w_dim)))
-        num_clusters = self.preset_.num_clusters
-        weights = np.full(num_clusters, 1.0 / num_clusters, np.float32)
-        mean, logvar = (np.asarray(field[0]) for field in mixture)
-        return mean, np.exp(logvar), weights
-
-    def _at(self, w: jax.Array) -> Any:
-        model = self.model_
-        return model.networks.components(model.params, w)
-
-    def _draw(self, labels: np.ndarray, key: jax.Array) -> jax.Array:
-        w_key, z_key = jax.random.split(key)
-        mixtures = self._at(jax.random.normal(w_key, (len(labels), self.preset_.w_dim)))
-        rows = np.arange(len(labels))
-        components = Gaussian(*(field[rows, labels] for field in mixtures))
-        return sample_gaussian(
-            components, jax.random.normal(z_key, components.mean.shape)
-        )
-
-
-@_constructor_of("dec", *_OF_EVERY_METHOD)
-class DEC(_Embedder):
-    """Deep embedded clustering.
-
-    Xie, Girshick and Farhadi, ICML 2016.
-
-    Attributes:
-      labels_: cluster of each row of training, [N].
-      probabilities_: of the clusters, [N, K].
-      embedding_: latents, [N, L].
-      history_: metrics of every epoch.
-      stages_: metrics of every stage.
-      n_features_in_: D, columns of X.
-      preset_: every setting, with those chosen from the data.
-      model_: the trained model.
-    """
-
-    _takes_sparse = True
-
-
-@_constructor_of("spectralnet", *_OF_EVERY_METHOD)
-class SpectralNet(_Embedder):
-    """Spectral clustering by a network on Siamese affinities.
-
-    Shaham et al., ICLR 2018. Its clusters are hard: there is no predict_proba.
-
-    Attributes:
-      labels_: cluster of each row of training, [N].
-      embedding_: spectral embedding, [N, K].
-      history_: metrics of every epoch.
-      stages_: metrics of every stage.
-      n_features_in_: D, columns of X.
-      preset_: every setting, with those chosen from the data.
-      model_: the trained model.
-    """
-
-    _model_entries = ("siamese", "network", "orthonormalizer", "centers")
-    _soft = False
-
-    def predict(self, X: Any) -> np.ndarray:
-        """The cluster of each row, int32 of shape [N]."""
-        return self._infer(X)[1]
-
-
-@_constructor_of("imsat", *_OF_EVERY_METHOD)
-class IMSAT(_Clusterer):
-    """Clustering by mutual information and self-augmented training.
-
-    Hu et al., ICML 2017. It has no embedding.
-
-    Attributes:
-      labels_: cluster of each row of training, [N].
-      probabilities_: of the clusters, [N, K].
-      history_: metrics of every epoch.
-      stages_: metrics of every stage.
-      n_features_in_: D, columns of X.
-      preset_: every setting, with those chosen from the data.
-      model_: the trained model.
-    """
-
-    _model_entries = ("model", "moments")
-
-    def _infer(self, X: Any) -> tuple[Any, np.ndarray]:
-        return None, super()._infer(X)
-
-
-def load(
-    path: str | os.PathLike,
-    *,
-    encoder: Any = None,
-    decoder: Any = None,
-    likelihood: Any = None,
-) -> _Clusterer:
-    """Loads a saved estimator; nothing in its folder is executed.
-
-    Args:
-      path: the folder that ``save`` wrote.
-      encoder: the Flax module that it was fitted with, if it was one's own.
-      decoder: likewise.
-      likelihood: likewise.
-
-    Returns:
-      The fitted estimator.
-
-    Raises:
-      dgg_jax.saving.InvalidModel: if the folder is no saved model, of a later format,
-        damaged, or does not hold what its description says.
-      ValueError: if a module of one's own is missing.
-    """
-    description, arrays = saving.load(path)
-    given = {"encoder": encoder, "decoder": decoder, "likelihood": likelihood}
-    try:
-        estimator = _restored(description, arrays, given)
-        estimator._try()
-    except _MissingPart:
-        raise
-    except Exception as error:  # a file can be wrong in any way
-        raise saving.InvalidModel(
-            f"{path} does not describe a model of this library "
-            f"({type(error).__name__}: {error})."
-        ) from error
-    return estimator
-
-
-class _MissingPart(checks.InvalidInput):
-    """A module of one's own, which the model was fitted with, is not given."""
-
-
-# What load needs of a description, and as what.
-_DESCRIBED = {
-    "settings": dict,
-    "parts": dict,
-    "preset": dict,
-    "num_rows": int,
-    "num_features": int,
-    "preprocessing": str,
-    "stages": list,
-    "history": list,
-}
-
-
-def _restored(description: State, arrays: State, given: dict[str, Any]) -> _Clusterer:
-    """The estimator in a saved model; raises anything if it describes none."""
-    for name, kind in _DESCRIBED.items():
-        if type(description[name]) is not kind:
-            raise TypeError(f"{name} is no {kind.__name__}")
-    lines = [*description["stages"], *description["history"]]
-    if not description["stages"] or {type(line) for line in lines} != {dict}:
-        raise TypeError("stages or history are no lists of dicts")
-    cls = _KINDS[description["kind"]]
-    settings = description["settings"].items()
-    estimator = cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in settings})
-    for name, module in description["parts"].items():
-        if given[name] is None:
-            raise _MissingPart(
-                f"the model was fitted with {name}={module}, which a folder cannot "
-                f"hold; give it: load(path, {name}=...)."
-            )
-        estimator.set_params(**{name: given[name]})
-    preset = presets.preset_class(cls._method).from_dict(description["preset"])
-    estimator.n_features_in_ = description["num_features"]
-    estimator._preprocessing = description["preprocessing"]
-    if "scaling" in description:
-        estimator._scaling = _restored_scaling(
-            description["scaling"], arrays["scaling"], estimator.n_features_in_
-        )
-    names = description["feature_names"]
-    if names is not None:
-        estimator.feature_names_in_ = np.asarray(names, object)
-        if [type(name) for name in names] != [str] * description["num_features"]:
-            raise ValueError("feature_names are not one string a feature")
-    # Lest networks are built that no memory holds.
-    sizes = [getattr(preset, name, ()) for name in _SIZES]
-    sizes = [] if description["parts"] else jax.tree.leaves(sizes)
-    values = sum(leaf.size for leaf in jax.tree.leaves(arrays["model"]))
-    if max([estimator.n_features_in_, *sizes]) > max(values, 1_000):
-        raise ValueError(f"its networks are larger than {values:,} values")
-    learned = arrays["learned"]
-    _check_learned(learned, description["num_rows"], preset.num_clusters)
-    estimator._set(
-        preset,
-        arrays["model"],
-        learned,
-        description["stages"],
-        description["history"],
-    )
-    return estimator
-
-
-_SHIFT_AND_SCALE = ("shift", "scale")
-
-
-def _restored_scaling(described: State, arrays: State, num_features: int) -> Scaling:
-    """The scaling in a saved model; raises anything if it is none."""
-    lists = {k: tuple(v) for k, v in described.items() if isinstance(v, list)}
-    scaling = Scaling(**{**described, **lists}, **arrays)
-    shape, columns = scaling.feature_shape, scaling.columns
-    if type(scaling.step) is not str or math.prod(shape) != num_features:
-        raise ValueError("scaling has no step or another shape")
-    if columns is not None and [type(c) for c in columns] != [str] * num_features:
-        raise ValueError("columns are not one string a feature")
-    for name in _SHIFT_AND_SCALE:
-        if arrays[name].shape != (num_features,) or arrays[name].dtype != np.float64:
-            raise ValueError(f"{name} of scaling has shape {arrays[name].shape}")
-    if not scaling.scale.all():
-        raise ValueError("scaling divides by 0")
-    return scaling
-
-
-# Settings that are lengths of arrays.
-_SIZES = (
-    "num_clusters",
-    "latent_dim",
-    "w_dim",
-    "hidden_sizes",
-    "classifier_hidden_sizes",
-    "component_hidden_size",
-)
-# Dimensions of what a model says of the rows of its training.
-_LEARNED = {
-    "labels_": 1,
-    "probabilities_": 2,
-    "embedding_": 2,
-    "indices": 2,  # of graph_
-    "weights": 2,
-}
-
-
-def _check_learned(learned: State, num_rows: int, num_clusters: int) -> None:
-    """Whether the learned attributes are what ``_keep`` sets."""
-    fields = dict(learned)
-    if "graph_" in fields:
-        fields |= Graph(**fields.pop("graph_"))._asdict()
-    for name, array in fields.items():
-        if len(array) != num_rows or array.ndim != _LEARNED[name]:
-            raise ValueError(f"{name} has shape {array.shape}")
-    labels = fields["labels_"]
-    if not 0 <= labels.min() <= labels.max() < num_clusters:
-        raise ValueError("labels_ leaves 0..K-1")
-
-
-def of_run(
-    method: str,
-    preset: presets.Preset,
-    state: State,
-    records: Sequence[Metrics],
-    history: Sequence[Metrics],
-    *,
-    seed: int,
-    dataset: Dataset,
-) -> _Clusterer | None:
-    """The estimator that a finished run of a method is, or None if it has no model.
-
-    Args:
-      method: one of ``presets.METHODS``.
-      preset: its settings.
-      state: the last one of the run.
-      records: of its stages.
-      history: metrics of its epochs.
-      seed: of the run.
-      dataset: what was clustered.
-    """
-    classes = {cls._method: cls for cls in _KINDS.values()}
-    if method not in classes:
-        return None
-    cls = classes[method]
-    settings = {name: getattr(preset, name) for name in cls._settings}
-    if cls is GMVAE:
-        settings["image_shape"] = dataset.feature_shape
-    if cls is DGG:
-        settings["image_shape"] = dataset.image_shape
-    estimator = cls(preset.num_clusters, **settings, random_state=seed)
-    estimator.n_features_in_ = dataset.x.shape[1]
-    estimator._preprocessing = dataset.provenance
-    estimator._scaling = dataset.scaling
-    estimator._keep(preset, state, records, history)
-    return estimator
-
-
-_KINDS = {cls.__name__: cls for cls in (DGG, VaDE, GMVAE, DEC, SpectralNet, IMSAT)}
-
-
 def _plain(value: Any) -> Any:
     """A number as Python's own, which JSON holds."""
     return value.item() if isinstance(value, np.generic) else value
-
-
-def versions() -> dict[str, str]:
-    """Versions of Python, this library and those that results depend on."""
-    packages = ("jax", "jaxlib", "flax", "optax", "numpy", "scipy", "scikit-learn")
-    return {
-        "python": platform.python_version(),
-        "dgg_jax": dgg_jax.__version__,
-        **{name: importlib.metadata.version(name) for name in packages},
-    }

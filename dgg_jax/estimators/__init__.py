@@ -1,0 +1,11 @@
+"""The methods as scikit-learn estimators: ``DGG(n_clusters=10).fit(X)``."""
+
+from dgg_jax.estimators.dec import DEC
+from dgg_jax.estimators.dgg import DGG
+from dgg_jax.estimators.gmvae import GMVAE
+from dgg_jax.estimators.imsat import IMSAT
+from dgg_jax.estimators.restoring import load, of_run
+from dgg_jax.estimators.spectralnet import SpectralNet
+from dgg_jax.estimators.vade import VaDE
+
+__all__ = ["DEC", "DGG", "GMVAE", "IMSAT", "SpectralNet", "VaDE", "load", "of_run"]

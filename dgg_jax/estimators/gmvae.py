@@ -1,0 +1,138 @@
+"""GMVAE as a scikit-learn estimator."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+
+from dgg_jax.distributions import sample_gaussian
+from dgg_jax.estimators.base import Callback, Generative
+from dgg_jax.likelihoods import Likelihood
+from dgg_jax.types import Gaussian
+
+
+class GMVAE(Generative):
+    """Gaussian mixture VAE: the mixture is itself decoded from a latent w.
+
+    Dilokthanakul et al., 2016. An encoder of one's own maps x [B, D] to features
+    [B, H], from which dense layers make the posteriors of z and w.
+
+    Attributes:
+      labels_: cluster of each row of training, [N].
+      probabilities_: of the clusters, [N, K].
+      embedding_: latent means of z, [N, L].
+      means_: of the components at w = 0, the mean of its prior, [K, L].
+      variances_: of the components there, [K, L].
+      weights_: of the components, 1 / K each, [K].
+      history_: metrics of every epoch.
+      stages_: metrics of every stage.
+      n_features_in_: D, columns of X.
+      preset_: every setting, with those chosen from the data.
+      model_: the trained model.
+    """
+
+    _method = "gmvae"
+    _model_entries = ("params", "collections", "feature_shape")
+
+    # Written by python -m experiments.constructors, until the end:
+    def __init__(
+        self,
+        n_clusters: int = 10,
+        *,
+        image_shape: Sequence[int] | None = None,
+        random_state: int | np.random.RandomState | None = None,
+        verbose: bool | int = 0,
+        callbacks: Callback | Sequence[Callback] | None = None,
+        warm_start: bool = False,
+        encoder: nn.Module | None = None,
+        decoder: nn.Module | None = None,
+        precision: str = "float32",
+        epochs: int = 40,
+        batch_size: int | None = None,
+        learning_rate: float = 0.001,
+        decay: float = 1.0,
+        decay_epochs: int = 10,
+        weight_decay: float = 0.0,
+        likelihood: str | Likelihood | None = None,
+        variance: float | None = None,
+        architecture: str = "dense",
+        hidden_sizes: Sequence[int] = (500, 500),
+        component_hidden_size: int = 500,
+        latent_dim: int = 10,
+        w_dim: int = 10,
+        num_samples: int = 1,
+        conditional_prior: str = "independent",
+        information_constraint: float = 0.0,
+    ) -> None:
+        """Keeps the settings, which ``fit`` checks.
+
+        Args:
+          n_clusters: K, the number of clusters.
+          image_shape: (H, W), (H, W, 1) or (H, W, 3) of the image in a row of X: DGG
+            then warps what its Siamese network is trained on, GMVAE may be
+            convolutional. None if there is none.
+          random_state: seed of every random number, or RandomState, or None.
+          verbose: 1 shows a progress bar and what each stage reaches.
+          callbacks: a function of (stage, epoch, metrics), or several; one that returns
+            True ends the training loop it was called from, and fit goes on with the
+            next.
+          warm_start: whether fit goes on from the model that is there, fitted or
+            loaded, without pretraining and initialisation.
+          encoder: Flax module in place of the dense encoder, from x [B, D] to
+            dgg_jax.types.Gaussian with fields [B, latent_dim].
+          decoder: Flax module in place of the dense decoder, from z [B, latent_dim] to
+            what the likelihood decodes, B rows.
+          precision: of matrix products: float32; on GPUs and TPUs, which are faster
+            with it, also tf32 or bfloat16, summed in float32. A CPU always takes
+            float32. One of float32, tf32, bfloat16.
+          epochs: epochs of the method's own training.
+          batch_size: points of a batch in it. None chooses it from the data.
+          learning_rate: Adam's initial rate in it.
+          decay: factor of that rate every decay_epochs.
+          decay_epochs: epochs of one stair of that rate.
+          weight_decay: L2 weight decay in it.
+          likelihood: p(x | z): bernoulli (values in [0, 1]), gaussian (fixed variance)
+            or learned_gaussian. None chooses it from the data.
+          variance: lambda, the fixed variance of the gaussian likelihood. None chooses
+            it from the data.
+          architecture: dense, or the convolutions of tables A.1 and A.3 for mnist or
+            svhn. One of dense, mnist, svhn.
+          hidden_sizes: widths of the dense encoder's ReLU layers; the decoder mirrors
+            them.
+          component_hidden_size: width of the Tanh layer of p(z | w, c).
+          latent_dim: L, dimension of the latent space.
+          w_dim: dimension of w.
+          num_samples: M, draws of z for a point.
+          conditional_prior: independent, eq. (5), or joint, its exact value. One of
+            independent, joint.
+          information_constraint: lambda of eq. (7), in nats; 0 is the plain bound.
+        """
+        self._store(locals())
+
+    # The end.
+
+    def _arguments(self):
+        return super()._arguments() | {"feature_shape": self.image_shape}
+
+    def _components(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        mixture = self._at(jnp.zeros((1, self.preset_.w_dim)))
+        num_clusters = self.preset_.num_clusters
+        weights = np.full(num_clusters, 1.0 / num_clusters, np.float32)
+        mean, logvar = (np.asarray(field[0]) for field in mixture)
+        return mean, np.exp(logvar), weights
+
+    def _at(self, w: jax.Array) -> Any:
+        model = self.model_
+        return model.networks.components(model.params, w)
+
+    def _draw(self, labels: np.ndarray, key: jax.Array) -> jax.Array:
+        w_key, z_key = jax.random.split(key)
+        mixtures = self._at(jax.random.normal(w_key, (len(labels), self.preset_.w_dim)))
+        rows = np.arange(len(labels))
+        components = Gaussian(*(field[rows, labels] for field in mixtures))
+        return sample_gaussian(
+            components, jax.random.normal(z_key, components.mean.shape)
+        )

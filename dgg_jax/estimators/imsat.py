@@ -1,0 +1,84 @@
+"""IMSAT as a scikit-learn estimator."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from dgg_jax.estimators.base import Callback, Clusterer
+
+
+class IMSAT(Clusterer):
+    """Clustering by mutual information and self-augmented training.
+
+    Hu et al., ICML 2017. It has no embedding.
+
+    Attributes:
+      labels_: cluster of each row of training, [N].
+      probabilities_: of the clusters, [N, K].
+      history_: metrics of every epoch.
+      stages_: metrics of every stage.
+      n_features_in_: D, columns of X.
+      preset_: every setting, with those chosen from the data.
+      model_: the trained model.
+    """
+
+    _method = "imsat"
+    _model_entries = ("model", "moments")
+
+    # Written by python -m experiments.constructors, until the end:
+    def __init__(
+        self,
+        n_clusters: int = 10,
+        *,
+        random_state: int | np.random.RandomState | None = None,
+        verbose: bool | int = 0,
+        callbacks: Callback | Sequence[Callback] | None = None,
+        precision: str = "float32",
+        epochs: int = 50,
+        batch_size: int | None = None,
+        learning_rate: float = 0.002,
+        decay: float = 1.0,
+        decay_epochs: int = 10,
+        weight_decay: float = 0.0,
+        hidden_sizes: Sequence[int] = (1200, 1200),
+        num_neighbors: int = 10,
+        perturbation_fraction: float = 0.25,
+        perturbation_probe: float = 4.0,
+        batch_norm: bool = True,
+        information_weight: float = 0.1,
+        marginal_weight: float = 4.0,
+    ) -> None:
+        """Keeps the settings, which ``fit`` checks.
+
+        Args:
+          n_clusters: K, the number of clusters.
+          random_state: seed of every random number, or RandomState, or None.
+          verbose: 1 shows a progress bar and what each stage reaches.
+          callbacks: a function of (stage, epoch, metrics), or several; one that returns
+            True ends the training loop it was called from, and fit goes on with the
+            next.
+          precision: of matrix products: float32; on GPUs and TPUs, which are faster
+            with it, also tf32 or bfloat16, summed in float32. A CPU always takes
+            float32. One of float32, tf32, bfloat16.
+          epochs: epochs of the method's own training.
+          batch_size: points of a batch in it. None chooses it from the data.
+          learning_rate: Adam's initial rate in it.
+          decay: factor of that rate every decay_epochs.
+          decay_epochs: epochs of one stair of that rate.
+          weight_decay: L2 weight decay in it.
+          hidden_sizes: widths of the ReLU layers of the classifier.
+          num_neighbors: k, the neighbour whose distance scales the perturbations.
+          perturbation_fraction: their length, as a share of that distance.
+          perturbation_probe: xi, length at which their direction is sought, in units of
+            it.
+          batch_norm: whether the classifier has batch normalisation.
+          information_weight: lambda, weight of the mutual information.
+          marginal_weight: mu, weight of the marginal entropy in it.
+        """
+        self._store(locals())
+
+    # The end.
+
+    def _infer(self, X: Any) -> tuple[Any, np.ndarray]:
+        return None, super()._infer(X)

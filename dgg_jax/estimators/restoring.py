@@ -1,0 +1,214 @@
+"""Estimators from saved models and from finished runs."""
+
+import math
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from dgg_jax import checks, presets, saving
+from dgg_jax.data import Dataset
+from dgg_jax.data.preprocessing import Scaling
+from dgg_jax.estimators.base import SHIFT_AND_SCALE, Clusterer
+from dgg_jax.estimators.dec import DEC
+from dgg_jax.estimators.dgg import DGG
+from dgg_jax.estimators.gmvae import GMVAE
+from dgg_jax.estimators.imsat import IMSAT
+from dgg_jax.estimators.spectralnet import SpectralNet
+from dgg_jax.estimators.vade import VaDE
+from dgg_jax.methods.base import Metrics, State
+from dgg_jax.types import Graph
+
+_KINDS = {cls.__name__: cls for cls in (DGG, VaDE, GMVAE, DEC, SpectralNet, IMSAT)}
+
+
+def load(
+    path: str | os.PathLike,
+    *,
+    encoder: Any = None,
+    decoder: Any = None,
+    likelihood: Any = None,
+) -> Clusterer:
+    """Loads a saved estimator; nothing in its folder is executed.
+
+    Args:
+      path: the folder that ``save`` wrote.
+      encoder: the Flax module that it was fitted with, if it was one's own.
+      decoder: likewise.
+      likelihood: likewise.
+
+    Returns:
+      The fitted estimator.
+
+    Raises:
+      dgg_jax.saving.InvalidModel: if the folder is no saved model, of a later format,
+        damaged, or does not hold what its description says.
+      ValueError: if a module of one's own is missing.
+    """
+    description, arrays = saving.load(path)
+    given = {"encoder": encoder, "decoder": decoder, "likelihood": likelihood}
+    try:
+        estimator = _restored(description, arrays, given)
+        estimator._try()
+    except _MissingPart:
+        raise
+    except Exception as error:  # a file can be wrong in any way
+        raise saving.InvalidModel(
+            f"{path} does not describe a model of this library "
+            f"({type(error).__name__}: {error})."
+        ) from error
+    return estimator
+
+
+class _MissingPart(checks.InvalidInput):
+    """A module of one's own, which the model was fitted with, is not given."""
+
+
+# What load needs of a description, and as what.
+_DESCRIBED = {
+    "settings": dict,
+    "parts": dict,
+    "preset": dict,
+    "num_rows": int,
+    "num_features": int,
+    "preprocessing": str,
+    "stages": list,
+    "history": list,
+}
+
+
+def _restored(description: State, arrays: State, given: dict[str, Any]) -> Clusterer:
+    """The estimator in a saved model; raises anything if it describes none."""
+    for name, kind in _DESCRIBED.items():
+        if type(description[name]) is not kind:
+            raise TypeError(f"{name} is no {kind.__name__}")
+    lines = [*description["stages"], *description["history"]]
+    if not description["stages"] or {type(line) for line in lines} != {dict}:
+        raise TypeError("stages or history are no lists of dicts")
+    cls = _KINDS[description["kind"]]
+    settings = description["settings"].items()
+    estimator = cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in settings})
+    for name, module in description["parts"].items():
+        if given[name] is None:
+            raise _MissingPart(
+                f"the model was fitted with {name}={module}, which a folder cannot "
+                f"hold; give it: load(path, {name}=...)."
+            )
+        estimator.set_params(**{name: given[name]})
+    preset = presets.preset_class(cls._method).from_dict(description["preset"])
+    estimator.n_features_in_ = description["num_features"]
+    estimator._preprocessing = description["preprocessing"]
+    if "scaling" in description:
+        estimator._scaling = _restored_scaling(
+            description["scaling"], arrays["scaling"], estimator.n_features_in_
+        )
+    names = description["feature_names"]
+    if names is not None:
+        estimator.feature_names_in_ = np.asarray(names, object)
+        if [type(name) for name in names] != [str] * description["num_features"]:
+            raise ValueError("feature_names are not one string a feature")
+    # Lest networks are built that no memory holds.
+    sizes = [getattr(preset, name, ()) for name in _SIZES]
+    sizes = [] if description["parts"] else jax.tree.leaves(sizes)
+    values = sum(leaf.size for leaf in jax.tree.leaves(arrays["model"]))
+    if max([estimator.n_features_in_, *sizes]) > max(values, 1_000):
+        raise ValueError(f"its networks are larger than {values:,} values")
+    learned = arrays["learned"]
+    _check_learned(learned, description["num_rows"], preset.num_clusters)
+    estimator._set(
+        preset,
+        arrays["model"],
+        learned,
+        description["stages"],
+        description["history"],
+    )
+    return estimator
+
+
+def _restored_scaling(described: State, arrays: State, num_features: int) -> Scaling:
+    """The scaling in a saved model; raises anything if it is none."""
+    lists = {k: tuple(v) for k, v in described.items() if isinstance(v, list)}
+    scaling = Scaling(**{**described, **lists}, **arrays)
+    shape, columns = scaling.feature_shape, scaling.columns
+    if type(scaling.step) is not str or math.prod(shape) != num_features:
+        raise ValueError("scaling has no step or another shape")
+    if columns is not None and [type(c) for c in columns] != [str] * num_features:
+        raise ValueError("columns are not one string a feature")
+    for name in SHIFT_AND_SCALE:
+        if arrays[name].shape != (num_features,) or arrays[name].dtype != np.float64:
+            raise ValueError(f"{name} of scaling has shape {arrays[name].shape}")
+    if not scaling.scale.all():
+        raise ValueError("scaling divides by 0")
+    return scaling
+
+
+# Settings that are lengths of arrays.
+_SIZES = (
+    "num_clusters",
+    "latent_dim",
+    "w_dim",
+    "hidden_sizes",
+    "classifier_hidden_sizes",
+    "component_hidden_size",
+)
+# Dimensions of what a model says of the rows of its training.
+_LEARNED = {
+    "labels_": 1,
+    "probabilities_": 2,
+    "embedding_": 2,
+    "indices": 2,  # of graph_
+    "weights": 2,
+}
+
+
+def _check_learned(learned: State, num_rows: int, num_clusters: int) -> None:
+    """Whether the learned attributes are what ``_keep`` sets."""
+    fields = dict(learned)
+    if "graph_" in fields:
+        fields |= Graph(**fields.pop("graph_"))._asdict()
+    for name, array in fields.items():
+        if len(array) != num_rows or array.ndim != _LEARNED[name]:
+            raise ValueError(f"{name} has shape {array.shape}")
+    labels = fields["labels_"]
+    if not 0 <= labels.min() <= labels.max() < num_clusters:
+        raise ValueError("labels_ leaves 0..K-1")
+
+
+def of_run(
+    method: str,
+    preset: presets.Preset,
+    state: State,
+    records: Sequence[Metrics],
+    history: Sequence[Metrics],
+    *,
+    seed: int,
+    dataset: Dataset,
+) -> Clusterer | None:
+    """The estimator that a finished run of a method is, or None if it has no model.
+
+    Args:
+      method: one of ``presets.METHODS``.
+      preset: its settings.
+      state: the last one of the run.
+      records: of its stages.
+      history: metrics of its epochs.
+      seed: of the run.
+      dataset: what was clustered.
+    """
+    classes = {cls._method: cls for cls in _KINDS.values()}
+    if method not in classes:
+        return None
+    cls = classes[method]
+    settings = {name: getattr(preset, name) for name in cls.settings()}
+    if cls is GMVAE:
+        settings["image_shape"] = dataset.feature_shape
+    if cls is DGG:
+        settings["image_shape"] = dataset.image_shape
+    estimator = cls(preset.num_clusters, **settings, random_state=seed)
+    estimator.n_features_in_ = dataset.x.shape[1]
+    estimator._preprocessing = dataset.provenance
+    estimator._scaling = dataset.scaling
+    estimator._keep(preset, state, records, history)
+    return estimator
