@@ -29,9 +29,9 @@ from typing import Any
 from absl import app, flags
 
 from dgg_jax import checks
+from dgg_jax.cli.command import EXIT_INVALID, OUTPUT, fail, limit_logs, parse_flags
 from experiments.benchmarks import timing
 from experiments.benchmarks.settings import Settings
-from experiments.command import EXIT_INVALID, OUTPUT, fail, limit_logs, parse_flags
 
 _SUITES = ("training", "graph", "scaling", "peers", "memory")
 _ALL = (*_SUITES, "all")
@@ -137,7 +137,7 @@ def _measure(names: Sequence[str], output: pathlib.Path) -> None:
 
 def _origin(settings: Settings) -> dict[str, Any]:
     """Where, with what and how the figures are measured."""
-    from experiments.origin import origin
+    from dgg_jax.runs.origin import origin
 
     return {
         **origin("experiments.benchmark"),

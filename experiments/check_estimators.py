@@ -12,9 +12,9 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.estimator_checks import check_estimator
 
 import dgg_jax
+from dgg_jax.cli.command import EXIT_INVALID, fail, limit_logs, parse_flags
+from dgg_jax.runs.origin import device, git_revision
 from dgg_jax.saving import versions
-from experiments.command import EXIT_INVALID, fail, limit_logs, parse_flags
-from experiments.origin import device, git_revision
 
 _NETWORKS = {"hidden_sizes": (8,), "latent_dim": 2}
 # With the variance given, data of one shape are programs that are compiled once.

@@ -19,8 +19,7 @@ import numpy as np
 from absl import app, flags
 
 from dgg_jax import checks
-from experiments import resnet
-from experiments.command import (
+from dgg_jax.cli.command import (
     DATA_DIR,
     EXIT_INVALID,
     EXIT_STORAGE,
@@ -29,6 +28,7 @@ from experiments.command import (
     limit_logs,
     parse_flags,
 )
+from experiments import resnet
 
 _DATASET = flags.DEFINE_enum("dataset", "stl10", ("stl10",), "Whose images.")
 _WEIGHTS = flags.DEFINE_string(

@@ -38,8 +38,8 @@ from absl import logging
 import dgg_jax
 from dgg_jax import checks, estimators, saving
 from dgg_jax.data import idx, images, own, sources
+from dgg_jax.runs.origin import device, git_revision
 from experiments import malformed
-from experiments.origin import device, git_revision
 
 _SECONDS = 60.0  # after which a case hangs
 _ROW = np.array([[0.2, 0.5, 0.9]], np.float32)

@@ -27,8 +27,8 @@ import jax
 import numpy as np
 from absl import app, flags
 
+from dgg_jax.cli import command
 from dgg_jax.training.checkpoints import Checkpoints
-from experiments import main as main_module
 
 _KILLS = flags.DEFINE_integer("kills", 50, "How often to kill.", lower_bound=0)
 flags.declare_key_flag("seed")  # of the moments
@@ -252,8 +252,8 @@ def main(arguments: Sequence[str]) -> int:
     """Runs, kills, resumes and compares."""
     if len(arguments) > 1:
         message = f"unexpected argument {arguments[1]!r}; see --helpshort."
-        return main_module.fail(message, main_module.EXIT_INVALID)
-    main_module.limit_logs()
+        return command.fail(message, command.EXIT_INVALID)
+    command.limit_logs()
     seed = flags.FLAGS.seed
     folder = pathlib.Path(tempfile.mkdtemp(prefix="kill-test-"))
     reference, again, workdir = (
@@ -314,4 +314,4 @@ def _print_session(reference: pathlib.Path, total: int, seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main, flags_parser=lambda arguments: main_module.parse_flags(arguments))
+    app.run(main, flags_parser=lambda arguments: command.parse_flags(arguments))

@@ -21,8 +21,8 @@ from typing import Any
 from absl import app, flags
 
 from dgg_jax import arrays, checks, presets
+from dgg_jax.cli.command import EXIT_INVALID, fail, limit_logs, parse_flags
 from dgg_jax.data import synthetic
-from experiments.command import EXIT_INVALID, fail, limit_logs, parse_flags
 
 _KIND = flags.DEFINE_enum(
     "kind", "rows", ("rows", "words"), "Dense rows in [0, 1], or sparse tf-idf."
@@ -85,7 +85,7 @@ def measure(num_rows: int) -> dict[str, Any]:
     """
     from dgg_jax.methods import dgg
     from dgg_jax.methods.base import Run
-    from experiments.origin import origin, peak_memory_mib
+    from dgg_jax.runs.origin import origin, peak_memory_mib
 
     x, y, preset = generate(num_rows)
     neighbors = synthetic.planted_neighbors(y, _NEIGHBORS.value)

@@ -29,10 +29,10 @@ from typing import Any
 from absl import app, flags
 
 from dgg_jax import checks
+from dgg_jax.cli import command, series
+from dgg_jax.cli import flags as run_flags
 from dgg_jax.presets import Preset
-from experiments import command, series
-from experiments import config as config_module
-from experiments.config import Config
+from dgg_jax.runs.config import Config, resolve
 
 DEFAULT = "default"
 
@@ -43,7 +43,7 @@ _RESULTS = flags.DEFINE_string(
     "results", "results/study", "Folder of the results of all studies."
 )
 flags.declare_key_flag("seeds")
-flags.adopt_module_key_flags(config_module)
+flags.adopt_module_key_flags(run_flags)
 
 # Of these a study has its own, or none.
 _FOREIGN = ("seed", "resume")
@@ -85,7 +85,7 @@ def changes_of(variant: str, method: str) -> dict[str, Any]:
                 f"the variant {variant!r} must be default or name=value joined by +, "
                 f"got {setting!r}."
             )
-        value = config_module.parse_setting(method, name, text)
+        value = run_flags.parse_setting(method, name, text)
         if name == "num_neighbors" and value == 0 and method == "dgg":
             name, value = "graph_strength", 0.0
         if name in changes:
@@ -112,7 +112,7 @@ def plan() -> dict[pathlib.Path, Config]:
                 "again to continue."
             )
     series.check_num_clusters("a study")
-    base = config_module.from_flags()
+    base = run_flags.from_flags()
     if not _VARIANTS.value:
         raise checks.InvalidInput("variants must name at least one variant.")
     presets_of = {
@@ -121,7 +121,7 @@ def plan() -> dict[pathlib.Path, Config]:
     first: dict[Preset, str] = {}
     for variant, preset in presets_of.items():
         first.setdefault(preset, variant)
-    workdir = pathlib.Path(f"runs/study-{base.short_name}")
+    workdir = pathlib.Path(f"runs/study-{base.short_name}{base.preset_part}")
     if flags.FLAGS["workdir"].value:
         workdir = base.workdir
     folder = pathlib.Path(_RESULTS.value) / base.short_name
@@ -140,7 +140,7 @@ def plan() -> dict[pathlib.Path, Config]:
 def _preset(base: Config, variant: str) -> Preset:
     try:
         changes = changes_of(variant, base.method)
-        return config_module.resolve(base.preset, changes)
+        return resolve(base.preset, changes)
     except checks.InvalidInput as error:
         raise checks.InvalidInput(f"variant {variant}: {error}") from None
 
@@ -150,7 +150,7 @@ def _study(files: dict[pathlib.Path, Config]) -> int:
     overwrite = flags.FLAGS["overwrite"].value
     # Of equal configurations one.
     configs = list({config.workdir: config for config in files.values()}.values())
-    made = series.Series("study", "experiments.study", configs, overwrite)
+    made = series.Series("study", "study", configs, overwrite)
     found = _results(folder)
     wanted = [_as_read(config.identity()) for config in configs]
     replaced = {

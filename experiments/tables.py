@@ -31,7 +31,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import stats
 
-from experiments import cells, comparison, scores
+from dgg_jax.reports import cells, comparison, scores
 
 _HEADER = (
     "command",

@@ -11,6 +11,7 @@ import jax
 
 from dgg_jax import metrics
 from dgg_jax.methods import dgg
+from dgg_jax.runs.origin import threads
 from dgg_jax.stages import evaluate
 from dgg_jax.types import Graph, Mixture
 from experiments.benchmarks import timing, workloads
@@ -18,7 +19,6 @@ from experiments.benchmarks.epochs import Epochs
 from experiments.benchmarks.settings import Settings
 from experiments.benchmarks.timing import Figure
 from experiments.benchmarks.workloads import Workload
-from experiments.origin import threads
 
 SUITE = "peers"
 

@@ -6,8 +6,8 @@ import signal
 
 from absl.testing import flagsaver
 
-from experiments import main
-from experiments.command import parse_flags
+from dgg_jax.cli import run
+from dgg_jax.cli.command import parse_flags
 
 
 class Outcome(dict):
@@ -16,7 +16,7 @@ class Outcome(dict):
     __getattr__ = dict.__getitem__
 
 
-def call(*arguments, program=main):
+def call(*arguments, program=run):
     """Runs a program with these arguments."""
     out, err = io.StringIO(), io.StringIO()
     numbers = (signal.SIGINT, signal.SIGTERM)

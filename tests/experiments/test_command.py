@@ -1,7 +1,7 @@
 import jax
 import pytest
 
-from experiments import command
+from dgg_jax.runs import run
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def no_cache():
 
 def test_what_is_compiled_is_kept_in_the_users_cache(no_cache, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    command.keep_compiled()
+    run.keep_compiled()
     folder = tmp_path / "dgg_jax" / "compiled"
     assert jax.config.jax_compilation_cache_dir == str(folder)
     assert folder.is_dir()
@@ -26,12 +26,12 @@ def test_what_is_compiled_is_kept_in_the_users_cache(no_cache, monkeypatch, tmp_
 def test_a_folder_that_the_user_has_named_stays(no_cache, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     jax.config.update("jax_compilation_cache_dir", "elsewhere")
-    command.keep_compiled()
+    run.keep_compiled()
     assert jax.config.jax_compilation_cache_dir == "elsewhere"
 
 
 def test_without_a_folder_nothing_is_kept(no_cache, monkeypatch, tmp_path):
     (tmp_path / "dgg_jax").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    command.keep_compiled()
+    run.keep_compiled()
     assert jax.config.jax_compilation_cache_dir is None

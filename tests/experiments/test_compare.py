@@ -12,11 +12,13 @@ import numpy as np
 import pytest
 
 from dgg_jax import data, folders, presets
+from dgg_jax.cli import compare as program
+from dgg_jax.cli import series
 from dgg_jax.data import Dataset
+from dgg_jax.reports import comparison, comparison_page
+from dgg_jax.runs import run as runs
 from dgg_jax.training import Diverged
 from dgg_jax.training.checkpoints import Checkpoints
-from experiments import compare as program
-from experiments import comparison, comparison_report, runs, series
 from tests.experiments.command_line import assert_refused, call
 
 
@@ -113,8 +115,8 @@ def test_the_figure_compares_like_with_like(monkeypatch):
         drawn.append((names, accuracies, references))
         return real(names, accuracies, references)
 
-    real = comparison_report.plots.run_accuracies
-    monkeypatch.setattr(comparison_report.plots, "run_accuracies", draw)
+    real = comparison_page.plots.run_accuracies
+    monkeypatch.setattr(comparison_page.plots, "run_accuracies", draw)
     made = [
         result("gmvae", 0, 0.2, paper=OWN, confident_label_accuracy=0.7),
         result("dgg", 0, 0.8, paper=PAPER),
@@ -184,7 +186,7 @@ def test_papers_report_of_whole_data():
 def page(made):
     rows = comparison.table(made)
     header, cells = comparison.text_table(rows, "mnist")
-    return comparison_report.html(header, cells, rows, made, "python -m compare")
+    return comparison_page.html(header, cells, rows, made, "python -m compare")
 
 
 def test_the_page_holds_the_table():
@@ -464,7 +466,7 @@ def test_overwrite_deletes_nothing_before_all_is_checked(
 )
 def test_the_command_to_continue_does_not_delete(arguments, kept):
     assert (
-        series.continuing("experiments.compare", arguments)
+        series.continuing("compare", arguments)
         == f"python -m experiments.compare{kept}"
     )
 
@@ -481,7 +483,7 @@ def patched():
         whole = data.load("digits")
         part = whole._replace(x=whole.x[::4], y=whole.y[::4])
         patch.setattr(data, "load", lambda name, **arguments: part)
-        patch.setattr("experiments.report.report_figures", lambda inputs: [])
+        patch.setattr("dgg_jax.reports.run.report_figures", lambda inputs: [])
         yield part
 
 

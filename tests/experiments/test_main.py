@@ -25,12 +25,13 @@ from absl import flags
 
 import dgg_jax
 from dgg_jax import data, folders, presets
+from dgg_jax.cli import flags as config_module
+from dgg_jax.cli import run as main
 from dgg_jax.data import Dataset
 from dgg_jax.methods import dgg
 from dgg_jax.progress import Progress
+from dgg_jax.runs import run as runs
 from dgg_jax.training.checkpoints import Checkpoints
-from experiments import config as config_module
-from experiments import main, runs
 from tests.experiments.command_line import Outcome, assert_refused, call
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
@@ -604,8 +605,8 @@ def test_a_wrong_flag_of_a_process_is_one_line(xla, tmp_path):
 
 def test_mistakes_are_told_before_jax_is_imported(xla, tmp_path):
     program = (
-        "import sys; from experiments import main\n"
-        "code = main.main(main.parse_flags(['main', '--resume', '--workdir=none']))\n"
+        "import sys; from dgg_jax.cli import command, run\n"
+        "code = run.main(command.parse_flags(['', '--resume', '--workdir=none']))\n"
         "assert code == 2, code\n"
         "assert not {'jax', 'sklearn', 'tensorflow_datasets'} & set(sys.modules)\n"
     )

@@ -9,9 +9,10 @@ import pytest
 from absl import logging
 
 from dgg_jax import presets
+from dgg_jax.cli import compare
 from dgg_jax.methods import base, dgg
 from dgg_jax.stages.cluster_count import ClusterCount
-from experiments import compare, kill_test, study
+from experiments import kill_test, study
 from tests.experiments.command_line import assert_refused, call
 from tests.experiments.test_resume import epoch_of, kill_when, start
 

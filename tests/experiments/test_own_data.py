@@ -11,8 +11,9 @@ from absl import logging
 
 import dgg_jax
 from dgg_jax import presets, saving
+from dgg_jax.cli import compare, predict
 from dgg_jax.data.preprocessing import Scaling
-from experiments import compare, predict, runs
+from dgg_jax.runs import run as runs
 from tests.experiments.command_line import assert_refused, call
 from tests.methods.toy import blobs
 
@@ -177,14 +178,14 @@ def test_from_a_table_to_new_rows():
     assert outcome.code == 0, outcome.err
     assert "vade on zoo.csv, 90 rows of 3 columns, 3 classes; standar" in outcome.out
     assert "num_clusters 3, likelihood gaussian, variance 0.1," in outcome.out
-    result = json.loads(pathlib.Path("runs/zoo-vade-0/result.json").read_text())
+    result = json.loads(pathlib.Path("runs/zoo-vade-smoke-0/result.json").read_text())
     assert result["dataset"]["name"] == "zoo.csv" and result["paper"] is None
     assert result["final"]["accuracy"] is not None
-    page = pathlib.Path("runs/zoo-vade-0/report.html").read_text()
+    page = pathlib.Path("runs/zoo-vade-smoke-0/report.html").read_text()
     assert "zoo.csv, clustered with VaDE" in page
 
-    labels = np.load("runs/zoo-vade-0/predictions.npz")["labels"]
-    model = "runs/zoo-vade-0/model"
+    labels = np.load("runs/zoo-vade-smoke-0/predictions.npz")["labels"]
+    model = "runs/zoo-vade-smoke-0/model"
     loaded = dgg_jax.load(model)
     loaded.save("again")
     description = json.loads(pathlib.Path("again/model.json").read_text())
@@ -255,7 +256,7 @@ def test_a_run_without_labels_on_pixels():
     assert "60 rows of arrays of 6 x 6; divide_by(255), flatten" in outcome.out
     assert "likelihood bernoulli, batch_size" in outcome.out
     assert "no labels, hence no accuracy" in outcome.out
-    flags = ("--model=runs/faces-vade-0/model", "--output=out.csv")
+    flags = ("--model=runs/faces-vade-smoke-0/model", "--output=out.csv")
     outcome = call(*flags, "--data=faces.npz", program=predict)
     assert "60 rows; divide_by(255), as in training" in outcome.out
     np.save("other.npy", pixels.reshape(60, 36) * 3.0)
@@ -270,7 +271,7 @@ def test_a_comparison():
     flags = (*run, "--methods=kmeans,gmm", "--seeds=0")
     outcome = call(*flags, program=compare)
     assert outcome.code == 0, outcome.err
-    page = pathlib.Path("runs/compare-zoo/report.html").read_text()
+    page = pathlib.Path("runs/compare-zoo-smoke/report.html").read_text()
     assert "zoo.csv: methods compared" in page
     assert call(*flags, program=compare).code == 0
     table("zoo.csv", x + 1.0, y)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import dgg_jax
-from experiments import predict
+from dgg_jax.cli import predict
 from tests.experiments.command_line import assert_refused, call
 from tests.methods.toy import blobs
 

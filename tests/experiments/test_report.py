@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from experiments.report import ReportInputs, report_figures, write_report
+from dgg_jax.reports.run import ReportInputs, report_figures, write_report
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 
@@ -123,7 +123,7 @@ def test_the_report_is_one_page_with_its_figures(
 @pytest.fixture
 def words(tmp_path, monkeypatch):
     """Writes a report without figures, for tests of what it says."""
-    monkeypatch.setattr("experiments.report.report_figures", lambda _: [])
+    monkeypatch.setattr("dgg_jax.reports.run.report_figures", lambda _: [])
 
     def write(**changes):
         return write_report(tmp_path, fake(**changes))
@@ -237,7 +237,7 @@ def test_without_labels_the_tiles_speak_of_clusters(words):
 
 
 def test_an_empty_cluster_is_pointed_out(tmp_path, monkeypatch):
-    monkeypatch.setattr("experiments.report.report_figures", lambda _: [])
+    monkeypatch.setattr("dgg_jax.reports.run.report_figures", lambda _: [])
     inputs = fake()
     inputs = inputs._replace(labels=np.minimum(inputs.labels, 1))
     text = " ".join(parsed(write_report(tmp_path, inputs)).texts)
@@ -245,7 +245,7 @@ def test_an_empty_cluster_is_pointed_out(tmp_path, monkeypatch):
 
 
 def test_a_failed_write_leaves_the_old_report(tmp_path, monkeypatch):
-    monkeypatch.setattr("experiments.report.report_figures", lambda _: [])
+    monkeypatch.setattr("dgg_jax.reports.run.report_figures", lambda _: [])
     path = write_report(tmp_path, fake())
     before = path.read_bytes()
 

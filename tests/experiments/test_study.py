@@ -10,9 +10,9 @@ from scipy import sparse
 
 from dgg_jax import checks, folders, presets
 from dgg_jax.data.dataset import Dataset, random_rows
+from dgg_jax.runs import results as results_module
+from dgg_jax.runs import run as runs
 from dgg_jax.training import Diverged
-from experiments import results as results_module
-from experiments import runs
 from experiments import study as program
 from tests.experiments.command_line import assert_refused, call
 
@@ -297,7 +297,7 @@ def test_papers_figures_are_not_beside_those_of_a_part(tmp_path, trained):
 
 @pytest.mark.slow
 def test_a_study_from_end_to_end(tmp_path, monkeypatch):
-    monkeypatch.setattr("experiments.report.report_figures", lambda inputs: [])
+    monkeypatch.setattr("dgg_jax.reports.run.report_figures", lambda inputs: [])
     settings = ["--preset=smoke", "--hidden_sizes=8", "--pretrain_layer_epochs=0",
                 "--num_rows=200", "--seeds=0"]  # fmt: skip
     variants = "--variants=default,num_neighbors=0,num_neighbors=5"

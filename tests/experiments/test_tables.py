@@ -5,7 +5,7 @@ import re
 import pytest
 
 from dgg_jax import presets
-from experiments import comparison
+from dgg_jax.reports import comparison
 from experiments.tables import (
     accuracies,
     fill,

@@ -7,8 +7,10 @@ import pytest
 from scipy import sparse
 
 from dgg_jax import data, presets
+from dgg_jax.cli import compare, predict
+from dgg_jax.cli import run as main
+from dgg_jax.runs import run as runs
 from dgg_jax.training import Diverged
-from experiments import compare, main, predict, runs
 from tests.experiments.command_line import assert_refused, call
 
 TRAINING = ("--num_clusters=2", "--preset=smoke", "--hidden_sizes=8")

@@ -12,8 +12,11 @@ from typing import Any, NamedTuple
 from absl import flags
 
 from dgg_jax import checks, folders
-from experiments import command, runs, scores
-from experiments.config import AUTO, Config
+from dgg_jax.cli import command
+from dgg_jax.reports import scores
+from dgg_jax.runs import run as runs
+from dgg_jax.runs.config import AUTO, Config
+from dgg_jax.runs.programs import program
 
 # Shared, so that programs can be imported together.
 SEEDS = flags.DEFINE_list(
@@ -40,13 +43,13 @@ class Series(NamedTuple):
 
     Attributes:
       kind: what it is, in words: comparison or study.
-      module: the program, as ``python -m`` names it.
+      command_name: what makes it: compare or study.
       configs: of all runs, in their order.
       overwrite: whether to begin anew.
     """
 
     kind: str
-    module: str
+    command_name: str
     configs: Sequence[Config]
     overwrite: bool
 
@@ -69,7 +72,7 @@ class Series(NamedTuple):
 
     def command(self) -> str:
         """The command that continues it."""
-        return continuing(self.module, sys.argv[1:])
+        return continuing(self.command_name, sys.argv[1:])
 
 
 def name_of(config: Config) -> str:
@@ -77,11 +80,11 @@ def name_of(config: Config) -> str:
     return config.workdir.name.removesuffix(f"-{config.seed}")
 
 
-def continuing(module: str, arguments: Sequence[str]) -> str:
+def continuing(name: str, arguments: Sequence[str]) -> str:
     """The command that continues what was started with these arguments."""
     once = re.compile(r"--?(no)?overwrite(=.*)?")
     kept = [argument for argument in arguments if not once.fullmatch(argument)]
-    return shlex.join(["python", "-m", module, *kept])
+    return shlex.join([*program(name), *kept])
 
 
 def seeds() -> list[int]:
@@ -116,7 +119,7 @@ def check_num_clusters(kind: str) -> None:
     if flags.FLAGS["num_clusters"].value == AUTO:
         raise checks.InvalidInput(
             f"--num_clusters=auto is not for {kind}, whose runs share one K; estimate "
-            "it by experiments.main, and give the number."
+            f"it by {' '.join(program('run'))}, and give the number."
         )
 
 

@@ -55,14 +55,25 @@ def threads() -> int:
 
 
 def git_revision() -> str | None:
-    """The commit this program runs from, "-dirty" if files differ; None outside git."""
-    folder = pathlib.Path(__file__).parent
-    command = ["git", "-C", str(folder), "describe", "--always", "--dirty"]
-    try:
-        result = subprocess.run(command, capture_output=True, text=True, timeout=10)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return result.stdout.strip() if result.returncode == 0 else None
+    """The commit this program runs from, "-dirty" if files differ; None outside git.
+
+    An installed package is outside, also in an environment inside of a checkout.
+    """
+    git = ["git", "-C", str(pathlib.Path(__file__).parent)]
+    found = None
+    for command in (
+        ["ls-files", "--error-unmatch", pathlib.Path(__file__).name],
+        ["describe", "--always", "--dirty"],
+    ):
+        try:
+            found = subprocess.run(
+                git + command, capture_output=True, text=True, timeout=10
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        if found.returncode != 0:
+            return None
+    return found.stdout.strip()
 
 
 def peak_memory_mib() -> int:

@@ -7,6 +7,7 @@ import pathlib
 import signal
 import sys
 import time
+import warnings
 from typing import Any
 
 from scipy import sparse
@@ -15,8 +16,7 @@ from dgg_jax import checks, folders, presets
 from dgg_jax.data import Dataset
 from dgg_jax.stages import cluster_count
 from dgg_jax.stages.cluster_count import ClusterCount
-from experiments import command
-from experiments.config import Config
+from dgg_jax.runs.config import Config
 
 
 def estimated_cluster_count(config: Config) -> dict[str, Any] | None:
@@ -161,6 +161,29 @@ def load_data(config: Config) -> Dataset:
     return dataset._replace(x=dataset.x.toarray())
 
 
+def keep_compiled() -> None:
+    """Keeps what jax compiles in the user's cache folder, for the next command.
+
+    The environment variable JAX_COMPILATION_CACHE_DIR names another folder,
+    JAX_ENABLE_COMPILATION_CACHE=false keeps nothing.
+    """
+    import jax  # takes seconds; mistakes are told before
+
+    from dgg_jax.data.loaders import data_directory
+
+    if jax.config.jax_compilation_cache_dir is None:
+        folder = data_directory(None) / "compiled"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError:  # then every program would warn
+            return
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+        # A run has dozens of programs that take less than a second each.
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+        # A full disk costs time here, and nothing else.
+        warnings.filterwarnings("ignore", "Error (read|writ)ing persistent compilation")
+
+
 def takes_sparse(config: Config) -> bool:
     """Whether a method takes sparse data as they are: those with an autoencoder do."""
     return isinstance(config.preset, presets.AutoencoderPreset)
@@ -223,7 +246,7 @@ def run(
     from dgg_jax.methods import base
     from dgg_jax.progress import Progress
 
-    command.keep_compiled()
+    keep_compiled()
     stages = methods.stage_names(config.method)
     if config.is_auto:
         stages = ("num_clusters", *stages)
@@ -333,7 +356,8 @@ def _report(
     """Writes what a finished run leaves behind; returns the content of result.json."""
     from dgg_jax import estimators
     from dgg_jax.methods import base
-    from experiments import report, results
+    from dgg_jax.reports import run as report
+    from dgg_jax.runs import results
 
     estimator = estimators.of_run(
         config.method,

@@ -3,7 +3,6 @@
 import os
 import pathlib
 import sys
-import warnings
 from typing import Any
 
 from absl import flags, logging
@@ -19,6 +18,12 @@ DATA_DIR = flags.DEFINE_string(
     "dgg_jax in the user's cache folder.",
 )
 # Shared, so that programs can be imported together.
+WORKDIR = flags.DEFINE_string(
+    "workdir",
+    None,
+    "Folder of the run; by default runs/<dataset>-<method>-<seed>, of another preset "
+    "than default runs/<dataset>-<method>-<preset>-<seed>.",
+)
 OUTPUT = flags.DEFINE_string(
     "output", None, "The file to write, also over an old one; see above."
 )
@@ -43,29 +48,6 @@ def _show_unless_of_orbax(unraisable: Any) -> None:
     # One write that fails leaves the others without the loop that awaits them.
     if str(unraisable.exc_value) != "Event loop is closed":
         _show_unraisable(unraisable)
-
-
-def keep_compiled() -> None:
-    """Keeps what jax compiles in the user's cache folder, for the next command.
-
-    The environment variable JAX_COMPILATION_CACHE_DIR names another folder,
-    JAX_ENABLE_COMPILATION_CACHE=false keeps nothing.
-    """
-    import jax  # takes seconds; mistakes are told before
-
-    from dgg_jax.data.loaders import data_directory
-
-    if jax.config.jax_compilation_cache_dir is None:
-        folder = data_directory(None) / "compiled"
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError:  # then every program would warn
-            return
-        jax.config.update("jax_compilation_cache_dir", str(folder))
-        # A run has dozens of programs that take less than a second each.
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
-        # A full disk costs time here, and nothing else.
-        warnings.filterwarnings("ignore", "Error (read|writ)ing persistent compilation")
 
 
 def fail(message: str, status: int) -> int:

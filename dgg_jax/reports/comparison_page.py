@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from dgg_jax import plots
-from experiments import page
-from experiments.page import ReportFigure
-from experiments.report import METHODS
+from dgg_jax.reports import page
+from dgg_jax.reports.page import ReportFigure
+from dgg_jax.reports.run import METHODS
 
 
 def html(

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dgg_jax import presets
-from experiments import cells, scores
+from dgg_jax.reports import cells, scores
 
 
 class Row(NamedTuple):

@@ -1,0 +1,1 @@
+"""The command ``dgg-jax``: run, compare, predict, report."""

@@ -1,0 +1,140 @@
+"""Compares methods on one data set: same data, seeds, metrics and pretrained weights.
+
+  dgg-jax compare  # every method on digits, 5 seeds
+  dgg-jax compare --dataset=mnist --methods=vade,ae_gmm,kmeans --seeds=0,1
+
+Each run lives in a folder of --workdir, as one made alone would. Methods that
+start from an autoencoder start from the same weights, trained once a seed. The same
+command continues a comparison that was stopped and adds what it does not have yet.
+Writes comparison.csv, comparison.md and report.html after every run.
+"""
+
+import functools
+import pathlib
+import signal
+from collections.abc import Sequence
+
+from absl import flags
+
+from dgg_jax import checks, folders, presets
+from dgg_jax.cli import command, series
+from dgg_jax.cli import flags as run_flags
+from dgg_jax.reports import comparison
+from dgg_jax.runs.config import Config
+
+_METHODS = flags.DEFINE_list(
+    "methods", list(presets.METHODS), "Methods to compare, separated by commas."
+)
+flags.declare_key_flag("seeds")
+flags.adopt_module_key_flags(run_flags)
+
+# Of these a comparison has its own, or none.
+_FOREIGN = ("method", "seed", "resume")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Parses, runs and reports; a user's mistake is one line on stderr."""
+    command.limit_logs()
+    try:
+        if len(arguments) > 1:
+            raise checks.InvalidInput(
+                f"unexpected argument {arguments[1]!r}; flags look like "
+                "--dataset=digits, see --helpshort."
+            )
+        return _compare()
+    except checks.InvalidInput as error:
+        return command.fail(str(error), command.EXIT_INVALID)
+    except KeyboardInterrupt:
+        return command.fail("interrupted.", 128 + signal.SIGINT)
+
+
+def configurations() -> list[Config]:
+    """The runs that the flags ask for, seed by seed.
+
+    Raises:
+      InvalidInput: if a method or seed is not valid, or a setting is of none of them.
+    """
+    for name in _FOREIGN:
+        if flags.FLAGS[name].present:
+            raise checks.InvalidInput(
+                f"--{name} is no flag of a comparison; use --methods and --seeds, and "
+                "the same command again to continue."
+            )
+    series.check_num_clusters("a comparison")
+    base = run_flags.from_flags(check_method=False)
+    resolved = _presets(base)
+    if flags.FLAGS["workdir"].value:
+        workdir = base.workdir
+    else:
+        workdir = pathlib.Path(f"runs/compare-{base.short_name}{base.preset_part}")
+    return [
+        base._replace(
+            method=method,
+            preset=preset,
+            seed=seed,
+            workdir=workdir / f"{method}-{seed}",
+            resume=False,
+            overwrite=False,
+        )
+        for seed in series.seeds()
+        for method, preset in resolved.items()
+    ]
+
+
+def _presets(base: Config) -> dict[str, presets.Preset]:
+    """The settings of each method: a flag changes all methods that have it."""
+    if not _METHODS.value:
+        raise checks.InvalidInput(
+            f"methods must name at least one of: {', '.join(presets.METHODS)}."
+        )
+    for method in _METHODS.value:
+        checks.one_of("methods", method, presets.METHODS)
+    changes = run_flags.changes_from_flags()
+    resolved = {}
+    for method in dict.fromkeys(_METHODS.value):
+        kept = {k: v for k, v in changes.items() if method in run_flags.methods_with(k)}
+        resolved[method] = base._replace(method=method).preset_with(kept)
+    for name in changes:
+        if not any(hasattr(preset, name) for preset in resolved.values()):
+            raise checks.InvalidInput(
+                f"--{name} is a setting of none of the methods {', '.join(resolved)}, "
+                f"but of {', '.join(run_flags.methods_with(name))}; leave it out."
+            )
+    return resolved
+
+
+def _compare() -> int:
+    configs = configurations()
+    overwrite = flags.FLAGS["overwrite"].value
+    made = series.Series("comparison", "compare", configs, overwrite)
+
+    def clear():
+        series.clear_runs(path.parent for path in made.workdir.glob("*/config.json"))
+        folders.clear(made.workdir, marker=made.marker)
+
+    return series.carry_out(made, functools.partial(_write, made), clear)
+
+
+def _write(made: series.Series, results: series.Results) -> str:
+    """Writes the table of what is finished as csv, markdown and a page.
+
+    Returns:
+      The table in markdown, and where the page is.
+    """
+    from dgg_jax.methods.base import write_atomically
+    from dgg_jax.reports import comparison_page
+
+    configs, workdir = made.configs, made.workdir
+    # In the order of the command, not in that in which they came.
+    order = list(dict.fromkeys(config.method for config in configs))
+    finished = [results[c.workdir] for c in configs if c.workdir in results]
+    finished.sort(key=lambda result: order.index(result["config"]["method"]))
+    rows, dataset = comparison.table(finished), comparison.reported_data(finished[0])
+    text = comparison.markdown(rows, dataset) + "\n"
+    header, cells = comparison.text_table(rows, dataset)
+    html = comparison_page.html(header, cells, rows, finished, made.command())
+    as_csv = comparison.comma_separated(rows, dataset)
+    write_atomically(workdir / "comparison.csv", as_csv)
+    write_atomically(workdir / "comparison.md", text)
+    write_atomically(workdir / "report.html", html)
+    return f"{text}\nReport   {workdir / 'report.html'}"

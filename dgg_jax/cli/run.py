@@ -1,0 +1,140 @@
+"""Clusters a data set with DGG or another method, from raw data to a report.
+
+  dgg-jax run  # digits, about a minute
+  dgg-jax run --dataset=moons
+  dgg-jax run --method=vade
+  dgg-jax run --dataset=mnist --data_dir=<folder with the idx files>
+  dgg-jax run --dataset=flowers.csv --num_clusters=3 --label=species
+  dgg-jax run --dataset=flowers.csv --num_clusters=auto
+
+Writes config.json, metrics.jsonl, checkpoints/, result.json, predictions.npz,
+figures/*.png and report.html to --workdir. A run that was stopped continues with
+--resume.
+"""
+
+import pathlib
+import re
+import shlex
+import signal
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from absl import flags
+
+from dgg_jax import checks
+from dgg_jax.cli import distributed
+from dgg_jax.cli import flags as run_flags
+from dgg_jax.cli.command import (
+    EXIT_DIVERGED,
+    EXIT_INVALID,
+    fail,
+    fail_to_write,
+    limit_logs,
+)
+from dgg_jax.reports import scores
+from dgg_jax.runs import run as runs
+from dgg_jax.runs.config import Config
+from dgg_jax.runs.programs import program
+
+flags.adopt_module_key_flags(run_flags)
+flags.adopt_module_key_flags(distributed)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Parses, runs and reports; a user's mistake is one line on stderr."""
+    limit_logs()
+    try:
+        if len(arguments) > 1:
+            raise checks.InvalidInput(
+                f"unexpected argument {arguments[1]!r}; flags look like "
+                "--dataset=digits, see --helpshort."
+            )
+        config = run_flags.from_flags()
+        distributed.join()
+        return _run(config)
+    except checks.InvalidInput as error:
+        return fail(str(error), EXIT_INVALID)
+    except KeyboardInterrupt:  # before there is anything to save
+        return fail("interrupted.", 128 + signal.SIGINT)
+
+
+def _run(config: Config) -> int:
+    count = distributed.on_first(lambda: runs.estimated_cluster_count(config))
+    if count is not None:
+        config = config.with_cluster_count(count)
+    finished = distributed.on_first(lambda: runs.check_workdir(config))
+    if finished is not None:
+        print(f"{config.workdir} holds this run, finished; --overwrite repeats it.\n")
+        print(_summary(finished, config.workdir))
+        return 0
+    dataset = distributed.ahead(lambda: runs.load_data(config))
+    runs.check_data(config, dataset)
+    stop = runs.StopSignal()
+    from dgg_jax.methods.base import Interrupted
+    from dgg_jax.training import Diverged
+
+    try:
+        result = runs.run(config, dataset, stop)
+    except Interrupted:
+        print(f"Stopped; everything so far is in {config.workdir}. Continue with:")
+        print(f"  {_resume_command(sys.argv[1:])}")
+        return 128 + (stop.received or signal.SIGTERM)  # another process's
+    except Diverged as error:
+        return fail(
+            f"training diverged: {error}. The last good checkpoint is kept in "
+            f"{config.workdir / 'checkpoints'}; a lower --learning_rate may help.",
+            EXIT_DIVERGED,
+        )
+    except OSError as error:
+        return fail_to_write(error, config.workdir, _resume_command(sys.argv[1:]))
+    print("\n" + _summary(result, config.workdir))
+    return 0
+
+
+def _resume_command(arguments: Sequence[str]) -> str:
+    """The command that continues the run that was started with these arguments."""
+    once = re.compile(r"--?(no)?(resume|overwrite)(=.*)?")
+    kept = [argument for argument in arguments if not once.fullmatch(argument)]
+    return shlex.join([*program("run"), *kept, "--resume"])
+
+
+def _summary(result: dict[str, Any], workdir: pathlib.Path) -> str:
+    """What was reached, what the paper reports, where the report lies."""
+
+    def cell(value, digits):
+        return "-" if value is None else f"{value:.{digits}f}"
+
+    rows = [("stage", "seconds", "ACC", "NMI", "ARI", "ELBO")]
+    for record in result["stages"]:
+        reached = [cell(record.get(name), 4) for name in ("accuracy", "nmi", "ari")]
+        elbo = cell(record.get("elbo"), 2)
+        rows.append((record["name"], cell(record["seconds"], 1), *reached, elbo))
+    lines = [
+        f"  {row[0]:<12}" + "".join(f"{value:>10}" for value in row[1:]) for row in rows
+    ]
+    reached = _reached(result["final"])
+    lines += ["", f"Reached  {reached}, in {result['seconds']:.0f} s."]
+    paper = result["paper"]
+    if paper is not None:
+        name = scores.NAMES[scores.reported(result)]
+        lines.append(f"Paper    {name} {paper['accuracy']:.4f} ({paper['source']}).")
+    warning = scores.warning(result)
+    if warning is not None:
+        lines.append(warning)
+    lines.append(f"Report   {workdir / 'report.html'}")
+    return "\n".join(lines)
+
+
+def _reached(final: dict[str, Any]) -> str:
+    """The scores of a run, as far as it has them."""
+    reached = [
+        f"{name} {final[key]:.4f}"
+        for key, name in scores.NAMES.items()
+        if final.get(key) is not None
+    ]
+    if final.get("elbo") is not None:
+        reached.append(f"ELBO {final['elbo']:.2f} nats")
+    if final.get("accuracy") is None:
+        reached = [f"{', '.join(reached) or 'clusters'} (no labels, hence no accuracy)"]
+    return ", ".join(reached)
