@@ -1,5 +1,6 @@
 """Checks of what users hand in; each message names the value and the remedy."""
 
+import importlib.util
 import math
 import numbers
 import types
@@ -21,6 +22,56 @@ class MissingData(InvalidInput, FileNotFoundError):
     def __str__(self) -> str:
         # FileNotFoundError would format a two-argument form; the message is enough.
         return str(self.args[0])
+
+
+class NotInstalled(InvalidInput, ImportError):
+    """An optional package is missing; the message has the command that brings it."""
+
+
+# What code imports of each extra of pyproject.toml, beyond the default packages.
+EXTRAS = {
+    "approximate": ("pynndescent",),
+    "benchmark": ("clustpy", "pynndescent", "torch"),
+    "datasets": (
+        "array_record",
+        "importlib_resources",
+        "requests",
+        "tensorflow_datasets",
+    ),
+    "features": ("keras",),
+    "h5ad": ("anndata",),
+    "parquet": ("pyarrow",),
+}
+
+
+def lacking(extra: str) -> str | None:
+    """What an extra lacks and the command that brings it; None if nothing.
+
+    Nothing is imported, which for some packages would take seconds.
+    """
+    missing = [name for name in EXTRAS[extra] if importlib.util.find_spec(name) is None]
+    if not missing:
+        return None
+    *others, last = missing
+    names = f"{', '.join(others)} and {last} are" if others else f"{last} is"
+    return f"{names} not installed: pip install 'dgg-jax[{extra}]'"
+
+
+def installed(extra: str, purpose: str, otherwise: str = "") -> None:
+    """Checks that an extra is there, before any long work.
+
+    Args:
+      extra: one of EXTRAS.
+      purpose: what needs it, the start of the message.
+      otherwise: what else one can do, the end of the message.
+
+    Raises:
+      NotInstalled: if it is not; the message has the command that brings it.
+    """
+    missing = lacking(extra)
+    if missing:
+        remedy = f", {otherwise}" if otherwise else ""
+        raise NotInstalled(f"{purpose} needs more packages; {missing}{remedy}.")
 
 
 def one_of(name: str, value: str, valid: Sequence[str]) -> str:

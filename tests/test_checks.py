@@ -1,11 +1,17 @@
 """Every message names the argument, what came and what to do about it."""
 
 import math
+import pathlib
+import re
+import sys
+import tomllib
 
 import numpy as np
 import pytest
 
 from dgg_jax import checks
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture
@@ -29,6 +35,41 @@ def test_missing_data_is_a_file_error_with_its_message_alone():
     assert isinstance(error, FileNotFoundError)
     assert str(error) == "put train.csv into data/"
     assert str(checks.MissingData("one", "two")) == "one"
+
+
+def test_what_an_extra_lacks(monkeypatch):
+    for name in checks.EXTRAS["datasets"]:
+        monkeypatch.setitem(sys.modules, name, None)
+    assert checks.lacking("datasets") == (
+        "array_record, importlib_resources, requests and tensorflow_datasets are not "
+        "installed: pip install 'dgg-jax[datasets]'"
+    )
+    with pytest.raises(checks.NotInstalled) as caught:
+        checks.installed("datasets", "this")
+    assert str(caught.value) == (
+        f"this needs more packages; {checks.lacking('datasets')}."
+    )
+    assert isinstance(caught.value, checks.InvalidInput)
+    assert isinstance(caught.value, ImportError)
+
+
+def test_extras_are_those_of_the_package():
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = settings["optional-dependencies"]
+    for extra, modules in checks.EXTRAS.items():
+        required = [re.match(r"[\w-]+", entry)[0] for entry in extras[extra]]
+        if extra == "benchmark":
+            assert "dgg-jax[approximate]" in extras[extra]
+            modules = set(modules) - set(checks.EXTRAS["approximate"])
+        names = {name.replace("-", "_") for name in required} - {"dgg_jax"}
+        assert names == set(modules)
+
+
+@pytest.mark.parametrize("extra", ["approximate", "h5ad", "parquet"])
+def test_what_is_there_lacks_nothing(monkeypatch, extra):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+    assert checks.lacking(extra) is None
+    checks.installed(extra, "this")
 
 
 def test_one_of_returns_a_valid_value():
