@@ -60,10 +60,11 @@ def load(
 
     What comes in files is taken from the first of: data prepared in `data_dir` by an
     earlier download; the original files in `data_dir`/NAME or `data_dir`; a download.
+    Prepared data and downloads need the extra datasets, original files do not.
 
-    Files of your own are .npy, .npz, .csv, .tsv, .mat, .parquet (with pyarrow) and
-    .h5ad (with anndata). Of a table the columns of numbers are taken, and the others
-    named in a warning; `matrices.read` and `pictures.read` say what each holds.
+    Files of your own are .npy, .npz, .csv, .tsv, .mat, .parquet and .h5ad; the last two
+    need the extra of their name. Of a table the columns of numbers are taken, and the
+    others named in a warning; `matrices.read` and `pictures.read` say what each holds.
 
     Args:
       name: one of DATASETS, an alias, or the path of a file or folder.
@@ -91,6 +92,7 @@ def load(
       InvalidInput: if an argument or a file is not usable; the message says what to
         change.
       MissingData: if the files are neither in `data_dir` nor downloadable.
+      NotInstalled: if an extra is missing; it is an InvalidInput, too.
 
     Example:
       >>> from dgg_jax import data

@@ -14,9 +14,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import sparse
 
-from dgg_jax import arrays
+from dgg_jax import arrays, checks
 from dgg_jax.checks import InvalidInput
 
+_OTHERWISE = "or save it as .npz or .csv"  # where an extra is missing
 _ZIP_MAGIC = b"PK"
 _NAMES = ("x", "X")
 _MATLAB_NAMES = (*_NAMES, "fea", "data")
@@ -46,9 +47,9 @@ def read(path: Path, label: str | None = None) -> Matrix:
     - .npz: an array x or X, or a single one; labels in y, Y, gnd, labels or label.
     - .csv (commas or semicolons), .tsv: with or without a line of column names.
     - .mat: of MATLAB before 7.3, arrays x, X, fea or data; labels as in .npz.
-    - .parquet: needs pyarrow.
-    - .h5ad: X and obs; needs anndata. The HDF5 library itself may crash on a file that
-      is damaged or hostile, unlike the readers of the other formats.
+    - .parquet: needs the extra parquet.
+    - .h5ad: X and obs; needs the extra h5ad. The HDF5 library itself may crash on a
+      file that is damaged or hostile, unlike the readers of the other formats.
 
     Args:
       path: a file with one of SUFFIXES.
@@ -222,14 +223,13 @@ def _mat(path: Path, label: str | None) -> Matrix:
 
 
 def _parquet(path: Path, label: str | None) -> Matrix:
-    content = content_of(path)
-    try:
-        import pyarrow
-        from pyarrow import parquet
-    except ImportError as error:
-        raise _not_installed(path, "pyarrow") from error
+    checks.installed("parquet", str(path), _OTHERWISE)
+    import pyarrow
+    from pyarrow import parquet
+
     from dgg_jax.data import tables
 
+    content = content_of(path)
     try:
         file = parquet.ParquetFile(pyarrow.BufferReader(content))
         about = file.metadata
@@ -263,14 +263,12 @@ def _of_arrow(column: Any) -> np.ndarray | None:
 
 
 def _h5ad(path: Path, label: str | None) -> Matrix:
+    checks.installed("h5ad", str(path), _OTHERWISE)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import h5py
+        from anndata.io import read_elem
     content = content_of(path)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            import h5py
-            from anndata.io import read_elem
-    except ImportError as error:
-        raise _not_installed(path, "anndata") from error
     remedy = "keep fewer columns, such as the most variable genes"
     try:
         with warnings.catch_warnings(), h5py.File(io.BytesIO(content)) as file:
@@ -296,13 +294,6 @@ def _h5ad(path: Path, label: str | None) -> Matrix:
         raise _damaged(path, "h5ad file", error) from error
     x = x.toarray() if sparse.issparse(x) else np.asarray(x)
     return Matrix(x, labels, columns)
-
-
-def _not_installed(path: Path, package: str) -> InvalidInput:
-    return InvalidInput(
-        f"{path} needs {package} to be read: pip install {package} (or save it as .npz "
-        "or .csv)."
-    )
 
 
 def _damaged(path: Path, kind: str, error: Exception) -> InvalidInput:

@@ -16,7 +16,7 @@ import numpy as np
 from absl import logging
 from scipy import sparse
 
-from dgg_jax import arrays
+from dgg_jax import arrays, checks
 from dgg_jax.checks import InvalidInput, MissingData
 from dgg_jax.data import archives, compressed, matlab, preprocessing
 from dgg_jax.data.dataset import Dataset, Options
@@ -356,6 +356,9 @@ def _rcv1(data_dir: Path, name: str) -> tuple[sparse.csr_array, np.ndarray, str]
 
 
 def _downloaded(data_dir: Path, name: str) -> tuple[sparse.csr_array, np.ndarray]:
+    lacking = checks.lacking("datasets")
+    if lacking:
+        raise _missing(data_dir, name, f"it cannot be downloaded: {lacking}")
     from dgg_jax.data import builders
 
     # To the download itself the answer is a redirection.

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dgg_jax import checks
 from dgg_jax.checks import InvalidInput, MissingData
 
 
@@ -114,11 +115,13 @@ def fetch(source: Source, data_dir: Path) -> tuple[Splits, str]:
 
     Raises:
       InvalidInput: if files are unusable or incomplete; the message says what to do.
+      NotInstalled: if there are prepared data, no files, and not the extra datasets.
       MissingData: if there are no files and no download; within seconds if there is no
         network.
     """
     folder = source.prepared(data_dir)
-    if not folder.exists():
+    lacking = checks.lacking("datasets")
+    if lacking or not folder.exists():
         found = find(source, data_dir)
         if found:
             layout, paths = found
@@ -126,12 +129,26 @@ def fetch(source: Source, data_dir: Path) -> tuple[Splits, str]:
             original = "original " if _are_original(source, paths) else ""
             kind = "files in" if len(paths) > 1 else "file"
             return splits, f"{original}{kind} {os.path.commonpath(paths)}"
+    if lacking:
+        raise _not_installed(source, data_dir, lacking)
     # Not above: it takes a while, and files can be read without it.
     from dgg_jax.data import builders
 
     if not folder.exists():
         builders.prepare(source, data_dir)
     return builders.read(source, data_dir), f"tensorflow-datasets, {folder}"
+
+
+def _not_installed(source: Source, data_dir: Path, lacking: str) -> InvalidInput:
+    """The error for when there are no files, and no packages for all else."""
+    folder = source.prepared(data_dir)
+    if not folder.exists():
+        return source.missing(data_dir, f"it cannot be downloaded: {lacking}")
+    names = source.layouts[0].names
+    return checks.NotInstalled(
+        f"the prepared {source.title} in {folder} cannot be read: {lacking}, or put "
+        f"the original files ({names}) into {data_dir / source.name}."
+    )
 
 
 def find(source: Source, data_dir: Path) -> tuple[Layout, tuple[Path, ...]] | None:

@@ -9,10 +9,11 @@ import pytest
 from sklearn.datasets import load_digits
 
 from dgg_jax import data, presets
-from dgg_jax.checks import InvalidInput
+from dgg_jax.checks import InvalidInput, MissingData, NotInstalled
 from dgg_jax.data import images, preprocessing, synthetic
 
 ROOT = Path(__file__).resolve().parents[2]
+DOWNLOADED = ("mnist", "fashion_mnist", "usps", "svhn", "har", "reuters_r8")
 
 
 def test_digits():
@@ -186,6 +187,45 @@ def test_data_dir_must_be_readable(tmp_path, monkeypatch):
     monkeypatch.setattr("os.access", lambda path, mode: path != tmp_path)
     with pytest.raises(InvalidInput, match="must be readable"):
         data.load("mnist", data_dir=tmp_path)
+
+
+@pytest.fixture
+def no_datasets(monkeypatch):
+    """As if the extra datasets were not installed."""
+    for name in ("requests", "tensorflow_datasets"):
+        monkeypatch.setitem(sys.modules, name, None)
+    return "requests and tensorflow_datasets are not installed: pip install "
+
+
+def test_files_are_read_without_the_extra(tmp_path, tiny, no_datasets):
+    tiny.write(tmp_path / "mnist")
+    images.MNIST.prepared(tmp_path).mkdir(parents=True)  # it cannot be read
+    assert "file" in data.load("mnist", data_dir=tmp_path).provenance
+
+
+@pytest.mark.parametrize("name", [*DOWNLOADED, "reuters10k", "reuters"])
+def test_downloads_need_the_extra(tmp_path, no_datasets, name):
+    folder = tmp_path / "data"
+    with pytest.raises(MissingData) as caught:
+        data.load(name, data_dir=folder)
+    message = str(caught.value)
+    assert f"not in {folder}, and it cannot be downloaded: {no_datasets}" in message
+    assert "pip install 'dgg-jax[datasets]'. Looked " in message
+    assert "--data_dir" in message and "\n" not in message
+    assert not folder.exists()
+
+
+def test_prepared_data_need_the_extra(tmp_path, no_datasets):
+    folder = images.MNIST.prepared(tmp_path)
+    folder.mkdir(parents=True)
+    with pytest.raises(NotInstalled) as caught:
+        data.load("mnist", data_dir=tmp_path)
+    names = images.MNIST.layouts[0].names
+    assert str(caught.value) == (
+        f"the prepared MNIST in {folder} cannot be read: {no_datasets}"
+        f"'dgg-jax[datasets]', or put the original files ({names}) into "
+        f"{tmp_path / 'mnist'}."
+    )
 
 
 def test_imports_are_lazy(tmp_path, tiny):

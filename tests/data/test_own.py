@@ -14,7 +14,7 @@ from scipy import io as matlab
 from scipy import sparse
 
 from dgg_jax import checks, data
-from dgg_jax.checks import InvalidInput, MissingData
+from dgg_jax.checks import InvalidInput, MissingData, NotInstalled
 from dgg_jax.data import matrices, own, preprocessing
 from dgg_jax.data.matlab import Mat
 from dgg_jax.data.preprocessing import min_max, shift_and_scale, standardize
@@ -248,8 +248,12 @@ def test_without_the_extra_one_line_says_what_to_install(
         monkeypatch.delitem(sys.modules, loaded)
     monkeypatch.setitem(sys.modules, module, None)
     path = write(tmp_path / name, b"anything")
-    with pytest.raises(InvalidInput, match=f"pip install {module}"):
+    with pytest.raises(NotInstalled) as caught:
         data.load(path)
+    assert str(caught.value) == (
+        f"{path} needs more packages; {module} is not installed: pip install "
+        f"'dgg-jax[{path.suffix[1:]}]', or save it as .npz or .csv."
+    )
 
 
 def test_imports_are_lazy(tmp_path):
