@@ -66,7 +66,7 @@ def knn(
     Raises:
       InvalidInput: if x is no matrix of at least 2 rows, k or block_size is below 1, or
         metric or method is unknown.
-      ImportError: if method is "approximate" and pynndescent is not installed.
+      NotInstalled: if method is "approximate" and pynndescent is missing.
 
     Example:
       >>> from dgg_jax.graph import knn
@@ -283,13 +283,8 @@ def _approximate(
     x: np.ndarray | sparse.csr_array, k: int
 ) -> tuple[np.ndarray, np.ndarray]:
     num_points = x.shape[0]
-    try:
-        import pynndescent
-    except ImportError as error:
-        raise ImportError(
-            f"the approximate kNN graph of {num_points:,} rows needs pynndescent: "
-            "pip install 'dgg-jax[approximate]', or ask for method='exact'."
-        ) from error
+    _check_installed(num_points, "or ask for method='exact'")
+    import pynndescent
 
     index = pynndescent.NNDescent(x, n_neighbors=k + 1, random_state=0)
     indices, distances = index.neighbor_graph
@@ -315,6 +310,23 @@ def _approximate(
         np.mean(found),
     )
     return indices.astype(np.int32), distances.astype(np.float32)
+
+
+def check_search(num_points: int) -> None:
+    """Checks, before any long work, that neighbours of so many rows can be found.
+
+    Raises:
+      NotInstalled: if the search is the approximate one and pynndescent is missing.
+    """
+    if num_points > EXACT_LIMIT:
+        _check_installed(
+            num_points, "or in Python hand in those of graph.knn(x, k, method='exact')"
+        )
+
+
+def _check_installed(num_points: int, otherwise: str) -> None:
+    purpose = f"the approximate kNN graph of {num_points:,} rows"
+    checks.installed("approximate", purpose, otherwise)
 
 
 def _exact_of_sparse(x: sparse.csr_array, rows: np.ndarray, k: int) -> np.ndarray:

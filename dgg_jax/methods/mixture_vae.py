@@ -12,6 +12,7 @@ import numpy as np
 
 from dgg_jax import checks, devices
 from dgg_jax.distributions import sample_gaussian
+from dgg_jax.graph.neighbors import check_search
 from dgg_jax.likelihoods import Likelihood
 from dgg_jax.methods.base import Metrics, State
 from dgg_jax.methods.pretrained import Parts, PretrainedStages, likelihood_of
@@ -152,10 +153,17 @@ class MixtureStages(PretrainedStages):
         super().__init__(*arguments, **keywords)
         if neighbors is not None:
             neighbors = checks.neighbors(*neighbors, num_points=len(self.x))
+        elif self._searches(start):
+            check_search(len(self.x))
         self.neighbors, self.start = neighbors, start
         if start is not None:
             _check_start(start, self.preset, self.num_features)
             self.names = tuple(name for name in self.names if name not in _BEFORE)
+
+    def _searches(self, start: Model | None) -> bool:
+        """Whether a stage searches nearest neighbours."""
+        labels = self.preset.init == "spectral" and start is None
+        return "graph" in self.names or labels
 
     def apply_functions(self) -> ApplyFunctions:
         """The model as pure functions."""

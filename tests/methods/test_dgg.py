@@ -1,5 +1,6 @@
 import dataclasses
 import functools
+import sys
 from types import SimpleNamespace
 
 import jax
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from dgg_jax import metrics
-from dgg_jax.checks import InvalidInput
+from dgg_jax.checks import InvalidInput, NotInstalled
 from dgg_jax.graph import graph_information, knn
 from dgg_jax.methods import dgg
 from dgg_jax.methods.base import Run
@@ -333,6 +334,19 @@ def test_settings_run_and_matter(changes):
     reference, _, _ = brief()
     same = jax.tree.structure(model.params) == jax.tree.structure(reference.params)
     assert not same or differ(model.params, reference.params)
+
+
+def test_a_search_that_needs_an_extra_is_refused_before_any_work(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pynndescent", None)
+    monkeypatch.setattr("dgg_jax.graph.neighbors.EXACT_LIMIT", 10)
+    x = np.tile(blobs()[0], (2, 1))
+    for work in (dgg.run, dgg.count_clusters):
+        runner = Run()
+        with pytest.raises(NotInstalled, match=r"pip install 'dgg-jax\[approximate\]'"):
+            work(x, BRIEF, runner=runner)
+        assert runner.records == []
+    given = knn(x, 12, method="exact")
+    assert len(dgg.run(x, BRIEF, neighbors=given)[2]) == 6
 
 
 def test_stages_of_no_epochs_leave_parameters_alone():

@@ -1,5 +1,6 @@
 import dataclasses
 import functools
+import sys
 
 import jax
 import numpy as np
@@ -8,7 +9,7 @@ from scipy import special, stats
 from sklearn.mixture import GaussianMixture
 
 from dgg_jax import metrics
-from dgg_jax.checks import InvalidInput
+from dgg_jax.checks import InvalidInput, NotInstalled
 from dgg_jax.methods import mixture_vae, vade
 from dgg_jax.methods.base import Interrupted, Run
 from dgg_jax.methods.mixture_vae import restart_of
@@ -413,6 +414,18 @@ def test_settings_run_and_matter(changes):
     reference, _, _ = brief()
     same = jax.tree.structure(model.params) == jax.tree.structure(reference.params)
     assert not same or differ(model.params, reference.params)
+
+
+def test_a_search_that_needs_an_extra_is_refused_before_any_work(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pynndescent", None)
+    monkeypatch.setattr("dgg_jax.graph.neighbors.EXACT_LIMIT", 10)
+    spectral, runner = dataclasses.replace(BRIEF, init="spectral"), Run()
+    with pytest.raises(NotInstalled, match=r"pip install 'dgg-jax\[approximate\]'"):
+        vade.run(blobs()[0], spectral, runner=runner)
+    assert runner.records == []
+    model, _, records = brief()  # of K-means no neighbours are asked
+    assert len(records) == 4
+    assert len(vade.run(blobs()[0], spectral, start=model)[2]) == 2
 
 
 def test_infer_repeats_the_training_data():
