@@ -87,6 +87,8 @@ def _chosen() -> list[str]:
         raise checks.InvalidInput(
             f"suite must name at least one of: {', '.join(_ALL)}."
         )
+    if "peers" in _SUITE.value:  # of "all" it is left out, with a line
+        checks.installed("benchmark", "suite=peers")
     if "all" not in _SUITE.value:
         return list(dict.fromkeys(_SUITE.value))
     slow = {"memory"} if _QUICK.value else set()

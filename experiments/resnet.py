@@ -3,13 +3,13 @@
 Keras is an optional extra; it is imported when a network is built, not before.
 """
 
-import importlib.util
 import os
 import pathlib
 from collections.abc import Callable
 
 import numpy as np
 
+from dgg_jax import checks
 from dgg_jax.checks import InvalidInput, MissingData
 
 # Where Keras gets the ImageNet weights and keeps them; it checks them, too.
@@ -27,15 +27,12 @@ def check(weights: str) -> None:
       weights: "imagenet", "random" or the path of an .h5 file.
 
     Raises:
-      InvalidInput: if Keras is not installed, or the path is of no .h5 file.
+      InvalidInput: if Keras is not installed (NotInstalled), or the path is of no .h5
+        file.
       MissingData: if the ImageNet weights are neither kept nor to be had; within
         seconds if there is no network.
     """
-    if importlib.util.find_spec("keras") is None:
-        raise InvalidInput(
-            "ResNet-50 needs Keras, which is not installed; install it by pip install "
-            "'.[features]' in a checkout, or pip install 'keras>=3'."
-        )
+    checks.installed("features", "ResNet-50")
     if weights == "random":
         return
     if weights != "imagenet":
@@ -48,6 +45,7 @@ def check(weights: str) -> None:
     home = pathlib.Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser()
     kept = home / "models" / _FILE
     if not kept.is_file():
+        checks.installed("datasets", "the download of ResNet-50's weights")
         from dgg_jax.data import builders
 
         reason = builders.unavailable(_URL)

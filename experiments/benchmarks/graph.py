@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from sklearn.neighbors import NearestNeighbors
 
+from dgg_jax import checks
 from dgg_jax.graph import knn
 from experiments.benchmarks import timing, workloads
 from experiments.benchmarks.settings import Settings
@@ -96,11 +97,11 @@ def _searches(
         "products": distance_products(x),
         "scikit-learn": kept("scikit-learn", brute_force),
     }
-    try:
-        import pynndescent
-    except ImportError:
-        pass
+    lacking = checks.lacking("approximate")
+    if lacking:
+        print(f"  without pynndescent's search: {lacking}")
     else:
+        import pynndescent
 
         def descent():
             index = pynndescent.NNDescent(x, n_neighbors=k + 1, random_state=0)

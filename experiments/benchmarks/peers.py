@@ -3,13 +3,12 @@
 import contextlib
 import dataclasses
 import importlib.metadata
-import importlib.util
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
 
-from dgg_jax import metrics
+from dgg_jax import checks, metrics
 from dgg_jax.methods import dgg
 from dgg_jax.runs.origin import threads
 from dgg_jax.stages import evaluate
@@ -22,7 +21,7 @@ from experiments.benchmarks.workloads import Workload
 
 SUITE = "peers"
 
-_NEEDED = ("torch", "clustpy")
+_PEERS = ("torch", "clustpy")
 _NEIGHBORS = 20
 
 
@@ -52,10 +51,9 @@ def figures(settings: Settings) -> Iterator[Figure]:
     With them, DGG and the PyTorch loop start from the same pretrained model; else from
     an untrained one.
     """
-    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
-    if missing:
-        needed = " and ".join(missing)
-        print(f"  not measured without {needed}: pip install 'dgg-jax[benchmark]'")
+    lacking = checks.lacking("benchmark")
+    if lacking:
+        print(f"  not measured: {lacking}")
         return
     sizes = QUICK if settings.quick else FULL
     workload = workloads.images(sizes.rows, settings.data_dir, _NEIGHBORS)
@@ -176,7 +174,7 @@ def _accuracies(labels: dict[str, Any], workload: Workload) -> dict[str, Any]:
 
 
 def _details(workload: Workload, settings: Settings) -> dict[str, Any]:
-    versions = {name: importlib.metadata.version(name) for name in _NEEDED}
+    versions = {name: importlib.metadata.version(name) for name in _PEERS}
     return workload.describe() | {
         "epochs": 1 + settings.repetitions,
         "threads": threads(),

@@ -16,7 +16,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 needs_keras = pytest.mark.skipif(
     importlib.util.find_spec("keras") is None,
-    reason="Keras is not installed: pip install '.[features]'",
+    reason="Keras is not installed: pip install 'dgg-jax[features]'",
 )
 
 
@@ -184,4 +184,5 @@ def test_without_keras(tmp_path):
         "runpy.run_module('experiments.extract_features', run_name='__main__')\n"
     )
     message = refusal(python("-c", code))
-    assert "ResNet-50 needs Keras, which is not installed; install it by pip" in message
+    assert "ResNet-50 needs more packages; keras is not installed" in message
+    assert "pip install 'dgg-jax[features]'" in message

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import sys
 
 import jax
 import numpy as np
@@ -114,6 +115,28 @@ def test_all_names_every_suite_and_quick_leaves_out_the_slow_one(monkeypatch, tm
 )
 def test_mistakes_are_one_line(arguments, fragments):
     assert_refused(run(*arguments), *fragments)
+
+
+def test_peers_need_an_extra(monkeypatch):
+    for name in ("pynndescent", "torch", "clustpy"):
+        monkeypatch.setitem(sys.modules, name, None)
+    assert_refused(
+        run("--suite=training,peers"),
+        "suite=peers needs more packages",
+        "clustpy, pynndescent and torch are not installed: pip install ",
+        "'dgg-jax[benchmark]'",
+    )
+
+
+def test_of_all_suites_what_lacks_an_extra_is_left_out(monkeypatch, tiny, capsys):
+    for name in ("pynndescent", "torch", "clustpy"):
+        monkeypatch.setitem(sys.modules, name, None)
+    settings = benchmark.Settings(quick=True, repetitions=1, data_dir=None)
+    assert list(peers.figures(settings)) == []
+    assert "not measured: clustpy, pynndescent and torch" in capsys.readouterr().out
+    names = [figure.name for figure in graph.figures(settings)]
+    assert names and not any("pynndescent" in name for name in names)
+    assert "pip install 'dgg-jax[approximate]'" in capsys.readouterr().out
 
 
 def test_other_files_are_not_shown(tmp_path):
