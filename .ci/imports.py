@@ -6,11 +6,13 @@ import pkgutil
 import sys
 
 import dgg_jax
-from dgg_jax import data, graph
+from dgg_jax import checks, data, graph
 
 folder = pathlib.Path(dgg_jax.__file__)
 assert folder.is_relative_to(sys.prefix), f"{folder} is not the installed package"
 modules = [m.name for m in pkgutil.walk_packages(dgg_jax.__path__, "dgg_jax.")]
+if checks.lacking("datasets"):  # the default install, without downloads
+    modules.remove("dgg_jax.data.builders")
 for module in modules:
     importlib.import_module(module)
 indices, _ = graph.knn(data.load("digits").x[:100], 3)
