@@ -6,7 +6,7 @@
 The images are those of stl10_binary.tar.gz or its unpacked files in --data_dir or its
 folder stl10, otherwise a download of 2.5 GiB. An image's 2,048 features are the average
 of the last convolution's map. By default --output is stl10_resnet50.npz in --data_dir,
-where experiments.main finds it. Needs Keras: pip install '.[features]'.
+where experiments.main finds it. Needs Keras: pip install 'dgg-jax[features]'.
 """
 
 import os
