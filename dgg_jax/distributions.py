@@ -5,12 +5,12 @@ import math
 import jax
 import jax.numpy as jnp
 
-from dgg_jax.types import Gaussian, Mixture
+from dgg_jax.types import Array, Gaussian, Mixture
 
 LOG_2PI = math.log(2.0 * math.pi)
 
 
-def floor_log(log_probabilities: jax.Array) -> jax.Array:
+def floor_log(log_probabilities: Array) -> jax.Array:
     """Raises log-probabilities to that of the smallest normal float of their dtype.
 
     Keeps a probability of 0 times its logarithm 0, never NaN; the gradient of a floored
@@ -20,7 +20,7 @@ def floor_log(log_probabilities: jax.Array) -> jax.Array:
     return jnp.maximum(log_probabilities, math.log(tiny))
 
 
-def expectation(log_probabilities: jax.Array, values: jax.Array) -> jax.Array:
+def expectation(log_probabilities: Array, values: Array) -> jax.Array:
     r"""The mean of v under p, given by its logarithm; entries with p_k = 0 count as 0.
 
     .. math:: \sum_k p_k v_k
@@ -45,7 +45,7 @@ def expectation(log_probabilities: jax.Array, values: jax.Array) -> jax.Array:
     return jnp.sum(jnp.where(possible, probabilities * values, 0.0))
 
 
-def categorical_entropy(log_probabilities: jax.Array) -> jax.Array:
+def categorical_entropy(log_probabilities: Array) -> jax.Array:
     r"""H[p] of a categorical distribution in nats, of ln p with shape [K].
 
     .. math:: H[p] = -\sum_k p_k \ln p_k
@@ -53,7 +53,7 @@ def categorical_entropy(log_probabilities: jax.Array) -> jax.Array:
     return -expectation(log_probabilities, log_probabilities)
 
 
-def gaussian_log_prob(z: jax.Array, gaussian: Gaussian) -> jax.Array:
+def gaussian_log_prob(z: Array, gaussian: Gaussian) -> jax.Array:
     r"""ln N(z; mean, exp(logvar)) summed over the last axis.
 
     .. math::
@@ -164,7 +164,7 @@ def gaussian_kl(q: Gaussian, p: Gaussian) -> jax.Array:
     return 0.5 * jnp.sum(jnp.expm1(log_ratio) - log_ratio + squared, axis=-1)
 
 
-def component_log_probs(z: jax.Array, mixture: Mixture) -> jax.Array:
+def component_log_probs(z: Array, mixture: Mixture) -> jax.Array:
     """ln N(z; mu_k, sigma_k^2) of every component.
 
     Args:
@@ -191,9 +191,7 @@ def expected_component_log_probs(posterior: Gaussian, mixture: Mixture) -> jax.A
     return expected(posterior, Gaussian(*mixture))
 
 
-def mixture_log_prob(
-    z: jax.Array, log_weights: jax.Array, mixture: Mixture
-) -> jax.Array:
+def mixture_log_prob(z: Array, log_weights: Array, mixture: Mixture) -> jax.Array:
     r"""The log density of a Gaussian mixture.
 
     .. math:: \ln \sum_k \pi_k \, \mathcal{N}(z; \mu_k, \sigma_k^2)
@@ -209,9 +207,7 @@ def mixture_log_prob(
     return jax.nn.logsumexp(log_weights + component_log_probs(z, mixture))
 
 
-def responsibilities(
-    z: jax.Array, log_weights: jax.Array, mixture: Mixture
-) -> jax.Array:
+def responsibilities(z: Array, log_weights: Array, mixture: Mixture) -> jax.Array:
     r"""ln p(c | z) by Bayes' rule under the mixture, normalised in log space.
 
     .. math::
@@ -241,7 +237,7 @@ def responsibilities(
     return jax.nn.log_softmax(log_weights + component_log_probs(z, mixture))
 
 
-def sample_gaussian(gaussian: Gaussian, eps: jax.Array) -> jax.Array:
+def sample_gaussian(gaussian: Gaussian, eps: Array) -> jax.Array:
     r"""The reparameterised sample, eq. (23) of DGG.
 
     .. math:: z = \mu + \sigma \circ \varepsilon
@@ -256,7 +252,7 @@ def sample_gaussian(gaussian: Gaussian, eps: jax.Array) -> jax.Array:
     return gaussian.mean + jnp.exp(0.5 * gaussian.logvar) * eps
 
 
-def jensen_shannon(p: Gaussian, q: Gaussian, eps: jax.Array) -> jax.Array:
+def jensen_shannon(p: Gaussian, q: Gaussian, eps: Array) -> jax.Array:
     r"""JS(p || q) of two diagonal Gaussians by Monte Carlo, eq. (11) of DGG.
 
     .. math::

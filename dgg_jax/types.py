@@ -3,6 +3,9 @@
 from typing import NamedTuple
 
 import jax
+import numpy as np
+
+Array = jax.Array | np.ndarray  # functions take both, and return jax's
 
 
 class Gaussian(NamedTuple):
@@ -13,8 +16,8 @@ class Gaussian(NamedTuple):
       logvar: natural log of the variance, shape [..., L].
     """
 
-    mean: jax.Array
-    logvar: jax.Array
+    mean: Array
+    logvar: Array
 
 
 class Mixture(NamedTuple):
@@ -25,8 +28,8 @@ class Mixture(NamedTuple):
       logvar: natural log of the variance, shape [K, L].
     """
 
-    mean: jax.Array
-    logvar: jax.Array
+    mean: Array
+    logvar: Array
 
 
 class Graph(NamedTuple):
@@ -37,8 +40,8 @@ class Graph(NamedTuple):
       weights: w_ij of eq. (32) of DGG, shape [N, S]; every row sums to 1.
     """
 
-    indices: jax.Array
-    weights: jax.Array
+    indices: Array
+    weights: Array
 
 
 class ElboTerms(NamedTuple):

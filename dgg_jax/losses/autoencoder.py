@@ -7,10 +7,10 @@ import jax.numpy as jnp
 
 from dgg_jax.distributions import expected_gaussian_log_prob, gaussian_entropy
 from dgg_jax.likelihoods import Likelihood
-from dgg_jax.types import ElboTerms, Gaussian
+from dgg_jax.types import Array, ElboTerms, Gaussian
 
 
-def corrupt(x: jax.Array, key: jax.Array, rate: float) -> jax.Array:
+def corrupt(x: Array, key: Array, rate: float) -> jax.Array:
     """Sets each feature to 0 with probability ``rate``: masking noise.
 
     Vincent et al., "Stacked denoising autoencoders", JMLR 2010, section 3.3.
@@ -26,7 +26,7 @@ def corrupt(x: jax.Array, key: jax.Array, rate: float) -> jax.Array:
     return jnp.where(jax.random.bernoulli(key, rate, x.shape), 0.0, x)
 
 
-def squared_error(x: jax.Array, reconstruction: jax.Array) -> jax.Array:
+def squared_error(x: Array, reconstruction: Array) -> jax.Array:
     r"""Half the squared error, the loss of one layer's denoising autoencoder.
 
     .. math:: \tfrac{1}{2} \lVert x - \hat{x} \rVert^2
@@ -42,7 +42,7 @@ def squared_error(x: jax.Array, reconstruction: jax.Array) -> jax.Array:
 
 
 def vae_elbo(
-    x: jax.Array, decoded: Any, posterior: Gaussian, likelihood: Likelihood
+    x: Array, decoded: Any, posterior: Gaussian, likelihood: Likelihood
 ) -> ElboTerms:
     r"""The ELBO of a VAE with prior N(0, I), as ElboTerms whose cluster terms are 0.
 

@@ -8,10 +8,11 @@ import jax
 import jax.numpy as jnp
 
 from dgg_jax.distributions import expectation, floor_log
+from dgg_jax.types import Array
 
 
 def log_soft_assignment(
-    z: jax.Array, centers: jax.Array, degrees_of_freedom: float = 1.0
+    z: Array, centers: Array, degrees_of_freedom: float = 1.0
 ) -> jax.Array:
     r"""ln q of one point: similarity to each centre by a Student t kernel.
 
@@ -42,7 +43,7 @@ def log_soft_assignment(
     return jax.nn.log_softmax(log_kernel)
 
 
-def target_distribution(log_assignments: jax.Array) -> jax.Array:
+def target_distribution(log_assignments: Array) -> jax.Array:
     r"""ln p: the assignments of all points, sharpened and with clusters evened out.
 
     .. math:: p_{ik} \propto q_{ik}^2 / f_k, \qquad f_k = \sum_i q_{ik}
@@ -63,7 +64,7 @@ def target_distribution(log_assignments: jax.Array) -> jax.Array:
     return jax.nn.log_softmax(2.0 * log_assignments - log_frequencies[None], axis=1)
 
 
-def divergence(log_target: jax.Array, log_assignment: jax.Array) -> jax.Array:
+def divergence(log_target: Array, log_assignment: Array) -> jax.Array:
     r"""KL(p || q) of one point, the summand of eq. (2) of DEC.
 
     .. math:: \operatorname{KL}(p \,\|\, q) = \sum_k p_k \ln \frac{p_k}{q_k}

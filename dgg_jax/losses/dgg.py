@@ -26,7 +26,7 @@ from dgg_jax.distributions import (
 )
 from dgg_jax.likelihoods import Likelihood
 from dgg_jax.losses.elbo import elbo, latent_terms
-from dgg_jax.types import ElboTerms, Gaussian, Mixture
+from dgg_jax.types import Array, ElboTerms, Gaussian, Mixture
 
 __all__ = [
     "elbo",
@@ -41,7 +41,7 @@ __all__ = [
 ]
 
 
-def operator_weights(weights: jax.Array, graph_strength: float = 1.0) -> jax.Array:
+def operator_weights(weights: Array, graph_strength: float = 1.0) -> jax.Array:
     """The row of A = (1 - eta/2) I + (eta/2) W of one point, self first.
 
     Args:
@@ -62,9 +62,9 @@ def operator_weights(weights: jax.Array, graph_strength: float = 1.0) -> jax.Arr
 
 
 def update_prior(
-    log_assignment: jax.Array,
-    neighbor_log_assignments: jax.Array,
-    weights: jax.Array,
+    log_assignment: Array,
+    neighbor_log_assignments: Array,
+    weights: Array,
     graph_strength: float = 1.0,
 ) -> jax.Array:
     r"""ln pi_i of the empirical-Bayes prior that maximises eq. (30) of DGG.
@@ -102,11 +102,11 @@ def update_prior(
 
 
 def tuple_terms(
-    x: jax.Array,
+    x: Array,
     decoded: Any,
     posteriors: Gaussian,
-    log_assignments: jax.Array,
-    weights: jax.Array,
+    log_assignments: Array,
+    weights: Array,
     mixture: Mixture,
     likelihood: Likelihood,
     graph_strength: float = 1.0,
@@ -131,11 +131,11 @@ def tuple_terms(
 
 
 def tuple_objective(
-    x: jax.Array,
+    x: Array,
     decoded: Any,
     posteriors: Gaussian,
-    log_assignments: jax.Array,
-    weights: jax.Array,
+    log_assignments: Array,
+    weights: Array,
     mixture: Mixture,
     likelihood: Likelihood,
     graph_strength: float = 1.0,
@@ -174,11 +174,11 @@ def tuple_objective(
 
 def node_terms(
     statistics: Any,
-    degree: jax.Array,
+    degree: Array,
     decoded: Any,
     posterior: Gaussian,
-    log_assignment: jax.Array,
-    smoothed_log_prior: jax.Array,
+    log_assignment: Array,
+    smoothed_log_prior: Array,
     mixture: Mixture,
     likelihood: Likelihood,
 ) -> ElboTerms:
@@ -202,11 +202,11 @@ def node_terms(
 
 def node_objective(
     statistics: Any,
-    degree: jax.Array,
+    degree: Array,
     decoded: Any,
     posterior: Gaussian,
-    log_assignment: jax.Array,
-    smoothed_log_prior: jax.Array,
+    log_assignment: Array,
+    smoothed_log_prior: Array,
     mixture: Mixture,
     likelihood: Likelihood,
 ) -> jax.Array:
@@ -290,7 +290,7 @@ def node_objective(
 
 
 def jensen_shannon_bound(
-    log_evidence: jax.Array, own_elbo: jax.Array, neighbor_elbo: jax.Array
+    log_evidence: Array, own_elbo: Array, neighbor_elbo: jax.Array
 ) -> jax.Array:
     r"""G(x_i, x_j), the bound on the JS of two posteriors, eq. (12) and (16) of DGG.
 
@@ -312,11 +312,11 @@ def jensen_shannon_bound(
 
 
 def log_evidence(
-    x: jax.Array,
+    x: Array,
     decoded: Any,
-    z: jax.Array,
+    z: Array,
     posterior: Gaussian,
-    log_prior: jax.Array,
+    log_prior: Array,
     mixture: Mixture,
     likelihood: Likelihood,
 ) -> jax.Array:

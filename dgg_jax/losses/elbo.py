@@ -12,11 +12,11 @@ from dgg_jax.distributions import (
     gaussian_entropy,
 )
 from dgg_jax.likelihoods import Likelihood
-from dgg_jax.types import ElboTerms, Gaussian, Mixture
+from dgg_jax.types import Array, ElboTerms, Gaussian, Mixture
 
 
 def latent_terms(
-    posterior: Gaussian, log_assignment: jax.Array, mixture: Mixture
+    posterior: Gaussian, log_assignment: Array, mixture: Mixture
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """The ELBO terms that depend on the source alone, not on the point or its prior.
 
@@ -37,11 +37,11 @@ def latent_terms(
 
 
 def elbo(
-    x: jax.Array,
+    x: Array,
     decoded: Any,
     posterior: Gaussian,
-    log_assignment: jax.Array,
-    log_prior: jax.Array,
+    log_assignment: Array,
+    log_prior: Array,
     mixture: Mixture,
     likelihood: Likelihood,
 ) -> ElboTerms:

@@ -20,16 +20,16 @@ from dgg_jax.distributions import (
     responsibilities,
 )
 from dgg_jax.likelihoods import Likelihood
-from dgg_jax.types import Gaussian, GmvaeTerms, Mixture
+from dgg_jax.types import Array, Gaussian, GmvaeTerms, Mixture
 
 
 def elbo(
-    x: jax.Array,
+    x: Array,
     decoded: Any,
     z_posterior: Gaussian,
     w_posterior: Gaussian,
-    z: jax.Array,
-    log_weights: jax.Array,
+    z: Array,
+    log_weights: Array,
     mixtures: Mixture,
     likelihood: Likelihood,
     information_constraint: float = 0.0,
@@ -130,9 +130,7 @@ def elbo(
     )
 
 
-def log_assignment(
-    z: jax.Array, log_weights: jax.Array, mixtures: Mixture
-) -> jax.Array:
+def log_assignment(z: Array, log_weights: Array, mixtures: Mixture) -> jax.Array:
     r"""ln p(c | x) for prediction: the log of the mean of eq. (3) over M draws.
 
     .. math:: p(c \mid x) = \frac{1}{M} \sum_m p(c \mid z^{(m)}, w^{(m)})

@@ -22,6 +22,7 @@ import jax
 import jax.numpy as jnp
 
 from dgg_jax.distributions import categorical_entropy, expectation, floor_log
+from dgg_jax.types import Array
 
 
 class MutualInformation(NamedTuple):
@@ -41,7 +42,7 @@ class MutualInformation(NamedTuple):
         return self.marginal_entropy - self.conditional_entropy
 
 
-def mutual_information(log_assignments: jax.Array) -> MutualInformation:
+def mutual_information(log_assignments: Array) -> MutualInformation:
     r"""H(Y) and H(Y | X) of the points of a batch, each taken as equally likely.
 
     .. math::
@@ -74,7 +75,7 @@ def mutual_information(log_assignments: jax.Array) -> MutualInformation:
     )
 
 
-def _unit(directions: jax.Array) -> jax.Array:
+def _unit(directions: Array) -> jax.Array:
     """Rows of length 1; a row of zeros stays."""
     # The largest entry first: squares of small gradients underflow.
     largest = jnp.max(jnp.abs(directions), axis=1, keepdims=True)
@@ -86,9 +87,9 @@ def _unit(directions: jax.Array) -> jax.Array:
 def adversarial_perturbation(
     classify: Callable[[Any, jax.Array], jax.Array],
     params: Any,
-    x: jax.Array,
-    radius: jax.Array,
-    key: jax.Array,
+    x: Array,
+    radius: Array,
+    key: Array,
     *,
     probe: float = 1.0,
     num_iterations: int = 1,
@@ -134,7 +135,7 @@ def adversarial_perturbation(
 
 
 def perturbation_divergence(
-    log_assignment: jax.Array, perturbed_log_assignment: jax.Array
+    log_assignment: Array, perturbed_log_assignment: jax.Array
 ) -> jax.Array:
     """KL(p(y | x) || p(y | x + r)) of one point, whose mean is R_SAT.
 
@@ -153,7 +154,7 @@ def perturbation_divergence(
 
 
 def objective(
-    divergence: jax.Array,
+    divergence: Array,
     information: MutualInformation,
     *,
     information_weight: float = 0.1,

@@ -3,11 +3,13 @@
 import jax
 import jax.numpy as jnp
 
+from dgg_jax.types import Array
+
 
 def contrastive_loss(
-    embedding_a: jax.Array,
-    embedding_b: jax.Array,
-    is_positive: jax.Array,
+    embedding_a: Array,
+    embedding_b: Array,
+    is_positive: Array | bool,
     margin: float = 3.0,
 ) -> jax.Array:
     r"""Pulls a positive pair together, pushes a negative pair to the margin.
@@ -42,7 +44,7 @@ def contrastive_loss(
 
 
 def loss_of_squared_distance(
-    squared: jax.Array, is_positive: jax.Array, margin: float = 3.0
+    squared: Array, is_positive: Array | bool, margin: float = 3.0
 ) -> jax.Array:
     """``contrastive_loss`` of a pair whose squared distance is known.
 

@@ -11,8 +11,10 @@ import math
 import jax
 import jax.numpy as jnp
 
+from dgg_jax.types import Array
 
-def squared_distances(points: jax.Array) -> jax.Array:
+
+def squared_distances(points: Array) -> jax.Array:
     """Squared distances of all pairs of rows, exactly 0 between equal ones.
 
     Args:
@@ -29,7 +31,7 @@ def squared_distances(points: jax.Array) -> jax.Array:
     return jax.vmap(from_point)(points)
 
 
-def gaussian_affinity(embedding: jax.Array, num_neighbors: int) -> jax.Array:
+def gaussian_affinity(embedding: Array, num_neighbors: int) -> jax.Array:
     r"""W of a batch: a Gaussian of the distance to each point's nearest in the batch.
 
     .. math::
@@ -64,9 +66,7 @@ def gaussian_affinity(embedding: jax.Array, num_neighbors: int) -> jax.Array:
     return 0.5 * (affinity + affinity.T)
 
 
-def loss(
-    outputs: jax.Array, affinity: jax.Array, *, normalized: bool = False
-) -> jax.Array:
+def loss(outputs: Array, affinity: Array, *, normalized: bool = False) -> jax.Array:
     r"""The loss of a batch, eq. (3) of SpectralNet.
 
     .. math::
@@ -103,7 +103,7 @@ def loss(
     return jnp.mean(affinity * squared_distances(outputs))
 
 
-def orthonormalizer(outputs: jax.Array, ridge: float = 1e-10) -> jax.Array:
+def orthonormalizer(outputs: Array, ridge: float = 1e-10) -> jax.Array:
     r"""The matrix R such that Y = Y~ R has Y^T Y = B I, eq. (4) of SpectralNet.
 
     .. math::

@@ -28,12 +28,12 @@ import jax.numpy as jnp
 
 from dgg_jax.distributions import expected_component_log_probs, responsibilities
 from dgg_jax.losses.elbo import elbo
-from dgg_jax.types import Gaussian, Mixture
+from dgg_jax.types import Array, Gaussian, Mixture
 
 __all__ = ["elbo", "log_assignment", "mean_field_log_assignment"]
 
 
-def log_assignment(z: jax.Array, log_weights: jax.Array, mixture: Mixture) -> jax.Array:
+def log_assignment(z: Array, log_weights: Array, mixture: Mixture) -> jax.Array:
     r"""ln q(c | x), the mean of p(c | z) over draws from q(z | x).
 
     .. math::
@@ -74,7 +74,7 @@ def log_assignment(z: jax.Array, log_weights: jax.Array, mixture: Mixture) -> ja
 
 
 def mean_field_log_assignment(
-    posterior: Gaussian, log_weights: jax.Array, mixture: Mixture
+    posterior: Gaussian, log_weights: Array, mixture: Mixture
 ) -> jax.Array:
     r"""ln q(c | x) that maximises the ELBO given q(z | x) (erratum E41).
 
