@@ -30,7 +30,7 @@ def estimators(x: np.ndarray, encoder: nn.Module) -> None:
     assert_type(model.predict(x), np.ndarray)
     assert_type(model.transform(x), np.ndarray)
     assert_type(model.score(x), float)
-    rows, clusters = model.sample(20, cluster=3)
+    assert_type(model.sample(20, cluster=3), tuple[np.ndarray, np.ndarray])
     model.save("digits-model", overwrite=True)
     model.export("programs")
     DGG("auto", hidden_sizes=[500, 500], callbacks=[stop_early]).fit(x, knn=knn(x, 10))
