@@ -179,10 +179,10 @@ def test_one_row_against_a_thousand(method):
 @pytest.mark.parametrize(
     ("x", "num_clusters", "message"),
     [
-        (uniform(), ROWS + 1, "num_clusters=13 exceeds the 12 rows of x"),
-        (uniform(), 0, "num_clusters must be at least 1, got 0"),
+        (uniform(), ROWS + 1, "n_clusters=13 exceeds the 12 rows of x"),
+        (uniform(), 0, "n_clusters must be at least 1, got 0"),
         (uniform(), "3", "n_clusters must be an integer( or 'auto')?, got '3'"),
-        (uniform(), 2.0, "num_clusters must be of type int, got 2.0"),
+        (uniform(), 2.0, "n_clusters must be of type int, got 2.0"),
         (uniform(1), 1, "minimum of 2 is required"),
         (np.full((4, 2), 0.5), 2, r"x is constant \(every value is 0.5\)"),
         (replaced(uniform(), (2, 1), np.nan), 2, "contains NaN"),

@@ -362,8 +362,8 @@ def _k_as_n_clusters() -> Iterator[None]:
     try:
         yield
     except checks.InvalidInput as error:
-        text = re.sub(r"\bnum_clusters\b", "n_clusters", str(error))
-        raise checks.InvalidInput(text) from error
+        error.args = (re.sub(r"\bnum_clusters\b", "n_clusters", str(error)),)
+        raise
 
 
 class Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Clusterer):
