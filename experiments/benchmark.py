@@ -22,14 +22,17 @@ import datetime
 import json
 import os
 import pathlib
-import signal
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from absl import app, flags
 
 from dgg_jax import checks
-from dgg_jax.cli.command import EXIT_INVALID, OUTPUT, fail, limit_logs, parse_flags
+from dgg_jax.cli.command import (
+    OUTPUT,
+    answer,
+    parse_flags,
+)
 from experiments.benchmarks import timing
 from experiments.benchmarks.settings import Settings
 
@@ -61,22 +64,15 @@ flags.declare_key_flag("data_dir")
 
 def main(arguments: Sequence[str]) -> int:
     """Parses, measures and writes; a user's mistake is one line on stderr."""
-    limit_logs()
-    try:
-        if len(arguments) > 1:
-            raise checks.InvalidInput(
-                f"unexpected argument {arguments[1]!r}; flags look like "
-                "--suite=training, see --helpshort."
-            )
-        if _SHOW.value is not None:
-            print(markdown(_read(_SHOW.value)))
-            return 0
-        _measure(_chosen(), pathlib.Path(OUTPUT.value or _DEFAULT_OUTPUT))
+    return answer(arguments, _benchmark, example="--suite=training")
+
+
+def _benchmark() -> int:
+    if _SHOW.value is not None:
+        print(markdown(_read(_SHOW.value)))
         return 0
-    except checks.InvalidInput as error:
-        return fail(str(error), EXIT_INVALID)
-    except KeyboardInterrupt:
-        return fail("interrupted.", 128 + signal.SIGINT)
+    _measure(_chosen(), pathlib.Path(OUTPUT.value or _DEFAULT_OUTPUT))
+    return 0
 
 
 def _chosen() -> list[str]:

@@ -11,7 +11,6 @@ where experiments.main finds it. Needs Keras: pip install 'dgg-jax[features]'.
 
 import os
 import pathlib
-import signal
 import time
 from collections.abc import Sequence
 
@@ -21,11 +20,10 @@ from absl import app, flags
 from dgg_jax import checks
 from dgg_jax.cli.command import (
     DATA_DIR,
-    EXIT_INVALID,
     EXIT_STORAGE,
     OUTPUT,
+    answer,
     fail,
-    limit_logs,
     parse_flags,
 )
 from experiments import resnet
@@ -53,18 +51,12 @@ flags.declare_key_flag("data_dir")
 
 def main(arguments: Sequence[str]) -> int:
     """Reads, computes and writes; a user's mistake is one line on stderr."""
-    limit_logs()
-    try:
-        if len(arguments) > 1:
-            raise checks.InvalidInput(
-                f"unexpected argument {arguments[1]!r}; flags look like "
-                "--dataset=stl10, see --helpshort."
-            )
-        return _extract()
-    except checks.InvalidInput as error:
-        return fail(str(error), EXIT_INVALID)
-    except KeyboardInterrupt:
-        return fail("interrupted; nothing is written.", 128 + signal.SIGINT)
+    return answer(
+        arguments,
+        _extract,
+        example="--dataset=stl10",
+        interrupted="interrupted; nothing is written.",
+    )
 
 
 def _extract() -> int:

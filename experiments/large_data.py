@@ -11,7 +11,6 @@ makes any data too large for the device.
 import dataclasses
 import json
 import pathlib
-import signal
 import statistics
 import time
 from collections import defaultdict
@@ -21,7 +20,7 @@ from typing import Any
 from absl import app, flags
 
 from dgg_jax import arrays, checks, presets
-from dgg_jax.cli.command import EXIT_INVALID, fail, limit_logs, parse_flags
+from dgg_jax.cli.command import answer, parse_flags
 from dgg_jax.data import synthetic
 
 _KIND = flags.DEFINE_enum(
@@ -141,20 +140,13 @@ def _integers(name: str, values: Sequence[str]) -> list[int]:
 
 def main(arguments: Sequence[str]) -> int:
     """Measures every number of rows, and prints a line of JSON for each."""
-    limit_logs()
-    try:
-        if len(arguments) > 1:
-            raise checks.InvalidInput(
-                f"unexpected argument {arguments[1]!r}; flags look like "
-                "--kind=words, see --helpshort."
-            )
-        for num_rows in _integers("rows", _ROWS.value):
-            print(json.dumps(measure(num_rows)), flush=True)
-        return 0
-    except checks.InvalidInput as error:
-        return fail(str(error), EXIT_INVALID)
-    except KeyboardInterrupt:
-        return fail("interrupted.", 128 + signal.SIGINT)
+    return answer(arguments, _measure_all, example="--kind=words")
+
+
+def _measure_all() -> int:
+    for num_rows in _integers("rows", _ROWS.value):
+        print(json.dumps(measure(num_rows)), flush=True)
+    return 0
 
 
 if __name__ == "__main__":

@@ -22,7 +22,6 @@ prints the tables.
 import functools
 import json
 import pathlib
-import signal
 from collections.abc import Sequence
 from typing import Any
 
@@ -51,18 +50,7 @@ _FOREIGN = ("seed", "resume")
 
 def main(arguments: Sequence[str]) -> int:
     """Parses, runs and reports; a user's mistake is one line on stderr."""
-    command.limit_logs()
-    try:
-        if len(arguments) > 1:
-            raise checks.InvalidInput(
-                f"unexpected argument {arguments[1]!r}; flags look like "
-                "--dataset=digits, see --helpshort."
-            )
-        return _study(plan())
-    except checks.InvalidInput as error:
-        return command.fail(str(error), command.EXIT_INVALID)
-    except KeyboardInterrupt:
-        return command.fail("interrupted.", 128 + signal.SIGINT)
+    return command.answer(arguments, lambda: _study(plan()), example="--dataset=digits")
 
 
 def changes_of(variant: str, method: str) -> dict[str, Any]:

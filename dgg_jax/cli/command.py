@@ -2,10 +2,14 @@
 
 import os
 import pathlib
+import signal
 import sys
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from absl import flags, logging
+
+from dgg_jax import checks
 
 EXIT_INVALID = 2
 EXIT_DIVERGED = 3
@@ -48,6 +52,38 @@ def _show_unless_of_orbax(unraisable: Any) -> None:
     # One write that fails leaves the others without the loop that awaits them.
     if str(unraisable.exc_value) != "Event loop is closed":
         _show_unraisable(unraisable)
+
+
+def answer(
+    arguments: Sequence[str],
+    body: Callable[[], int],
+    *,
+    example: str,
+    interrupted: str = "interrupted.",
+) -> int:
+    """Runs a program's body; a user's mistake is one line on stderr.
+
+    Args:
+      arguments: what absl has left of the command line: none but the program's name.
+      body: what the program does, and its status.
+      example: of a flag of it.
+      interrupted: what Ctrl-C before any work says.
+
+    Returns:
+      The status of the process.
+    """
+    limit_logs()
+    try:
+        if len(arguments) > 1:
+            raise checks.InvalidInput(
+                f"unexpected argument {arguments[1]!r}; flags look like {example}, see "
+                "--helpshort."
+            )
+        return body()
+    except checks.InvalidInput as error:
+        return fail(str(error), EXIT_INVALID)
+    except KeyboardInterrupt:
+        return fail(interrupted, 128 + signal.SIGINT)
 
 
 def fail(message: str, status: int) -> int:

@@ -11,7 +11,6 @@ Writes comparison.csv, comparison.md and report.html after every run.
 
 import functools
 import pathlib
-import signal
 from collections.abc import Sequence
 
 from absl import flags
@@ -34,18 +33,7 @@ _FOREIGN = ("method", "seed", "resume")
 
 def main(arguments: Sequence[str]) -> int:
     """Parses, runs and reports; a user's mistake is one line on stderr."""
-    command.limit_logs()
-    try:
-        if len(arguments) > 1:
-            raise checks.InvalidInput(
-                f"unexpected argument {arguments[1]!r}; flags look like "
-                "--dataset=digits, see --helpshort."
-            )
-        return _compare()
-    except checks.InvalidInput as error:
-        return command.fail(str(error), command.EXIT_INVALID)
-    except KeyboardInterrupt:
-        return command.fail("interrupted.", 128 + signal.SIGINT)
+    return command.answer(arguments, _compare, example="--dataset=digits")
 
 
 def configurations() -> list[Config]:

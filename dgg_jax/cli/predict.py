@@ -21,10 +21,8 @@ from absl import flags
 from dgg_jax import checks, data
 from dgg_jax.cli.command import (
     DATA_DIR,
-    EXIT_INVALID,
     OUTPUT,
-    fail,
-    limit_logs,
+    answer,
 )
 from dgg_jax.data import own
 from dgg_jax.data.matrices import SUFFIXES
@@ -39,24 +37,21 @@ flags.declare_key_flag("data_dir")
 
 def main(arguments: Sequence[str]) -> int:
     """Loads, predicts and writes; a user's mistake is one line on stderr."""
-    limit_logs()
+    return answer(arguments, _checked, example="--data=x.csv")
+
+
+def _checked() -> int:
+    for flag in (_MODEL, _DATA, OUTPUT):
+        if flag.value is None:
+            raise checks.InvalidInput(f"--{flag.name} is missing; see --helpshort.")
     try:
-        if len(arguments) > 1:
-            raise checks.InvalidInput(
-                f"unexpected argument {arguments[1]!r}; flags look like --data=x.csv, "
-                "see --helpshort."
-            )
-        for flag in (_MODEL, _DATA, OUTPUT):
-            if flag.value is None:
-                raise checks.InvalidInput(f"--{flag.name} is missing; see --helpshort.")
         return _predict()
-    except ValueError as error:
-        return fail(str(error), EXIT_INVALID)
+    except ValueError as error:  # scikit-learn's of rows that do not fit
+        raise checks.InvalidInput(str(error)) from error
     except OSError as error:
-        return fail(
-            f"--output={OUTPUT.value} cannot be written: {error.strerror or error}.",
-            EXIT_INVALID,
-        )
+        raise checks.InvalidInput(
+            f"--output={OUTPUT.value} cannot be written: {error.strerror or error}."
+        ) from error
 
 
 def _predict() -> int:

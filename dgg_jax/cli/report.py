@@ -8,7 +8,7 @@ if it was deleted, without training. --open shows the page in the browser.
 """
 
 import pathlib
-import signal
+import shlex
 import webbrowser
 from collections.abc import Sequence
 
@@ -17,11 +17,9 @@ from absl import flags
 from dgg_jax import checks
 from dgg_jax.cli.command import (
     DATA_DIR,
-    EXIT_INVALID,
     WORKDIR,
-    fail,
+    answer,
     fail_to_write,
-    limit_logs,
 )
 from dgg_jax.runs.programs import program
 
@@ -32,22 +30,17 @@ flags.declare_key_flag("data_dir")
 
 def main(arguments: Sequence[str]) -> int:
     """Reads, draws and writes; a user's mistake is one line on stderr."""
-    limit_logs()
-    workdir = None
+    return answer(arguments, _report, example="--workdir=runs/digits-dgg-0")
+
+
+def _report() -> int:
+    workdir = pathlib.Path(WORKDIR.value) if WORKDIR.value else _last_run()
     try:
-        if len(arguments) > 1:
-            raise checks.InvalidInput(
-                f"unexpected argument {arguments[1]!r}; flags look like "
-                "--workdir=runs/digits-dgg-0, see --helpshort."
-            )
-        workdir = pathlib.Path(WORKDIR.value) if WORKDIR.value else _last_run()
         page = _draw(workdir)
-    except checks.InvalidInput as error:
-        return fail(str(error), EXIT_INVALID)
-    except KeyboardInterrupt:
-        return fail("interrupted.", 128 + signal.SIGINT)
     except OSError as error:
-        again = " ".join([*program("report"), f"--workdir={workdir}"])
+        if isinstance(error, checks.InvalidInput):  # of data that are not there
+            raise
+        again = shlex.join([*program("report"), f"--workdir={workdir}"])
         return fail_to_write(error, workdir, again)
     print(f"Report   {page}")
     if _OPEN.value:

@@ -22,19 +22,16 @@ from typing import Any
 
 from absl import flags
 
-from dgg_jax import checks
 from dgg_jax.cli import distributed
 from dgg_jax.cli import flags as run_flags
 from dgg_jax.cli.command import (
     EXIT_DIVERGED,
-    EXIT_INVALID,
+    answer,
     fail,
     fail_to_write,
-    limit_logs,
 )
 from dgg_jax.reports import scores
 from dgg_jax.runs import run as runs
-from dgg_jax.runs.config import Config
 from dgg_jax.runs.programs import program
 
 flags.adopt_module_key_flags(run_flags)
@@ -43,23 +40,12 @@ flags.adopt_module_key_flags(distributed)
 
 def main(arguments: Sequence[str]) -> int:
     """Parses, runs and reports; a user's mistake is one line on stderr."""
-    limit_logs()
-    try:
-        if len(arguments) > 1:
-            raise checks.InvalidInput(
-                f"unexpected argument {arguments[1]!r}; flags look like "
-                "--dataset=digits, see --helpshort."
-            )
-        config = run_flags.from_flags()
-        distributed.join()
-        return _run(config)
-    except checks.InvalidInput as error:
-        return fail(str(error), EXIT_INVALID)
-    except KeyboardInterrupt:  # before there is anything to save
-        return fail("interrupted.", 128 + signal.SIGINT)
+    return answer(arguments, _run, example="--dataset=digits")
 
 
-def _run(config: Config) -> int:
+def _run() -> int:
+    config = run_flags.from_flags()
+    distributed.join()
     count = distributed.on_first(lambda: runs.estimated_cluster_count(config))
     if count is not None:
         config = config.with_cluster_count(count)
