@@ -4,6 +4,7 @@ What fits into a share of the device's memory lies there, as an array or as Spar
 what does not stays on the host, as HostRows, and streams to the device.
 """
 
+import contextlib
 import dataclasses
 import os
 from collections.abc import Callable
@@ -14,8 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 from absl import logging
 from scipy import sparse
+from threadpoolctl import threadpool_limits
 
 _BLOCK_BYTES = 2**26  # of host rows that are mapped at a time
+_FEW_ROWS = 5000
 
 
 class HostRows:
@@ -203,14 +206,50 @@ def place(
     return HostRows(x)
 
 
+def threads_for(num_rows: int) -> contextlib.AbstractContextManager:
+    """Within, few rows take one thread of scikit-learn's K-means.
+
+    On a busy machine its threads wait for each other for longer than they compute.
+    """
+    few = num_rows < _FEW_ROWS
+    return threadpool_limits(1) if few else contextlib.nullcontext()
+
+
 def map_rows(
     function: Callable[[jax.Array], Any], x: jax.Array | SparseRows, batch_size: int
 ) -> Any:
     """A function of one row [D], mapped over all rows in batches."""
     if not isinstance(x, SparseRows):
-        return jax.lax.map(function, x, batch_size=batch_size)
+        return map_points(function, x, batch_size)
     indices = jnp.arange(len(x))
-    return jax.lax.map(lambda index: function(x[index]), indices, batch_size=batch_size)
+    return map_points(lambda index: function(x[index]), indices, batch_size)
+
+
+def map_points(function: Callable[[Any], Any], points: Any, batch_size: int) -> Any:
+    """A function of one point, mapped over all points in batches.
+
+    As ``jax.lax.map``, which compiles the function a second time for a smaller last
+    batch: of few points that takes longer than all else, and two halves spare it.
+
+    Args:
+      function: from a pytree of arrays [...] to another.
+      points: its arguments, leaves [N, ...].
+      batch_size: the most points of a batch.
+
+    Returns:
+      What it returns, leaves [N, ...].
+    """
+    num_points = len(jax.tree.leaves(points)[0])
+    if not batch_size < num_points < 2 * batch_size:
+        return jax.lax.map(function, points, batch_size=batch_size)
+    half = (num_points + 1) // 2
+    odd = 2 * half - num_points  # whose last point is there twice
+
+    def evened(leaf):
+        return jnp.concatenate([leaf, leaf[num_points - odd :]])
+
+    results = jax.lax.map(function, jax.tree.map(evened, points), batch_size=half)
+    return jax.tree.map(lambda leaf: leaf[:num_points], results)
 
 
 def take(tree: Any, indices: jax.Array) -> Any:

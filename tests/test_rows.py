@@ -17,6 +17,7 @@ from dgg_jax.rows import (
     HostRows,
     SparseRows,
     map_blocks,
+    map_points,
     map_rows,
     place,
     sparse_rows,
@@ -67,6 +68,21 @@ def test_map_rows(dense):
         sums, doubled = map_rows(function, rows, batch_size=4)
         np.testing.assert_allclose(sums, dense.sum(axis=1), rtol=1e-6)
         np.testing.assert_array_equal(doubled, 2.0 * dense)
+
+
+@pytest.mark.parametrize("num_points", [1, 3, 4, 5, 6, 7, 8, 9])
+def test_map_points_maps_every_point_once(num_points):
+    points = np.arange(num_points), np.arange(2.0 * num_points).reshape(-1, 2)
+    batches = []
+
+    def function(point):
+        batches.append(point)  # traced once a batch size
+        return point[0], 2.0 * point[1]
+
+    numbers, doubled = map_points(function, points, batch_size=4)
+    np.testing.assert_array_equal(numbers, points[0])
+    np.testing.assert_array_equal(doubled, 2.0 * points[1])
+    assert num_points > 8 or len(batches) == 1
 
 
 def test_take(dense):

@@ -9,6 +9,7 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 from sklearn.cluster import KMeans
 
 from dgg_jax import checks
+from dgg_jax.rows import threads_for
 from dgg_jax.types import Graph
 
 # Points up to which all eigenvectors are computed: a Lanczos iteration breaks down on
@@ -157,7 +158,8 @@ def spectral_labels(
         leading = vectors[:, :number]
         lengths = np.linalg.norm(leading, axis=1, keepdims=True)
         rows = leading / np.maximum(lengths, np.finfo(np.float64).tiny)
-        for _ in range(10):
-            kmeans = KMeans(num_clusters, n_init=1, random_state=random)
-            candidates.append(kmeans.fit_predict(rows).astype(np.int32))
+        with threads_for(num_points):
+            for _ in range(10):
+                kmeans = KMeans(num_clusters, n_init=1, random_state=random)
+                candidates.append(kmeans.fit_predict(rows).astype(np.int32))
     return max(candidates, key=functools.partial(graph_information, graph))

@@ -18,7 +18,7 @@ from sklearn.cluster import KMeans
 
 from dgg_jax import checks, folders, processes
 from dgg_jax.presets import Preset
-from dgg_jax.rows import HostRows, map_blocks, place
+from dgg_jax.rows import HostRows, map_blocks, place, threads_for
 from dgg_jax.stages import evaluate
 from dgg_jax.training import Diverged, Monitor, Schedule, TrainState
 from dgg_jax.training.checkpoints import Checkpoints
@@ -489,7 +489,8 @@ class Stages:
         seed = self.numpy_seed(stage)
         kmeans = KMeans(self.preset.num_clusters, n_init=3, random_state=seed)
         if not isinstance(embedding, HostRows):
-            return self.scores(kmeans.fit_predict(embedding))
+            with threads_for(len(embedding)):
+                return self.scores(kmeans.fit_predict(embedding))
         sample = np.random.default_rng(seed).permutation(len(embedding))[:_SAMPLE]
         kmeans.fit(embedding[np.sort(sample)])
         return self.scores(map_blocks(kmeans.predict, embedding))

@@ -22,7 +22,13 @@ from dgg_jax.methods.mixture_vae import (
     samples_per_cluster,
     traversals,
 )
-from dgg_jax.methods.pretrained import AS_NAMED, Parts, autoencoder_functions, pure
+from dgg_jax.methods.pretrained import (
+    AS_NAMED,
+    Parts,
+    autoencoder_functions,
+    initial_params,
+    pure,
+)
 from dgg_jax.methods.similarity import siamese_embedding
 from dgg_jax.networks import Classifier, Embedding, MeanEmbedding
 from dgg_jax.presets import DGGPreset
@@ -294,7 +300,7 @@ class _Stages(MixtureStages):
         classifier = initialize.fit_classifier(
             posterior,
             state["initial_labels"],
-            jax.vmap(lambda key: module.init(key, latents)["params"])(keys),
+            jax.vmap(lambda key: initial_params(module, key, latents))(keys),
             pure(module, preset.precision),
             sampled=preset.classifier_input == "sample",
             schedule=Schedule(

@@ -15,7 +15,7 @@ import numpy as np
 
 from dgg_jax import checks
 from dgg_jax.methods.base import Metrics, Run, Stages, State
-from dgg_jax.methods.pretrained import pure, with_precision
+from dgg_jax.methods.pretrained import initial_params, pure, with_precision
 from dgg_jax.methods.similarity import input_neighbors
 from dgg_jax.networks import Classifier, Moments, NormalizedClassifier
 from dgg_jax.presets import IMSATPreset
@@ -131,7 +131,7 @@ class _Stages(Stages):
         params = imsat.train_imsat(
             self.x,
             state["radius"],
-            _network(preset).init(init_key, self.x[:1])["params"],
+            initial_params(_network(preset), init_key, self.x[:1]),
             _classify(preset),
             information_weight=preset.information_weight,
             marginal_weight=preset.marginal_weight,

@@ -72,6 +72,12 @@ def with_precision(precision: str) -> contextlib.AbstractContextManager:
     return jax.default_matmul_precision(_PRODUCTS[precision])
 
 
+@functools.partial(jax.jit, static_argnums=0)
+def initial_params(module: nn.Module, key: jax.Array, x: jax.Array) -> Any:
+    """Parameters to start from; one program draws all, of which jax makes no pass."""
+    return module.init(key, x)["params"]
+
+
 @functools.cache
 def pure(module: nn.Module, precision: str) -> Callable[[Any, Any], Any]:
     """A module without mutable state as a function of (parameters, a batch).
@@ -264,8 +270,8 @@ class PretrainedStages(Stages):
         preset = self.preset
         latents = jnp.zeros((1, preset.latent_dim))
         params = {
-            "encoder": self.encoder.init(keys[0], self.x[:1])["params"],
-            "decoder": self.decoder.init(keys[1], latents)["params"],
+            "encoder": initial_params(self.encoder, keys[0], self.x[:1]),
+            "decoder": initial_params(self.decoder, keys[1], latents),
         }
         if preset.pretrain_layer_epochs:
             depth = len(preset.hidden_sizes)

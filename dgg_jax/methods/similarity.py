@@ -9,7 +9,7 @@ from flax import linen as nn
 
 from dgg_jax.graph import knn
 from dgg_jax.methods.base import Stages, State
-from dgg_jax.methods.pretrained import pure
+from dgg_jax.methods.pretrained import initial_params, pure
 from dgg_jax.stages import evaluate, graph
 from dgg_jax.training import Schedule
 
@@ -59,7 +59,7 @@ def _train(
     if preset.siamese_init == "encoder":
         params = initial
     else:
-        params = module.init(jax.random.fold_in(key, 1), stages.x[:1])["params"]
+        params = initial_params(module, jax.random.fold_in(key, 1), stages.x[:1])
     return graph.train_siamese(
         stages.x,
         neighbors,

@@ -12,7 +12,7 @@ from sklearn.cluster import KMeans
 
 from dgg_jax import checks
 from dgg_jax.methods.base import Metrics, Run, Stages, State
-from dgg_jax.methods.pretrained import pure
+from dgg_jax.methods.pretrained import initial_params, pure
 from dgg_jax.methods.similarity import embed_all, siamese_embedding
 from dgg_jax.networks import Embedding
 from dgg_jax.presets import SpectralNetPreset
@@ -148,7 +148,7 @@ class _Stages(Stages):
         params = spectralnet.train_spectralnet(
             points,
             points,
-            _network(preset).init(init_key, points[:1])["params"],
+            initial_params(_network(preset), init_key, points[:1]),
             _apply(preset),
             num_neighbors=preset.affinity_neighbors,
             normalized=preset.laplacian == "normalized",

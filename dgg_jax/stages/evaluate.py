@@ -12,7 +12,7 @@ from dgg_jax.distributions import sample_gaussian
 from dgg_jax.likelihoods import Likelihood
 from dgg_jax.losses import autoencoder
 from dgg_jax.losses.elbo import elbo
-from dgg_jax.rows import HostRows, SparseRows, map_blocks, map_rows
+from dgg_jax.rows import HostRows, SparseRows, map_blocks, map_points, map_rows
 from dgg_jax.stages.train import ApplyFunctions
 from dgg_jax.types import ElboTerms, Gaussian
 
@@ -136,7 +136,7 @@ def _elbo_terms(
 
     rows = x
     points = jnp.arange(len(x)) if isinstance(x, SparseRows) else x
-    return jax.lax.map(one, (points, log_assignments), batch_size=_BATCH)
+    return map_points(one, (points, log_assignments), _BATCH)
 
 
 def mean_elbo_terms(
