@@ -672,12 +672,9 @@ _PAPER_PRETRAIN = {
     "pretrain_autoencoder_epochs": 50,
     "pretrain_vae_epochs": 20,
 }
-_SMOKE_PRETRAIN = {
-    "pretrain_layer_epochs": 1,
-    "pretrain_autoencoder_epochs": 3,
-    "pretrain_vae_epochs": 1,
-}
-_SMOKE_NETWORKS = {"hidden_sizes": (32, 16), "latent_dim": 4}
+# Most of a smoke run's time goes into compiling: an epoch of few rows costs little, a
+# network of more layers, or one more loop, a second.
+_SMOKE_NETWORKS = {"hidden_sizes": (128,), "latent_dim": 10}
 
 
 def _dgg(dataset: str, name: str) -> dict[str, Any]:
@@ -700,8 +697,15 @@ def _dgg(dataset: str, name: str) -> dict[str, Any]:
     values |= {"siamese_pairing": "drawn", "siamese_margin": 3.0}
     values |= {"neighbor_choice": "random", "graph_strength": 1.0}
     if name == "smoke":
-        smoke = {"classifier_epochs": 3, "label_epochs": 1, "epochs": 3}
-        return values | smoke | ({} if dataset in _PLANE else {"siamese_epochs": 1})
+        values |= {"classifier_epochs": 3, "epochs": 3, "siamese_epochs": 0}
+        if dataset:  # else for_data knows better
+            num_points = _SHAPES[dataset][0]
+            values["label_epochs"] = _label_epochs(num_points)
+            if dataset not in _PLANE:
+                num_clusters = _DATA[dataset].get("num_clusters", Preset.num_clusters)
+                values |= _smoke_batches(dataset)
+                values["num_candidates"] = _num_candidates(num_points, num_clusters)
+        return values
     values |= {"init": "kmeans", "epochs": 300, "batch_size": 100}
     values |= {"classifier_input": "sample", "label_epochs": 0}
     if dataset not in _PLANE:
@@ -736,12 +740,9 @@ def _dgg_for(
         "batch_size": _batch_size(num_points),
         "siamese_batch_size": _pretrain_batch_size(num_points),
         "siamese_candidates": _between(2, 18_000 // num_points, 10),
-        "label_epochs": _between(1, 100_000 // num_points, 10),
+        "label_epochs": _label_epochs(num_points),
         "epochs": _between(40, 4_200_000 // num_points, 80),
-        # Of a candidate, the cluster should be the point's own: a ninth of its size.
-        "num_candidates": max(
-            nearest, min(100, num_points // (9 * max(1, num_clusters)))
-        ),
+        "num_candidates": _num_candidates(num_points, num_clusters, nearest),
     }
     if image_shape is not None:
         # Few pixels are blurred by warps; what is warped anew is not soon overfitted.
@@ -757,6 +758,17 @@ def _dgg_for(
     return values
 
 
+def _label_epochs(num_points: int) -> int:
+    return _between(1, 100_000 // num_points, 10)
+
+
+def _num_candidates(
+    num_points: int, num_clusters: int, nearest: int = DGGPreset.num_neighbors
+) -> int:
+    # Of a candidate, the cluster should be the point's own: a ninth of its size.
+    return max(nearest, min(100, num_points // (9 * max(1, num_clusters))))
+
+
 def _between(low: int, value: int, high: int) -> int:
     return max(low, min(value, high))
 
@@ -764,7 +776,8 @@ def _between(low: int, value: int, high: int) -> int:
 def _vade(dataset: str, name: str) -> dict[str, Any]:
     """Errata E42, E44, E46 and E47 say where the paper's values come from."""
     if name == "smoke":
-        return {"epochs": 3, "label_epochs": 1, "pretrain_vae_epochs": 0}
+        values = {"epochs": 3, "label_epochs": 3, "pretrain_vae_epochs": 0}
+        return values | _smoke_batches(dataset)
     if name == "paper":
         values = {
             "init": "gmm",
@@ -840,7 +853,9 @@ def _dec(dataset: str, name: str) -> dict[str, Any]:
     momentum 0.9, and the stop at 0.1% of changed labels, are not offered.
     """
     values = {"pretrain_vae_epochs": 0}
-    return values | ({"epochs": 2} if name == "smoke" else {})
+    if name == "smoke":
+        values |= {"epochs": 2} | _smoke_batches(dataset)
+    return values
 
 
 def _spectralnet(dataset: str, name: str) -> dict[str, Any]:
@@ -937,9 +952,10 @@ def preset(method: str, dataset: str, name: str = "default") -> Preset:
 
 
 def _pretraining(dataset: str, name: str) -> dict[str, Any]:
-    if name == "default":
-        return _pretraining_for(_SHAPES[dataset][0])
-    return {"paper": _PAPER_PRETRAIN, "smoke": _SMOKE_PRETRAIN}[name]
+    if name == "paper":
+        return _PAPER_PRETRAIN
+    pretraining = _smoke_pretraining if name == "smoke" else _pretraining_for
+    return pretraining(_SHAPES[dataset][0])
 
 
 def _pretraining_for(num_points: int) -> dict[str, Any]:
@@ -948,6 +964,19 @@ def _pretraining_for(num_points: int) -> dict[str, Any]:
         "pretrain_batch_size": _pretrain_batch_size(num_points),
         "pretrain_autoencoder_epochs": _between(15, 200_000 // num_points, 30),
     }
+
+
+def _smoke_pretraining(num_points: int) -> dict[str, Any]:
+    return {
+        "pretrain_batch_size": _batch_size(num_points),
+        "pretrain_autoencoder_epochs": _between(3, 20_000 // num_points, 10),
+        "pretrain_vae_epochs": 0,
+    }
+
+
+def _smoke_batches(dataset: str) -> dict[str, Any]:
+    """Small ones for few rows, as ``for_data`` has them for those of one's own."""
+    return {"batch_size": _batch_size(_SHAPES[dataset][0])} if dataset else {}
 
 
 def _pretrain_batch_size(num_points: int) -> int:
@@ -1059,7 +1088,8 @@ def for_data(
             num_neighbors=given.get("num_neighbors", DGGPreset.num_neighbors),
         )
     if name == "smoke":
-        values |= _SMOKE_PRETRAIN | _SMOKE_NETWORKS | _METHODS[method][1]("", name)
+        values |= _smoke_pretraining(num_points) | _SMOKE_NETWORKS
+        values |= _METHODS[method][1]("", name)
     return cls(**{k: v for k, v in values.items() if k in kinds} | given)
 
 

@@ -39,6 +39,7 @@ _COMMAND = (
     "experiments.main",
     "--preset=smoke",
     "--hidden_sizes=64,32",
+    "--pretrain_layer_epochs=1",
     "--pretrain_autoencoder_epochs=6",
     "--pretrain_vae_epochs=3",
     "--siamese_epochs=4",

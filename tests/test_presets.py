@@ -82,6 +82,7 @@ def test_every_preset_builds(method, dataset, name):
     if name == "smoke":
         assert getattr(preset, "epochs", 0) <= 3
         assert getattr(preset, "siamese_epochs", 0) <= 1
+        assert getattr(preset, "pretrain_layer_epochs", 0) == 0  # a program each
         assert getattr(preset, "embedding_epochs", 0) <= 1
     restored = type(preset).from_dict(
         json.loads(json.dumps(dataclasses.asdict(preset)))
@@ -268,7 +269,8 @@ def test_the_methods_share_the_autoencoder(dataset, name):
     for method in WITH_AUTOENCODER:
         assert settings[method] == settings["vade"], method
     fewer = settings["vade"]["pretrain_autoencoder_epochs"]
-    assert fewer == {"default": fewer, "paper": 50, "smoke": 3}[name]
+    assert name != "paper" or fewer == 50
+    assert name != "smoke" or 3 <= fewer <= 10  # the more, the fewer the rows
 
 
 @pytest.mark.parametrize("method", WITH_AUTOENCODER[1:])

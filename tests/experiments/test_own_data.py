@@ -102,7 +102,7 @@ def test_flags_change_the_preset_of_the_data(untrained):
     assert first.preset == expected
     assert "--latent_dim=3" in first.command() and "--variance=2" in first.command()
     assert smoke.preset == presets.for_data("vade", x, 4, name="smoke")
-    assert smoke.preset.epochs == 3 and smoke.preset.hidden_sizes == (32, 16)
+    assert smoke.preset.epochs == 3 and smoke.preset.hidden_sizes == (128,)
     assert smoke.preset.likelihood == first.preset.likelihood
 
 
