@@ -257,7 +257,11 @@ def _latents(inputs: ReportInputs, hint: str) -> ReportFigure:
             "several pieces; distances between islands mean little."
         )
     figure = plots.latent_picture(
-        embedding, inputs.labels, inputs.y, inputs.class_names
+        embedding,
+        inputs.labels,
+        inputs.y,
+        inputs.class_names,
+        max_points=500 if inputs.config.get("preset") == "smoke" else 1500,
     )
     return ReportFigure("latents", title, caption + hint, figure)
 

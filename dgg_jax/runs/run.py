@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 from scipy import sparse
@@ -17,6 +18,8 @@ from dgg_jax.data import Dataset
 from dgg_jax.stages import cluster_count
 from dgg_jax.stages.cluster_count import ClusterCount
 from dgg_jax.runs.config import Config
+
+_FEW_ROWS = 10_000  # in whose smoke run compiling takes longer than all else
 
 
 def estimated_cluster_count(config: Config) -> dict[str, Any] | None:
@@ -184,6 +187,20 @@ def keep_compiled() -> None:
         warnings.filterwarnings("ignore", "Error (read|writ)ing persistent compilation")
 
 
+@contextlib.contextmanager
+def compiled_quickly() -> Iterator[None]:
+    """Within, jax hardly optimises what it compiles: for runs of few steps."""
+    import jax
+
+    name = "jax_disable_most_optimizations"
+    before = jax.config.read(name)
+    jax.config.update(name, True)
+    try:
+        yield
+    finally:
+        jax.config.update(name, before)
+
+
 def takes_sparse(config: Config) -> bool:
     """Whether a method takes sparse data as they are: those with an autoencoder do."""
     return isinstance(config.preset, presets.AutoencoderPreset)
@@ -273,6 +290,8 @@ def run(
                 "another --workdir."
             ) from error
         opened.callback(progress.close)
+        if config.preset_name == "smoke" and dataset.x.shape[0] <= _FEW_ROWS:
+            opened.enter_context(compiled_quickly())
         return train_and_report(config, dataset, runner, progress, began)
 
 

@@ -1091,6 +1091,9 @@ def test_digits_run_from_the_command_line(xla, tmp_path):
     assert result["dataset"]["name"] == "digits"
     assert result["dataset"]["rows"] == 1797
     assert math.isfinite(result["final"]["elbo"])
+    # A first picture: 0.92 to 0.94 of seeds 0 to 2, see results/smoke.txt.
+    assert result["final"]["accuracy"] > 0.7
+    assert result["final"]["smallest_share"] > 0.0
     assert "--preset=smoke" in result["command"]
     again = execute(xla, "--preset=smoke", f"--workdir={workdir}")
     assert again.code == 0 and "holds this run, finished" in again.out
