@@ -21,7 +21,7 @@ MOONS = (
     "--dataset=moons",
     "--preset=smoke",
     "--num_clusters=auto",
-    "--pretrain_layer_epochs=0",
+    "--siamese_epochs=1",
     "--hidden_sizes=8",
     "--num_neighbors=5",
 )

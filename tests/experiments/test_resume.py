@@ -21,6 +21,7 @@ COMMAND = [
     "--preset=smoke",
     "--hidden_sizes=8",
     "--pretrain_autoencoder_epochs=8",
+    "--pretrain_layer_epochs=1",
     "--pretrain_vae_epochs=2",
     "--siamese_epochs=4",
     "--num_neighbors=5",
