@@ -21,7 +21,6 @@ MOONS = (
     "--dataset=moons",
     "--preset=smoke",
     "--num_clusters=auto",
-    "--siamese_epochs=1",
     "--hidden_sizes=8",
     "--num_neighbors=5",
 )
