@@ -1095,6 +1095,7 @@ def test_digits_run_from_the_command_line(xla, tmp_path):
     assert result["final"]["accuracy"] > 0.7
     assert result["final"]["smallest_share"] > 0.0
     assert "--preset=smoke" in result["command"]
+    assert "\nSmoke    shows that everything runs; leave --preset out" in outcome.out
     again = execute(xla, "--preset=smoke", f"--workdir={workdir}")
     assert again.code == 0 and "holds this run, finished" in again.out
 
