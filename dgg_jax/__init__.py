@@ -2,11 +2,12 @@
 
 from typing import TYPE_CHECKING, Any
 
+from dgg_jax.version import __version__
+
 if TYPE_CHECKING:
     from dgg_jax.estimators import DEC, DGG, GMVAE, IMSAT, SpectralNet, VaDE, load
 
-__version__ = "0.1.0"
-__all__ = ["DEC", "DGG", "GMVAE", "IMSAT", "SpectralNet", "VaDE", "load"]
+__all__ = ["DEC", "DGG", "GMVAE", "IMSAT", "SpectralNet", "VaDE", "__version__", "load"]
 
 
 def __getattr__(name: str) -> Any:

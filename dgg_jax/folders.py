@@ -1,4 +1,4 @@
-"""Folders that one process at a time works in."""
+"""Folders that one process at a time works in, and files that are whole."""
 
 import os
 import pathlib
@@ -78,3 +78,24 @@ def clear(folder: pathlib.Path, marker: str) -> None:
             shutil.rmtree(path)
         elif path.name != LOCK:
             path.unlink()
+
+
+def write_atomically(path: pathlib.Path, content: str | bytes) -> None:
+    """Replaces a file; a reader, or a crash, sees the old content or the new.
+
+    Args:
+      path: the file.
+      content: all of it.
+
+    Raises:
+      OSError: if it cannot be written; the old content stays.
+    """
+    temporary = path.with_name(path.name + ".partial")
+    try:
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+        os.replace(temporary, path)
+    except OSError as error:
+        error.filename = str(path)  # a full disk names none
+        raise
+    finally:
+        temporary.unlink(missing_ok=True)

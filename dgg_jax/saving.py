@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-import dgg_jax
 from dgg_jax import checks
 from dgg_jax.arrays import Npz, read_bytes
+from dgg_jax.version import __version__
 
 FORMAT = 1  # of the folder; a later version reads all earlier ones
 DESCRIPTION, ARRAYS = "model.json", "arrays.npz"
@@ -184,6 +184,6 @@ def versions() -> dict[str, str]:
     packages = ("jax", "jaxlib", "flax", "optax", "numpy", "scipy", "scikit-learn")
     return {
         "python": platform.python_version(),
-        "dgg_jax": dgg_jax.__version__,
+        "dgg_jax": __version__,
         **{name: importlib.metadata.version(name) for name in packages},
     }

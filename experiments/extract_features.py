@@ -60,7 +60,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _extract() -> int:
-    from dgg_jax.data import loaders, sources, stl10
+    from dgg_jax.data import fetching, loaders, stl10
 
     start = time.monotonic()
     data_dir = loaders.data_directory(DATA_DIR.value)
@@ -73,7 +73,7 @@ def _extract() -> int:
     if output.suffix != ".npz":
         raise checks.InvalidInput(f"--output={output} must end in .npz.")
     resnet.check(_WEIGHTS.value)
-    splits, origin = sources.fetch(stl10.IMAGES, data_dir)
+    splits, origin = fetching.fetch(stl10.IMAGES, data_dir)
     partial = output.with_name(f"{output.name}.partial")
     try:
         output.parent.mkdir(parents=True, exist_ok=True)

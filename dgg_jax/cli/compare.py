@@ -109,7 +109,7 @@ def _write(made: series.Series, results: series.Results) -> str:
     Returns:
       The table in markdown, and where the page is.
     """
-    from dgg_jax.methods.base import write_atomically
+    from dgg_jax.folders import write_atomically
     from dgg_jax.reports import comparison_page
 
     configs, workdir = made.configs, made.workdir

@@ -9,8 +9,8 @@ from types import ModuleType
 
 from absl import app, flags
 
-import dgg_jax
 from dgg_jax.cli.command import EXIT_INVALID, fail, parse_flags
+from dgg_jax.version import __version__
 
 COMMANDS = {
     "run": "clusters a data set, from raw data to a report",
@@ -30,7 +30,7 @@ def main() -> int:
         print(_usage(name))
         return 0 if arguments else EXIT_INVALID
     if arguments[0] == "--version":
-        print(f"dgg_jax {dgg_jax.__version__}")
+        print(f"dgg_jax {__version__}")
         return 0
     if arguments[0] not in COMMANDS:
         near = difflib.get_close_matches(arguments[0], COMMANDS, n=1)

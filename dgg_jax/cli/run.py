@@ -109,7 +109,9 @@ def _summary(result: dict[str, Any], workdir: pathlib.Path) -> str:
     if warning is not None:
         lines.append(warning)
     if (result.get("config") or {}).get("preset") == "smoke":
-        lines.append("Smoke    shows that everything runs; leave --preset out for results.")
+        lines.append(
+            "Smoke    shows that everything runs; leave --preset out for results."
+        )
     lines.append(f"Report   {workdir / 'report.html'}")
     return "\n".join(lines)
 

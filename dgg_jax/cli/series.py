@@ -286,7 +286,7 @@ def _claim(series: Series, clear: Callable[[], None]) -> contextlib.ExitStack:
     Raises:
       InvalidInput: if it, or a run to be deleted, is in use or cannot be written.
     """
-    from dgg_jax.methods.base import write_atomically
+    from dgg_jax.folders import write_atomically
 
     workdir = series.workdir
     with contextlib.ExitStack() as claimed:

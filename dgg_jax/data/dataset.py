@@ -10,6 +10,22 @@ from dgg_jax import checks
 from dgg_jax.data.preprocessing import Scaling
 
 
+class Matrix(NamedTuple):
+    """What a file holds, before any scaling.
+
+    Attributes:
+      features: real numbers of any dtype, shape [N, ...]; NaN where one is missing.
+      labels: class of each row as the file has it, shape [N], or None.
+      columns: names of the columns, or None if the file has none.
+      left_out: names of what is no feature.
+    """
+
+    features: np.ndarray
+    labels: np.ndarray | None = None
+    columns: tuple[str, ...] | None = None
+    left_out: tuple[str, ...] = ()
+
+
 class Dataset(NamedTuple):
     """A data set ready for clustering.
 

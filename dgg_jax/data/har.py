@@ -11,7 +11,8 @@ from dgg_jax import arrays
 from dgg_jax.checks import InvalidInput
 from dgg_jax.data import archives, matlab, preprocessing
 from dgg_jax.data.dataset import Dataset, Options
-from dgg_jax.data.sources import Layout, Rows, Source, Splits, fetch
+from dgg_jax.data.fetching import fetch
+from dgg_jax.data.sources import Layout, Rows, Source, Splits
 
 ACTIVITIES = (
     "Walking",

@@ -8,7 +8,8 @@ from absl import logging
 from dgg_jax.checks import InvalidInput
 from dgg_jax.data import idx, preprocessing, svhn, usps
 from dgg_jax.data.dataset import Dataset, Options
-from dgg_jax.data.sources import Layout, Rows, Source, Splits, fetch
+from dgg_jax.data.fetching import fetch
+from dgg_jax.data.sources import Layout, Rows, Source, Splits
 
 _ARTICLE_NAMES = (
     "T-shirt/top",

@@ -9,35 +9,21 @@ import math
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from scipy import sparse
 
 from dgg_jax import arrays, checks
 from dgg_jax.checks import InvalidInput
+from dgg_jax.data import tables
+from dgg_jax.data.dataset import Matrix
 
 _OTHERWISE = "or save it as .npz or .csv"  # where an extra is missing
 _ZIP_MAGIC = b"PK"
 _NAMES = ("x", "X")
 _MATLAB_NAMES = (*_NAMES, "fea", "data")
 _LABEL_NAMES = ("y", "Y", "gnd", "labels", "label")
-
-
-class Matrix(NamedTuple):
-    """What a file holds, before any scaling.
-
-    Attributes:
-      features: real numbers of any dtype, shape [N, ...]; NaN where one is missing.
-      labels: class of each row as the file has it, shape [N], or None.
-      columns: names of the columns, or None if the file has none.
-      left_out: names of what is no feature.
-    """
-
-    features: np.ndarray
-    labels: np.ndarray | None = None
-    columns: tuple[str, ...] | None = None
-    left_out: tuple[str, ...] = ()
 
 
 def read(path: Path, label: str | None = None) -> Matrix:
@@ -227,8 +213,6 @@ def _parquet(path: Path, label: str | None) -> Matrix:
     import pyarrow
     from pyarrow import parquet
 
-    from dgg_jax.data import tables
-
     content = content_of(path)
     try:
         file = parquet.ParquetFile(pyarrow.BufferReader(content))
@@ -306,8 +290,6 @@ def _damaged(path: Path, kind: str, error: Exception) -> InvalidInput:
 
 def _text(delimiters: str) -> Callable[[Path, str | None], Matrix]:
     def read_text(path: Path, label: str | None) -> Matrix:
-        from dgg_jax.data import tables
-
         return tables.read(path, content_of(path), delimiters, label)
 
     return read_text

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from dgg_jax.checks import InvalidInput
-from dgg_jax.data.matrices import Matrix
+from dgg_jax.data.dataset import Matrix
 
 _BLOCK = 1000  # lines that are held as text at a time
 MISSING = frozenset(("", "na", "n/a", "nan", "null", "none", "?", "-", "."))

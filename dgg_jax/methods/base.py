@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import pathlib
 import time
 import weakref
@@ -17,6 +16,7 @@ from scipy import sparse
 from sklearn.cluster import KMeans
 
 from dgg_jax import checks, folders, processes
+from dgg_jax.folders import write_atomically
 from dgg_jax.presets import Preset
 from dgg_jax.rows import HostRows, map_blocks, place, threads_for
 from dgg_jax.stages import evaluate
@@ -494,27 +494,6 @@ class Stages:
         sample = np.random.default_rng(seed).permutation(len(embedding))[:_SAMPLE]
         kmeans.fit(embedding[np.sort(sample)])
         return self.scores(map_blocks(kmeans.predict, embedding))
-
-
-def write_atomically(path: pathlib.Path, content: str | bytes) -> None:
-    """Replaces a file; a reader, or a crash, sees the old content or the new.
-
-    Args:
-      path: the file.
-      content: all of it.
-
-    Raises:
-      OSError: if it cannot be written; the old content stays.
-    """
-    temporary = path.with_name(path.name + ".partial")
-    try:
-        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
-        os.replace(temporary, path)
-    except OSError as error:
-        error.filename = str(path)  # a full disk names none
-        raise
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _read_lines(path: pathlib.Path) -> list[Metrics]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from dgg_jax import plots
 from dgg_jax.checks import is_image
-from dgg_jax.methods.base import write_atomically
+from dgg_jax.folders import write_atomically
 from dgg_jax.metrics import collapse_warning, thin_clusters
 from dgg_jax.plots.confusion import class_name
 from dgg_jax.plots.palette import cluster_color

@@ -296,7 +296,7 @@ def run(
 
 
 def _write_config(config: Config) -> None:
-    from dgg_jax.methods.base import write_atomically
+    from dgg_jax.folders import write_atomically
 
     text = json.dumps(config.identity(), indent=2) + "\n"
     write_atomically(config.workdir / "config.json", text)
@@ -391,14 +391,14 @@ def _report(
         estimator.save(config.workdir / "model", overwrite=True)
     result = results.collect(config, dataset, records, time.monotonic() - began)
     predictions = results.predictions(state)
-    base.write_atomically(config.workdir / "predictions.npz", predictions)
+    folders.write_atomically(config.workdir / "predictions.npz", predictions)
     report.write_report(
         config.workdir,
         results.report_inputs(config, dataset, result, history, model, state),
     )
     # Last: its presence says that the run is finished.
     text = json.dumps(result, indent=2) + "\n"
-    base.write_atomically(config.workdir / "result.json", text)
+    folders.write_atomically(config.workdir / "result.json", text)
     return result
 
 

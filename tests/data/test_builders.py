@@ -15,7 +15,7 @@ import pytest
 
 from dgg_jax import data, folders
 from dgg_jax.checks import InvalidInput, MissingData
-from dgg_jax.data import builders, images, sources
+from dgg_jax.data import builders, fetching, images, sources
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -381,7 +381,7 @@ def test_texts_are_kept_as_bytes(tmp_path, served, monkeypatch):
         dtype=object,
         splits=("train",),
     )
-    splits, _ = sources.fetch(source, tmp_path / "data")
+    splits, _ = fetching.fetch(source, tmp_path / "data")
     assert splits["train"].features.tolist() == [
         b"one",
         "\u00e9".encode(),

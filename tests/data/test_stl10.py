@@ -9,7 +9,7 @@ import pytest
 
 from dgg_jax import data, presets
 from dgg_jax.checks import InvalidInput, MissingData
-from dgg_jax.data import sources, stl10
+from dgg_jax.data import fetching, sources, stl10
 
 BINARIES = ("train_X.bin", "train_y.bin", "test_X.bin", "test_y.bin")
 
@@ -60,7 +60,7 @@ def assert_tiny(splits, tiny):
 @pytest.mark.parametrize("inside", ["", "stl10", "stl10_binary", "stl10/stl10_binary"])
 def test_unpacked_images(tmp_path, tiny, inside):
     tiny.write(tmp_path / inside)
-    splits, origin = sources.fetch(stl10.IMAGES, tmp_path)
+    splits, origin = fetching.fetch(stl10.IMAGES, tmp_path)
     assert_tiny(splits, tiny)
     assert origin == f"files in {tmp_path / inside}"
 
@@ -68,7 +68,7 @@ def test_unpacked_images(tmp_path, tiny, inside):
 @pytest.mark.parametrize("folder", ["stl10_binary/", "./stl10_binary/"])
 def test_the_archive_is_read_where_it_lies(tmp_path, tiny, folder):
     tiny.archive(tmp_path / "stl10" / "stl10_binary.tar.gz", folder)
-    splits, _ = sources.fetch(stl10.IMAGES, tmp_path)
+    splits, _ = fetching.fetch(stl10.IMAGES, tmp_path)
     assert_tiny(splits, tiny)
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert [path.name for path in files] == ["stl10_binary.tar.gz"]
@@ -79,7 +79,7 @@ def test_pixels_are_stored_by_channel_then_column(tmp_path, tiny):
     image[2 * 96 * 96 + 10 * 96 + 20] = 7  # blue, column 10, row 20
     tiny.contents["test_X.bin"] = bytes(image) * 2
     tiny.write(tmp_path)
-    splits, _ = sources.fetch(stl10.IMAGES, tmp_path)
+    splits, _ = fetching.fetch(stl10.IMAGES, tmp_path)
     assert np.argwhere(splits["test"].features).tolist() == [
         [0, 20, 10, 2],
         [1, 20, 10, 2],
@@ -97,7 +97,7 @@ def test_downloaded_images_are_prepared(tmp_path, tiny, monkeypatch):
     monkeypatch.setattr(manager, "download", lambda self, urls: [path])
     data_dir = tmp_path / "data"
     for _ in range(2):
-        splits, origin = sources.fetch(source, data_dir)
+        splits, origin = fetching.fetch(source, data_dir)
         assert_tiny(splits, tiny)
         path.unlink(missing_ok=True)
     assert origin == f"tensorflow-datasets, {data_dir / 'dgg_stl10' / '1.0.0'}"
@@ -107,10 +107,10 @@ def test_missing_binaries(tmp_path, tiny):
     del tiny.contents["test_X.bin"]
     tiny.write(tmp_path / "a")
     with pytest.raises(InvalidInput, match=r"missing: stl10_binary/test_X\.bin"):
-        sources.fetch(stl10.IMAGES, tmp_path / "a")
+        fetching.fetch(stl10.IMAGES, tmp_path / "a")
     tiny.archive(tmp_path / "b" / "stl10_binary.tar.gz")
     with pytest.raises(InvalidInput, match=r"must hold .*; missing: test_X.bin"):
-        sources.fetch(stl10.IMAGES, tmp_path / "b")
+        fetching.fetch(stl10.IMAGES, tmp_path / "b")
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_unusable_images(tmp_path, tiny, name, change, message, packed):
     else:
         tiny.write(tmp_path)
     with pytest.raises(InvalidInput, match=message) as caught:
-        sources.fetch(stl10.IMAGES, tmp_path)
+        fetching.fetch(stl10.IMAGES, tmp_path)
     assert name in str(caught.value)
     assert "\n" not in str(caught.value)
 

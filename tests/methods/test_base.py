@@ -567,29 +567,6 @@ def test_restore_returns_the_state_of_the_loop_with_its_types(tmp_path):
     assert int(state.step) == 2 * (len(DATA) // 4)
 
 
-def test_write_atomically_replaces_a_file(tmp_path):
-    path = tmp_path / "result.json"
-    base.write_atomically(path, "one")
-    base.write_atomically(path, "two")
-    assert path.read_text() == "two"
-    base.write_atomically(path, b"\x00\xff")
-    assert path.read_bytes() == b"\x00\xff"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_write_atomically_keeps_the_old_content_in_a_crash(tmp_path, monkeypatch):
-    path = tmp_path / "result.json"
-    base.write_atomically(path, "old")
-
-    def crash(*arguments):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(base.os, "replace", crash)
-    with pytest.raises(KeyboardInterrupt):
-        base.write_atomically(path, "new")
-    assert path.read_text() == "old"
-
-
 # --- Damaged checkpoints -----------------------------------------------------------
 
 
