@@ -1,31 +1,41 @@
-"""Progress of a run: a bar on a terminal, plain lines otherwise."""
+"""Progress of a run: a bar on a terminal and in a notebook, plain lines otherwise."""
 
 import sys
 import time
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from tqdm import tqdm
+from tqdm import TqdmWarning, std
+
+from dgg_jax.log import LOGGER
+
+with warnings.catch_warnings():
+    # Of a notebook that cannot draw bars: plain lines serve it.
+    warnings.simplefilter("ignore", TqdmWarning)
+    from tqdm import auto
 
 _LINE_SECONDS = 5.0  # least time between two plain lines of a loop
 _SHOWN = ("loss", "objective", "accuracy")
 
 
 class Progress:
-    """Callbacks of ``methods.base.Run`` that write to the terminal."""
+    """Callbacks of ``methods.base.Run`` that tell the user."""
 
-    def __init__(self, stages: Sequence[str]):
+    def __init__(self, stages: Sequence[str], say: Callable[[str], None] = LOGGER.info):
         """Starts.
 
         Args:
           stages: names of all stages, in order.
+          say: called with every line.
         """
         self._stages = stages
+        self._say = say
         self._finished = 0
-        self._bar: tqdm | None = None
+        self._bar: std.tqdm | None = None
         self._loop: str | None = None
         self._last_line = 0.0
-        self._terminal = sys.stderr.isatty()
+        self._draws_bars = sys.stderr.isatty() or _is_notebook()
 
     def resume(self, records: Sequence[dict[str, Any]]) -> None:
         """Says which stages an earlier session has finished."""
@@ -46,10 +56,10 @@ class Progress:
             for name in _SHOWN
             if name in metrics
         )
-        if self._terminal:
+        if self._draws_bars:
             if self._loop != loop:
                 self.close()
-                self._bar = tqdm(
+                self._bar = auto.tqdm(
                     total=num_epochs, initial=epoch - 1, desc=f"  {loop}", leave=False
                 )
             self._bar.set_postfix_str(text, refresh=False)
@@ -59,7 +69,7 @@ class Progress:
             or self._loop != loop
             or epoch == num_epochs
         ):
-            print(f"  {loop} {epoch}/{num_epochs}  {text}".rstrip(), flush=True)
+            self._say(f"  {loop} {epoch}/{num_epochs}  {text}".rstrip())
             self._last_line = time.monotonic()
         self._loop = loop
 
@@ -77,7 +87,7 @@ class Progress:
         if record.get("neighbor_purity") is not None:
             parts.append(f"neighbour purity {record['neighbor_purity']:.4f}")
         number = f"[{self._finished}/{len(self._stages)}]"
-        print(f"{number} {record['name']}: {'  '.join(parts)}", flush=True)
+        self._say(f"{number} {record['name']}: {'  '.join(parts)}")
 
     def close(self) -> None:
         """Takes the bar off the terminal."""
@@ -89,3 +99,8 @@ class Progress:
     def _number(value: Any) -> str:
         values = value if isinstance(value, list) else [value]
         return ",".join(f"{number:.4g}" for number in values)
+
+
+def _is_notebook() -> bool:
+    """Whether bars are drawn by the browser."""
+    return auto.notebook_tqdm is not std.tqdm

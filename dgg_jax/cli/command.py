@@ -1,15 +1,18 @@
-"""What every command line does alike with mistakes: one line on stderr, a status."""
+"""What every command line does alike: messages, signals, mistakes and its status."""
 
+import contextlib
+import logging
 import os
 import pathlib
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from absl import flags, logging
+from absl import flags
+from absl import logging as absl_logging
 
-from dgg_jax import checks
+from dgg_jax import checks, log
 
 EXIT_INVALID = 2
 EXIT_DIVERGED = 3
@@ -36,8 +39,8 @@ OUTPUT = flags.DEFINE_string(
 def limit_logs() -> None:
     """Shows warnings, but of orbax not even errors: they reach us as exceptions."""
     if not flags.FLAGS["verbosity"].present:
-        logging.set_verbosity(logging.WARNING)
-        logging.get_absl_logger().addFilter(_is_not_of_orbax)
+        absl_logging.set_verbosity(absl_logging.WARNING)
+        absl_logging.get_absl_logger().addFilter(_is_not_of_orbax)
         sys.unraisablehook = _show_unless_of_orbax
 
 
@@ -52,6 +55,29 @@ def _show_unless_of_orbax(unraisable: Any) -> None:
     # One write that fails leaves the others without the loop that awaits them.
     if str(unraisable.exc_value) != "Event loop is closed":
         _show_unraisable(unraisable)
+
+
+class _Plainly(logging.Handler):
+    """Writes messages as they are; a stream that is closed is an error, as of print."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        log.write(record.getMessage(), record.levelno)
+
+
+@contextlib.contextmanager
+def _messages_shown() -> Iterator[None]:
+    """Within, what the library tells is written to stdout, warnings to stderr."""
+    logger, handler = log.LOGGER, _Plainly()
+    level, propagate = logger.level, logger.propagate
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False  # absl's handler would write them once more
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+        logger.propagate = propagate
 
 
 def answer(
@@ -79,11 +105,33 @@ def answer(
                 f"unexpected argument {arguments[1]!r}; flags look like {example}, see "
                 "--helpshort."
             )
-        return body()
+        with _messages_shown():
+            return body()
     except checks.InvalidInput as error:
         return fail(str(error), EXIT_INVALID)
     except KeyboardInterrupt:
         return fail(interrupted, 128 + signal.SIGINT)
+
+
+class StopSignal:
+    """Remembers the first SIGINT or SIGTERM; the second ends the process."""
+
+    def __init__(self):
+        self.received: int | None = None
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._receive)
+
+    def _receive(self, number, frame):
+        self.received = number
+        signal.signal(number, signal.SIG_DFL)
+        print(
+            "\nStopping at the next checkpoint; once more to stop at once.",
+            file=sys.stderr,
+        )
+
+    def __call__(self) -> bool:
+        """Whether a signal has come."""
+        return self.received is not None
 
 
 def fail(message: str, status: int) -> int:

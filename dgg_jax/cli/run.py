@@ -26,6 +26,7 @@ from dgg_jax.cli import distributed
 from dgg_jax.cli import flags as run_flags
 from dgg_jax.cli.command import (
     EXIT_DIVERGED,
+    StopSignal,
     answer,
     fail,
     fail_to_write,
@@ -56,7 +57,7 @@ def _run() -> int:
         return 0
     dataset = distributed.ahead(lambda: runs.load_data(config))
     runs.check_data(config, dataset)
-    stop = runs.StopSignal()
+    stop = StopSignal()
     from dgg_jax.methods.base import Interrupted
     from dgg_jax.training import Diverged
 

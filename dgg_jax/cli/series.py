@@ -152,7 +152,7 @@ def carry_out(
     pending = [one for one in series.configs if one.workdir not in results]
     dataset = _checked_data(pending) if pending else None
     claimed = _claim(series, clear)
-    stop = runs.StopSignal()
+    stop = command.StopSignal()
     from dgg_jax.methods.base import Interrupted
 
     try:
@@ -177,7 +177,7 @@ def _train(
     configs: Sequence[Config],
     dataset: Any,
     results: Results,
-    stop: runs.StopSignal,
+    stop: command.StopSignal,
     write: Callable[[Results], str],
 ) -> list[str]:
     """Trains what has no result yet and adds its result.

@@ -7,6 +7,7 @@ this module imports tensorflow_datasets, so it is imported only when it is neede
 import contextlib
 import errno
 import io
+import logging
 import os
 import shutil
 import sys
@@ -23,6 +24,7 @@ import numpy as np
 from dgg_jax import folders
 from dgg_jax.checks import InvalidInput
 from dgg_jax.data.sources import Rows, Source, Splits, sha256_of
+from dgg_jax.log import tell
 
 with warnings.catch_warnings():
     # Deprecations inside these packages are nothing that our users can act on.
@@ -155,7 +157,7 @@ def prepare(source: Source, data_dir: Path) -> None:
 
 
 def _download_and_prepare(source: Source, data_dir: Path) -> None:
-    # For people: bars are shown on a terminal only, and logs often not at all.
+    # For people: bars are shown on a terminal only.
     folder = source.prepared(data_dir)
     _say(f"Downloading {source.title} ({source.size:,} MiB) to {folder} ...")
     with _quiet(), _Session.in_use():
@@ -206,7 +208,8 @@ def _of_the_disk(error: Exception) -> str | None:
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    # On stderr, as bars are: stdout is for what a program computes.
+    tell(text, logging.WARNING)
 
 
 @contextlib.contextmanager

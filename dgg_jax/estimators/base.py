@@ -31,6 +31,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from dgg_jax import checks, methods, metrics, presets, saving
 from dgg_jax.data.preprocessing import Scaling
 from dgg_jax.distributions import sample_gaussian
+from dgg_jax.log import tell
 from dgg_jax.methods.base import Metrics, Run, State
 from dgg_jax.methods.pretrained import Parts
 from dgg_jax.progress import Progress
@@ -124,7 +125,7 @@ class Clusterer(ClusterMixin, BaseEstimator):
             if estimates:
                 names = ("num_clusters", *names)
                 shared = opened.enter_context(tempfile.TemporaryDirectory())
-            progress = Progress(names) if self.verbose else None
+            progress = Progress(names, say=tell) if self.verbose else None
             if progress:
                 opened.callback(progress.close)
             runner = Run(

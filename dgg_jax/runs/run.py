@@ -4,17 +4,16 @@ import contextlib
 import json
 import os
 import pathlib
-import signal
-import sys
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from scipy import sparse
 
 from dgg_jax import checks, folders, presets
 from dgg_jax.data import Dataset
+from dgg_jax.log import LOGGER
 from dgg_jax.stages import cluster_count
 from dgg_jax.stages.cluster_count import ClusterCount
 from dgg_jax.runs.config import Config
@@ -117,29 +116,8 @@ def _differences(theirs: dict[str, Any], ours: dict[str, Any]) -> dict[str, Any]
     return {name: theirs.get(name) for name in names}
 
 
-class StopSignal:
-    """Remembers the first SIGINT or SIGTERM; the second ends the process."""
-
-    def __init__(self):
-        self.received: int | None = None
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._receive)
-
-    def _receive(self, number, frame):
-        self.received = number
-        signal.signal(number, signal.SIG_DFL)
-        print(
-            "\nStopping at the next checkpoint; once more to stop at once.",
-            file=sys.stderr,
-        )
-
-    def __call__(self) -> bool:
-        """Whether a signal has come."""
-        return self.received is not None
-
-
 def load_data(config: Config) -> Dataset:
-    """The data set of a run; of sparse data that have to be dense, the size is printed.
+    """The data set of a run; of sparse data that have to be dense, the size is told.
 
     Others take them as they are, and ``dgg_jax.rows.place`` decides.
 
@@ -160,7 +138,7 @@ def load_data(config: Config) -> Dataset:
             "reuters10k, or a method that makes rows dense by the batch (dgg, vade, "
             "dec or a mixture of an autoencoder's latents)."
         )
-    print(f"{about}.", flush=True)
+    LOGGER.info(f"{about}.")
     return dataset._replace(x=dataset.x.toarray())
 
 
@@ -235,7 +213,7 @@ def check_data(config: Config, dataset: Any) -> None:
 def run(
     config: Config,
     dataset: Any,
-    stop: StopSignal,
+    stop: Callable[[], bool],
     shared: pathlib.Path | None = None,
 ) -> dict[str, Any]:
     """Makes a run in its workdir, or continues it, or starts it anew.
@@ -325,12 +303,12 @@ def train_and_report(
     """
     from dgg_jax import methods, processes
 
-    print(f"{config.method} on {dataset.provenance}", flush=True)
+    LOGGER.info(f"{config.method} on {dataset.provenance}")
     progress.resume(runner.records)
     if config.is_auto:
         config = _with_estimated_clusters(config, dataset, runner)
     if config.own is not None:
-        print(f"chosen for these data: {_chosen(config)}", flush=True)
+        LOGGER.info(f"chosen for these data: {_chosen(config)}")
     trained = methods.method(config.method).run(
         dataset.x,
         config.preset,
@@ -357,7 +335,7 @@ def _with_estimated_clusters(config: Config, dataset: Any, runner: Any) -> Confi
         seed=config.seed,
         image_shape=dataset.image_shape,
     )
-    print(count.describe(), flush=True)
+    LOGGER.info(count.describe())
     config = config.with_cluster_count(count._asdict())
     processes.on_first(lambda: _write_config(config))
     return config

@@ -27,6 +27,7 @@ import dgg_jax
 from dgg_jax import data, folders, presets
 from dgg_jax.cli import flags as config_module
 from dgg_jax.cli import run as main
+from dgg_jax.cli.command import StopSignal
 from dgg_jax.data import Dataset
 from dgg_jax.methods import dgg
 from dgg_jax.progress import Progress
@@ -930,7 +931,7 @@ def test_progress_is_sparse_in_plain_lines(capsys, monkeypatch):
 
     now = [0.0]
     monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
-    progress = Progress(["train", "evaluate"])
+    progress = Progress(["train", "evaluate"], say=print)
     for epoch in range(1, 31):
         now[0] += 1.0
         progress.epoch("train", "train", epoch, 30, {"objective": [-1.5, -2.25]})
@@ -945,7 +946,7 @@ def test_progress_is_sparse_in_plain_lines(capsys, monkeypatch):
 
 
 def test_progress_tells_every_restart(capsys):
-    progress = Progress(["train"])
+    progress = Progress(["train"], say=print)
     restarts = [{"accuracy": 0.5, "elbo": -1.0}, {"accuracy": 0.25, "elbo": -2.0}]
     progress.stage({"name": "train", "seconds": 1.0, "restarts": restarts})
     expected = "[1/1] train: 1.0 s  ACC 0.5000, 0.2500  ELBO -1.00, -2.00\n"
@@ -953,7 +954,7 @@ def test_progress_tells_every_restart(capsys):
 
 
 def test_progress_of_finished_stages_is_repeated_on_resuming(capsys):
-    progress = Progress(["pretrain", "graph"])
+    progress = Progress(["pretrain", "graph"], say=print)
     progress.resume([{"name": "pretrain", "seconds": 2.0}])
     progress.stage({"name": "graph", "seconds": 3.0})
     lines = capsys.readouterr().out.splitlines()
@@ -1000,7 +1001,7 @@ def test_a_stop_signal_is_remembered_and_the_next_one_ends(capsys):
     numbers = (signal.SIGINT, signal.SIGTERM)
     handlers = {number: signal.getsignal(number) for number in numbers}
     try:
-        stop = runs.StopSignal()
+        stop = StopSignal()
         assert not stop() and stop.received is None
         signal.raise_signal(signal.SIGTERM)
         assert stop() and stop.received == signal.SIGTERM
