@@ -26,16 +26,6 @@ from dgg_jax.distributions import LOG_2PI, gaussian_log_prob
 from dgg_jax.types import Gaussian
 
 
-def register(likelihood: Any) -> None:
-    """Makes a likelihood of the user's own class a constant of compiled functions.
-
-    Args:
-      likelihood: hashable, unless its class is a pytree already.
-    """
-    if jax.tree_util.all_leaves([likelihood]):
-        jax.tree_util.register_static(type(likelihood))
-
-
 class CenteredStatistics(NamedTuple):
     """The Gaussian statistics of a weighted set of points, about their mean.
 
@@ -69,6 +59,44 @@ class Likelihood(Protocol):
     def mean(self, decoded: Any) -> jax.Array:
         """E[x | z], shape [D]."""
         ...
+
+
+@jax.tree_util.register_static
+@dataclasses.dataclass(frozen=True)
+class Constant:
+    """A likelihood of the user's own class, as a constant of compiled functions.
+
+    Its class is left as it is: to register it, as whatever pytree, is the user's.
+
+    Attributes:
+      likelihood: hashable; equal ones share what is compiled.
+    """
+
+    likelihood: Likelihood
+
+    def log_prob(self, x: jax.Array, decoded: Any) -> jax.Array:
+        """As ``Likelihood``'s."""
+        return self.likelihood.log_prob(x, decoded)
+
+    def sufficient_statistics(self, x: jax.Array) -> Any:
+        """As ``Likelihood``'s."""
+        return self.likelihood.sufficient_statistics(x)
+
+    def smoothed_log_prob(
+        self, statistics: Any, degree: jax.Array, decoded: Any
+    ) -> jax.Array:
+        """As ``Likelihood``'s."""
+        return self.likelihood.smoothed_log_prob(statistics, degree, decoded)
+
+    def mean(self, decoded: Any) -> jax.Array:
+        """As ``Likelihood``'s."""
+        return self.likelihood.mean(decoded)
+
+
+def as_pytree(likelihood: Likelihood) -> Likelihood:
+    """A likelihood as compiled functions take it: itself, if its class is a pytree."""
+    is_leaf = jax.tree_util.all_leaves([likelihood])
+    return Constant(likelihood) if is_leaf else likelihood
 
 
 @jax.tree_util.register_static

@@ -565,8 +565,20 @@ def test_a_likelihood_of_ones_own(images, tmp_path):
     own.save(tmp_path / "model")
     loaded = dgg_jax.load(tmp_path / "model", likelihood=likelihood)
     np.testing.assert_array_equal(loaded.score_samples(x), own.score_samples(x))
-    laplace = tiny("VaDE", 2, likelihood=Laplace()).fit(x)
-    assert np.isfinite(laplace.score(x))
+
+
+@pytest.mark.parametrize("name", ["VaDE", "GMVAE"])
+def test_the_class_of_a_likelihood_of_ones_own_is_left_alone(name, images):
+    class OwnLaplace(Laplace):
+        pass
+
+    x, _ = images
+    estimator = tiny(name, 2, likelihood=OwnLaplace()).fit(x)
+    score = estimator.score(x)
+    assert np.isfinite(score)
+    jax.tree_util.register_static(OwnLaplace)  # which the user may do at any time
+    assert estimator.score(x) == score
+    assert estimator.fit(x).score(x) == score
 
 
 # Saved models

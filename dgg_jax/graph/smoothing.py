@@ -18,6 +18,7 @@ from dgg_jax.distributions import floor_log
 from dgg_jax.likelihoods import (
     Bernoulli,
     CenteredStatistics,
+    Constant,
     GaussianLikelihood,
     Likelihood,
 )
@@ -123,6 +124,8 @@ def smooth_data(
       >>> data.degree
       array([1. , 1.5, 0.5], dtype=float32)
     """
+    if isinstance(likelihood, Constant):
+        likelihood = likelihood.likelihood  # whose class tells its statistics
     transposed = operator.T.tocsr()
     degree = np.asarray(transposed.sum(axis=1)).ravel()
     if isinstance(x, SparseRows | HostRows):

@@ -17,7 +17,7 @@ from flax import linen as nn
 
 from dgg_jax import checks, devices, metrics
 from dgg_jax.distributions import sample_gaussian
-from dgg_jax.likelihoods import Likelihood
+from dgg_jax.likelihoods import Likelihood, as_pytree
 from dgg_jax.methods.base import Metrics, Run, Stages, State
 from dgg_jax.methods.pretrained import (
     AS_NAMED,
@@ -223,7 +223,7 @@ class Model:
         """The plain bound of rows x [N, D], in nats, [N]; the same draws always."""
         terms = gmvae.terms(
             self.networks,
-            self.likelihood,
+            as_pytree(self.likelihood),
             self.params,
             self.collections,
             checks.rows(x, self.num_features),
@@ -327,7 +327,7 @@ class _Stages(Stages):
         self.trained = everything if is_test is None else ~np.asarray(is_test)
         self.scored = everything if is_test is None else np.asarray(is_test)
         self.networks = apply_functions(self.preset, self.feature_shape, parts)
-        self.likelihood = likelihood_of(self.preset, parts)
+        self.likelihood = as_pytree(likelihood_of(self.preset, parts))
 
     def _initial(self) -> tuple[Any, Any]:
         if self.start is not None:

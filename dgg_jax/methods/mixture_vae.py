@@ -13,7 +13,7 @@ import numpy as np
 from dgg_jax import checks, devices
 from dgg_jax.distributions import sample_gaussian
 from dgg_jax.graph.neighbors import check_search
-from dgg_jax.likelihoods import Likelihood
+from dgg_jax.likelihoods import Likelihood, as_pytree
 from dgg_jax.methods.base import Metrics, State
 from dgg_jax.methods.pretrained import Parts, PretrainedStages, likelihood_of
 from dgg_jax.presets import MixturePreset
@@ -80,7 +80,7 @@ class Model:
         x = self._placed(x)
         terms = evaluate.elbo_terms(
             self.networks,
-            self.likelihood,
+            as_pytree(self.likelihood),
             self.params,
             self.log_weights,
             x,
@@ -91,7 +91,8 @@ class Model:
 
     def decode(self, z: np.ndarray) -> np.ndarray:
         """E[x | z] of latents z [N, L], shape [N, D]."""
-        decode = functools.partial(_decode_mean, self.networks.decode, self.likelihood)
+        likelihood = as_pytree(self.likelihood)
+        decode = functools.partial(_decode_mean, self.networks.decode, likelihood)
         return np.asarray(decode(self.params["decoder"], jnp.asarray(z)))
 
 

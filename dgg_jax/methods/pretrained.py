@@ -11,12 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from dgg_jax import checks, likelihoods
+from dgg_jax import checks
 from dgg_jax.likelihoods import (
     Bernoulli,
     GaussianLikelihood,
     LearnedVarianceGaussian,
     Likelihood,
+    as_pytree,
 )
 from dgg_jax.methods.base import Metrics, Stages, State
 from dgg_jax.networks import Decoder, Encoder
@@ -50,7 +51,6 @@ AS_NAMED = Parts()
 def likelihood_of(preset: AutoencoderPreset, parts: Parts = AS_NAMED) -> Likelihood:
     """The likelihood that a preset names, or the one in its place."""
     if parts.likelihood is not None:
-        likelihoods.register(parts.likelihood)
         return parts.likelihood
     return {
         "bernoulli": Bernoulli(),
@@ -172,7 +172,7 @@ class PretrainedStages(Stages):
             self.preset, self.num_features, parts
         )
         self.networks = self.apply_functions()
-        self.likelihood = likelihood_of(self.preset, parts)
+        self.likelihood = as_pytree(likelihood_of(self.preset, parts))
         if parts != AS_NAMED:
             self._check_parts()
 
@@ -204,8 +204,9 @@ class PretrainedStages(Stages):
                 jax.vmap(self.likelihood.log_prob), self.x[:1], decoded
             )
         except (TypeError, ValueError, AttributeError) as error:
+            likelihood = likelihood_of(preset, self.parts)
             raise checks.InvalidInput(
-                f"the likelihood {self.likelihood} cannot take what the decoder "
+                f"the likelihood {likelihood} cannot take what the decoder "
                 f"returns for one row, {jax.tree.map(np.shape, decoded)}: {error}"
             ) from error
         if value.shape != (1,):

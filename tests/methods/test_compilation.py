@@ -4,12 +4,16 @@ import contextlib
 import dataclasses
 
 import jax
+import jax.numpy as jnp
 import pytest
 
 from dgg_jax.graph import knn
+from dgg_jax.likelihoods import GaussianLikelihood
 from dgg_jax.methods import dgg, vade
+from dgg_jax.methods.pretrained import Parts, PretrainedStages
 from dgg_jax.presets import DGGPreset, VaDEPreset
 from tests.methods.toy import blobs
+from tests.trees import assert_same
 
 SETTINGS = {
     "num_clusters": 3,
@@ -67,3 +71,55 @@ def test_more_epochs_and_another_lambda_and_seed_trace_nothing(method, preset, s
         changed = dataclasses.replace(preset, **CHANGES)
         method.run(2.0 * x, changed, y=y, neighbors=neighbors, seed=1)
     assert second[0] == 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Own(GaussianLikelihood):
+    """No pytree, unlike its parent."""
+
+
+@jax.tree_util.register_pytree_node_class
+@dataclasses.dataclass(frozen=True)
+class OwnWithArrays(GaussianLikelihood):
+    """A pytree, as its user has registered it."""
+
+
+@pytest.mark.parametrize(
+    ("method", "preset"), [(dgg, DGG), (vade, VaDEPreset(**SETTINGS))]
+)
+def test_equal_likelihoods_of_ones_own_trace_once(method, preset, monkeypatch):
+    # Which traces on purpose, to see shapes.
+    monkeypatch.setattr(PretrainedStages, "_check_parts", lambda self: None)
+    x, _ = blobs()
+    neighbors = knn(x, 6)
+
+    def fit(likelihood):
+        with traced() as count:
+            model, _, _ = method.run(
+                x, preset, neighbors=neighbors, parts=Parts(likelihood=likelihood)
+            )
+            model.elbo(x)
+            model.decode(jnp.zeros((1, 2)))
+        assert model.likelihood is likelihood
+        return count[0], model
+
+    first, own = fit(Own(0.01))
+    assert first > 0
+    assert fit(Own(0.01))[0] == 0
+    assert fit(Own(0.02))[0] > 0  # a constant of what is compiled
+    _, named = fit(GaussianLikelihood(0.01))
+    assert_same(own.params, named.params)  # the statistics are those of its parent
+
+
+def test_likelihoods_with_arrays_are_arguments_of_what_is_compiled():
+    x, _ = blobs()
+    preset = VaDEPreset(**SETTINGS)
+
+    def fit(variance):
+        likelihood = OwnWithArrays(variance)
+        with traced() as count:
+            vade.run(x, preset, parts=Parts(likelihood=likelihood))
+        return count[0]
+
+    assert fit(0.01) > 0
+    assert fit(0.02) == 0
