@@ -35,7 +35,7 @@ class Progress:
         self._bar: std.tqdm | None = None
         self._loop: str | None = None
         self._last_line = 0.0
-        self._draws_bars = sys.stderr.isatty() or _is_notebook()
+        self._draws_bars = draws_bars()
 
     def resume(self, records: Sequence[dict[str, Any]]) -> None:
         """Says which stages an earlier session has finished."""
@@ -101,6 +101,7 @@ class Progress:
         return ",".join(f"{number:.4g}" for number in values)
 
 
-def _is_notebook() -> bool:
-    """Whether bars are drawn by the browser."""
-    return auto.notebook_tqdm is not std.tqdm
+def draws_bars() -> bool:
+    """Whether there is a terminal or a notebook that shows bars."""
+    is_notebook = auto.notebook_tqdm is not std.tqdm
+    return sys.stderr.isatty() or is_notebook

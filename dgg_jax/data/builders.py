@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent import futures
 from pathlib import Path
 from typing import Any
@@ -25,15 +25,19 @@ from dgg_jax import folders
 from dgg_jax.checks import InvalidInput
 from dgg_jax.data.sources import Rows, Source, Splits, sha256_of
 from dgg_jax.log import tell
+from dgg_jax.progress import draws_bars
 
 with warnings.catch_warnings():
     # Deprecations inside these packages are nothing that our users can act on.
     warnings.simplefilter("ignore")
     import requests
     import tensorflow_datasets as tfds
+    from requests.adapters import HTTPAdapter, Retry
+    from tqdm import auto
 
 _PROBE_SECONDS = 3.0
 _SILENCE_SECONDS = 30.0  # of a server in the middle of a download
+_BLOCK_BYTES = 2**16
 _WAIT_SECONDS = 1.0
 # A record takes as long to encode or decode whether it holds one row or many. Another
 # number needs another version of the prepared data.
@@ -41,6 +45,8 @@ _ROWS_PER_RECORD = 256
 _RECORDS_AT_ONCE = 16  # that are decoded and in memory
 # Servers that answer GET but not HEAD.
 _NOT_ASKED_LIKE_THAT = (405, 501)
+# Of a request, before an answer comes.
+_RETRIES = Retry(10, backoff_factor=0.2, status_forcelist=(500, 502, 503, 504))
 # What the disk does, not the network.
 _DISK_ERRORS = (
     errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM,
@@ -48,7 +54,9 @@ _DISK_ERRORS = (
 )  # fmt: skip
 
 
-def builder(source: Source, data_dir: Path) -> tfds.core.GeneratorBasedBuilder:
+def builder(
+    source: Source, data_dir: Path, paths: Sequence[Path] = ()
+) -> tfds.core.GeneratorBasedBuilder:
     """What prepares and reads a source.
 
     A record holds consecutive rows. Records are shuffled on writing; ``index``, the
@@ -58,6 +66,7 @@ def builder(source: Source, data_dir: Path) -> tfds.core.GeneratorBasedBuilder:
     Args:
       source: of the benchmark.
       data_dir: parent folder of the prepared data.
+      paths: of the files to prepare it from, in the order of the first layout.
     """
 
     class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
@@ -83,10 +92,9 @@ def builder(source: Source, data_dir: Path) -> tfds.core.GeneratorBasedBuilder:
         def _split_generators(
             self, dl_manager: tfds.download.DownloadManager
         ) -> dict[str, Iterator]:
-            urls = [url for url, _ in source.downloads]
-            paths = [Path(path) for path in dl_manager.download(urls)]
-            for path, (url, sha256) in zip(paths, source.downloads, strict=True):
-                _check(path, url, sha256)
+            # Its downloads wait for a silent server without end, and go on for a while
+            # in a process that was interrupted: the files are here already.
+            del dl_manager
             splits = source.layouts[0].read(paths)
             return {name: self._generate_examples(splits[name]) for name in splits}
 
@@ -135,15 +143,16 @@ def prepare(source: Source, data_dir: Path) -> None:
     """
     if not source.downloads:
         raise source.missing(data_dir, "it cannot be downloaded by a program")
-    # tensorflow-datasets retries for minutes without a word, so ask first.
+    # What downloads retries for minutes without a word, so ask first.
     for url, reason in _unavailable_ones(source):
         raise source.missing(data_dir, f"{url} cannot be reached: {reason}")
-    downloads = data_dir / "downloads" / source.builder  # tensorflow-datasets' choice
+    downloads = data_dir / "downloads" / source.builder
     try:
         with _alone_in(downloads):
             if not source.prepared(data_dir).exists():  # by now
-                _clear(source, data_dir, downloads)
-                _download_and_prepare(source, data_dir)
+                for folder in source.prepared(data_dir).parent.glob("incomplete.*"):
+                    shutil.rmtree(folder)  # of a process that was killed
+                _download_and_prepare(source, data_dir, downloads)
                 folders.clear(downloads, marker="")
     except Exception as error:
         problem = _of_the_disk(error)
@@ -156,12 +165,13 @@ def prepare(source: Source, data_dir: Path) -> None:
         raise source.missing(data_dir, reason) from error
 
 
-def _download_and_prepare(source: Source, data_dir: Path) -> None:
+def _download_and_prepare(source: Source, data_dir: Path, downloads: Path) -> None:
     # For people: bars are shown on a terminal only.
     folder = source.prepared(data_dir)
     _say(f"Downloading {source.title} ({source.size:,} MiB) to {folder} ...")
-    with _quiet(), _Session.in_use():
-        builder(source, data_dir).download_and_prepare(
+    paths = _downloaded(source, downloads)
+    with _quiet():
+        builder(source, data_dir, paths).download_and_prepare(
             file_format="array_record",
             download_config=tfds.download.DownloadConfig(
                 register_checksums=False, try_download_gcs=False
@@ -170,32 +180,48 @@ def _download_and_prepare(source: Source, data_dir: Path) -> None:
     _say(f"{source.title} is downloaded and prepared.")
 
 
-class _Session(requests.Session):
-    """What downloads, but not for ever.
+def _downloaded(source: Source, folder: Path) -> list[Path]:
+    """The files of a source in a folder; what is missing or damaged is downloaded."""
+    paths = []
+    for url, sha256 in source.downloads:
+        path = folder / url.rpartition("/")[2]
+        if not path.is_file() or sha256_of(path) != sha256:
+            _download(url, sha256, path)
+        paths.append(path)
+    return paths
 
-    tensorflow-datasets waits for a silent server without end, and its threads finish
-    their downloads before a process that was interrupted can end.
+
+def _download(url: str, sha256: str, path: Path) -> None:
+    """Downloads a file, which appears complete and as it is known, or not at all.
+
+    Raises:
+      InvalidInput: if it is not the known file.
+      requests.RequestException: if the server refuses, or is silent for long.
+      OSError: if it cannot be written.
     """
-
-    responses: list[requests.Response] = []  # noqa: RUF012 - of all sessions
-
-    def request(self, *args: Any, **kwargs: Any) -> requests.Response:
-        """As that of requests, with a timeout."""
-        response = super().request(*args, **{"timeout": _SILENCE_SECONDS, **kwargs})
-        self.responses.append(response)
-        return response
-
-    @classmethod
-    @contextlib.contextmanager
-    def in_use(cls) -> Iterator[None]:
-        """Makes it the session of requests, and ends what is left at the end."""
-        requests.Session = cls
-        try:
-            yield
-        finally:
-            requests.Session = cls.__base__
-            while cls.responses:
-                cls.responses.pop().close()
+    partial = path.with_name(f"{path.name}.partial")
+    with requests.Session() as session:
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, HTTPAdapter(max_retries=_RETRIES))
+        with session.get(url, stream=True, timeout=_SILENCE_SECONDS) as response:
+            response.raise_for_status()
+            size = int(response.headers.get("Content-Length", 0)) or None
+            with (
+                partial.open("wb") as file,
+                auto.tqdm(
+                    total=size,
+                    desc=f"  {path.name}",
+                    unit="B",
+                    unit_scale=True,
+                    leave=False,
+                    disable=not draws_bars(),
+                ) as bar,
+            ):
+                for block in response.iter_content(_BLOCK_BYTES):
+                    file.write(block)
+                    bar.update(len(block))
+    _check(partial, url, sha256)
+    partial.replace(path)
 
 
 def _of_the_disk(error: Exception) -> str | None:
@@ -227,20 +253,6 @@ def _alone_in(folder: Path) -> Iterator[None]:
                 waiting = True
                 time.sleep(_WAIT_SECONDS)
         yield
-
-
-def _clear(source: Source, data_dir: Path, downloads: Path) -> None:
-    """Removes what an earlier process, which was killed, has left half-done."""
-    for folder in source.prepared(data_dir).parent.glob("incomplete.*"):
-        shutil.rmtree(folder)
-    for folder in downloads.glob("*.tmp.*"):
-        shutil.rmtree(folder)
-    known = {sha256 for _, sha256 in source.downloads}
-    for info in downloads.glob("*.INFO"):  # which names the size and the checksum
-        path = info.with_suffix("")
-        if not path.is_file() or sha256_of(path) not in known:
-            path.unlink(missing_ok=True)
-            info.unlink()
 
 
 def _check(path: Path, url: str, sha256: str) -> None:

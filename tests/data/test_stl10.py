@@ -93,8 +93,7 @@ def test_downloaded_images_are_prepared(tmp_path, tiny, monkeypatch):
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     source = stl10.IMAGES._replace(downloads=(("http://host.invalid/x", digest),))
     monkeypatch.setattr(builders, "unavailable", lambda url: None)
-    manager = builders.tfds.download.DownloadManager
-    monkeypatch.setattr(manager, "download", lambda self, urls: [path])
+    monkeypatch.setattr(builders, "_downloaded", lambda source, folder: [path])
     data_dir = tmp_path / "data"
     for _ in range(2):
         splits, origin = fetching.fetch(source, data_dir)
