@@ -1,8 +1,10 @@
 """Presets: each builds, each bad value is named, each field is described."""
 
+import ast
 import dataclasses
 import json
 import math
+import pathlib
 
 import pytest
 
@@ -525,3 +527,44 @@ def test_gmvae_has_no_figure_of_other_settings():
     assert presets.paper("gmvae", "mnist", GMVAEPreset(num_clusters=11)) is None
     assert presets.paper("gmvae", "mnist", GMVAEPreset(num_samples=2)) is None
     assert presets.paper("gmvae", "mnist")["accuracy"] == 0.7778
+
+
+# A neutral value, not a choice: a constant rate, no weight decay, one model at a time.
+NEUTRAL = {"decay": "1.0", "decay_epochs": "10", "weight_decay": "0.0"}
+NO_SETTINGS = {  # of the same name
+    ("dec.py", "log_assignments", "batch_size"),  # points encoded at once
+    ("spectralnet.py", "spectral_embedding", "batch_size"),  # likewise
+    ("smoothing.py", "smoothing_operator", "graph_strength"),  # that of the paper
+}
+
+
+def defaults(path):
+    """(function, argument, default) of every argument with one, but None and flags."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef):
+            arguments = node.args
+            positional = arguments.posonlyargs + arguments.args
+            positional = positional[len(positional) - len(arguments.defaults) :]
+            values = [*arguments.defaults, *arguments.kw_defaults]
+            for argument, value in zip(
+                [*positional, *arguments.kwonlyargs], values, strict=True
+            ):
+                if value is not None and ast.unparse(value) not in ("None", "False"):
+                    yield node.name, argument.arg, ast.unparse(value)
+
+
+def test_only_presets_have_the_values_of_settings():
+    package = pathlib.Path(presets.__file__).parent
+    settings = {
+        name
+        for method in presets.METHODS
+        for name in presets.settings(presets.preset_class(method))
+    }
+    found = {
+        (path.name, function, name)
+        for folder in ("stages", "methods", "training", "graph")
+        for path in (package / folder).glob("*.py")
+        for function, name, value in defaults(path)
+        if name in settings and NEUTRAL.get(name) != value
+    }
+    assert found == NO_SETTINGS

@@ -127,7 +127,7 @@ class _Stages(MixtureStages):
         if preset.init == "gmm":
             latents = np.asarray(posterior.mean, np.float64)
             seed = self.numpy_seed("initialize", restart)
-            fitted = initialize.latent_mixture(latents, num_clusters, seed=seed)
+            fitted = initialize.diagonal_mixture(latents, num_clusters, seed=seed)
             entries = {
                 "initial_labels": fitted.predict(latents).astype(np.int32),
                 **self._start_of(fitted),
@@ -214,6 +214,7 @@ class _Stages(MixtureStages):
                 models,
                 np.zeros(shape, np.float32),
                 labels=state["initial_labels"],
+                kl_warmup_epochs=0,
                 schedule=schedule._replace(epochs=preset.label_epochs, decay=1.0),
                 keys=jax.vmap(jax.random.fold_in, (0, None))(keys, 1),
                 # Here the mixture has to follow its clusters.
@@ -293,7 +294,7 @@ class _Stages(MixtureStages):
         """Mixtures of the latents of autoencoders, which leave their own untrained."""
         starts = [
             self._start_of(
-                initialize.latent_mixture(
+                initialize.diagonal_mixture(
                     self.latent_means(restart_of(models, restart)),
                     self.preset.num_clusters,
                     seed=self.numpy_seed("train", restart),

@@ -19,7 +19,7 @@ class DenseTrunk(nn.Module):
       hidden_sizes: widths of the ReLU layers.
     """
 
-    hidden_sizes: Sequence[int] = (120, 120)
+    hidden_sizes: Sequence[int]
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:

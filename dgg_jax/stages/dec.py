@@ -20,7 +20,7 @@ def log_assignments(
     x: jax.Array,
     encode: Callable[[Any, jax.Array], Gaussian],
     *,
-    degrees_of_freedom: float = 1.0,
+    degrees_of_freedom: float,
     batch_size: int = 1024,
 ) -> jax.Array:
     """ln q of all points, in batches.
@@ -89,7 +89,7 @@ def train_dec(
     params: Any,
     encode: Callable[[Any, jax.Array], Gaussian],
     *,
-    degrees_of_freedom: float = 1.0,
+    degrees_of_freedom: float,
     schedule: Schedule,
     key: jax.Array,
     monitor: Monitor,

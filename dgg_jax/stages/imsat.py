@@ -13,7 +13,7 @@ from dgg_jax.training import Monitor, Schedule, StepOutput, TrainState, optimize
 from dgg_jax.training.loop import Loss
 
 
-def perturbation_radius(distances: np.ndarray, fraction: float = 0.25) -> np.ndarray:
+def perturbation_radius(distances: np.ndarray, fraction: float) -> np.ndarray:
     """epsilon of each point: a fraction of the distance to its k-th neighbour.
 
     Args:
@@ -70,9 +70,9 @@ def train_imsat(
     params: Any,
     classify: Callable[[Any, jax.Array], jax.Array],
     *,
-    information_weight: float = 0.1,
-    marginal_weight: float = 4.0,
-    probe: float = 1.0,
+    information_weight: float,
+    marginal_weight: float,
+    probe: float,
     num_iterations: int = 1,
     schedule: Schedule,
     key: jax.Array,

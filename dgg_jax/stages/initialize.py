@@ -55,7 +55,7 @@ def initial_labels(
     if init == "kmeans":
         kmeans = KMeans(num_clusters, n_init=10, random_state=seed)
         return kmeans.fit_predict(latents).astype(np.int32)
-    mixture = latent_mixture(latents, num_clusters, seed=seed)
+    mixture = diagonal_mixture(latents, num_clusters, seed=seed)
     return mixture.predict(latents.astype(np.float64)).astype(np.int32)
 
 
@@ -64,9 +64,9 @@ def latent_mixture(
     num_clusters: int,
     *,
     seed: int,
-    covariance: str = "diag",
-    starts: int = 3,
-    variance_floor: float = 1e-6,
+    covariance: str,
+    starts: int,
+    variance_floor: float,
 ) -> GaussianMixture:
     """A Gaussian mixture of points, the most likely of several starts of EM.
 
@@ -90,6 +90,29 @@ def latent_mixture(
         random_state=seed,
     )
     return fit_mixture(mixture, latents.astype(np.float64))
+
+
+def diagonal_mixture(
+    latents: np.ndarray, num_clusters: int, *, seed: int
+) -> GaussianMixture:
+    """The mixture of latents that VaDE starts from, whose variances may be small.
+
+    Args:
+      latents: points, shape [N, L].
+      num_clusters: K.
+      seed: of three starts.
+
+    Returns:
+      The fitted mixture of scikit-learn.
+    """
+    return latent_mixture(
+        latents,
+        num_clusters,
+        seed=seed,
+        covariance="diag",
+        starts=3,
+        variance_floor=1e-6,
+    )
 
 
 def fit_mixture(mixture: GaussianMixture, latents: np.ndarray) -> GaussianMixture:

@@ -78,7 +78,7 @@ def train_spectralnet(
     apply: Callable[[Any, jax.Array], jax.Array],
     *,
     num_neighbors: int,
-    normalized: bool = False,
+    normalized: bool,
     schedule: Schedule,
     key: jax.Array,
     monitor: Monitor,

@@ -206,7 +206,7 @@ def train_vade(
     log_assignments: jax.Array,
     *,
     labels: np.ndarray | None = None,
-    kl_warmup_epochs: int = 0,
+    kl_warmup_epochs: int,
     schedule: Schedule,
     rates: Mapping[str, Rate],
     keys: jax.Array,

@@ -200,6 +200,7 @@ def vade_epochs(workload: Workload) -> Epochs:
             workload.likelihood,
             jax.tree.map(lambda leaf: leaf[None], params),
             np.zeros((1, len(workload.x), preset.num_clusters), np.float32),
+            kl_warmup_epochs=preset.kl_warmup_epochs,
             schedule=_schedule(preset),
             rates={"mixture": rate, "logits": rate},
             keys=jax.random.split(jax.random.key(0), 1),

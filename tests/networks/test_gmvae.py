@@ -68,7 +68,7 @@ def test_recognition_network_has_four_heads_on_one_trunk(recognition, x):
 
 
 def test_dense_trunk_is_a_relu_network_of_the_papers_sizes(x):
-    trunk = DenseTrunk()
+    trunk = DenseTrunk((120, 120))
     variables = trunk.init(jax.random.key(1), x[:, :2])
     params = variables["params"]
     assert set(variables) == {"params"}
@@ -122,7 +122,7 @@ def test_dense_networks_of_the_synthetic_data_have_the_papers_parameters():
 
         return sum(leaf.size for leaf in jax.tree.leaves(jax.eval_shape(init, one)))
 
-    recognition = RecognitionNetwork(DenseTrunk(), latent_dim=2, w_dim=2)
+    recognition = RecognitionNetwork(DenseTrunk((120, 120)), latent_dim=2, w_dim=2)
     assert count(recognition, train=False) == trunk + 4 * head
     components = ComponentNetwork(hidden_size=120, num_clusters=5, latent_dim=2)
     assert count(components) == 2 * 120 + 120 + 10 * head

@@ -52,6 +52,7 @@ def train(x, params, encode, schedule, **settings):
         x,
         params,
         encode,
+        degrees_of_freedom=1.0,
         schedule=schedule,
         key=jax.random.key(1),
         monitor=monitor,
@@ -62,7 +63,7 @@ def train(x, params, encode, schedule, **settings):
 
 @jax.jit
 def network_assignments(params, x):
-    return log_assignments(params, x, encode)
+    return log_assignments(params, x, encode, degrees_of_freedom=1.0)
 
 
 def student_assignments(z, centers, degrees_of_freedom=1.0):

@@ -40,8 +40,9 @@ def data():
     return x.astype(np.float32), labels
 
 
-def train(x, radius, params, classify, schedule, **settings):
+def train(x, radius, params, classify, schedule, **changes):
     monitor = Metrics()
+    settings = {"information_weight": 0.1, "marginal_weight": 4.0, "probe": 1.0}
     trained = train_imsat(
         x,
         radius,
@@ -50,7 +51,7 @@ def train(x, radius, params, classify, schedule, **settings):
         schedule=schedule,
         key=jax.random.key(1),
         monitor=monitor,
-        **settings,
+        **{**settings, **changes},
     )
     return trained, monitor.lines
 
@@ -60,9 +61,6 @@ def test_radius_is_a_fraction_of_the_distance_to_the_kth_neighbour():
     _, distances = knn(line, 2)
     np.testing.assert_allclose(
         perturbation_radius(distances, 0.5), [1.5, 1.0, 1.5, 3.0], rtol=1e-6
-    )
-    np.testing.assert_allclose(
-        perturbation_radius(distances), [0.75, 0.5, 0.75, 1.5], rtol=1e-6
     )
 
 

@@ -22,6 +22,7 @@ from dgg_jax.training import Monitor, Schedule
 from dgg_jax.types import Gaussian, Graph
 
 NUM_CLUSTERS = 3
+SKLEARN = {"covariance": "diag", "starts": 3, "variance_floor": 1e-6}
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +88,8 @@ def test_gmm_sees_variances_that_kmeans_does_not():
 
 def test_latent_mixture_finds_the_parameters(blobs):
     latents, truth, _ = blobs
-    mixture = latent_mixture(latents, NUM_CLUSTERS, seed=0, variance_floor=1e-3)
+    settings = SKLEARN | {"variance_floor": 1e-3}
+    mixture = latent_mixture(latents, NUM_CLUSTERS, seed=0, **settings)
     labels = mixture.predict(latents.astype(np.float64))
     assert adjusted_rand_score(truth, labels) == 1.0
     for k in range(NUM_CLUSTERS):
@@ -108,7 +110,7 @@ def test_latent_mixture_finds_the_parameters(blobs):
 def test_latent_mixture_of_points_whose_squares_round():
     latents = 1e6 + 0.01 * np.random.default_rng(0).standard_normal((40, 1))
     latents[0] = 0.0
-    mixture = latent_mixture(latents, 3, seed=0)
+    mixture = latent_mixture(latents, 3, seed=0, **SKLEARN)
     assert (mixture.covariances_ > 0.0).all()
     assert sorted(np.bincount(mixture.predict(latents), minlength=3))[-1] < 40
 
@@ -122,22 +124,22 @@ def test_latent_mixture_may_have_full_covariances():
     latents = np.stack([ridge[:, 0], sign * ridge[:, 0] + ridge[:, 1]], axis=1)
     scores = {}
     for covariance in ("diag", "full"):
-        mixture = latent_mixture(
-            latents.astype(np.float32), 2, seed=0, covariance=covariance, starts=10
-        )
+        settings = SKLEARN | {"covariance": covariance, "starts": 10}
+        mixture = latent_mixture(latents.astype(np.float32), 2, seed=0, **settings)
         scores[covariance] = adjusted_rand_score(truth, mixture.predict(latents))
     assert scores["full"] > 0.7 > 0.3 > scores["diag"]
 
 
 def test_latent_mixture_keeps_the_best_of_its_starts():
     latents = np.random.default_rng(2).uniform(size=(80, 2)).astype(np.float32)
+    few, several = SKLEARN | {"starts": 1}, SKLEARN | {"starts": 12}
     one, many = (
-        latent_mixture(latents, 8, seed=1, starts=starts) for starts in (1, 12)
+        latent_mixture(latents, 8, seed=1, **settings) for settings in (few, several)
     )
     assert many.lower_bound_ > one.lower_bound_
-    again = latent_mixture(latents, 8, seed=1, starts=12)
+    again = latent_mixture(latents, 8, seed=1, **several)
     np.testing.assert_array_equal(again.means_, many.means_)
-    other = latent_mixture(latents, 8, seed=2, starts=1)
+    other = latent_mixture(latents, 8, seed=2, **few)
     assert other.lower_bound_ != one.lower_bound_
 
 

@@ -51,11 +51,10 @@ def train(x, params, apply, schedule, embedding=None, **settings):
         x if embedding is None else embedding,
         params,
         apply,
-        num_neighbors=settings.pop("num_neighbors", 8),
         schedule=schedule,
         key=jax.random.key(1),
         monitor=monitor,
-        **settings,
+        **{"num_neighbors": 8, "normalized": False, **settings},
     )
     return trained, monitor.lines
 

@@ -221,7 +221,7 @@ def train(models, keys, schedule, loss=None, rates=(), **settings):
         rates=dict(rates),
         keys=keys,
         monitor=monitor,
-        **settings,
+        **{"kl_warmup_epochs": 0, **settings},
     )
     assert monitor.loops == {"loop"}
     return state, monitor
