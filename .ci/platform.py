@@ -1,6 +1,6 @@
-"""Runs the fast tests under this interpreter and prints a line for results/platforms.txt.
+"""Runs the fast tests under this interpreter, and says so for results/platforms.txt.
 
-  PYTHON .ci/platform.py
+PYTHON .ci/platform.py
 """
 
 import importlib.metadata

@@ -1,0 +1,144 @@
+"""A finished run, read from its folder."""
+
+import json
+import os
+import pathlib
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from dgg_jax import checks, data, presets
+from dgg_jax.data.dataset import random_rows
+from dgg_jax.methods.base import Metrics, State
+from dgg_jax.runs.config import AUTO, DEFAULTS, Config
+
+
+class FinishedRun(NamedTuple):
+    """What a run has left.
+
+    Attributes:
+      config: what it was told; of data of one's own with the data.
+      result: the content of result.json.
+      history: the lines of metrics.jsonl.
+      state: labels [N], and log_assignment [N, K] and latent_mean [N, L] where the
+        method has them.
+      model: the trained model, or None of a method that has none.
+    """
+
+    config: Config
+    result: dict[str, Any]
+    history: list[Metrics]
+    state: State
+    model: Any
+
+
+def load_run(workdir: str | os.PathLike, data_dir: str | None = None) -> FinishedRun:
+    """Reads a finished run.
+
+    Args:
+      workdir: its folder.
+      data_dir: where its data lie, as the run was told.
+
+    Raises:
+      InvalidInput: if it is no finished run of this version, or the file with the data
+        of one's own is not what was clustered.
+    """
+    workdir = pathlib.Path(workdir)
+    if not (workdir / "config.json").is_file():
+        raise checks.InvalidInput(
+            f"{workdir} holds no run; name the folder that a run has written."
+        )
+    if not (workdir / "result.json").is_file():
+        raise checks.InvalidInput(
+            f"{workdir} holds a run that is not finished; continue it by --resume."
+        )
+    try:
+        identity = json.loads((workdir / "config.json").read_text())
+        result = json.loads((workdir / "result.json").read_text())
+        history = _lines(workdir / "metrics.jsonl")
+        state = _state(workdir / "predictions.npz")
+        preset = presets.preset_class(identity["method"]).from_dict(
+            identity["preset_values"]
+        )
+        config = _config(identity, preset, workdir, data_dir)
+    except checks.InvalidInput:
+        raise
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise checks.InvalidInput(
+            f"{workdir} is no run that this version can read ({error!r}); repeat it by "
+            "--overwrite."
+        ) from error
+    return FinishedRun(config, result, history, state, _model(workdir / "model"))
+
+
+def _lines(path: pathlib.Path) -> list[Metrics]:
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [json.loads(line) for line in lines]
+
+
+def _state(path: pathlib.Path) -> State:
+    with np.load(path) as arrays:
+        state = {"labels": arrays["labels"]}
+        if "probabilities" in arrays:
+            with np.errstate(divide="ignore"):  # ln 0 is -inf, and its exp 0 again
+                state["log_assignment"] = np.log(arrays["probabilities"])
+        if "embedding" in arrays:
+            state["latent_mean"] = arrays["embedding"]
+    return state
+
+
+def _config(
+    identity: dict[str, Any],
+    preset: presets.Preset,
+    workdir: pathlib.Path,
+    data_dir: str | None,
+) -> Config:
+    """The configuration that config.json holds.
+
+    Raises:
+      InvalidInput: if data of one's own are others now.
+    """
+    size = identity.get("image_size")
+    config = Config(
+        method=identity["method"],
+        dataset=identity["dataset"],
+        preset_name=identity["preset"],
+        preset=preset,
+        seed=identity["seed"],
+        moons_distance=identity.get("moons_distance", DEFAULTS["moons_distance"]),
+        tfidf_scaling=identity.get("tfidf_scaling", DEFAULTS["tfidf_scaling"]),
+        data_dir=data_dir,
+        workdir=workdir,
+        resume=False,
+        overwrite=False,
+        checkpoint_seconds=0.0,
+        label=identity.get("label"),
+        scaling=identity.get("scaling", DEFAULTS["scaling"]),
+        image_size=None if size is None else tuple(size),
+        num_rows=identity.get("num_rows"),
+        is_auto=identity.get("num_clusters") == AUTO,
+        cluster_count=identity.get("cluster_count"),
+    )
+    if "data_sha256" not in identity:
+        return config
+    whole = data.load(
+        config.dataset,
+        label=config.label,
+        scaling=config.scaling,
+        image_size=config.image_size,
+    )
+    own = random_rows(whole, config.num_rows)
+    if own.fingerprint != identity["data_sha256"]:
+        raise checks.InvalidInput(
+            f"{config.dataset} has changed since {workdir} clustered it (its SHA-256 "
+            f"then: {identity['data_sha256']}); bring back the file as it was."
+        )
+    return config._replace(own=own)
+
+
+def _model(path: pathlib.Path) -> Any:
+    if not path.exists():
+        return None
+    from dgg_jax.estimators import load
+
+    return load(path).model_
