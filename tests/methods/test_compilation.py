@@ -73,6 +73,12 @@ def test_more_epochs_and_another_lambda_and_seed_trace_nothing(method, preset, s
     assert second[0] == 0
 
 
+@pytest.fixture
+def unchecked(monkeypatch):
+    """Without the checks of parts, which trace on purpose, to see shapes."""
+    monkeypatch.setattr(PretrainedStages, "_check_parts", lambda self: None)
+
+
 @dataclasses.dataclass(frozen=True)
 class Own(GaussianLikelihood):
     """No pytree, unlike its parent."""
@@ -87,9 +93,7 @@ class OwnWithArrays(GaussianLikelihood):
 @pytest.mark.parametrize(
     ("method", "preset"), [(dgg, DGG), (vade, VaDEPreset(**SETTINGS))]
 )
-def test_equal_likelihoods_of_ones_own_trace_once(method, preset, monkeypatch):
-    # Which traces on purpose, to see shapes.
-    monkeypatch.setattr(PretrainedStages, "_check_parts", lambda self: None)
+def test_equal_likelihoods_of_ones_own_trace_once(method, preset, unchecked):
     x, _ = blobs()
     neighbors = knn(x, 6)
 
@@ -111,7 +115,7 @@ def test_equal_likelihoods_of_ones_own_trace_once(method, preset, monkeypatch):
     assert_same(own.params, named.params)  # the statistics are those of its parent
 
 
-def test_likelihoods_with_arrays_are_arguments_of_what_is_compiled():
+def test_likelihoods_with_arrays_are_arguments_of_what_is_compiled(unchecked):
     x, _ = blobs()
     preset = VaDEPreset(**SETTINGS)
 
