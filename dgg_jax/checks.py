@@ -1,12 +1,14 @@
 """Checks of what users hand in; each message names the value and the remedy."""
 
+import functools
 import importlib.util
+import itertools
 import math
 import numbers
 import types
 import typing
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import sparse
@@ -129,6 +131,109 @@ def in_range(name: str, value: float, low: float, high: float = float("inf")) ->
         )
         raise InvalidInput(f"{name} must be {wanted}, got {value!r}.")
     return value
+
+
+def shapes(**arguments: tuple[Any, str | tuple[str, ...]]) -> None:
+    """Checks that arrays have the axes they should, and that those agree.
+
+    Shapes are known while jax traces, so that compiled code has no trace of this; under
+    ``jax.vmap`` they are those of one data point.
+
+    Args:
+      **arguments: by its name each array and its axes, "K L" of an array [K, L], "" of
+        a scalar. An axis has one size wherever it stands; 1+S is one longer than S.
+        "..." in front are axes that are the same in all arrays, at the end any axes.
+        Entries of a tuple or list all have them, or each those of a tuple.
+
+    Raises:
+      InvalidInput: if an array has more or fewer axes, or an axis two sizes.
+
+    Example:
+      >>> import numpy as np
+      >>> from dgg_jax import checks
+      >>> try:
+      ...     checks.shapes(x=(np.zeros(4), "D"), y=(np.zeros(1), "D"))
+      ... except checks.InvalidInput as error:
+      ...     print(error)
+      y has shape (1,), x has shape (4,): both must be [D]. Make D the same.
+    """
+    arrays = [array for item in arguments.items() for array in _shaped(*item)]
+    known: dict[str, Any] = {}
+    for array in arrays:
+        sizes = _sizes(array)
+        if len(sizes) != len(array.axes):
+            remedy = (
+                "Over a batch, map the function with jax.vmap."
+                if len(sizes) > len(array.axes)
+                else "Add the axes that are missing."
+            )
+            raise InvalidInput(f"{_misfit(array, arrays, array.axes)} {remedy}")
+        for axis, size in zip(array.axes, sizes, strict=True):
+            if known.setdefault(axis, size) != size:
+                which = "the leading axes" if axis == "..." else axis
+                text = _misfit(array, arrays, (axis,))
+                raise InvalidInput(f"{text} Make {which} the same.")
+
+
+class _Shaped(NamedTuple):
+    name: str
+    shape: tuple[int, ...]
+    wanted: str  # "K L"
+    axes: tuple[str, ...]  # of one size each: without 1+, or "..." at the end
+
+
+def _shaped(
+    name: str, argument: tuple[Any, str | tuple[str, ...]]
+) -> Iterator[_Shaped]:
+    """The shape of an argument, or of each of its entries, and its axes."""
+    value, wanted = argument
+    if not isinstance(value, tuple | list):
+        yield _Shaped(name, np.shape(value), str(wanted), _axes(str(wanted)))
+        return
+    if fields := getattr(value, "_fields", ()):
+        labels = [f"{name}.{field}" for field in fields]
+    else:
+        labels = [f"{name}[{i}]" for i in range(len(value))] if value[1:] else [name]
+    for i, (label, entry) in enumerate(zip(labels, value, strict=False)):
+        of_entry = wanted if isinstance(wanted, str) else wanted[i]
+        yield _Shaped(label, np.shape(entry), of_entry, _axes(of_entry))
+
+
+@functools.cache
+def _axes(wanted: str) -> tuple[str, ...]:
+    axes = tuple(axis.removeprefix("1+") for axis in wanted.split())
+    return axes[:-1] if wanted.endswith(" ...") else axes
+
+
+def _sizes(array: _Shaped) -> tuple[Any, ...]:
+    """The size of each axis; of "..." the sizes of those in front."""
+    shape = array.shape
+    if array.wanted.endswith(" ..."):
+        shape = shape[: len(array.axes)]
+    elif array.wanted.startswith("...") and len(shape) >= len(array.axes) - 1:
+        split = len(shape) - len(array.axes) + 1
+        return shape[:split], *shape[split:]
+    if array.wanted.startswith("1+"):
+        return tuple(size - (i == 0) for i, size in enumerate(shape))
+    return shape
+
+
+def _misfit(array: _Shaped, arrays: Sequence[_Shaped], axes: Sequence[str]) -> str:
+    """What shapes an array and the first other with one of the axes have and need."""
+    others = (
+        other for other in arrays if other is not array and set(other.axes) & set(axes)
+    )
+    both = [array, *itertools.islice(others, 1)]
+    have = ", ".join(f"{name} has shape {shape}" for name, shape, *_ in both)
+    wanted = [
+        f"[{', '.join(one.wanted.split())}]" if one.wanted else "a scalar"
+        for one in both
+    ]
+    if len(both) == 1:
+        return f"{have}: it must be {wanted[0]}."
+    if wanted[0] == wanted[1]:
+        return f"{have}: both must be {wanted[0]}."
+    return f"{have}: they must be {wanted[0]} and {wanted[1]}."
 
 
 def data_matrix(

@@ -5,6 +5,7 @@ import math
 import jax
 import jax.numpy as jnp
 
+from dgg_jax import checks
 from dgg_jax.types import Array, Gaussian, Mixture
 
 LOG_2PI = math.log(2.0 * math.pi)
@@ -34,12 +35,16 @@ def expectation(log_probabilities: Array, values: Array) -> jax.Array:
     Returns:
       The expectation, a scalar.
 
+    Raises:
+      InvalidInput: if shapes are not as above.
+
     Example:
       >>> import jax.numpy as jnp
       >>> from dgg_jax.distributions import expectation
       >>> expectation(jnp.array([-jnp.inf, 0.0]), jnp.array([jnp.inf, 3.0]))
       Array(3., dtype=float32)
     """
+    checks.shapes(log_probabilities=(log_probabilities, "K"), values=(values, "K"))
     possible = log_probabilities > -jnp.inf
     probabilities = jnp.exp(jnp.where(possible, log_probabilities, 0.0))
     return jnp.sum(jnp.where(possible, probabilities * values, 0.0))
@@ -49,7 +54,11 @@ def categorical_entropy(log_probabilities: Array) -> jax.Array:
     r"""H[p] of a categorical distribution in nats, of ln p with shape [K].
 
     .. math:: H[p] = -\sum_k p_k \ln p_k
+
+    Raises:
+      InvalidInput: if shapes are not as above.
     """
+    checks.shapes(log_probabilities=(log_probabilities, "K"))
     return -expectation(log_probabilities, log_probabilities)
 
 
@@ -67,6 +76,9 @@ def gaussian_log_prob(z: Array, gaussian: Gaussian) -> jax.Array:
     Returns:
       Log density in nats, shape [...].
 
+    Raises:
+      InvalidInput: if shapes are not as above.
+
     Example:
       >>> import jax.numpy as jnp
       >>> from dgg_jax.distributions import gaussian_log_prob
@@ -74,6 +86,7 @@ def gaussian_log_prob(z: Array, gaussian: Gaussian) -> jax.Array:
       >>> gaussian_log_prob(jnp.zeros(2), Gaussian(jnp.zeros(2), jnp.zeros(2)))
       Array(-1.8379, dtype=float32)
     """
+    checks.shapes(z=(z, "... L"), gaussian=(gaussian, "... L"))
     squared = (z - gaussian.mean) ** 2 * jnp.exp(-gaussian.logvar)
     return -0.5 * jnp.sum(LOG_2PI + gaussian.logvar + squared, axis=-1)
 
@@ -93,6 +106,9 @@ def gaussian_entropy(gaussian: Gaussian) -> jax.Array:
     Returns:
       Entropy in nats, shape [...].
 
+    Raises:
+      InvalidInput: if shapes are not as above.
+
     Example:
       >>> import jax.numpy as jnp
       >>> from dgg_jax.distributions import gaussian_entropy
@@ -100,6 +116,7 @@ def gaussian_entropy(gaussian: Gaussian) -> jax.Array:
       >>> gaussian_entropy(Gaussian(jnp.zeros(2), jnp.zeros(2)))
       Array(2.8379, dtype=float32)
     """
+    checks.shapes(gaussian=(gaussian, "... L"))
     return 0.5 * jnp.sum(1.0 + LOG_2PI + gaussian.logvar, axis=-1)
 
 
@@ -120,6 +137,9 @@ def expected_gaussian_log_prob(posterior: Gaussian, component: Gaussian) -> jax.
     Returns:
       Expected log density in nats, shape [...].
 
+    Raises:
+      InvalidInput: if shapes are not as above.
+
     Example:
       Of a distribution under itself it is the negative entropy.
 
@@ -130,6 +150,7 @@ def expected_gaussian_log_prob(posterior: Gaussian, component: Gaussian) -> jax.
       >>> expected_gaussian_log_prob(standard, standard)
       Array(-2.8379, dtype=float32)
     """
+    checks.shapes(posterior=(posterior, "... L"), component=(component, "... L"))
     second_moment = jnp.exp(posterior.logvar) + (posterior.mean - component.mean) ** 2
     scaled = second_moment * jnp.exp(-component.logvar)
     return -0.5 * jnp.sum(LOG_2PI + component.logvar + scaled, axis=-1)
@@ -150,6 +171,9 @@ def gaussian_kl(q: Gaussian, p: Gaussian) -> jax.Array:
     Returns:
       The divergence, shape [...].
 
+    Raises:
+      InvalidInput: if shapes are not as above.
+
     Example:
       >>> import jax.numpy as jnp
       >>> from dgg_jax.distributions import gaussian_kl
@@ -158,6 +182,7 @@ def gaussian_kl(q: Gaussian, p: Gaussian) -> jax.Array:
       >>> gaussian_kl(Gaussian(jnp.ones(1), jnp.zeros(1)), standard)
       Array(0.5, dtype=float32)
     """
+    checks.shapes(q=(q, "... L"), p=(p, "... L"))
     # One sum of terms that are each >= 0, so that KL(q || q) is exactly 0.
     log_ratio = q.logvar - p.logvar
     squared = (q.mean - p.mean) ** 2 * jnp.exp(-p.logvar)
@@ -173,7 +198,11 @@ def component_log_probs(z: Array, mixture: Mixture) -> jax.Array:
 
     Returns:
       Log densities in nats, shape [K].
+
+    Raises:
+      InvalidInput: if shapes are not as above.
     """
+    checks.shapes(z=(z, "L"), mixture=(mixture, "K L"))
     return jax.vmap(gaussian_log_prob, (None, 0))(z, Gaussian(*mixture))
 
 
@@ -186,7 +215,11 @@ def expected_component_log_probs(posterior: Gaussian, mixture: Mixture) -> jax.A
 
     Returns:
       Expected log densities in nats, shape [K].
+
+    Raises:
+      InvalidInput: if shapes are not as above.
     """
+    checks.shapes(posterior=(posterior, "L"), mixture=(mixture, "K L"))
     expected = jax.vmap(expected_gaussian_log_prob, (None, 0))
     return expected(posterior, Gaussian(*mixture))
 
@@ -203,7 +236,11 @@ def mixture_log_prob(z: Array, log_weights: Array, mixture: Mixture) -> jax.Arra
 
     Returns:
       Log density in nats, a scalar.
+
+    Raises:
+      InvalidInput: if shapes are not as above.
     """
+    checks.shapes(z=(z, "L"), log_weights=(log_weights, "K"), mixture=(mixture, "K L"))
     return jax.nn.logsumexp(log_weights + component_log_probs(z, mixture))
 
 
@@ -222,6 +259,9 @@ def responsibilities(z: Array, log_weights: Array, mixture: Mixture) -> jax.Arra
     Returns:
       Log responsibilities, shape [K].
 
+    Raises:
+      InvalidInput: if shapes are not as above.
+
     Example:
       Halfway between two equal components, the weights decide.
 
@@ -234,6 +274,7 @@ def responsibilities(z: Array, log_weights: Array, mixture: Mixture) -> jax.Arra
       >>> jnp.exp(gamma).round(2)
       Array([0.25, 0.75], dtype=float32)
     """
+    checks.shapes(z=(z, "L"), log_weights=(log_weights, "K"), mixture=(mixture, "K L"))
     return jax.nn.log_softmax(log_weights + component_log_probs(z, mixture))
 
 
@@ -243,12 +284,16 @@ def sample_gaussian(gaussian: Gaussian, eps: Array) -> jax.Array:
     .. math:: z = \mu + \sigma \circ \varepsilon
 
     Args:
-      gaussian: fields of shape [L].
-      eps: standard normal noise, shape [L].
+      gaussian: fields of shape [..., L].
+      eps: standard normal noise, shape [..., L].
 
     Returns:
-      The sample, shape [L].
+      The sample, shape [..., L].
+
+    Raises:
+      InvalidInput: if shapes are not as above.
     """
+    checks.shapes(gaussian=(gaussian, "... L"), eps=(eps, "... L"))
     return gaussian.mean + jnp.exp(0.5 * gaussian.logvar) * eps
 
 
@@ -271,6 +316,9 @@ def jensen_shannon(p: Gaussian, q: Gaussian, eps: Array) -> jax.Array:
     Returns:
       The mean of M draws in nats, a scalar between 0 and ln 2 up to sampling noise.
 
+    Raises:
+      InvalidInput: if shapes are not as above.
+
     Example:
       Of two distributions that are far apart it is ln 2.
 
@@ -282,6 +330,7 @@ def jensen_shannon(p: Gaussian, q: Gaussian, eps: Array) -> jax.Array:
       >>> jensen_shannon(p, Gaussian(jnp.full(1, 50.0), jnp.zeros(1)), eps)
       Array(0.6931, dtype=float32)
     """
+    checks.shapes(p=(p, "L"), q=(q, "L"), eps=(eps, "M L"))
 
     def mean_log_ratio(source: Gaussian, other: Gaussian) -> jax.Array:
         def log_ratio(eps):

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple, Protocol
 import jax
 import jax.numpy as jnp
 
+from dgg_jax import checks
 from dgg_jax.distributions import LOG_2PI, gaussian_log_prob
 from dgg_jax.types import Gaussian
 
@@ -40,7 +41,11 @@ class CenteredStatistics(NamedTuple):
 
 
 class Likelihood(Protocol):
-    """What an ELBO asks of p(x | z); decoded is whatever the decoder returns."""
+    """What an ELBO asks of p(x | z); decoded is whatever the decoder returns.
+
+    The shapes of x, statistics and decoded are checked here alone: only a likelihood
+    knows which go together.
+    """
 
     def log_prob(self, x: jax.Array, decoded: Any) -> jax.Array:
         """ln p(x | z) of one point in nats, a scalar."""
@@ -132,11 +137,20 @@ class Bernoulli:
 
         Returns:
           ln p(x | z) in nats, a scalar.
+
+        Raises:
+          InvalidInput: if shapes are not as above.
         """
+        checks.shapes(x=(x, "D"), decoded=(decoded, "D"))
         return jnp.sum(x * decoded - jax.nn.softplus(decoded))
 
     def sufficient_statistics(self, x: jax.Array) -> jax.Array:
-        """T(x) = x, shape [D]."""
+        """T(x) = x, shape [D].
+
+        Raises:
+          InvalidInput: if x is not of shape [D].
+        """
+        checks.shapes(x=(x, "D"))
         return x
 
     def smoothed_log_prob(
@@ -153,7 +167,13 @@ class Bernoulli:
 
         Returns:
           sum_i A_ij ln p(x_i | z_j) in nats, a scalar.
+
+        Raises:
+          InvalidInput: if shapes are not as above.
         """
+        checks.shapes(
+            statistics=(statistics, "D"), degree=(degree, ""), decoded=(decoded, "D")
+        )
         return jnp.sum(statistics * decoded - degree * jax.nn.softplus(decoded))
 
     def mean(self, decoded: jax.Array) -> jax.Array:
@@ -213,12 +233,21 @@ class GaussianLikelihood:
 
         Returns:
           ln p(x | z) in nats, a scalar.
+
+        Raises:
+          InvalidInput: if shapes are not as above.
         """
+        checks.shapes(x=(x, "D"), decoded=(decoded, "D"))
         constant = x.size * (LOG_2PI + jnp.log(self.variance))
         return -0.5 * (constant + jnp.sum((x - decoded) ** 2) / self.variance)
 
     def sufficient_statistics(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """``T(x) = (x, |x|^2)``, shapes [D] and []."""
+        """``T(x) = (x, |x|^2)``, shapes [D] and [].
+
+        Raises:
+          InvalidInput: if x is not of shape [D].
+        """
+        checks.shapes(x=(x, "D"))
         return x, jnp.sum(x * x)
 
     def smoothed_log_prob(
@@ -243,7 +272,15 @@ class GaussianLikelihood:
 
         Returns:
           The sum in nats, a scalar.
+
+        Raises:
+          InvalidInput: if shapes are not as above.
         """
+        checks.shapes(
+            statistics=(statistics, ("D", "")),
+            degree=(degree, ""),
+            decoded=(decoded, "D"),
+        )
         if isinstance(statistics, CenteredStatistics):
             distance = jnp.sum((statistics.mean - decoded) ** 2)
             squared = statistics.scatter + degree * distance
@@ -283,11 +320,20 @@ class LearnedVarianceGaussian:
 
         Returns:
           ln p(x | z) in nats, a scalar.
+
+        Raises:
+          InvalidInput: if shapes are not as above.
         """
+        checks.shapes(x=(x, "D"), decoded=(decoded, "D"))
         return gaussian_log_prob(x, decoded)
 
     def sufficient_statistics(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """T(x) = (x, x * x), both of shape [D]."""
+        """T(x) = (x, x * x), both of shape [D].
+
+        Raises:
+          InvalidInput: if x is not of shape [D].
+        """
+        checks.shapes(x=(x, "D"))
         return x, x * x
 
     def smoothed_log_prob(
@@ -312,7 +358,15 @@ class LearnedVarianceGaussian:
 
         Returns:
           The sum in nats, a scalar.
+
+        Raises:
+          InvalidInput: if shapes are not as above.
         """
+        checks.shapes(
+            statistics=(statistics, "D"),
+            degree=(degree, ""),
+            decoded=(decoded, "D"),
+        )
         if isinstance(statistics, CenteredStatistics):
             distance = (statistics.mean - decoded.mean) ** 2
             squared = statistics.scatter + degree * distance

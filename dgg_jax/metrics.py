@@ -12,11 +12,13 @@ from scipy.optimize import linear_sum_assignment
 from sklearn import metrics as sk_metrics
 from sklearn.metrics.cluster import contingency_matrix
 
+from dgg_jax import checks
+
 
 def _label_pair(true: ArrayLike, predicted: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     true, predicted = np.asarray(true), np.asarray(predicted)
     if true.ndim != 1 or true.shape != predicted.shape or len(true) == 0:
-        raise ValueError(
+        raise checks.InvalidInput(
             "labels_true and labels_pred must be two vectors of the same length >= 1, "
             f"got shapes {true.shape} and {predicted.shape}."
         )
@@ -39,7 +41,7 @@ def clustering_accuracy(labels_true: ArrayLike, labels_pred: ArrayLike) -> float
       A share in [0, 1].
 
     Raises:
-      ValueError: if the two are not vectors of the same length.
+      InvalidInput: if the two are not vectors of the same length.
 
     Example:
       >>> from dgg_jax.metrics import clustering_accuracy
@@ -60,7 +62,7 @@ def normalized_mutual_info(labels_true: ArrayLike, labels_pred: ArrayLike) -> fl
       labels_pred: shape [N].
 
     Raises:
-      ValueError: if the two are not vectors of the same length.
+      InvalidInput: if the two are not vectors of the same length.
 
     Example:
       >>> from dgg_jax.metrics import normalized_mutual_info
@@ -79,7 +81,7 @@ def adjusted_rand_index(labels_true: ArrayLike, labels_pred: ArrayLike) -> float
       labels_pred: shape [N].
 
     Raises:
-      ValueError: if the two are not vectors of the same length.
+      InvalidInput: if the two are not vectors of the same length.
 
     Example:
       >>> from dgg_jax.metrics import adjusted_rand_index
@@ -105,7 +107,7 @@ def most_confident_label_accuracy(
       A share in [0, 1].
 
     Raises:
-      ValueError: if the shapes do not match.
+      InvalidInput: if the shapes do not match.
 
     Example:
       Two of three clusters take the label "a":
@@ -117,7 +119,7 @@ def most_confident_label_accuracy(
     """
     true, probabilities = np.asarray(labels_true), np.asarray(probabilities)
     if probabilities.ndim != 2 or true.shape != probabilities.shape[:1]:
-        raise ValueError(
+        raise checks.InvalidInput(
             "probabilities must be [N, K] for labels_true of shape [N], got shapes "
             f"{probabilities.shape} and {true.shape}."
         )
@@ -139,12 +141,17 @@ def thin_clusters(labels: ArrayLike, num_clusters: int) -> list[int]:
       labels: integers in [0, K), shape [N].
       num_clusters: K.
 
+    Raises:
+      InvalidInput: if labels are not of shape [N].
+
     Example:
       >>> from dgg_jax.metrics import thin_clusters
       >>> thin_clusters([0, 0, 2, 2], num_clusters=4)
       [1, 3]
     """
-    shares = np.bincount(np.asarray(labels), minlength=num_clusters) / len(labels)
+    labels = np.asarray(labels)
+    checks.shapes(labels=(labels, "N"))
+    shares = np.bincount(labels, minlength=num_clusters) / len(labels)
     return np.flatnonzero(shares < _THIN / num_clusters).tolist()
 
 
@@ -161,6 +168,9 @@ def assignment_perplexity(log_assignment: ArrayLike) -> float:
     Returns:
       A number in [1, K].
 
+    Raises:
+      InvalidInput: if log_assignment is not of shape [N, K].
+
     Example:
       Two of three clusters share the points:
 
@@ -171,7 +181,9 @@ def assignment_perplexity(log_assignment: ArrayLike) -> float:
       ...     assignment_perplexity(np.log(gamma))
       2.0
     """
-    weights = np.exp(np.asarray(log_assignment, np.float64)).mean(axis=0)
+    log_assignment = np.asarray(log_assignment, np.float64)
+    checks.shapes(log_assignment=(log_assignment, "N K"))
+    weights = np.exp(log_assignment).mean(axis=0)
     return float(np.exp(special.entr(weights / weights.sum()).sum()))
 
 

@@ -111,7 +111,8 @@ def smooth_data(
       HostRows they are HostRows of temporary files.
 
     Raises:
-      InvalidInput: if x is sparse and the likelihood needs the scatter of each column.
+      InvalidInput: if shapes are not as above, or x is sparse and the likelihood needs
+        the scatter of each column.
       OSError: if the disk has no room for a temporary file.
 
     Example:
@@ -126,6 +127,7 @@ def smooth_data(
     """
     if isinstance(likelihood, Constant):
         likelihood = likelihood.likelihood  # whose class tells its statistics
+    checks.shapes(x=(x, "N D"), operator=(operator, "N N"))
     transposed = operator.T.tocsr()
     degree = np.asarray(transposed.sum(axis=1)).ravel()
     if isinstance(x, SparseRows | HostRows):
@@ -325,6 +327,14 @@ def smoothed_log_prior(
 
     Returns:
       r, shape [N, K].
+
+    Raises:
+      InvalidInput: if shapes are not as above.
     """
+    checks.shapes(
+        log_assignments=(log_assignments, "N K"),
+        rows=(rows.position, "N"),
+        columns=(columns.position, "N"),
+    )
     log_prior = floor_log(jnp.log(multiply(rows, jnp.exp(log_assignments))))
     return multiply(columns, log_prior)

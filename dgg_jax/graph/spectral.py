@@ -18,7 +18,12 @@ _DENSE_LIMIT = 100
 
 
 def affinity_matrix(graph: Graph) -> sparse.csr_array:
-    """The undirected affinity (W + W^T) / 2 of a directed graph, shape [N, N]."""
+    """The undirected affinity (W + W^T) / 2 of a directed graph, shape [N, N].
+
+    Raises:
+      InvalidInput: if indices and weights are not both of shape [N, S].
+    """
+    checks.shapes(graph=(graph, "N S"))
     indices = np.asarray(graph.indices)
     num_points, num_neighbors = indices.shape
     rows = np.repeat(np.arange(num_points), num_neighbors)
@@ -43,8 +48,9 @@ def spectral_embedding(affinity: sparse.csr_array, num_eigenvectors: int) -> np.
       The eigenvectors, leading first, float64 of shape [N, num_eigenvectors].
 
     Raises:
-      InvalidInput: if num_eigenvectors is not in [1, N - 2].
+      InvalidInput: if affinity is not square or num_eigenvectors not in [1, N - 2].
     """
+    checks.shapes(affinity=(affinity, "N N"))
     num_points = affinity.shape[0]
     checks.in_range("num_eigenvectors", num_eigenvectors, 1, num_points - 2)
     root_degree = np.sqrt(affinity.sum(axis=1))
@@ -95,6 +101,9 @@ def graph_information(graph: Graph, labels: np.ndarray) -> float:
     Returns:
       I(c_i; c_j) in [0, ln K].
 
+    Raises:
+      InvalidInput: if shapes are not as above.
+
     Example:
       Two pairs of neighbours, told apart and not:
 
@@ -107,6 +116,7 @@ def graph_information(graph: Graph, labels: np.ndarray) -> float:
       0.0
     """
     labels = np.asarray(labels)
+    checks.shapes(graph=(graph, "N S"), labels=(labels, "N"))
     num_clusters = int(labels.max()) + 1
     pairs = labels[:, None] * num_clusters + labels[np.asarray(graph.indices)]
     weights = np.asarray(graph.weights, np.float64).ravel()
@@ -136,6 +146,9 @@ def spectral_labels(
     Returns:
       Labels in 0..K-1, int32 of shape [N].
 
+    Raises:
+      InvalidInput: if shapes are not as above.
+
     Example:
       Two groups of three points that are neighbours of each other:
 
@@ -145,6 +158,7 @@ def spectral_labels(
       >>> (labels == labels[0]).tolist()
       [True, True, True, False, False, False]
     """
+    checks.shapes(graph=(graph, "N S"))
     num_points = len(graph.indices)
     if num_clusters == 1 or num_points < 4:
         # Too few points for eigenvectors.

@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from dgg_jax import checks
 from dgg_jax.distributions import expected_gaussian_log_prob, gaussian_entropy
 from dgg_jax.likelihoods import Likelihood
 from dgg_jax.types import Array, ElboTerms, Gaussian
@@ -18,11 +19,15 @@ def corrupt(x: Array, key: Array, rate: float) -> jax.Array:
     Args:
       x: any shape.
       key: a random key.
-      rate: probability in [0, 1).
+      rate: probability in [0, 1), a scalar.
 
     Returns:
       The corrupted x, same shape.
+
+    Raises:
+      InvalidInput: if rate is not a scalar.
     """
+    checks.shapes(rate=(rate, ""))
     return jnp.where(jax.random.bernoulli(key, rate, x.shape), 0.0, x)
 
 
@@ -37,7 +42,11 @@ def squared_error(x: Array, reconstruction: Array) -> jax.Array:
 
     Returns:
       A scalar in squared units of x.
+
+    Raises:
+      InvalidInput: if shapes are not as above.
     """
+    checks.shapes(x=(x, "D"), reconstruction=(reconstruction, "D"))
     return 0.5 * jnp.sum((x - reconstruction) ** 2)
 
 
@@ -60,7 +69,11 @@ def vae_elbo(
 
     Returns:
       ElboTerms of scalars, in nats per data point.
+
+    Raises:
+      InvalidInput: if shapes are not as above.
     """
+    checks.shapes(posterior=(posterior, "L"))
     standard = jax.tree.map(jnp.zeros_like, posterior)
     zero = jnp.zeros((), posterior.mean.dtype)
     return ElboTerms(

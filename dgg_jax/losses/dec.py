@@ -7,6 +7,7 @@ Xie, Girshick and Farhadi, "Unsupervised deep embedding for clustering analysis"
 import jax
 import jax.numpy as jnp
 
+from dgg_jax import checks
 from dgg_jax.distributions import expectation, floor_log
 from dgg_jax.types import Array
 
@@ -29,6 +30,9 @@ def log_soft_assignment(
     Returns:
       ln q, shape [K], normalised.
 
+    Raises:
+      InvalidInput: if shapes are not as above.
+
     Example:
       >>> import jax.numpy as jnp
       >>> from dgg_jax.losses import dec
@@ -36,6 +40,11 @@ def log_soft_assignment(
       >>> jnp.exp(dec.log_soft_assignment(jnp.array([0.0]), centers)).round(2)
       Array([0.83, 0.17], dtype=float32)
     """
+    checks.shapes(
+        z=(z, "L"),
+        centers=(centers, "K L"),
+        degrees_of_freedom=(degrees_of_freedom, ""),
+    )
     squared = jnp.sum((z[None] - centers) ** 2, axis=1)
     log_kernel = (
         -0.5 * (degrees_of_freedom + 1.0) * jnp.log1p(squared / degrees_of_freedom)
@@ -58,7 +67,11 @@ def target_distribution(log_assignments: Array) -> jax.Array:
 
     Returns:
       ln p, shape [N, K], rows normalised.
+
+    Raises:
+      InvalidInput: if shapes are not as above.
     """
+    checks.shapes(log_assignments=(log_assignments, "N K"))
     log_assignments = floor_log(log_assignments)
     log_frequencies = jax.nn.logsumexp(log_assignments, axis=0)
     return jax.nn.log_softmax(2.0 * log_assignments - log_frequencies[None], axis=1)
@@ -75,5 +88,9 @@ def divergence(log_target: Array, log_assignment: Array) -> jax.Array:
 
     Returns:
       The divergence in nats, a scalar.
+
+    Raises:
+      InvalidInput: if shapes are not as above.
     """
+    checks.shapes(log_target=(log_target, "K"), log_assignment=(log_assignment, "K"))
     return expectation(log_target, log_target - floor_log(log_assignment))

@@ -18,6 +18,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from dgg_jax import checks
 from dgg_jax.distributions import (
     expectation,
     floor_log,
@@ -51,12 +52,16 @@ def operator_weights(weights: Array, graph_strength: float = 1.0) -> jax.Array:
     Returns:
       A_ij of the point itself and its neighbours, shape [1 + S].
 
+    Raises:
+      InvalidInput: if shapes are not as above.
+
     Example:
       >>> import jax.numpy as jnp
       >>> from dgg_jax.losses import dgg
       >>> dgg.operator_weights(jnp.array([0.5, 0.5]))
       Array([0.5 , 0.25, 0.25], dtype=float32)
     """
+    checks.shapes(weights=(weights, "S"), graph_strength=(graph_strength, ""))
     own = jnp.ones(1, weights.dtype) - graph_strength / 2
     return jnp.concatenate([own, graph_strength / 2 * weights])
 
@@ -85,6 +90,9 @@ def update_prior(
     Returns:
       ln pi_i, shape [K], floored at the smallest normal float.
 
+    Raises:
+      InvalidInput: if shapes are not as above.
+
     Example:
       A point of cluster 0, one neighbour of each cluster:
 
@@ -94,6 +102,12 @@ def update_prior(
       >>> jnp.exp(dgg.update_prior(own, neighbors, jnp.array([0.5, 0.5])))
       Array([0.75, 0.25], dtype=float32)
     """
+    checks.shapes(
+        log_assignment=(log_assignment, "K"),
+        neighbor_log_assignments=(neighbor_log_assignments, "S K"),
+        weights=(weights, "S"),
+        graph_strength=(graph_strength, ""),
+    )
     log_assignments = floor_log(
         jnp.concatenate([log_assignment[None], neighbor_log_assignments], axis=0)
     )
@@ -115,7 +129,18 @@ def tuple_terms(
 
     Returns:
       ElboTerms of scalars in nats, whose total is the share of point i in J.
+
+    Raises:
+      InvalidInput: if shapes are not as there.
     """
+    checks.shapes(
+        weights=(weights, "S"),
+        decoded=(jax.tree.leaves(decoded), "1+S ..."),
+        posteriors=(posteriors, "1+S L"),
+        log_assignments=(log_assignments, "1+S K"),
+        mixture=(mixture, "K L"),
+        graph_strength=(graph_strength, ""),
+    )
     log_prior = jax.lax.stop_gradient(
         update_prior(log_assignments[0], log_assignments[1:], weights, graph_strength)
     )
@@ -159,6 +184,9 @@ def tuple_objective(
 
     Returns:
       The share of point i in J, in nats, a scalar.
+
+    Raises:
+      InvalidInput: if shapes are not as above.
     """
     return tuple_terms(
         x,
@@ -186,7 +214,17 @@ def node_terms(
 
     Returns:
       ElboTerms of scalars in nats, whose total is the share of source j in J.
+
+    Raises:
+      InvalidInput: if shapes are not as there.
     """
+    checks.shapes(
+        degree=(degree, ""),
+        posterior=(posterior, "L"),
+        log_assignment=(log_assignment, "K"),
+        smoothed_log_prior=(smoothed_log_prior, "K"),
+        mixture=(mixture, "K L"),
+    )
     latent_prior, latent_entropy, cluster_entropy = latent_terms(
         posterior, log_assignment, mixture
     )
@@ -238,6 +276,9 @@ def node_objective(
 
     Returns:
       The share of source j in J, in nats, a scalar.
+
+    Raises:
+      InvalidInput: if shapes are not as above.
 
     Example:
       Two points, each the other's only neighbour, so that A is 1/2 everywhere. Summed
@@ -307,7 +348,15 @@ def jensen_shannon_bound(
 
     Returns:
       The bound in nats, a scalar.
+
+    Raises:
+      InvalidInput: if shapes are not as above.
     """
+    checks.shapes(
+        log_evidence=(log_evidence, ""),
+        own_elbo=(own_elbo, ""),
+        neighbor_elbo=(neighbor_elbo, ""),
+    )
     return log_evidence - 0.5 * (own_elbo + neighbor_elbo)
 
 
@@ -339,7 +388,17 @@ def log_evidence(
 
     Returns:
       The estimate in nats, a scalar.
+
+    Raises:
+      InvalidInput: if shapes are not as above.
     """
+    checks.shapes(
+        decoded=(jax.tree.leaves(decoded), "M ..."),
+        z=(z, "M L"),
+        posterior=(posterior, "L"),
+        log_prior=(log_prior, "K"),
+        mixture=(mixture, "K L"),
+    )
 
     def log_weight(decoded, z):
         return (

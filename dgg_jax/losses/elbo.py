@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 
+from dgg_jax import checks
 from dgg_jax.distributions import (
     categorical_entropy,
     expectation,
@@ -27,7 +28,15 @@ def latent_terms(
 
     Returns:
       latent_prior, latent_entropy and cluster_entropy: scalars in nats.
+
+    Raises:
+      InvalidInput: if shapes are not as above.
     """
+    checks.shapes(
+        posterior=(posterior, "L"),
+        log_assignment=(log_assignment, "K"),
+        mixture=(mixture, "K L"),
+    )
     log_densities = expected_component_log_probs(posterior, mixture)
     return (
         expectation(log_assignment, log_densities),
@@ -76,6 +85,9 @@ def elbo(
     Returns:
       ElboTerms of scalars, in nats per data point.
 
+    Raises:
+      InvalidInput: if shapes are not as above.
+
     Example:
       >>> import jax.numpy as jnp
       >>> from dgg_jax.likelihoods import Bernoulli
@@ -96,6 +108,12 @@ def elbo(
       >>> terms.total
       Array(-0.9758, dtype=float32)
     """
+    checks.shapes(
+        posterior=(posterior, "L"),
+        log_assignment=(log_assignment, "K"),
+        log_prior=(log_prior, "K"),
+        mixture=(mixture, "K L"),
+    )
     latent_prior, latent_entropy, cluster_entropy = latent_terms(
         posterior, log_assignment, mixture
     )

@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from dgg_jax import checks
 from dgg_jax.distributions import (
     component_log_probs,
     expectation,
@@ -78,6 +79,9 @@ def elbo(
     Returns:
       GmvaeTerms of scalars, in nats per data point.
 
+    Raises:
+      InvalidInput: if shapes are not as above.
+
     Example:
       One draw; the point is certain of its cluster, so the cluster prior is -ln 2.
 
@@ -100,6 +104,15 @@ def elbo(
       >>> terms.cluster_prior, terms.w_prior
       (Array(-0.6931, dtype=float32), Array(-0., dtype=float32))
     """
+    checks.shapes(
+        decoded=(jax.tree.leaves(decoded), "M ..."),
+        z_posterior=(z_posterior, "L"),
+        w_posterior=(w_posterior, "w_dim"),
+        z=(z, "M L"),
+        log_weights=(log_weights, "K"),
+        mixtures=(mixtures, "M K L"),
+        information_constraint=(information_constraint, ""),
+    )
 
     def at_draw(decoded, z, mixture):
         log_assignment = responsibilities(z, log_weights, mixture)
@@ -142,6 +155,12 @@ def log_assignment(z: Array, log_weights: Array, mixtures: Mixture) -> jax.Array
 
     Returns:
       Log probabilities of the clusters, shape [K].
+
+    Raises:
+      InvalidInput: if shapes are not as above.
     """
+    checks.shapes(
+        z=(z, "M L"), log_weights=(log_weights, "K"), mixtures=(mixtures, "M K L")
+    )
     per_draw = jax.vmap(responsibilities, (0, None, 0))(z, log_weights, mixtures)
     return jax.nn.logsumexp(per_draw, axis=0) - math.log(len(z))

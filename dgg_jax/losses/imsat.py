@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from dgg_jax import checks
 from dgg_jax.distributions import categorical_entropy, expectation, floor_log
 from dgg_jax.types import Array
 
@@ -58,6 +59,9 @@ def mutual_information(log_assignments: Array) -> MutualInformation:
     Returns:
       MutualInformation of scalars, 0 <= total <= ln K.
 
+    Raises:
+      InvalidInput: if shapes are not as above.
+
     Example:
       Two points, each certain of a cluster of its own: ln 2.
 
@@ -66,6 +70,7 @@ def mutual_information(log_assignments: Array) -> MutualInformation:
       >>> imsat.mutual_information(jnp.log(jnp.eye(2))).total
       Array(0.6931, dtype=float32)
     """
+    checks.shapes(log_assignments=(log_assignments, "B K"))
     log_marginal = jax.nn.logsumexp(floor_log(log_assignments), axis=0) - math.log(
         len(log_assignments)
     )
@@ -119,9 +124,14 @@ def adversarial_perturbation(
 
     Returns:
       r, shape [B, D]; no gradient passes.
+
+    Raises:
+      InvalidInput: if shapes are not as above.
     """
+    checks.shapes(x=(x, "B D"), radius=(radius, "B"), probe=(probe, ""))
     x, params = jax.lax.stop_gradient((x, params))
     log_assignments = classify(params, x)
+    checks.shapes(x=(x, "B D"), log_assignments=(log_assignments, "B K"))
 
     def total_divergence(directions):
         moved = x + probe * radius[:, None] * directions
@@ -146,7 +156,14 @@ def perturbation_divergence(
 
     Returns:
       The divergence in nats, a scalar.
+
+    Raises:
+      InvalidInput: if shapes are not as above.
     """
+    checks.shapes(
+        log_assignment=(log_assignment, "K"),
+        perturbed_log_assignment=(perturbed_log_assignment, "K"),
+    )
     log_assignment = jax.lax.stop_gradient(log_assignment)
     return expectation(
         log_assignment, log_assignment - floor_log(perturbed_log_assignment)
@@ -172,7 +189,16 @@ def objective(
 
     Returns:
       A scalar in nats.
+
+    Raises:
+      InvalidInput: if shapes are not as above.
     """
+    checks.shapes(
+        divergence=(divergence, ""),
+        information=(information, ""),
+        information_weight=(information_weight, ""),
+        marginal_weight=(marginal_weight, ""),
+    )
     return divergence - information_weight * (
         marginal_weight * information.marginal_entropy - information.conditional_entropy
     )

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 
+from dgg_jax import checks
 from dgg_jax.types import Array
 
 
@@ -30,6 +31,9 @@ def contrastive_loss(
     Returns:
       The loss of the pair, a scalar.
 
+    Raises:
+      InvalidInput: if shapes are not as above.
+
     Example:
       >>> import jax.numpy as jnp
       >>> from dgg_jax.losses import siamese
@@ -39,6 +43,12 @@ def contrastive_loss(
       >>> siamese.contrastive_loss(a, b, False)
       Array(1., dtype=float32)
     """
+    checks.shapes(
+        embedding_a=(embedding_a, "L"),
+        embedding_b=(embedding_b, "L"),
+        is_positive=(is_positive, ""),
+        margin=(margin, ""),
+    )
     squared = jnp.sum((embedding_a - embedding_b) ** 2)
     return loss_of_squared_distance(squared, is_positive, margin)
 
@@ -46,16 +56,22 @@ def contrastive_loss(
 def loss_of_squared_distance(
     squared: Array, is_positive: Array | bool, margin: float = 3.0
 ) -> jax.Array:
-    """``contrastive_loss`` of a pair whose squared distance is known.
+    """``contrastive_loss`` of pairs whose squared distances are known.
 
     Args:
-      squared: d^2, a scalar.
-      is_positive: whether the two are neighbours, a boolean scalar.
+      squared: d^2, of any shape.
+      is_positive: whether the two are neighbours, booleans of the same shape.
       margin: the supplement's c, in units of the embedding.
 
     Returns:
-      The loss of the pair, a scalar.
+      The loss of each pair, of the same shape.
+
+    Raises:
+      InvalidInput: if shapes are not as above.
     """
+    checks.shapes(
+        squared=(squared, "..."), is_positive=(is_positive, "..."), margin=(margin, "")
+    )
     # The root's gradient is infinite at 0; there the pair gets none.
     distinct = squared > 0.0
     distance = jnp.where(distinct, jnp.sqrt(jnp.where(distinct, squared, 1.0)), 0.0)

@@ -11,6 +11,7 @@ import math
 import jax
 import jax.numpy as jnp
 
+from dgg_jax import checks
 from dgg_jax.types import Array
 
 
@@ -22,7 +23,11 @@ def squared_distances(points: Array) -> jax.Array:
 
     Returns:
       Squared distances, shape [B, B].
+
+    Raises:
+      InvalidInput: if shapes are not as above.
     """
+    checks.shapes(points=(points, "B L"))
 
     def from_point(point):
         # Differences, not products: those lose the distances of close points.
@@ -51,7 +56,11 @@ def gaussian_affinity(embedding: Array, num_neighbors: int) -> jax.Array:
 
     Returns:
       W, symmetric, entries in [0, 1], zero diagonal, shape [B, B].
+
+    Raises:
+      InvalidInput: if shapes are not as above.
     """
+    checks.shapes(embedding=(embedding, "B L"))
     batch_size = len(embedding)
     itself = jnp.eye(batch_size, dtype=bool)
     squared = jnp.where(itself, jnp.inf, squared_distances(embedding))
@@ -86,6 +95,9 @@ def loss(outputs: Array, affinity: Array, *, normalized: bool = False) -> jax.Ar
     Returns:
       The loss of the batch, a scalar.
 
+    Raises:
+      InvalidInput: if shapes are not as above.
+
     Example:
       >>> import jax.numpy as jnp
       >>> from dgg_jax.losses import spectralnet
@@ -93,6 +105,7 @@ def loss(outputs: Array, affinity: Array, *, normalized: bool = False) -> jax.Ar
       >>> spectralnet.loss(jnp.array([[0.0], [2.0]]), affinity)
       Array(2., dtype=float32)
     """
+    checks.shapes(outputs=(outputs, "B K"), affinity=(affinity, "B B"))
     if normalized:
         degrees = jnp.sum(affinity, axis=1)
         connected = degrees > 0.0
@@ -122,7 +135,11 @@ def orthonormalizer(outputs: Array, ridge: float = 1e-10) -> jax.Array:
 
     Returns:
       R, upper triangular with a positive diagonal, shape [K, K].
+
+    Raises:
+      InvalidInput: if shapes are not as above.
     """
+    checks.shapes(outputs=(outputs, "B K"), ridge=(ridge, ""))
     batch_size, num_outputs = outputs.shape
     tiny = jnp.finfo(outputs.dtype).tiny
     scale = jnp.sqrt(jnp.maximum(jnp.sum(outputs**2) / num_outputs, tiny))

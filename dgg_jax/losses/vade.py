@@ -26,6 +26,7 @@ import math
 import jax
 import jax.numpy as jnp
 
+from dgg_jax import checks
 from dgg_jax.distributions import expected_component_log_probs, responsibilities
 from dgg_jax.losses.elbo import elbo
 from dgg_jax.types import Array, Gaussian, Mixture
@@ -52,6 +53,9 @@ def log_assignment(z: Array, log_weights: Array, mixture: Mixture) -> jax.Array:
     Returns:
       Log probabilities, shape [K].
 
+    Raises:
+      InvalidInput: if shapes are not as above.
+
     Example:
       >>> import jax.numpy as jnp
       >>> from dgg_jax.losses import vade
@@ -64,6 +68,11 @@ def log_assignment(z: Array, log_weights: Array, mixture: Mixture) -> jax.Array:
       >>> jnp.exp(vade.log_assignment(draws, log_weights, mixture))
       Array([0.5, 0.5], dtype=float32)
     """
+    checks.shapes(
+        z=(z, "L" if z.ndim == 1 else "M L"),
+        log_weights=(log_weights, "K"),
+        mixture=(mixture, "K L"),
+    )
     if z.ndim == 1:
         return responsibilities(z, log_weights, mixture)
     each = jax.vmap(responsibilities, (0, None, None))(z, log_weights, mixture)
@@ -92,6 +101,9 @@ def mean_field_log_assignment(
     Returns:
       Log probabilities, shape [K].
 
+    Raises:
+      InvalidInput: if shapes are not as above.
+
     Example:
       >>> import jax.numpy as jnp
       >>> from dgg_jax.losses import vade
@@ -103,5 +115,10 @@ def mean_field_log_assignment(
       >>> jnp.exp(gamma).round(2)
       Array([0.12, 0.88], dtype=float32)
     """
+    checks.shapes(
+        posterior=(posterior, "L"),
+        log_weights=(log_weights, "K"),
+        mixture=(mixture, "K L"),
+    )
     expected = expected_component_log_probs(posterior, mixture)
     return jax.nn.log_softmax(log_weights + expected)
