@@ -1,5 +1,6 @@
 """Likelihoods against scipy, and their statistics against the sums they replace."""
 
+import dataclasses
 import math
 from typing import NamedTuple
 
@@ -207,6 +208,12 @@ def test_likelihoods_are_hashable_values():
     assert hash(GaussianLikelihood(variance=0.5)) == hash(GaussianLikelihood(0.5))
     assert GaussianLikelihood(variance=0.5) != GaussianLikelihood(variance=0.6)
     assert GaussianLikelihood().variance == 1.0
+
+
+@pytest.mark.parametrize("name", LIKELIHOODS)
+def test_likelihoods_cannot_be_changed(name):
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        LIKELIHOODS[name].variance = 2.0
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -260,6 +260,26 @@ def test_eight_devices_find_what_one_does(tmp_path, xla):
         np.testing.assert_allclose(found["distances"], distances, rtol=1e-6)
 
 
+@pytest.mark.parametrize("num_points", [8, 9])
+def test_shares_of_processes_are_put_together(num_points, monkeypatch):
+    x = points(num_points)
+    expected = knn(x, 3)
+    shares = []
+
+    def gathered(found):
+        shares.append(found)
+        return [np.stack(parts) for parts in zip(*shares[:2], strict=True)]
+
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    monkeypatch.setattr(neighbors.multihost_utils, "process_allgather", gathered)
+    with pytest.raises(ValueError):  # the second process has not answered
+        knn(x, 3)
+    monkeypatch.setattr(jax, "process_index", lambda: 1)
+    found = knn(x, 3)
+    assert [len(share[0]) for share in shares] == [-(-num_points // 2)] * 2
+    np.testing.assert_array_equal(found, expected)
+
+
 @pytest.mark.slow
 def test_two_processes_find_what_one_does(tmp_path, xla):
     x = points(85)
@@ -326,6 +346,15 @@ def test_the_size_decides_the_method(monkeypatch):
     with pytest.raises(ImportError):
         knn(points(11), 2)
     assert knn(points(11), 2, method="exact")[0].shape == (11, 2)
+    neighbors.check_search(10)
+    with pytest.raises(ImportError):
+        neighbors.check_search(11)
+
+
+def test_two_points_are_each_others_neighbour():
+    indices, distances = knn([[0.0], [2.0]], 1)
+    assert indices.tolist() == [[1], [0]]
+    assert distances.tolist() == [[2.0], [2.0]]
 
 
 def test_sparse_points_are_searched_as_dense_ones():

@@ -97,6 +97,8 @@ def test_strength_out_of_range(graph, strength):
         ({"weights": np.ones((9, 2))}, "shapes (9, 3) and (9, 2)"),
         ({"indices": np.full((9, 3), 9)}, "[0, 8], got values from 9 to 9"),
         ({"indices": np.full((9, 3), -1)}, "[0, 8], got values from -1 to -1"),
+        ({"indices": np.array([[0, 1, 9]] * 9)}, "[0, 8], got values from 0 to 9"),
+        ({"indices": np.array([[-1, 1, 8]] * 9)}, "[0, 8], got values from -1 to 8"),
     ],
 )
 def test_bad_graphs(graph, changes, text):
@@ -104,6 +106,12 @@ def test_bad_graphs(graph, changes, text):
         smoothing_operator(graph._replace(**changes))
     assert text in str(error.value)
     assert str(error.value).startswith("graph.indices")
+
+
+def test_the_first_and_the_last_point_may_be_neighbours(graph):
+    indices = np.array([[0, 1, 8]] * 9)
+    operator = smoothing_operator(graph._replace(indices=indices), 2.0)
+    assert set(operator.indices.tolist()) == {0, 1, 8}
 
 
 def random_data(rng, likelihood):
@@ -198,6 +206,20 @@ def test_blocks_of_the_host_computation_change_nothing(
     monkeypatch.setattr(smoothing, "_BLOCK_ELEMENTS", elements)
     blocks = smoothing.smooth_data(x, operator, likelihood)
     jax.tree.map(np.testing.assert_array_equal, blocks, whole)
+
+
+@pytest.mark.parametrize("elements", [1, 4, 12, 40, 1000])
+def test_blocks_of_rows_hold_so_many_entries_or_one_row(rng, elements, monkeypatch):
+    monkeypatch.setattr(smoothing, "_BLOCK_ELEMENTS", elements)
+    matrix, width = random_sparse(rng, 21, 10), 4
+    blocks = list(smoothing._row_blocks(matrix, width))
+    assert [row for block in blocks for row in range(21)[block]] == list(range(21))
+    sizes = [width * matrix[block].nnz for block in blocks]
+    for block, size in zip(blocks, sizes, strict=True):
+        assert size <= max(elements, width) or block.stop == block.start + 1
+    # None is cut short: with the row after it, it would hold too many.
+    for after, size in zip(blocks[1:], sizes, strict=False):
+        assert size + width * matrix[after.start : after.start + 1].nnz > elements
 
 
 def test_product_of_bucketed_rows(rng):

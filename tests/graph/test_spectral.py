@@ -210,6 +210,21 @@ def test_embedding_equals_a_dense_eigendecomposition(make):
     np.testing.assert_allclose(embedding.T @ trivial, 0.0, atol=1e-6)
 
 
+def test_embedding_of_unlike_degrees_equals_a_dense_eigendecomposition():
+    # Two separate parts of neighbours in the plane, with hubs.
+    x = np.random.default_rng(0).lognormal(size=(140, 2))
+    x[90:] += 1e3
+    affinity = affinity_matrix(neighbor_weights(*knn(x, 4), "gaussian"))
+    root = np.sqrt(affinity.toarray().sum(axis=1))
+    assert root.max() > 1.5 * root.min()
+    normalized = affinity.toarray() / np.outer(root, root)
+    values = np.linalg.eigvalsh(normalized)[::-1]
+    embedding = spectral_embedding(affinity, 5)
+    np.testing.assert_allclose(embedding.T @ embedding, np.eye(5), atol=1e-6)
+    found = np.sum(embedding * (normalized @ embedding), axis=0)
+    np.testing.assert_allclose(found, values[1:6], atol=1e-6)
+
+
 def test_leading_eigenvectors_come_first():
     affinity = affinity_matrix(ring(4)[0])
     embedding = spectral_embedding(affinity, 6)
@@ -237,10 +252,26 @@ def test_one_cluster_and_tiny_graphs():
     labels = spectral_labels(tiny, 3, 5, seed=0)
     assert sorted(labels.tolist()) == [0, 1, 2]
     assert labels.dtype == np.int32
+    pair = unweighted(np.array([[1], [0]]))
+    assert spectral_labels(pair, 2, 2, seed=0).tolist() == [0, 1]
     path = unweighted(np.array([[1], [0], [1], [2], [3]]))
     # Of five points there are no more than three eigenvectors.
     labels = spectral_labels(path, 2, 12, seed=0)
     np.testing.assert_array_equal(labels, spectral_labels(path, 2, 3, seed=0))
+
+
+def test_as_many_eigenvectors_as_there_are_are_taken(monkeypatch):
+    taken = []
+
+    def recorded(affinity, number):
+        taken.append(number)
+        return spectral_embedding(affinity, number)
+
+    monkeypatch.setattr(spectral, "spectral_embedding", recorded)
+    path = unweighted(np.array([[1], [0], [1], [2], [3]]))
+    for number in (2, 3, 12):
+        spectral_labels(path, 2, number, seed=0)
+    assert taken == [2, 3, 3]
 
 
 @pytest.mark.parametrize("num_eigenvectors", [0, 2 * SIZE - 1])

@@ -227,6 +227,15 @@ def test_no_gradient_passes_through_the_perturbation(x64):
     np.testing.assert_allclose(at_radius, 2.0 * radius, rtol=1e-9)
 
 
+def test_by_default_the_probe_is_the_radius_and_the_iteration_one(x64):
+    params, x, radius = random_network()
+    by_default = imsat.adversarial_perturbation(
+        network, params, x, radius, jax.random.key(0)
+    )
+    expected = perturbation(network, params, x, radius, probe=1.0, num_iterations=1)
+    np.testing.assert_allclose(by_default, expected, rtol=1e-9)
+
+
 def test_perturbations_where_nothing_changes_are_zero():
     x = jnp.ones((4, 3))
     flat = jnp.zeros(3)

@@ -29,6 +29,14 @@ def test_negative_pair_by_hand():
     np.testing.assert_allclose(at_b, [-2.4, -3.2], rtol=1e-5)
 
 
+def test_the_squared_distance_is_enough():
+    squared = jnp.array([[0.0, 1.0], [4.0, 16.0]])
+    losses = siamese.loss_of_squared_distance(squared, jnp.zeros((2, 2), bool))
+    np.testing.assert_allclose(losses, [[9.0, 4.0], [1.0, 0.0]], rtol=1e-6)
+    losses = siamese.loss_of_squared_distance(squared, jnp.eye(2, dtype=bool), 5.0)
+    np.testing.assert_allclose(losses, [[0.0, 16.0], [9.0, 16.0]], rtol=1e-6)
+
+
 @pytest.mark.parametrize("margin", [0.5, 3.0, 10.0])
 def test_both_branches_match_the_printed_formula(x64, margin):
     # Supplement eq. (19) on embeddings: l d^2 + (1 - l) max(c - d, 0)^2.

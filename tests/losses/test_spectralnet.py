@@ -251,6 +251,12 @@ def test_a_ridge_shrinks_the_outputs(x64):
     np.testing.assert_allclose(orthonormal, expected, rtol=1e-10)
 
 
+def test_the_default_ridge_is_all_that_a_dead_output_has(x64):
+    # Of Y~^T Y~ = diag(1, 0) + 1e-10 / 2 I; the mean of its diagonal is 1/2.
+    matrix = orthonormalizer(np.eye(6, 2) * [1.0, 0.0])
+    np.testing.assert_allclose(matrix[1, 1], math.sqrt(6 / 0.5e-10), rtol=1e-9)
+
+
 # Numerics
 
 
