@@ -292,7 +292,7 @@ def array(axes):
 
 
 def wrong_shapes(name, call):
-    """Each leaf with each wrong shape: its name, the shape and the arguments."""
+    """Each leaf with each wrong shape: its name, that, if of its rank, and all."""
     paths, tree = jax.tree_util.tree_flatten_with_path(call.arguments)
     axes = [axes for _, axes in paths]
     arrays = [array(axes) for axes in axes]
@@ -316,7 +316,8 @@ def wrong_shapes(name, call):
                 continue
             changed = [*arrays[:i], np.full(other, 0.5, np.float32), *arrays[i + 1 :]]
             label = path[0].key + jax.tree_util.keystr(path[1:])
-            yield label, other, jax.tree.unflatten(tree, changed)
+            same_rank = len(other) == len(shape)
+            yield label, other, same_rank, jax.tree.unflatten(tree, changed)
 
 
 def batched(arguments):
@@ -341,16 +342,18 @@ def test_wrong_shapes_are_refused(name):
     for one, many in zip(*map(jax.tree.leaves, (compiled, mapped)), strict=True):
         assert many.shape == (11, *one.shape)
     labels = set()
-    for label, shape, arguments in wrong_shapes(name, call):
+    for label, shape, same_rank, arguments in wrong_shapes(name, call):
         # Of several draws or sources, a likelihood sees those of one.
         seen = (shape, shape[1:]) if label.startswith("decoded") else (shape,)
-        untraced, *traced = modes(call.function)
-        for mode in traced if label in labels else (untraced, *traced):
+        *others, mapped = modes(call.function)
+        for mode in [mapped] if label in labels else [*others, mapped]:
             with pytest.raises(InvalidInput) as error:
                 mode(arguments)
             message = str(error.value)
             assert any(f"has shape {one}" in message for one in seen), (label, shape)
             assert label.split(".")[0].split("[")[0] in message, (label, shape)
+            # Another size is another than that of some other array.
+            assert message.count(" has shape (") == 2 or not same_rank, message
         labels.add(label)
     assert len(labels) >= len(call.arguments)
 
