@@ -374,6 +374,8 @@ def test_approximate_leaves_each_point_out(monkeypatch, caplog, kind):
     # Row 1 finds itself second, as a duplicate would make it, row 2 not at all.
     with_self[1, :2] = with_self[1, [1, 0]]
     with_self[2, :4], zeros[2, :4] = indices[2], distances[2]
+    farther, lengths = brute_force(x, 5)
+    with_self[2, 4], zeros[2, 4] = farther[2, 4], lengths[2, 4]
 
     class Index:
         def __init__(self, x, n_neighbors, random_state):

@@ -321,6 +321,20 @@ def test_a_neighbor_of_weight_zero_changes_nothing(likelihood):
     np.testing.assert_allclose(added, without, rtol=1e-13)
 
 
+def test_by_default_the_graph_has_the_papers_strength(x64):
+    *arguments, mixture = point_arguments(Bernoulli())
+    log_assignments, weights = arguments[3:]
+    for function, given in (
+        (dgg.operator_weights, (weights,)),
+        (dgg.update_prior, (log_assignments[0], log_assignments[1:], weights)),
+        (dgg.tuple_terms, (*arguments, mixture, Bernoulli())),
+        (dgg.tuple_objective, (*arguments, mixture, Bernoulli())),
+    ):
+        jax.tree.map(
+            np.testing.assert_array_equal, function(*given), function(*given, 1.0)
+        )
+
+
 def test_without_a_graph_the_cluster_terms_cancel(likelihood):
     # graph_strength 0 makes pi_i = gamma_i (erratum E4) and ignores the neighbours.
     arguments = point_arguments(likelihood)
