@@ -112,6 +112,8 @@ def test_the_first_and_the_last_point_may_be_neighbours(graph):
     indices = np.array([[0, 1, 8]] * 9)
     operator = smoothing_operator(graph._replace(indices=indices), 2.0)
     assert set(operator.indices.tolist()) == {0, 1, 8}
+    operator = smoothing_operator(graph._replace(indices=np.full((9, 3), 8)), 2.0)
+    assert set(operator.indices.tolist()) == {8}
 
 
 def random_data(rng, likelihood):

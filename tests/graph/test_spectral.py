@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import sparse
 from sklearn.cluster import KMeans, SpectralClustering
 from sklearn.datasets import load_digits
 from sklearn.metrics import adjusted_rand_score
@@ -223,6 +224,15 @@ def test_embedding_of_unlike_degrees_equals_a_dense_eigendecomposition():
     np.testing.assert_allclose(embedding.T @ embedding, np.eye(5), atol=1e-6)
     found = np.sum(embedding * (normalized @ embedding), axis=0)
     np.testing.assert_allclose(found, values[1:6], atol=1e-6)
+
+
+@pytest.mark.parametrize("num_points", [6, 120])
+def test_the_eigenvector_that_says_nothing_is_left_out(num_points):
+    # Of a complete graph the others have a negative eigenvalue, -1 / (N - 1).
+    affinity = sparse.csr_array(1.0 - np.eye(num_points))
+    embedding = spectral_embedding(affinity, 3)
+    np.testing.assert_allclose(embedding.sum(axis=0), 0.0, atol=1e-6)
+    np.testing.assert_allclose(embedding.T @ embedding, np.eye(3), atol=1e-6)
 
 
 def test_leading_eigenvectors_come_first():
