@@ -446,6 +446,7 @@ def test_the_message_names_both_shapes_and_the_remedy():
         {"a": (np.zeros((5, 4, 2)), "... L"), "b": (np.zeros((5, 4, 3)), "... K")},
         {"a": ([np.zeros((3, 9)), np.zeros(3)], "M ..."), "b": (np.zeros(3), "M")},
         {"a": ([np.zeros((3, 9)), np.zeros(3)], "1+S ..."), "b": (np.zeros(2), "S")},
+        {"a": (np.zeros((3, 2, 9)), "M L ..."), "b": (np.zeros((2, 3)), "L M")},
         {"a": ((), "M ..."), "b": (np.zeros(3), "M")},
         {"a": ((np.zeros(3), 1.0), ("D", ""))},
         {"a": (sparse.eye_array(3), "N N"), "b": (sparse.eye_array(3, 2), "N D")},
