@@ -9,6 +9,7 @@ import numpy as np
 from dgg_jax import checks, methods, presets, saving
 from dgg_jax.data import Dataset
 from dgg_jax.methods.base import Metrics, State
+from dgg_jax.reports.run import ReportInputs
 from dgg_jax.runs.config import Config
 from dgg_jax.runs.origin import (
     device,
@@ -16,7 +17,6 @@ from dgg_jax.runs.origin import (
     peak_device_memory_mib,
     peak_memory_mib,
 )
-from dgg_jax.reports.run import ReportInputs
 
 _SAMPLES_PER_CLUSTER = 10  # as images or rows of a table
 _POINTS_PER_CLUSTER = 500  # as points in the plane

@@ -14,9 +14,9 @@ from scipy import sparse
 from dgg_jax import checks, folders, presets
 from dgg_jax.data import Dataset
 from dgg_jax.log import LOGGER
+from dgg_jax.runs.config import Config
 from dgg_jax.stages import cluster_count
 from dgg_jax.stages.cluster_count import ClusterCount
-from dgg_jax.runs.config import Config
 
 _FEW_ROWS = 10_000  # in whose smoke run compiling takes longer than all else
 
@@ -352,7 +352,6 @@ def _report(
 ) -> dict[str, Any]:
     """Writes what a finished run leaves behind; returns the content of result.json."""
     from dgg_jax import estimators
-    from dgg_jax.methods import base
     from dgg_jax.reports import run as report
     from dgg_jax.runs import results
 
