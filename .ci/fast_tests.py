@@ -1,6 +1,6 @@
 """Runs the fast tests under this interpreter, and says so for results/platforms.txt.
 
-PYTHON .ci/platform.py
+PYTHON .ci/fast_tests.py
 """
 
 import importlib.metadata
