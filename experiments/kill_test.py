@@ -27,6 +27,7 @@ import jax
 import numpy as np
 from absl import app, flags
 
+import dgg_jax.cli.run  # noqa: F401 - defines --seed
 from dgg_jax.cli import command
 from dgg_jax.training.checkpoints import Checkpoints
 

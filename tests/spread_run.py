@@ -36,8 +36,8 @@ def preset(method):
     if method.startswith("streamed_"):
         method = method.removeprefix("streamed_")
         settings["device_memory_share"] = 1e-12
-    if method == "dgg":
-        settings["siamese_warp"] = 1.0
+    if method == "dgg":  # every loop that it has
+        settings |= {"siamese_epochs": 1, "siamese_warp": 1.0, "pretrain_vae_epochs": 1}
     return method, presets.for_data(
         method,
         data(),
@@ -46,7 +46,8 @@ def preset(method):
         restarts=2,
         hidden_sizes=(8,),
         latent_dim=2,
-        pretrain_layer_epochs=0,
+        pretrain_autoencoder_epochs=3,
+        label_epochs=1,
         num_neighbors=5,
         batch_size=16,
         pretrain_batch_size=16,

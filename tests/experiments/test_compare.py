@@ -606,8 +606,8 @@ def test_data_without_labels(tmp_path, monkeypatch, patched):
 @pytest.mark.slow
 def test_the_autoencoder_is_trained_once(tmp_path, patched):
     outcome = compare(
-        tmp_path, "--preset=smoke", "--hidden_sizes=8", "--pretrain_layer_epochs=0",
-        "--methods=ae_gmm,vade", "--seeds=0",
+        tmp_path, "--preset=smoke", "--hidden_sizes=8",
+        "--pretrain_autoencoder_epochs=3", "--methods=ae_gmm,vade", "--seeds=0",
     )  # fmt: skip
     assert outcome.code == 0, outcome.err
     loops, encoders, seconds = {}, {}, {}
