@@ -308,6 +308,16 @@ def test_the_constructor_has_every_setting(name):
     assert cls().set_params(epochs=9).epochs == 9
 
 
+def test_a_subclass_may_pass_arguments_on():
+    class Mine(dgg_jax.DGG):
+        def __init__(self, **settings):
+            super().__init__(**settings)
+
+    assert Mine(epochs=3).epochs == 3
+    with pytest.raises(TypeError, match="epohcs"):
+        Mine(epohcs=3)
+
+
 def test_nothing_depends_on_docstrings():
     code = "import dgg_jax; print(dgg_jax.DGG(3, epochs=2), dgg_jax.__doc__)"
     command = [sys.executable, "-OO", "-c", code]

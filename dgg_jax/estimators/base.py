@@ -66,9 +66,10 @@ class Clusterer(ClusterMixin, BaseEstimator):
 
     def __new__(cls, *given: Any, **named: Any) -> Self:
         """Refuses unknown arguments with the class and the name that may be meant."""
-        known = [*inspect.signature(cls.__init__).parameters][1:]
+        _, *known = parameters = inspect.signature(cls.__init__).parameters
+        passes_on = any(one.kind is one.VAR_KEYWORD for one in parameters.values())
         for name in named:
-            if name not in known:
+            if name not in known and not passes_on:  # as a subclass of a user's may
                 near = difflib.get_close_matches(name, known, n=1)
                 remedy = f"help({cls.__name__}) lists them."
                 if near:
