@@ -15,8 +15,7 @@ import jax
 import numpy as np
 
 from dgg_jax import methods, presets
-from dgg_jax.methods.base import Interrupted, Run
-from dgg_jax.training import loop
+from dgg_jax.training import Interrupted, Run, loop
 
 NUM_POINTS, NUM_FEATURES = 99, 24  # no multiple of 2 or 8
 
@@ -62,13 +61,13 @@ def main(method, folder, stop_after=None):
     compiled, epochs = {}, []
     fit = loop.fit
 
-    def recorded(name, epoch, state, data, key, *arguments, place, **keywords):
-        placed, of_epoch = place(state), data
+    def recorded(name, epoch, state, data, key, *arguments, put, **keywords):
+        placed, of_epoch = put(state), data
         if "prepare" in keywords:
             of_epoch = data, keywords["prepare"](placed)
         lowered = epoch.lower(placed, of_epoch, key)
         compiled[name] = lowered.compile().as_text()
-        return fit(name, epoch, state, data, key, *arguments, place=place, **keywords)
+        return fit(name, epoch, state, data, key, *arguments, put=put, **keywords)
 
     if stop_after is None and not method.startswith("streamed_"):
         loop.fit = recorded

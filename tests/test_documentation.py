@@ -8,7 +8,7 @@ from sklearn import datasets
 from sklearn.utils import Bunch
 
 import dgg_jax
-from dgg_jax import data, estimators, presets
+from dgg_jax import data, estimators, methods, presets
 from dgg_jax.methods import dgg
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
@@ -50,6 +50,8 @@ def small(monkeypatch, tmp_path):
         return runs[kind]
 
     monkeypatch.setattr(dgg, "run", run_once)
+    rigged = methods.method("dgg")._replace(run=run_once)
+    monkeypatch.setitem(methods.METHODS, "dgg", rigged)
 
 
 def test_examples_of_the_readme_run(small, tmp_path):

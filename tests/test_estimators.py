@@ -20,10 +20,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import dgg_jax
-from dgg_jax import metrics, presets
+from dgg_jax import methods, metrics, presets
 from dgg_jax.checks import InvalidInput
 from dgg_jax.likelihoods import GaussianLikelihood
-from dgg_jax.methods import dgg, vade
+from dgg_jax.methods import dgg
 from dgg_jax.stages.cluster_count import ClusterCount
 from dgg_jax.types import Gaussian
 from experiments import constructors
@@ -192,12 +192,13 @@ def test_a_memory_map_is_not_copied(tmp_path):
 
     estimator = tiny("VaDE", device_memory_share=1e-12)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(vade, "run", run)
+        rigged = methods.method("vade")._replace(run=run)
+        patch.setitem(methods.METHODS, "vade", rigged)
         with pytest.raises(InterruptedError):
             estimator.fit(mapped)
     assert np.shares_memory(*found, mapped)
-    stages = vade._Stages(*found, estimator._preset(*found, 3))
-    assert np.shares_memory(stages.x.source, mapped)
+    problem = methods.Problem.of(*found, estimator._preset(*found, 3))
+    assert np.shares_memory(problem.x.source, mapped)
 
 
 @pytest.mark.parametrize("module", ["pandas", "polars"])
@@ -738,8 +739,10 @@ def test_an_estimate_without_a_plateau_is_a_warning(monkeypatch):
         begun.append(preset.num_clusters)
         raise InterruptedError
 
-    monkeypatch.setattr(dgg, "count_clusters", lambda *_, **__: count)
-    monkeypatch.setattr(dgg, "run", run)
+    rigged = methods.method("dgg")._replace(
+        run=run, count_clusters=lambda *_, **__: count
+    )
+    monkeypatch.setitem(methods.METHODS, "dgg", rigged)
     with (
         pytest.raises(InterruptedError),
         pytest.warns(UserWarning, match="^6 clusters.*do not trust it"),

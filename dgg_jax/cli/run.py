@@ -58,8 +58,7 @@ def _run() -> int:
     dataset = distributed.ahead(lambda: runs.load_data(config))
     runs.check_data(config, dataset)
     stop = StopSignal()
-    from dgg_jax.methods.base import Interrupted
-    from dgg_jax.training import Diverged
+    from dgg_jax.training import Diverged, Interrupted
 
     try:
         result = runs.run(config, dataset, stop)

@@ -153,7 +153,7 @@ def carry_out(
     dataset = _checked_data(pending) if pending else None
     claimed = _claim(series, clear)
     stop = command.StopSignal()
-    from dgg_jax.methods.base import Interrupted
+    from dgg_jax.training import Interrupted
 
     try:
         with claimed:
@@ -188,8 +188,7 @@ def _train(
     Raises:
       Interrupted: if it was asked to stop.
     """
-    from dgg_jax.methods.base import Interrupted
-    from dgg_jax.training import Diverged
+    from dgg_jax.training import Diverged, Interrupted
 
     failed = []
     for number, config in enumerate(configs, start=1):

@@ -32,10 +32,10 @@ from dgg_jax import checks, methods, metrics, presets, saving
 from dgg_jax.data.preprocessing import Scaling
 from dgg_jax.distributions import sample_gaussian
 from dgg_jax.log import tell
-from dgg_jax.methods.base import Metrics, Run, State
-from dgg_jax.methods.pretrained import Parts
+from dgg_jax.methods import Parts
 from dgg_jax.progress import Progress
 from dgg_jax.stages import cluster_count
+from dgg_jax.training import Metrics, Run, State
 from dgg_jax.types import Gaussian, Graph
 
 # (stage, epoch, metrics) -> whether that training loop shall end
@@ -47,7 +47,7 @@ SHIFT_AND_SCALE = ("shift", "scale")  # the arrays of a saved Scaling
 class Clusterer(ClusterMixin, BaseEstimator):
     """What all estimators share.
 
-    A fitted one keeps ``_state``, the arrays of its model: functions cannot be pickled.
+    A fitted one keeps ``_state``, the arrays of its model, which ``save`` writes.
     """
 
     _method: ClassVar[str]
@@ -109,24 +109,21 @@ class Clusterer(ClusterMixin, BaseEstimator):
         """What the method's ``run`` is told besides data, preset and seed."""
         return {}
 
-    def _fit(self, X: Any, **keywords: Any) -> Self:
-        with _k_as_n_clusters():
-            return self._train(X, **keywords)
-
-    def _train(self, X: Any, **keywords: Any) -> Self:
-        x = self._rows(X, reset=True)
-        estimates, num_clusters = self._num_clusters(keywords.get("start"))
-        preset = self._preset(x, num_clusters)
-        if not getattr(self, "warm_start", False):
-            self._preprocessing = Clusterer._preprocessing
-            self._scaling = None
-        method, seed = methods.method(self._method), self._seed()
-        names, shared = methods.stage_names(self._method), None
+    def _fit(self, X: Any, **known: Any) -> Self:
         with contextlib.ExitStack() as opened:
+            opened.enter_context(_k_as_n_clusters())
+            x = self._rows(X, reset=True)
+            estimates, num_clusters = self._num_clusters(known.get("start"))
+            preset = self._preset(x, num_clusters)
+            if not getattr(self, "warm_start", False):
+                self._preprocessing = Clusterer._preprocessing
+                self._scaling = None
+            method, seed = methods.method(self._method), self._seed()
+            stages, shared = method.stages, None
             if estimates:
-                names = ("num_clusters", *names)
+                stages = ("num_clusters", *stages)
                 shared = opened.enter_context(tempfile.TemporaryDirectory())
-            progress = Progress(names, say=tell) if self.verbose else None
+            progress = Progress(stages, say=tell) if self.verbose else None
             if progress:
                 opened.callback(progress.close)
             runner = Run(
@@ -136,19 +133,17 @@ class Clusterer(ClusterMixin, BaseEstimator):
             )
             opened.callback(runner.close)
             if estimates:
-                networks = {k: v for k, v in keywords.items() if k != "start"}
+                networks = {k: v for k, v in known.items() if k != "start"}
                 count = method.count_clusters(x, preset, runner, seed=seed, **networks)
                 if not count.is_plateau:
-                    warnings.warn(count.describe(), stacklevel=4)
+                    warnings.warn(count.describe(), stacklevel=3)
                 preset = self._preset(x, count.num_clusters)
-            _, state, records = method.run(
-                x, preset, seed=seed, runner=runner, **keywords
-            )
+            _, state, records = method.run(x, preset, seed=seed, runner=runner, **known)
         self._keep(preset, state, records, runner.history)
         thin = metrics.thin_clusters(self.labels_, preset.num_clusters)
         if thin:
             text = metrics.collapse_warning(thin, preset.num_clusters)
-            warnings.warn(text, ConvergenceWarning, stacklevel=4)
+            warnings.warn(text, ConvergenceWarning, stacklevel=3)
         return self
 
     def _num_clusters(self, start: Any) -> tuple[bool, int]:
@@ -253,11 +248,12 @@ class Clusterer(ClusterMixin, BaseEstimator):
         """The trained model, for ``dgg_jax.methods`` and one's own jax code."""
         check_is_fitted(self)
         return methods.method(self._method).model_of(
-            self.preset_, self.n_features_in_, self._state, *self._parts()
+            self.preset_, self.n_features_in_, self._state, self._parts()
         )
 
-    def _parts(self) -> tuple[Parts, ...]:
-        return ()
+    def _parts(self) -> Parts:
+        """Networks and likelihood of the user's own."""
+        return Parts()
 
     def _infer(self, X: Any) -> tuple[Any, np.ndarray]:
         """Latents and ln q(c | x) of the rows of X."""
@@ -394,15 +390,14 @@ class Generative(Embedder):
 
     _model_entries = ("model", "log_weights")
 
-    def _parts(self) -> tuple[Parts, ...]:
+    def _parts(self) -> Parts:
         named = isinstance(self.likelihood, str | None)
         likelihood = None if named else self.likelihood
-        return (Parts(self.encoder, self.decoder, likelihood),)
+        return Parts(self.encoder, self.decoder, likelihood)
 
     def _arguments(self):
-        (parts,) = self._parts()
         fitted = self.warm_start and hasattr(self, "_state")
-        return {"parts": parts, "start": self.model_ if fitted else None}
+        return {"parts": self._parts(), "start": self.model_ if fitted else None}
 
     def _set(self, preset, model, learned, records, history):
         super()._set(preset, model, learned, records, history)

@@ -18,7 +18,7 @@ from dgg_jax.estimators.gmvae import GMVAE
 from dgg_jax.estimators.imsat import IMSAT
 from dgg_jax.estimators.spectralnet import SpectralNet
 from dgg_jax.estimators.vade import VaDE
-from dgg_jax.methods.base import Metrics, State
+from dgg_jax.training import Metrics, State
 from dgg_jax.types import Graph
 
 _KINDS = {cls.__name__: cls for cls in (DGG, VaDE, GMVAE, DEC, SpectralNet, IMSAT)}

@@ -1,16 +1,102 @@
-"""The methods: each pairs networks with losses and runs its stages."""
+"""The methods: each pairs networks with losses, and its ``run`` is the algorithm."""
 
-import importlib
-from types import ModuleType
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from dgg_jax import checks
-from dgg_jax.presets import METHODS
+from dgg_jax.methods import (
+    dec,
+    dgg,
+    gmvae,
+    imsat,
+    mixture_vae,
+    spectralnet,
+    two_stage,
+    vade,
+)
+from dgg_jax.methods.parts import AS_NAMED, Parts
+from dgg_jax.methods.problem import Outcome, Problem
+from dgg_jax.presets import METHODS as NAMES
+from dgg_jax.presets import preset_class
 
-_TWO_STAGE = ("kmeans", "gmm", "ae_gmm", "dae_gmm", "vae_gmm", "spectral")
+__all__ = [
+    "AS_NAMED",
+    "METHODS",
+    "Method",
+    "Outcome",
+    "Parts",
+    "Problem",
+    "method",
+]
 
 
-def method(name: str) -> ModuleType:
-    """The module with a method's ``run(x, preset, *, seed, y, runner)``.
+class Method(NamedTuple):
+    """What can be done with a method; None is what it cannot do.
+
+    Attributes:
+      run: carries (data, preset) through all stages to an Outcome.
+      stages: their names, in order.
+      model_of: from (preset, D, last state, parts) to the model in it.
+      check: whether a preset serves data of a shape [N, ...]; raises InvalidInput.
+      samples_per_cluster: from (model, M, seed) to drawn rows [K, M, D].
+      traversals: from a model to figure 2 of DGG, [K, L, 15, D].
+      count_clusters: from (data, preset, runner) to the ClusterCount in them.
+      told: fields of a ``data.Dataset`` that run takes as arguments.
+    """
+
+    run: Callable[..., Outcome]
+    stages: tuple[str, ...]
+    model_of: Callable[..., Any] | None = None
+    check: Callable[[Any, tuple[int, ...]], None] = lambda preset, shape: None
+    samples_per_cluster: Callable[..., Any] | None = None
+    traversals: Callable[..., Any] | None = None
+    count_clusters: Callable[..., Any] | None = None
+    told: tuple[str, ...] = ()
+
+
+METHODS = {
+    "dgg": Method(
+        dgg.run,
+        dgg.STAGES,
+        dgg.model_of,
+        samples_per_cluster=mixture_vae.samples_per_cluster,
+        traversals=mixture_vae.traversals,
+        count_clusters=dgg.count_clusters,
+        told=("image_shape",),
+    ),
+    "vade": Method(
+        vade.run,
+        vade.STAGES,
+        vade.model_of,
+        samples_per_cluster=mixture_vae.samples_per_cluster,
+        traversals=mixture_vae.traversals,
+    ),
+    "gmvae": Method(
+        gmvae.run,
+        gmvae.STAGES,
+        gmvae.model_of,
+        gmvae.check,
+        samples_per_cluster=gmvae.samples_per_cluster,
+        told=("feature_shape", "is_test"),
+    ),
+    "dec": Method(dec.run, dec.STAGES, dec.model_of),
+    "spectralnet": Method(
+        spectralnet.run,
+        spectralnet.STAGES,
+        spectralnet.model_of,
+        spectralnet.check,
+    ),
+    "imsat": Method(imsat.run, imsat.STAGES, imsat.model_of),
+    **{
+        name: Method(two_stage.run, two_stage.STAGES[preset_class(name)])
+        for name in NAMES
+        if preset_class(name) in two_stage.STAGES
+    },
+}
+
+
+def method(name: str) -> Method:
+    """A method by its name.
 
     Args:
       name: one of ``presets.METHODS``.
@@ -18,12 +104,5 @@ def method(name: str) -> ModuleType:
     Raises:
       InvalidInput: if there is no such method; the message lists them.
     """
-    checks.one_of("method", name, METHODS)
-    module = "two_stage" if name in _TWO_STAGE else name
-    return importlib.import_module(f"dgg_jax.methods.{module}")
-
-
-def stage_names(name: str) -> tuple[str, ...]:
-    """The stages of a method, in order."""
-    stages = method(name).STAGES
-    return stages[name] if isinstance(stages, dict) else stages
+    checks.one_of("method", name, NAMES)
+    return METHODS[name]

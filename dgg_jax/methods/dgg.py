@@ -1,53 +1,83 @@
-"""DGG: deep clustering by Gaussian mixture VAEs with graph embedding, from data on."""
+"""DGG: deep clustering by Gaussian mixture VAEs with graph embedding, from data on.
 
+``run`` is the algorithm; its stages follow in order, then what a step of training
+minimises.
+"""
+
+import dataclasses
 import functools
-from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import logging
 from flax import linen as nn
+from scipy import sparse
 
-from dgg_jax import checks
-from dgg_jax.graph import graph_information, knn
+from dgg_jax.distributions import sample_gaussian
+from dgg_jax.graph import graph_information, smoothing, smoothing_operator
 from dgg_jax.images import RandomWarp
-from dgg_jax.methods.base import Metrics, Run, State
+from dgg_jax.likelihoods import Likelihood
+from dgg_jax.losses import dgg
+from dgg_jax.methods import mixture_vae
 from dgg_jax.methods.mixture_vae import (
-    MixtureStages,
+    ELBO_DRAWS,
     Model,
     Neighbors,
+    assessed,
+    evaluated,
+    of_gammas,
+    restart_keys,
     restart_of,
     samples_per_cluster,
     traversals,
+    with_mixture,
+    with_objectives,
 )
+from dgg_jax.methods.parts import AS_NAMED, Parts, autoencoder_networks
 from dgg_jax.methods.pretrained import (
-    AS_NAMED,
-    Parts,
-    autoencoder_functions,
-    initial_params,
-    pure,
+    check_parts,
+    latent_means,
+    likelihood,
+    mean_elbo,
+    pretrain_and_report,
+    pretrained,
+    vae_identity,
 )
-from dgg_jax.methods.similarity import siamese_embedding
-from dgg_jax.networks import Classifier, Embedding, MeanEmbedding
+from dgg_jax.methods.problem import (
+    Outcome,
+    Problem,
+    kmeans_metrics,
+    training_schedule,
+)
+from dgg_jax.methods.similarity import nearest, siamese_embedding
+from dgg_jax.networks import (
+    Classifier,
+    Embedding,
+    MeanEmbedding,
+    Network,
+    Networks,
+    initial_params,
+)
 from dgg_jax.presets import DGGPreset
-from dgg_jax.rows import HostRows
-from dgg_jax.stages import cluster_count, evaluate, graph, initialize, train
+from dgg_jax.rows import HostRows, SparseRows, take
+from dgg_jax.stages import cluster_count, evaluate
+from dgg_jax.stages import graph as neighbor_graph
 from dgg_jax.stages.cluster_count import ClusterCount
-from dgg_jax.stages.train import ApplyFunctions
-from dgg_jax.training import Schedule
-from dgg_jax.types import Graph, Mixture
+from dgg_jax.training import (
+    Loss,
+    Metrics,
+    Run,
+    Schedule,
+    State,
+    StepOutput,
+    TrainState,
+    optimize,
+)
+from dgg_jax.types import ElboTerms, Gaussian, Graph, Mixture
 
-__all__ = [
-    "STAGES",
-    "Model",
-    "count_clusters",
-    "model_of",
-    "run",
-    "samples_per_cluster",
-    "traversals",
-]
+__all__ = ["Model", "count_clusters", "run", "samples_per_cluster", "traversals"]
 
 STAGES = ("pretrain", "graph", "initialize", "classifier", "train", "evaluate")
 
@@ -55,32 +85,8 @@ STAGES = ("pretrain", "graph", "initialize", "classifier", "train", "evaluate")
 MOST_INFORMATION_LOST = 0.02
 
 
-def classifier_module(preset: DGGPreset) -> Classifier:
-    """f_2 of section 4.2 of DGG: L-K, or L-K-K for K < 10."""
-    sizes = preset.classifier_hidden_sizes
-    if sizes is None:
-        sizes = () if preset.num_clusters >= 10 else (preset.num_clusters,)
-    return Classifier(sizes, preset.num_clusters)
-
-
-@functools.cache
-def _classify(
-    module: Classifier, precision: str
-) -> Callable[[Any, jax.Array], jax.Array]:
-    return lambda params, z: pure(module, precision)(params["classifier"], z)
-
-
-def apply_functions(
-    preset: DGGPreset, num_features: int, parts: Parts = AS_NAMED
-) -> ApplyFunctions:
-    """The model as pure functions of (parameters, batch)."""
-    return autoencoder_functions(preset, num_features, parts)._replace(
-        classify=_classify(classifier_module(preset), preset.precision)
-    )
-
-
 def run(
-    x: np.ndarray,
+    x: np.ndarray | sparse.csr_array,
     preset: DGGPreset,
     *,
     seed: int = 0,
@@ -90,7 +96,7 @@ def run(
     image_shape: tuple[int, ...] | None = None,
     neighbors: Neighbors | None = None,
     start: Model | None = None,
-) -> tuple[Model, State, list[Metrics]]:
+) -> Outcome:
     """Carries data through all stages of DGG.
 
     Args:
@@ -116,7 +122,7 @@ def run(
       Diverged: if a loss is not finite.
       Interrupted: if the runner was asked to stop.
     """
-    stages = _Stages(
+    problem = Problem.of(
         x,
         preset,
         seed=seed,
@@ -127,11 +133,54 @@ def run(
         neighbors=neighbors,
         start=start,
     )
-    return stages.carry_through()
+    check_parts(problem)
+    mixture_vae.check_neighbors(problem)
+    stage = problem.runner.stage
+    if start is None:
+        state = stage("pretrain", pretrain_and_report, problem, {})
+    else:
+        state = mixture_vae.models_of(problem, start)
+    state = stage("graph", build_graph, problem, state)
+    if start is None:
+        state = stage("initialize", initialize, problem, state)
+        state = stage("classifier", fit_to_labels, problem, state)
+    state = stage("train", train, problem, state)
+    state = stage("evaluate", choose_restart, problem, state)
+    model = model_of(preset, problem.num_features, state, parts)
+    return Outcome(model, state, mixture_vae.records_of_best(problem, state))
+
+
+def classifier_module(preset: DGGPreset) -> Classifier:
+    """f_2 of section 4.2 of DGG: L-K, or L-K-K for K < 10."""
+    sizes = preset.classifier_hidden_sizes
+    if sizes is None:
+        sizes = () if preset.num_clusters >= 10 else (preset.num_clusters,)
+    return Classifier(sizes, preset.num_clusters)
+
+
+def networks_of(
+    preset: DGGPreset, num_features: int, parts: Parts = AS_NAMED
+) -> Networks:
+    """The model as pure functions of (parameters, batch)."""
+    classify = Network(classifier_module(preset), preset.precision, "classifier")
+    return autoencoder_networks(preset, num_features, parts)._replace(classify=classify)
+
+
+model_of = functools.partial(mixture_vae.model_of, networks_of)
+
+
+def _networks(problem: Problem) -> Networks:
+    return networks_of(problem.preset, problem.num_features, problem.parts)
+
+
+def _label_metrics(problem: Problem, state: State, labels: np.ndarray) -> Metrics:
+    """Scores of labels [N], and how much a cluster tells of its neighbour's."""
+    information = graph_information(Graph(**state["init_graph"]), labels)
+    return problem.scores(labels) | {"graph_information": information}
 
 
 def count_clusters(
-    x: np.ndarray,
+    x: np.ndarray | sparse.csr_array,
     preset: DGGPreset,
     runner: Run,
     *,
@@ -165,7 +214,7 @@ def count_clusters(
       Interrupted: if the runner was asked to stop.
     """
     cluster_count.check_num_rows(x.shape[0])
-    stages = _Stages(
+    problem = Problem.of(
         x,
         preset,
         seed=seed,
@@ -174,220 +223,509 @@ def count_clusters(
         image_shape=image_shape,
         neighbors=neighbors,
     )
-    runner.stage("num_clusters", stages.num_clusters, {})
+    check_parts(problem)
+    mixture_vae.check_neighbors(problem)
+    runner.stage("num_clusters", _count_clusters, problem, {})
     return ClusterCount.from_dict(runner.records[0])
 
 
-class _Stages(MixtureStages):
-    names = STAGES
-    build_functions = staticmethod(apply_functions)
-    # Ranks runs by accuracy where the ELBO does not, see docs/accuracy.md.
-    criterion = "graph_information"
+def _count_clusters(problem: Problem, state: State) -> tuple[State, Metrics]:
+    if _graph_of(problem) != "data":
+        state = pretrained(problem)
+    space, _ = _graph_space(problem, state)
+    count = cluster_count.estimate_num_clusters(
+        space,
+        problem.numpy_seed("num_clusters"),
+        functools.partial(problem.runner.progress, "cluster_count"),
+    )
+    return {"num_clusters": np.asarray(count.num_clusters)}, count._asdict()
 
-    def __init__(
-        self, *arguments, image_shape: tuple[int, ...] | None = None, **keywords
-    ):
-        """Checks the data and the shape of their images; see ``MixtureStages``."""
-        super().__init__(*arguments, **keywords)
-        self.warp, strength = None, self.preset.siamese_warp
-        if image_shape is not None:
-            checks.image_shape(image_shape, self.num_features, "image_shape")
-            if strength:
-                self.warp = RandomWarp(tuple(map(int, image_shape)), strength)
-        elif strength and self._graph_of() == "siamese":
-            logging.warning(
-                "siamese_warp=%g warps images, and image_shape is not given: nothing "
-                "is warped. Tell image_shape, or set siamese_warp=0.",
-                strength,
-            )
 
-    def label_metrics(self, state: State, labels: np.ndarray) -> Metrics:
-        """Scores, and how much a cluster tells of its neighbour's."""
-        information = graph_information(Graph(**state["init_graph"]), labels)
-        return self.scores(labels) | {"graph_information": information}
-
-    def num_clusters(self, state: State) -> tuple[State, Metrics]:
-        """K, counted where neighbours are near; reports the evidence."""
-        if self._graph_of() != "data":
-            state = self.pretrained()
-        space, _ = self._graph_space(state)
-        count = cluster_count.estimate_num_clusters(
-            space,
-            self.numpy_seed("num_clusters"),
-            functools.partial(self.runner.progress, "cluster_count"),
+def build_graph(problem: Problem, state: State) -> tuple[State, Metrics]:
+    """The similarity graph; reports K-means of where its neighbours are near."""
+    preset, runner = problem.preset, problem.runner
+    space, where = _graph_space(problem, state)
+    if problem.neighbors is not None:
+        indices, distances = problem.neighbors
+    else:
+        found = runner.share(
+            "neighbors",
+            where | {"num_candidates": preset.num_candidates},
+            lambda: nearest(problem, space, preset.num_candidates, "neighbors"),
         )
-        return {"num_clusters": np.asarray(count.num_clusters)}, count._asdict()
+        indices, distances = found["indices"], found["distances"]
 
-    def graph(self, state: State) -> tuple[State, Metrics]:
-        """The similarity graph; reports K-means of where its neighbours are near."""
-        preset = self.preset
-        space, where = self._graph_space(state)
-        if self.neighbors is not None:
-            indices, distances = self.neighbors
-        else:
-            found = self.runner.share(
-                "neighbors",
-                where | {"num_candidates": preset.num_candidates},
-                lambda: self._nearest(space),
-            )
-            indices, distances = found["indices"], found["distances"]
-
-        def drawn(num_neighbors: int, choice: str) -> Graph:
-            return graph.draw_neighbors(
-                indices[:, : preset.num_candidates],
-                distances[:, : preset.num_candidates],
-                num_neighbors,
-                choice=choice,
-                weights=preset.neighbor_weights,
-                seed=self.numpy_seed("graph"),
-            )
-
-        kept = drawn(preset.num_neighbors, preset.neighbor_choice)
-        # Clusters show in a wide graph; what one row is shows in those next to it.
-        initial = drawn(preset.init_neighbors, "random")
-        metrics = self.kmeans_metrics(space, "graph")
-        if self.y is not None:
-            metrics["neighbor_purity"] = graph.neighbor_purity(kept.indices, self.y)
-        entries = {"graph": kept._asdict(), "init_graph": initial._asdict()}
-        return entries, metrics | self.elbo(state)
-
-    def _graph_space(self, state: State) -> tuple[np.ndarray | HostRows, State]:
-        """Points whose distances make the graph, and what they depend on."""
-        space = self._graph_of()
-        if space == "siamese":
-            origin = self.vae_identity() | self.preset.siamese_settings()
-            origin["warp"] = repr(self.warp)
-            trained = siamese_embedding(self, *self._siamese(state), origin, self.warp)
-            return trained[1], origin
-        if space == "latents":
-            return self.latent_means(state), self.vae_identity()
-        # Dense, but for rows that stay on the host.
-        return self.x if isinstance(self.x, HostRows) else self.x[:], {}
-
-    def _graph_of(self) -> str:
-        """``graph_of``; neighbours that are given stand for those of the embedding."""
-        space = self.preset.graph_of
-        untrained = space == "siamese" and not self.preset.siamese_epochs
-        return "data" if untrained or self.neighbors is not None else space
-
-    def _nearest(self, space: np.ndarray | HostRows) -> State:
-        indices, distances = knn(
-            space,
-            min(self.preset.num_candidates, len(self.x) - 1),
-            progress=functools.partial(self.runner.progress, "neighbors"),
+    def drawn(num_neighbors: int, choice: str) -> Graph:
+        return neighbor_graph.draw_neighbors(
+            indices[:, : preset.num_candidates],
+            distances[:, : preset.num_candidates],
+            num_neighbors,
+            choice=choice,
+            weights=preset.neighbor_weights,
+            seed=problem.numpy_seed("graph"),
         )
-        return {"indices": indices, "distances": distances}
 
-    def _siamese(self, state: State) -> tuple[nn.Module, State]:
-        """The Siamese network, as the encoder's mean, and the encoder's parameters."""
-        preset, encoder = self.preset, state["encoder"]
-        if self.parts.encoder:
-            return MeanEmbedding(self.parts.encoder), {"encoder": encoder}
-        module = Embedding(preset.hidden_sizes, preset.latent_dim)
-        return module, {k: v for k, v in encoder.items() if k != "logvar"}
+    kept = drawn(preset.num_neighbors, preset.neighbor_choice)
+    # Clusters show in a wide graph; what one row is shows in those next to it.
+    initial = drawn(preset.init_neighbors, "random")
+    metrics = kmeans_metrics(problem, space, "graph")
+    if problem.y is not None:
+        purity = neighbor_graph.neighbor_purity(kept.indices, problem.y)
+        metrics["neighbor_purity"] = purity
+    entries = {"graph": kept._asdict(), "init_graph": initial._asdict()}
+    return entries, metrics | mean_elbo(problem, _networks(problem), state)
 
-    def initialize(self, state: State) -> tuple[State, Metrics]:
-        """Labels and mixture of every restart; reports the labels."""
-        return self.initial_mixtures(state, Graph(**state["init_graph"]))
 
-    def classifier(self, state: State) -> tuple[State, Metrics]:
-        """f_2 fitted to the labels, for every restart; reports its assignments."""
-        preset = self.preset
-        posterior = evaluate.encode_all(self.networks.encode, state["encoder"], self.x)
-        keys = self.restart_keys("classifier")
-        latents = jnp.zeros((1, preset.latent_dim))
-        module = classifier_module(preset)
-        classifier = initialize.fit_classifier(
-            posterior,
-            state["initial_labels"],
-            jax.vmap(lambda key: initial_params(module, key, latents))(keys),
-            pure(module, preset.precision),
-            sampled=preset.classifier_input == "sample",
-            schedule=Schedule(
-                preset.classifier_epochs,
-                preset.batch_size,
-                preset.classifier_learning_rate,
-            ),
-            keys=jax.vmap(jax.random.fold_in, (0, None))(keys, 1),
-            monitor=self.runner,
+def _graph_space(
+    problem: Problem, state: State
+) -> tuple[np.ndarray | HostRows, dict[str, Any]]:
+    """Points whose distances make the graph, and what they depend on."""
+    space = _graph_of(problem)
+    if space == "siamese":
+        warp = _warp(problem)
+        origin = vae_identity(problem) | problem.preset.siamese_settings()
+        origin["warp"] = repr(warp)
+        module, initial = _siamese(problem, state)
+        return siamese_embedding(problem, module, initial, origin, warp)[1], origin
+    if space == "latents":
+        return latent_means(problem, _networks(problem), state), vae_identity(problem)
+    # Dense, but for rows that stay on the host.
+    return problem.x if isinstance(problem.x, HostRows) else problem.x[:], {}
+
+
+def _graph_of(problem: Problem) -> str:
+    """``graph_of``; neighbours that are given stand for those of the embedding."""
+    space = problem.preset.graph_of
+    untrained = space == "siamese" and not problem.preset.siamese_epochs
+    return "data" if untrained or problem.neighbors is not None else space
+
+
+def _warp(problem: Problem) -> RandomWarp | None:
+    """What changes images that the Siamese network is trained on, and no clusters."""
+    strength = problem.preset.siamese_warp
+    if not strength:
+        return None
+    if problem.image_shape is None:
+        logging.warning(
+            "siamese_warp=%g warps images, and image_shape is not given: nothing is "
+            "warped. Tell image_shape, or set siamese_warp=0.",
+            strength,
         )
-        shared = {"encoder": state["encoder"], "decoder": state["decoder"]}
-        models: dict[str, Any] = {
-            **self.stacked(shared),
-            "classifier": classifier,
-            "mixture": Mixture(**state["mixture"]),
-        }
-        if preset.label_epochs:
-            models = train.fit_to_labels(
-                self.x,
-                Graph(**state["graph"]),
-                state["initial_labels"],
-                models,
-                self.networks,
-                self.likelihood,
-                graph_strength=preset.graph_strength,
-                sampled=preset.classifier_input == "sample",
-                schedule=Schedule(
-                    preset.label_epochs, preset.batch_size, preset.learning_rate
-                ),
-                keys=jax.vmap(jax.random.fold_in, (0, None))(keys, 2),
-                monitor=self.runner,
-            )
-        return self.assessed(state, models)
+        return None
+    return RandomWarp(problem.image_shape, strength)
 
-    def train(self, state: State) -> tuple[State, Metrics]:
-        """The joint objective, for every restart; reports the trained models.
 
-        Where it has broken up the clusters, which the graph's information tells, the
-        model from before it is kept.
-        """
-        preset = self.preset
-        models = state["models"]
-        trained = train.train_dgg(
-            self.x,
+def _siamese(problem: Problem, state: State) -> tuple[nn.Module, State]:
+    """The Siamese network, as the encoder's mean, and the encoder's parameters."""
+    preset, encoder = problem.preset, state["encoder"]
+    if problem.parts.encoder:
+        return MeanEmbedding(problem.parts.encoder), {"encoder": encoder}
+    module = Embedding(preset.hidden_sizes, preset.latent_dim)
+    return module, {k: v for k, v in encoder.items() if k != "logvar"}
+
+
+def initialize(problem: Problem, state: State) -> tuple[State, Metrics]:
+    """Labels and mixture of every restart; reports the labels."""
+    graph = Graph(**state["init_graph"])
+    return mixture_vae.initial_mixtures(
+        problem,
+        _networks(problem),
+        state,
+        lambda posterior, restart: mixture_vae.label_mixture(
+            problem, posterior, graph, restart
+        ),
+        functools.partial(_label_metrics, problem, state),
+    )
+
+
+def fit_to_labels(problem: Problem, state: State) -> tuple[State, Metrics]:
+    """Fits f_2, then the whole model, to the initial labels of every restart.
+
+    The classifier alone cannot follow labels that are no linear function of the
+    latents; what it misses is lost before the joint training starts.
+    """
+    preset, networks = problem.preset, _networks(problem)
+    keys = restart_keys(problem, "classifier")
+    shared = {"encoder": state["encoder"], "decoder": state["decoder"]}
+    models = {
+        **mixture_vae.repeated(shared, preset.restarts),
+        "classifier": _fitted_classifier(problem, state, keys),
+        "mixture": Mixture(**state["mixture"]),
+    }
+    if preset.label_epochs:
+        operator = smoothing_operator(Graph(**state["graph"]), preset.graph_strength)
+        data = node_data(problem.x, operator, likelihood(problem))
+        models = optimize(
+            "labels",
+            LabelLoss(networks, preset.classifier_input == "sample"),
+            models,
+            (data, state["initial_labels"]),
+            jax.vmap(jax.random.fold_in, (0, None))(keys, 2),
+            Schedule(preset.label_epochs, preset.batch_size, preset.learning_rate),
+            num_points=len(problem.x),
+            monitor=problem.runner,
+            restarts=True,
+            data_axes=(None, 0),
+        ).params
+    label_metrics = functools.partial(_label_metrics, problem, state)
+    return assessed(problem, networks, models, of_gammas, label_metrics)
+
+
+def _fitted_classifier(problem: Problem, state: State, keys: jax.Array) -> State:
+    """Parameters of f_2, fitted to the initial labels of every restart."""
+    preset = problem.preset
+    module, z = classifier_module(preset), jnp.zeros((1, preset.latent_dim))
+    encode = _networks(problem).encode
+    posterior = evaluate.encode_all(encode, state["encoder"], problem.x)
+    return optimize(
+        "classifier",
+        ClassifierLoss(
+            Network(module, preset.precision), preset.classifier_input == "sample"
+        ),
+        jax.vmap(lambda key: initial_params(module, key, z))(keys),
+        (posterior, state["initial_labels"]),
+        jax.vmap(jax.random.fold_in, (0, None))(keys, 1),
+        Schedule(
+            preset.classifier_epochs,
+            preset.batch_size,
+            preset.classifier_learning_rate,
+        ),
+        num_points=len(problem.x),
+        monitor=problem.runner,
+        restarts=True,
+        data_axes=(None, 0),
+    ).params
+
+
+def train(problem: Problem, state: State) -> tuple[State, Metrics]:
+    """Maximises J by Adam, for every restart; reports the trained models.
+
+    Where it has broken up the clusters, which the graph's information tells, the model
+    from before it is kept.
+    """
+    networks = _networks(problem)
+    trained = optimize(
+        "train",
+        params=with_mixture(state["models"]),
+        key=restart_keys(problem, "train"),
+        schedule=training_schedule(problem.preset),
+        num_points=len(problem.x),
+        monitor=problem.runner,
+        table=state["log_assignments"],
+        restarts=True,
+        describe=functools.partial(mixture_vae.table_metrics, problem),
+        **joint_objective(
+            problem.preset,
+            networks,
+            likelihood(problem),
+            problem.x,
             Graph(**state["graph"]),
-            {**models, "mixture": Mixture(**models["mixture"])},
-            state["log_assignments"],
-            self.networks,
-            self.likelihood,
-            objective=preset.objective,
-            graph_strength=preset.graph_strength,
-            sampled=preset.classifier_input == "sample",
-            schedule=self.training_schedule(),
-            keys=self.restart_keys("train"),
-            monitor=self.runner,
-            describe=self.describe,
+        ),
+    )
+    label_metrics = functools.partial(_label_metrics, problem, state)
+    entries, metrics = assessed(
+        problem, networks, trained.params, of_gammas, label_metrics
+    )
+    undone = _is_undone(state, entries)
+    if undone.any():
+        before, after = state["models"], entries["models"]
+        kept = [
+            restart_of(before if is_undone else after, restart)
+            for restart, is_undone in enumerate(undone)
+        ]
+        models = with_mixture(mixture_vae.stacked(kept))
+        entries, metrics = assessed(problem, networks, models, of_gammas, label_metrics)
+    for report, is_undone in zip(metrics["restarts"], undone, strict=True):
+        report["training_undone"] = bool(is_undone)
+    return entries, with_objectives(problem, metrics)
+
+
+def _is_undone(before: State, after: State) -> np.ndarray:
+    """Whether training has broken up the clusters, for every restart, [R]."""
+    similarity = Graph(**before["init_graph"])
+    earlier, later = (
+        [graph_information(similarity, table.argmax(axis=1)) for table in tables]
+        for tables in (before["log_assignments"], after["log_assignments"])
+    )
+    lost = np.subtract(earlier, later)
+    undone = lost > MOST_INFORMATION_LOST * np.array(earlier)
+    if undone.any():
+        logging.warning(
+            "Training cost the clusters up to %.2f nats of their graph's information; "
+            "the model from before it is kept.",
+            lost.max(),
         )
-        entries, metrics = self.trained(state, trained.params)
-        undone = self._is_undone(state, entries)
-        if undone.any():
-            kept = [
-                restart_of(models if undone[restart] else entries["models"], restart)
-                for restart in range(preset.restarts)
-            ]
-            stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *kept)
-            stacked["mixture"] = Mixture(**stacked["mixture"])
-            entries, metrics = self.trained(state, stacked)
-        for report, one in zip(metrics["restarts"], undone, strict=True):
-            report["training_undone"] = bool(one)
-        return entries, metrics
+    return undone
 
-    def _is_undone(self, before: State, after: State) -> np.ndarray:
-        """Whether training has broken up the clusters, for every restart, [R]."""
-        similarity = Graph(**before["init_graph"])
-        earlier, later = (
-            [graph_information(similarity, table.argmax(axis=1)) for table in tables]
-            for tables in (before["log_assignments"], after["log_assignments"])
+
+def choose_restart(problem: Problem, state: State) -> tuple[State, Metrics]:
+    """The restart with the most information, and what it says of every point.
+
+    The information ranks runs by accuracy where the ELBO does not, see
+    docs/accuracy.md.
+    """
+    networks = _networks(problem)
+
+    def final_metrics(model, log_weights, labels):
+        elbo = mean_elbo(problem, networks, model, log_weights, ELBO_DRAWS)
+        return _label_metrics(problem, state, labels) | elbo
+
+    return evaluated(
+        problem, networks, state, of_gammas, final_metrics, "graph_information"
+    )
+
+
+class NodeData(NamedTuple):
+    """Data of the node form; nothing of size N x S x D.
+
+    Attributes:
+      x: [N, D].
+      smoothed: statistics and degrees of every source.
+      likelihood: p(x | z).
+    """
+
+    x: jax.Array
+    smoothed: smoothing.SmoothedData
+    likelihood: Likelihood
+
+
+class TupleData(NamedTuple):
+    """Data of the tuple form.
+
+    Attributes:
+      x: [N, D].
+      graph: neighbours and weights, [N, S].
+      likelihood: p(x | z).
+    """
+
+    x: jax.Array
+    graph: Graph
+    likelihood: Likelihood
+
+
+def joint_objective(
+    preset: DGGPreset,
+    networks: Networks,
+    likelihood: Likelihood,
+    x: np.ndarray | SparseRows | HostRows,
+    graph: Graph,
+) -> dict[str, Any]:
+    """What ``training.optimize`` is told to maximise J: loss, data and r.
+
+    Args:
+      preset: names the form: node, or tuple for Algorithm 1 as printed.
+      networks: the model as pure functions.
+      likelihood: p(x | z).
+      x: data, shape [N, D].
+      graph: indices and weights, shape [N, S].
+    """
+    sampled, strength = preset.classifier_input == "sample", preset.graph_strength
+    if preset.objective == "tuple":
+        return {
+            "loss": TupleLoss(networks, sampled, strength),
+            "data": TupleData(x, graph, likelihood),
+        }
+    operator = smoothing_operator(graph, strength)
+    return {
+        "loss": NodeLoss(networks, sampled),
+        "data": node_data(x, operator, likelihood),
+        "prepare": epoch_log_prior,
+        "prepared_from": (
+            smoothing.bucket_rows(operator),
+            smoothing.bucket_rows(operator.T.tocsr()),
+        ),
+    }
+
+
+def node_data(
+    x: np.ndarray | SparseRows | HostRows,
+    operator: sparse.csr_array,
+    likelihood: Likelihood,
+) -> NodeData:
+    """Sums neighbours into statistics, once for a graph.
+
+    Args:
+      x: data, shape [N, D].
+      operator: A, shape [N, N].
+      likelihood: p(x | z).
+
+    Returns:
+      NodeData of numpy arrays; statistics of HostRows are HostRows.
+    """
+    return NodeData(x, smoothing.smooth_data(x, operator, likelihood), likelihood)
+
+
+def epoch_log_prior(
+    state: TrainState, operator: tuple[smoothing.RowBuckets, smoothing.RowBuckets]
+) -> jax.Array:
+    """Recomputes r from the table of gammas; A is given by rows and by columns."""
+    return smoothing.smoothed_log_prior(state.table, *operator)
+
+
+def _infer(
+    networks: Networks, sampled: bool, params: Any, x: jax.Array, key: jax.Array
+) -> tuple[Gaussian, jax.Array, Any]:
+    """Posteriors of rows [B, D], ln gamma, and what a draw of each is decoded to."""
+    posterior = networks.encode(params["encoder"], x)
+    eps = jax.random.normal(key, posterior.mean.shape, posterior.mean.dtype)
+    z = jax.vmap(sample_gaussian)(posterior, eps)
+    log_assignment = networks.classify(params, z if sampled else posterior.mean)
+    return posterior, log_assignment, networks.decode(params["decoder"], z)
+
+
+def _output(
+    terms: ElboTerms, log_assignment: jax.Array
+) -> tuple[jax.Array, StepOutput]:
+    means = jax.tree.map(jnp.mean, terms)
+    metrics = {**means._asdict(), "objective": means.total}
+    return -means.total, StepOutput(metrics, rows=log_assignment)
+
+
+@dataclasses.dataclass(frozen=True)
+class NodeLoss(Loss):
+    """-J / N estimated on a batch of sources, one network pass a source.
+
+    Over (NodeData, r), with the table of gammas.
+
+    Attributes:
+      networks: the model as pure functions.
+      sampled: whether f_2 sees samples of q(z | x), or its means (erratum E13).
+    """
+
+    networks: Networks
+    sampled: bool
+
+    def __call__(self, params, prepared, indices, key):
+        """The value of a batch; see ``training.Loss``."""
+        data, smoothed_log_prior = prepared
+        statistics = take(data.smoothed.statistics, indices)
+        posterior, log_assignment, decoded = _infer(
+            self.networks, self.sampled, params, data.x[indices], key
         )
-        lost = np.subtract(earlier, later)
-        undone = lost > MOST_INFORMATION_LOST * np.array(earlier)
-        if undone.any():
-            logging.warning(
-                "Training cost the clusters up to %.2f nats of their graph's "
-                "information; the model from before it is kept.",
-                lost.max(),
-            )
-        return undone
+        terms_of_batch = jax.vmap(dgg.node_terms, (0, 0, 0, 0, 0, 0, None, None))
+        terms = terms_of_batch(
+            statistics,
+            data.smoothed.degree[indices],
+            decoded,
+            posterior,
+            log_assignment,
+            smoothed_log_prior[indices],
+            params["mixture"],
+            data.likelihood,
+        )
+        return _output(terms, log_assignment)
 
 
-model_of = _Stages.model_of
+@dataclasses.dataclass(frozen=True)
+class TupleLoss(Loss):
+    """-J / N estimated on a batch of tuples: Algorithm 1 of DGG, 1 + S passes a point.
+
+    Over TupleData, with the table of gammas.
+
+    Attributes:
+      networks: the model as pure functions.
+      sampled: whether f_2 sees samples of q(z | x), or its means.
+      graph_strength: eta in [0, 2].
+    """
+
+    networks: Networks
+    sampled: bool
+    graph_strength: float
+
+    def _sources(self, data: TupleData, indices: jax.Array) -> jax.Array:
+        """Points of the batch, each with its neighbours, [B, 1 + S]."""
+        neighbors = data.graph.indices[indices]
+        return jnp.concatenate([indices[:, None], neighbors], axis=1)
+
+    def rows(self, data, indices, key):
+        """A point, its neighbours, the next point, and so on."""
+        del key
+        return self._sources(data, indices).ravel()
+
+    def __call__(self, params, data, indices, key):
+        """The value of a batch; see ``training.Loss``."""
+        sources = self._sources(data, indices)
+        x = data.x[sources.ravel()]
+        inferred = _infer(self.networks, self.sampled, params, x, key)
+        x, (posteriors, log_assignments, decoded) = jax.tree.map(
+            lambda leaf: leaf.reshape(*sources.shape, *leaf.shape[1:]), (x, inferred)
+        )
+        terms_of_batch = jax.vmap(dgg.tuple_terms, (0, 0, 0, 0, 0, None, None, None))
+        terms = terms_of_batch(
+            x[:, 0],
+            decoded,
+            posteriors,
+            log_assignments,
+            data.graph.weights[indices],
+            params["mixture"],
+            data.likelihood,
+            self.graph_strength,
+        )
+        return _output(terms, log_assignments[:, 0])
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelLoss(Loss):
+    """-J / N with gamma held at given labels, less the log-likelihood of f_2.
+
+    With q(c | x) fixed to the labels' one-hot vectors, J trains encoder, decoder and
+    mixture; ln f_2(z)_label trains the classifier, and the encoder to be classifiable.
+    Over (NodeData, labels [N]).
+
+    Attributes:
+      networks: the model as pure functions.
+      sampled: whether f_2 sees samples of q(z | x), or its means.
+    """
+
+    networks: Networks
+    sampled: bool
+
+    def __call__(self, params, prepared, indices, key):
+        """The value of a batch; see ``training.Loss``."""
+        data, labels = prepared
+        labels = labels[indices]
+        statistics = take(data.smoothed.statistics, indices)
+        posterior, log_assignment, decoded = _infer(
+            self.networks, self.sampled, params, data.x[indices], key
+        )
+        num_clusters = log_assignment.shape[1]
+        held = jnp.log(jax.nn.one_hot(labels, num_clusters))
+        terms_of_batch = jax.vmap(dgg.node_terms, (0, 0, 0, 0, 0, None, None, None))
+        terms = terms_of_batch(
+            statistics,
+            data.smoothed.degree[indices],
+            decoded,
+            posterior,
+            held,
+            jnp.zeros(num_clusters),
+            params["mixture"],
+            data.likelihood,
+        )
+        fit = jnp.take_along_axis(log_assignment, labels[:, None], axis=1)
+        value = -jnp.mean(terms.total) - jnp.mean(fit)
+        return value, StepOutput({"loss": value, "label_log_prob": jnp.mean(fit)})
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassifierLoss(Loss):
+    """The cross-entropy of f_2 over (posterior, labels [N]).
+
+    Attributes:
+      classify: from (its parameters, z [B, L]) to ln q(c | z) [B, K].
+      sampled: whether f_2 sees samples of q(z | x), or its means.
+    """
+
+    classify: Network
+    sampled: bool
+
+    def __call__(self, params, data, indices, key):
+        """The value of a batch; see ``training.Loss``."""
+        posterior, labels = data
+        batch = jax.tree.map(lambda field: field[indices], posterior)
+        z = batch.mean
+        if self.sampled:
+            z = sample_gaussian(batch, jax.random.normal(key, z.shape))
+        targets = labels[indices][:, None]
+        log_prob = jnp.take_along_axis(self.classify(params, z), targets, axis=1)
+        value = -jnp.mean(log_prob)
+        return value, StepOutput({"loss": value})

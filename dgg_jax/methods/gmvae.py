@@ -1,14 +1,15 @@
 """GMVAE: Gaussian mixture variational autoencoders, from data on.
 
 Dilokthanakul et al., "Deep unsupervised clustering with Gaussian mixture variational
-autoencoders".
+autoencoders". ``run`` is the algorithm, its stages follow in order, then what a step of
+training minimises.
 """
 
 import dataclasses
 import functools
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,14 +19,10 @@ from flax import linen as nn
 from dgg_jax import checks, devices, metrics
 from dgg_jax.distributions import sample_gaussian
 from dgg_jax.likelihoods import Likelihood, as_pytree
-from dgg_jax.methods.base import Metrics, Run, Stages, State
-from dgg_jax.methods.pretrained import (
-    AS_NAMED,
-    Parts,
-    likelihood_of,
-    pure,
-    with_precision,
-)
+from dgg_jax.losses import gmvae
+from dgg_jax.methods.parts import AS_NAMED, Parts, likelihood_of
+from dgg_jax.methods.pretrained import finite_means, likelihood
+from dgg_jax.methods.problem import Outcome, Problem, training_schedule
 from dgg_jax.networks import (
     MNIST_LAYERS,
     SVHN_LAYERS,
@@ -34,23 +31,103 @@ from dgg_jax.networks import (
     ConvolutionalTrunk,
     Decoder,
     DenseTrunk,
+    Network,
     PlainTrunk,
     RecognitionNetwork,
+    with_precision,
 )
 from dgg_jax.networks.convolutional import feature_shapes
 from dgg_jax.presets import GMVAEPreset
-from dgg_jax.stages import evaluate, gmvae
-from dgg_jax.stages.gmvae import GmvaeFunctions
-from dgg_jax.training import Diverged, TrainState
-from dgg_jax.types import Gaussian
+from dgg_jax.stages import evaluate
+from dgg_jax.stages.evaluate import row_key
+from dgg_jax.training import (
+    Loss,
+    Metrics,
+    Run,
+    State,
+    StepOutput,
+    TrainState,
+    optimize,
+)
+from dgg_jax.types import Gaussian, GmvaeTerms, Mixture
 
-__all__ = ["STAGES", "Model", "check", "model_of", "run", "samples_per_cluster"]
+__all__ = ["Model", "check", "run", "samples_per_cluster"]
 
 STAGES = ("train", "evaluate")
 BOUND_DRAWS = 16  # of the final bound
 # Modules that may have batch statistics, and so are told whether they are trained.
 _TRAINED_OTHERWISE = (RecognitionNetwork, ConvolutionalDecoder)
 _CONVOLUTIONS = {"mnist": MNIST_LAYERS, "svhn": SVHN_LAYERS}
+_BATCH = 500  # of rows that are evaluated
+
+
+def run(
+    x: np.ndarray,
+    preset: GMVAEPreset,
+    *,
+    seed: int = 0,
+    y: np.ndarray | None = None,
+    runner: Run | None = None,
+    feature_shape: tuple[int, ...] | None = None,
+    is_test: np.ndarray | None = None,
+    parts: Parts = AS_NAMED,
+    start: "Model | None" = None,
+) -> Outcome:
+    """Carries data through the stages of GMVAE.
+
+    Args:
+      x: data, float32 of shape [N, D].
+      preset: all settings.
+      seed: of every random number of the run.
+      y: true labels [N] for the reported metrics; nothing else sees them.
+      runner: checkpoints and callbacks; by default in memory only.
+      feature_shape: shape of one data point, which convolutions need.
+      is_test: rows [N] that are not trained on, but scored alone, as the paper does;
+        by default all rows are trained on and scored.
+      parts: networks or likelihood in place of those that the preset names; see
+        ``build_networks``.
+      start: a model to train on.
+
+    Returns:
+      The model; the last state, with "labels" [N], "log_assignment" [N, K] and
+      "latent_mean" [N, L] of all rows; and the record of every stage.
+
+    Raises:
+      InvalidInput: if x cannot be clustered so; before any work.
+      Diverged: if a loss is not finite.
+      Interrupted: if the runner was asked to stop.
+    """
+    num_features = math.prod(np.shape(x)[1:])
+    feature_shape = tuple(feature_shape or np.shape(x)[1:])
+    if math.prod(feature_shape) != num_features:
+        raise checks.InvalidInput(
+            f"feature_shape={feature_shape} must have as many values as a row of x, "
+            f"{num_features}."
+        )
+    if is_test is not None and (
+        np.shape(is_test) != (len(x),) or len(set(is_test)) < 2
+    ):
+        raise checks.InvalidInput(
+            f"is_test must mark some but not all of the {len(x)} rows of x, got shape "
+            f"{np.shape(is_test)} with {np.count_nonzero(is_test)} marked."
+        )
+    check(preset, (len(x), *feature_shape))
+    problem = Problem.of(
+        x,
+        preset,
+        seed=seed,
+        y=y,
+        runner=runner,
+        parts=parts,
+        start=start,
+        feature_shape=feature_shape,
+        is_test=is_test,
+    )
+    stage = problem.runner.stage
+    state = stage("train", train, problem, {})
+    state = stage("evaluate", evaluate_model, problem, state)
+    model = model_of(preset, problem.num_features, state, parts)
+    return Outcome(model, state, problem.runner.records)
 
 
 def _image_shape(feature_shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -122,43 +199,64 @@ def build_networks(
     )
 
 
-def apply_functions(
-    preset: GMVAEPreset, feature_shape: tuple[int, ...], parts: Parts = AS_NAMED
-) -> GmvaeFunctions:
-    """The networks as pure functions of parameters and batch statistics."""
-    recognition, components, decoder = build_networks(preset, feature_shape, parts)
+class GmvaeNetworks(NamedTuple):
+    """The networks as pure functions; collections hold batch statistics, or are ().
 
-    return GmvaeFunctions(
-        recognize=_applied("recognition", recognition, preset.precision),
-        components=_components(components, preset.precision),
-        decode=_applied("decoder", decoder, preset.precision),
-    )
+    Attributes:
+      recognize: from (params, collections, x [B, D], train) to the posteriors of z and
+        w, fields [B, L] and [B, w_dim], and the collections after it.
+      components: from (params, w [B, w_dim]) to Mixture of [B, K, L].
+      decode: from (params, collections, z [B, L], train) to ``decoded`` of the
+        likelihood and the collections after it.
+    """
 
-
-@functools.cache
-def _components(module: ComponentNetwork, precision: str) -> Callable[..., Any]:
-    return lambda params, w: pure(module, precision)(params["components"], w)
+    recognize: Callable[..., tuple[tuple[Gaussian, Gaussian], Any]]
+    components: Callable[[Any, jax.Array], Mixture]
+    decode: Callable[..., tuple[Any, Any]]
 
 
-@functools.cache
-def _applied(name: str, module: nn.Module, precision: str) -> Callable[..., Any]:
-    """A module with batch statistics as a function of (all of them, a batch)."""
-    takes_train = isinstance(module, _TRAINED_OTHERWISE)
+@dataclasses.dataclass(frozen=True)
+class NormalizedNetwork:
+    """A module that may have batch statistics, as a pure function.
 
-    def apply(params, collections, x, train):
+    Attributes:
+      entry: where its parameters are, and its statistics.
+      module: Flax module.
+      precision: of its matrix products.
+    """
+
+    entry: str
+    module: nn.Module
+    precision: str
+
+    def __call__(
+        self, params: Any, collections: Any, x: jax.Array, train: bool
+    ) -> tuple[Any, Any]:
+        """What it returns for a batch, and the collections after it."""
+        takes_train = isinstance(self.module, _TRAINED_OTHERWISE)
         flags = {"train": train} if takes_train else {}
-        variables = {"params": params[name]}
+        variables = {"params": params[self.entry]}
         if collections:
-            variables["batch_stats"] = collections[name]
-        with with_precision(precision):
+            variables["batch_stats"] = collections[self.entry]
+        with with_precision(self.precision):
             if not (collections and train):
-                return module.apply(variables, x, **flags), collections
-            output, updates = module.apply(
+                return self.module.apply(variables, x, **flags), collections
+            output, updates = self.module.apply(
                 variables, x, **flags, mutable=["batch_stats"]
             )
-        return output, {**collections, name: updates["batch_stats"]}
+        return output, {**collections, self.entry: updates["batch_stats"]}
 
-    return apply
+
+def networks_of(
+    preset: GMVAEPreset, feature_shape: tuple[int, ...], parts: Parts = AS_NAMED
+) -> GmvaeNetworks:
+    """The networks as pure functions of parameters and batch statistics."""
+    recognition, components, decoder = build_networks(preset, feature_shape, parts)
+    return GmvaeNetworks(
+        NormalizedNetwork("recognition", recognition, preset.precision),
+        Network(components, preset.precision, "components"),
+        NormalizedNetwork("decoder", decoder, preset.precision),
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -180,9 +278,9 @@ class Model:
     parts: Parts = AS_NAMED
 
     @property
-    def networks(self) -> GmvaeFunctions:
+    def networks(self) -> GmvaeNetworks:
         """The networks as pure functions."""
-        return apply_functions(self.preset, self.feature_shape, self.parts)
+        return networks_of(self.preset, self.feature_shape, self.parts)
 
     @property
     def likelihood(self) -> Likelihood:
@@ -207,21 +305,19 @@ class Model:
           InvalidInput: if x is not [N, D] with the D of training.
         """
         x = checks.rows(x, self.num_features)
-        z, _, log_assignment = gmvae.infer(
-            self.networks, self.params, self.collections, x
-        )
+        z, _, log_assignment = infer(self.networks, self.params, self.collections, x)
         return jax.device_get((z, log_assignment))
 
     def infer_batch(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Means of q(z | x) [B, L] and ln p(c | x) [B, K] of one batch, traceable."""
-        z, _, log_assignment = gmvae.infer_batch(
+        z, _, log_assignment = infer_batch(
             self.networks, self.params, self.collections, x
         )
         return z.mean, log_assignment
 
     def elbo(self, x: np.ndarray, draws: int = BOUND_DRAWS) -> np.ndarray:
         """The plain bound of rows x [N, D], in nats, [N]; the same draws always."""
-        terms = gmvae.terms(
+        terms = bound_terms(
             self.networks,
             as_pytree(self.likelihood),
             self.params,
@@ -241,64 +337,8 @@ class Model:
         return np.asarray(jax.vmap(self.likelihood.mean)(decoded))
 
 
-def run(
-    x: np.ndarray,
-    preset: GMVAEPreset,
-    *,
-    seed: int = 0,
-    y: np.ndarray | None = None,
-    runner: Run | None = None,
-    feature_shape: tuple[int, ...] | None = None,
-    is_test: np.ndarray | None = None,
-    parts: Parts = AS_NAMED,
-    start: Model | None = None,
-) -> tuple[Model, State, list[Metrics]]:
-    """Carries data through the stages of GMVAE.
-
-    Args:
-      x: data, float32 of shape [N, D].
-      preset: all settings.
-      seed: of every random number of the run.
-      y: true labels [N] for the reported metrics; nothing else sees them.
-      runner: checkpoints and callbacks; by default in memory only.
-      feature_shape: shape of one data point, which convolutions need.
-      is_test: rows [N] that are not trained on, but scored alone, as the paper does;
-        by default all rows are trained on and scored.
-      parts: networks or likelihood in place of those that the preset names; see
-        ``build_networks``.
-      start: a model to train on.
-
-    Returns:
-      The model; the last state, with "labels" [N], "log_assignment" [N, K] and
-      "latent_mean" [N, L] of all rows; and the record of every stage.
-
-    Raises:
-      InvalidInput: if x cannot be clustered so; before any work.
-      Diverged: if a loss is not finite.
-      Interrupted: if the runner was asked to stop.
-    """
-    feature_shape = feature_shape or np.shape(x)[1:]
-    if math.prod(feature_shape) != math.prod(np.shape(x)[1:]):
-        raise checks.InvalidInput(
-            f"feature_shape={tuple(feature_shape)} must have as many values as a row "
-            f"of x, {math.prod(np.shape(x)[1:])}."
-        )
-    if is_test is not None and (
-        np.shape(is_test) != (len(x),) or len(set(is_test)) < 2
-    ):
-        raise checks.InvalidInput(
-            f"is_test must mark some but not all of the {len(x)} rows of x, got shape "
-            f"{np.shape(is_test)} with {np.count_nonzero(is_test)} marked."
-        )
-    check(preset, (len(x), *feature_shape))
-    stages = _Stages(x, preset, seed=seed, y=y, runner=runner)
-    stages.prepare(feature_shape, is_test, parts, start)
-    state, records = stages.run()
-    return model_of(preset, np.shape(x)[1], state, parts), state, records
-
-
 def model_of(
-    preset: GMVAEPreset, num_features: int, state: State, parts: Parts
+    preset: GMVAEPreset, num_features: int, state: State, parts: Parts = AS_NAMED
 ) -> Model:
     """The model in the state after the last stage."""
     shape = tuple(int(size) for size in state["feature_shape"])
@@ -306,134 +346,132 @@ def model_of(
     return Model(preset, state["params"], state.get("collections", ()), shape, parts)
 
 
-def _entries(params: Any, collections: Any) -> State:
-    """Entries of the state; without batch statistics there is nothing to keep."""
-    return {"params": params} | ({"collections": collections} if collections else {})
+def train(problem: Problem, state: State) -> tuple[State, Metrics]:
+    """Maximises the bound by Adam; reports the trained model."""
+    del state
+    preset = problem.preset
+    x = problem.x[_trained(problem)]
+    params, collections = _initial(problem)
+    trained = optimize(
+        "train",
+        GmvaeLoss(
+            networks_of(preset, problem.feature_shape, problem.parts),
+            preset.num_samples,
+            preset.information_constraint,
+            preset.conditional_prior == "joint",
+        ),
+        params,
+        (x, likelihood(problem)),
+        jax.random.fold_in(problem.key("train"), 1),
+        training_schedule(preset),
+        num_points=len(x),
+        monitor=problem.runner,
+        table=np.zeros((len(x), preset.num_clusters), np.float32),
+        collections=collections,
+        describe=functools.partial(_table_metrics, problem),
+    )
+    entries = {"params": trained.params}
+    if trained.collections:  # without batch statistics there is nothing to keep
+        entries["collections"] = trained.collections
+    entries["feature_shape"] = np.asarray(problem.feature_shape)
+    _, report = _assessed(problem, entries, draws=1)
+    objective = problem.runner.last_epoch("train").get("objective")
+    if objective is not None:
+        report["objective"] = objective
+    return entries, report
 
 
-class _Stages(Stages):
-    names = STAGES
+def _initial(problem: Problem) -> tuple[Any, Any]:
+    """Parameters and batch statistics to start from."""
+    preset, start = problem.preset, problem.start
+    if start is not None:
+        return start.params, start.collections
+    modules = build_networks(preset, problem.feature_shape, problem.parts)
+    inputs = {
+        "recognition": problem.x[:1],
+        "components": np.zeros((1, preset.w_dim), np.float32),
+        "decoder": np.zeros((1, preset.latent_dim), np.float32),
+    }
+    params, collections = {}, {}
+    key = jax.random.fold_in(problem.key("train"), 0)
+    keys = jax.random.split(key, len(inputs))
+    for module, key, (name, x) in zip(modules, keys, inputs.items(), strict=True):
+        flags = {"train": False} if isinstance(module, _TRAINED_OTHERWISE) else {}
+        variables = module.init(key, x, **flags)
+        params[name] = variables["params"]
+        if "batch_stats" in variables:
+            collections[name] = variables["batch_stats"]
+    return params, collections or ()
 
-    def prepare(
-        self,
-        feature_shape: tuple[int, ...],
-        is_test: np.ndarray | None,
-        parts: Parts,
-        start: Model | None,
-    ) -> None:
-        self.feature_shape = tuple(feature_shape)
-        self.parts, self.start = parts, start
-        everything = np.ones(len(self.x), bool)
-        self.trained = everything if is_test is None else ~np.asarray(is_test)
-        self.scored = everything if is_test is None else np.asarray(is_test)
-        self.networks = apply_functions(self.preset, self.feature_shape, parts)
-        self.likelihood = as_pytree(likelihood_of(self.preset, parts))
 
-    def _initial(self) -> tuple[Any, Any]:
-        if self.start is not None:
-            return self.start.params, self.start.collections
-        preset = self.preset
-        modules = build_networks(preset, self.feature_shape, self.parts)
-        inputs = {
-            "recognition": self.x[:1],
-            "components": np.zeros((1, preset.w_dim), np.float32),
-            "decoder": np.zeros((1, preset.latent_dim), np.float32),
-        }
-        params, collections = {}, {}
-        keys = jax.random.split(jax.random.fold_in(self.key("train"), 0), len(inputs))
-        for module, key, (name, x) in zip(modules, keys, inputs.items(), strict=True):
-            flags = {"train": False} if isinstance(module, _TRAINED_OTHERWISE) else {}
-            variables = module.init(key, x, **flags)
-            params[name] = variables["params"]
-            if "batch_stats" in variables:
-                collections[name] = variables["batch_stats"]
-        return params, collections or ()
+def _trained(problem: Problem) -> np.ndarray:
+    """Which rows are trained on, [N]."""
+    if problem.is_test is None:
+        return np.ones(len(problem.x), bool)
+    return ~np.asarray(problem.is_test)
 
-    def train(self, state: State) -> tuple[State, Metrics]:
-        """The bound; reports the trained model."""
-        preset = self.preset
-        x = self.x[self.trained]
-        params, collections = self._initial()
-        trained = gmvae.train_gmvae(
-            x,
-            self.likelihood,
-            params,
-            collections,
-            np.zeros((len(x), preset.num_clusters), np.float32),
-            gmvae.gmvae_loss(
-                self.networks,
-                num_samples=preset.num_samples,
-                information_constraint=preset.information_constraint,
-                joint=preset.conditional_prior == "joint",
-            ),
-            schedule=self.training_schedule(),
-            key=jax.random.fold_in(self.key("train"), 1),
-            monitor=self.runner,
-            describe=self._describe,
-        )
-        entries = _entries(trained.params, trained.collections)
-        entries["feature_shape"] = np.asarray(self.feature_shape)
-        report = self._assess(entries, draws=1)[1]
-        objective = self.runner.last_epoch("train").get("objective")
-        if objective is not None:
-            report["objective"] = objective
-        return entries, report
 
-    def evaluate(self, state: State) -> tuple[State, Metrics]:
-        """What the model says of every point; scores of the test rows, if any."""
-        return self._assess(state, draws=BOUND_DRAWS)
+def _scored(problem: Problem) -> np.ndarray:
+    """Which rows are scored, [N]: those of the test, or all."""
+    return _trained(problem) if problem.is_test is None else ~_trained(problem)
 
-    def _assess(self, state: State, draws: int) -> tuple[State, Metrics]:
-        params, collections = state["params"], state.get("collections", ())
-        z, _, log_assignment = jax.device_get(
-            gmvae.infer(self.networks, params, collections, self.x)
-        )
-        labels = log_assignment.argmax(axis=1).astype(np.int32)
-        terms = gmvae.terms(
-            self.networks,
-            self.likelihood,
-            params,
-            collections,
-            self.x[self.scored],
-            jax.random.key(0),
-            num_samples=draws,
-            joint=self.preset.conditional_prior == "joint",
-        )
-        terms = jax.tree.map(jnp.mean, terms)
-        bound = evaluate.elbo_metrics(terms)
-        for name in terms._fields:
-            if not np.isfinite(bound[name]):
-                raise Diverged(f"{name} is not finite in the evaluation")
-        balance = evaluate.balance_metrics(labels, log_assignment)
-        report = self._scores(labels, log_assignment) | bound | balance
-        entries = {
-            "labels": labels,
-            "log_assignment": log_assignment,
-            "latent_mean": z.mean,
-        }
-        return entries, report
 
-    def _scores(self, labels: np.ndarray, log_assignment: np.ndarray) -> Metrics:
-        """ACC, NMI, ARI and the paper's own score (erratum E62), never mixed."""
-        if self.y is None:
-            return self.scores(None) | {"confident_label_accuracy": None}
-        y = np.asarray(self.y)[self.scored]
-        confident = metrics.most_confident_label_accuracy(
-            y, log_assignment[self.scored]
-        )
-        scores = evaluate.label_metrics(y, labels[self.scored])
-        return scores | {"confident_label_accuracy": confident}
+def evaluate_model(problem: Problem, state: State) -> tuple[State, Metrics]:
+    """What the model says of every point; scores of the test rows, if any."""
+    return _assessed(problem, state, draws=BOUND_DRAWS)
 
-    def _describe(self, state: TrainState) -> Metrics:
-        """Metrics of the training rows' assignments, once an epoch."""
-        log_assignments = devices.gather(state.table)
-        labels = log_assignments.argmax(axis=-1)
-        counts = np.bincount(labels, minlength=log_assignments.shape[-1])
-        described = {"smallest_share": float(counts.min() / counts.sum())}
-        if self.y is not None:
-            y = np.asarray(self.y)[self.trained]
-            described["accuracy"] = metrics.clustering_accuracy(y, labels)
-        return described
+
+def _assessed(problem: Problem, state: State, draws: int) -> tuple[State, Metrics]:
+    preset = problem.preset
+    model = model_of(preset, problem.num_features, state, problem.parts)
+    networks, params, collections = model.networks, model.params, model.collections
+    z, _, log_assignment = jax.device_get(
+        infer(networks, params, collections, problem.x)
+    )
+    labels = log_assignment.argmax(axis=1).astype(np.int32)
+    terms = bound_terms(
+        networks,
+        likelihood(problem),
+        params,
+        collections,
+        problem.x[_scored(problem)],
+        jax.random.key(0),
+        num_samples=draws,
+        joint=preset.conditional_prior == "joint",
+    )
+    balance = evaluate.balance_metrics(labels, log_assignment)
+    scores = _scores(problem, labels, log_assignment)
+    entries = {
+        "labels": labels,
+        "log_assignment": log_assignment,
+        "latent_mean": z.mean,
+    }
+    return entries, scores | finite_means(terms) | balance
+
+
+def _scores(
+    problem: Problem, labels: np.ndarray, log_assignment: np.ndarray
+) -> Metrics:
+    """ACC, NMI, ARI and the paper's own score (erratum E62), never mixed."""
+    if problem.y is None:
+        return problem.scores(None) | {"confident_label_accuracy": None}
+    scored = _scored(problem)
+    y = np.asarray(problem.y)[scored]
+    confident = metrics.most_confident_label_accuracy(y, log_assignment[scored])
+    scores = evaluate.label_metrics(y, labels[scored])
+    return scores | {"confident_label_accuracy": confident}
+
+
+def _table_metrics(problem: Problem, state: TrainState) -> Metrics:
+    """Metrics of the training rows' assignments, once an epoch."""
+    log_assignments = devices.gather(state.table)
+    labels = log_assignments.argmax(axis=-1)
+    counts = np.bincount(labels, minlength=log_assignments.shape[-1])
+    described = {"smallest_share": float(counts.min() / counts.sum())}
+    if problem.y is not None:
+        y = np.asarray(problem.y)[_trained(problem)]
+        described["accuracy"] = metrics.clustering_accuracy(y, labels)
+    return described
 
 
 def samples_per_cluster(model: Model, num_samples: int, seed: int = 0) -> np.ndarray:
@@ -446,3 +484,223 @@ def samples_per_cluster(model: Model, num_samples: int, seed: int = 0) -> np.nda
     z = sample_gaussian(components, eps)
     decoded = model.decode(z.reshape(-1, z.shape[-1]))
     return decoded.reshape(*z.shape[:2], -1)
+
+
+def uniform_log_weights(num_clusters: int) -> jax.Array:
+    """ln pi_k = -ln K, as section 3.1 of GMVAE fixes it."""
+    return jnp.full(num_clusters, -np.log(num_clusters), jnp.float32)
+
+
+def _normals_of_batch(key, batch_size):
+    """Two functions from a shape to standard normal arrays [B, *shape]."""
+    return tuple(
+        lambda shape, key=key: jax.random.normal(key, (batch_size, *shape))
+        for key in jax.random.split(key)
+    )
+
+
+def _normals_of_rows(key, x):
+    """The same, a row's draws by its own values alone."""
+    keys = jax.vmap(lambda x: jax.random.split(row_key(key, x)))(x)
+    return tuple(
+        lambda shape, keys=keys[:, index]: jax.vmap(
+            lambda key: jax.random.normal(key, shape)
+        )(keys)
+        for index in range(2)
+    )
+
+
+def _terms(
+    networks,
+    likelihood,
+    params,
+    collections,
+    x,
+    normals,
+    *,
+    num_samples,
+    train,
+    **settings,
+):
+    """Terms of every point [B] for each of the settings of the bound.
+
+    normals draw, for z and for w, arrays [B, ...] from the standard normal.
+    """
+    (z_posterior, w_posterior), recognition = networks.recognize(
+        params, collections, x, train
+    )
+
+    def draw(posterior, normal):
+        eps = normal((num_samples, posterior.mean.shape[1]))
+        return jax.vmap(jax.vmap(sample_gaussian, (None, 0)))(posterior, eps)
+
+    z_normal, w_normal = normals
+    z, w = draw(z_posterior, z_normal), draw(w_posterior, w_normal)
+
+    def unflatten(tree):
+        return jax.tree.map(
+            lambda leaf: leaf.reshape(len(x), num_samples, *leaf.shape[1:]), tree
+        )
+
+    decoded, collections = networks.decode(
+        params, recognition, z.reshape(-1, z.shape[-1]), train
+    )
+    mixtures = unflatten(networks.components(params, w.reshape(-1, w.shape[-1])))
+    num_clusters = mixtures.mean.shape[2]
+    log_weights = uniform_log_weights(num_clusters)
+    decoded = unflatten(decoded)
+
+    def bound(information_constraint):
+        def of_point(x, decoded, z_posterior, w_posterior, z, mixtures):
+            return gmvae.elbo(
+                x,
+                decoded,
+                z_posterior,
+                w_posterior,
+                z,
+                log_weights,
+                mixtures,
+                likelihood,
+                information_constraint,
+                **settings,
+            )
+
+        return jax.vmap(of_point)(x, decoded, z_posterior, w_posterior, z, mixtures)
+
+    assign = jax.vmap(gmvae.log_assignment, (0, None, 0))
+    return bound, assign(z, log_weights, mixtures), collections
+
+
+@dataclasses.dataclass(frozen=True)
+class GmvaeLoss(Loss):
+    """Minus the bound of a batch, eq. (4) of GMVAE, or (7) with a constraint.
+
+    The metrics are the terms of the plain bound, so that the cluster prior can be seen
+    below the constraint as well (the paper's figure 3). Over (x, likelihood), with the
+    table of ln p(c | x).
+
+    Attributes:
+      networks: the model as pure functions.
+      num_samples: M, draws of z and w for a point.
+      information_constraint: lambda, in nats.
+      joint: see ``losses.gmvae.elbo``.
+    """
+
+    networks: GmvaeNetworks
+    num_samples: int
+    information_constraint: float
+    joint: bool
+
+    def __call__(self, params, data, indices, key, collections=()):
+        """The value of a batch; see ``training.Loss``."""
+        x, likelihood = data
+        bound, rows, collections = _terms(
+            self.networks,
+            likelihood,
+            params,
+            collections,
+            x[indices],
+            _normals_of_batch(key, len(indices)),
+            num_samples=self.num_samples,
+            train=True,
+            joint=self.joint,
+        )
+        objective = jnp.mean(bound(self.information_constraint).total)
+        means = jax.tree.map(jnp.mean, bound(0.0))
+        metrics = {**means._asdict(), "objective": objective}
+        return -objective, StepOutput(metrics, rows=rows, collections=collections)
+
+
+def in_batches(function: Callable[[Any], Any], rows: Any) -> Any:
+    """A function of batches [B, ...] on arrays of N rows, in batches of one size."""
+    num_rows = len(jax.tree.leaves(rows)[0])
+    size = max(1, min(_BATCH, num_rows))
+    num_batches = -(-num_rows // size)
+
+    def fold(leaf):
+        # The last batch is filled up with the first rows, which are cut off again.
+        padded = jnp.concatenate([leaf, leaf[: num_batches * size - num_rows]])
+        return padded.reshape(num_batches, size, *leaf.shape[1:])
+
+    result = jax.lax.map(function, jax.tree.map(fold, rows))
+    return jax.tree.map(
+        lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:num_rows], result
+    )
+
+
+@functools.partial(jax.jit, static_argnames="networks")
+def infer(
+    networks: GmvaeNetworks, params: Any, collections: Any, x: np.ndarray
+) -> tuple[Gaussian, Gaussian, jax.Array]:
+    """Posteriors of z and w, and ln p(c | z, w) of eq. (3) at their means.
+
+    Args:
+      networks: the model as pure functions.
+      params: of all networks.
+      collections: their running statistics, or ().
+      x: data, shape [N, D].
+
+    Returns:
+      Gaussians with fields [N, L] and [N, w_dim], and log probabilities [N, K].
+    """
+    return in_batches(lambda x: infer_batch(networks, params, collections, x), x)
+
+
+def infer_batch(
+    networks: GmvaeNetworks, params: Any, collections: Any, x: jax.Array
+) -> tuple[Gaussian, Gaussian, jax.Array]:
+    """As ``infer``, of one batch x [B, D]."""
+    (z, w), _ = networks.recognize(params, collections, x, False)
+    mixtures = networks.components(params, w.mean)
+    log_weights = uniform_log_weights(mixtures.mean.shape[1])
+    assign = jax.vmap(
+        lambda z, mixture: gmvae.log_assignment(
+            z[None], log_weights, jax.tree.map(lambda field: field[None], mixture)
+        )
+    )
+    return z, w, assign(z.mean, mixtures)
+
+
+@functools.partial(jax.jit, static_argnames=("networks", "num_samples", "joint"))
+def bound_terms(
+    networks: GmvaeNetworks,
+    likelihood: Likelihood,
+    params: Any,
+    collections: Any,
+    x: np.ndarray,
+    key: jax.Array,
+    *,
+    num_samples: int,
+    joint: bool,
+) -> GmvaeTerms:
+    """The plain bound of eq. (4) of every point, mean over draws of its own values.
+
+    Args:
+      networks: the model as pure functions.
+      likelihood: p(x | z).
+      params: of all networks.
+      collections: their running statistics, or ().
+      x: data, shape [N, D].
+      key: random key.
+      num_samples: M, draws of z and w for a point.
+      joint: see ``losses.gmvae.elbo``.
+
+    Returns:
+      GmvaeTerms with fields [N], in nats.
+    """
+
+    def of_batch(x):
+        bound, _, _ = _terms(
+            networks,
+            likelihood,
+            params,
+            collections,
+            x,
+            _normals_of_rows(key, x),
+            num_samples=num_samples,
+            train=False,
+            joint=joint,
+        )
+        return bound(0.0)
+
+    return in_batches(of_batch, x)

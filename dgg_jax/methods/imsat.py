@@ -2,48 +2,90 @@
 
 Hu et al., "Learning discrete representations via information maximizing self-augmented
 training", ICML 2017; its formulas are quoted from memory of the paper, whose text was
-not at hand.
+not at hand. ``run`` is the algorithm, its stages follow in order, then what a step of
+training minimises.
 """
 
 import dataclasses
-import functools
 from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from dgg_jax import checks
-from dgg_jax.methods.base import Metrics, Run, Stages, State
-from dgg_jax.methods.pretrained import initial_params, pure, with_precision
-from dgg_jax.methods.similarity import input_neighbors
-from dgg_jax.networks import Classifier, Moments, NormalizedClassifier
+from dgg_jax.losses import imsat
+from dgg_jax.methods.parts import AS_NAMED, Parts
+from dgg_jax.methods.problem import Outcome, Problem, clustered, training_schedule
+from dgg_jax.methods.similarity import nearest_in_data
+from dgg_jax.networks import (
+    Classifier,
+    Moments,
+    Network,
+    NormalizedClassifier,
+    initial_params,
+    with_precision,
+)
 from dgg_jax.presets import IMSATPreset
-from dgg_jax.stages import imsat
+from dgg_jax.training import Loss, Metrics, Run, State, StepOutput, optimize
 
 STAGES = ("graph", "train")
 
 
-def _network(preset: IMSATPreset) -> Classifier | NormalizedClassifier:
+def run(
+    x: np.ndarray,
+    preset: IMSATPreset,
+    *,
+    seed: int = 0,
+    y: np.ndarray | None = None,
+    runner: Run | None = None,
+) -> Outcome:
+    """Carries data through all stages of IMSAT.
+
+    Args:
+      x: data, float32 of shape [N, D].
+      preset: all settings.
+      seed: of every random number of the run.
+      y: true labels [N] for the reported metrics; nothing else sees them.
+      runner: checkpoints and callbacks; by default in memory only.
+
+    Returns:
+      The model; the last state, with "labels" [N] and "log_assignment" [N, K]; and the
+      record of every stage.
+
+    Raises:
+      InvalidInput: if x cannot be clustered so; before any work.
+      Diverged: if a loss is not finite.
+      Interrupted: if the runner was asked to stop.
+    """
+    problem = Problem.of(x, preset, seed=seed, y=y, runner=runner)
+    stage = problem.runner.stage
+    state = stage("graph", measure_radius, problem, {})
+    state = stage("train", train, problem, state)
+    model = model_of(preset, problem.num_features, state)
+    return Outcome(model, state, problem.runner.records)
+
+
+def _module(preset: IMSATPreset) -> Classifier | NormalizedClassifier:
     classifier = NormalizedClassifier if preset.batch_norm else Classifier
     return classifier(preset.hidden_sizes, preset.num_clusters)
 
 
-def _classify(preset: IMSATPreset) -> Callable[[Any, jax.Array], jax.Array]:
-    """ln p(c | x) of a batch; batch normalisation is by the batch's own moments."""
-    network = _network(preset)
-    return (
-        _first_output(network, preset.precision)
-        if preset.batch_norm
-        else pure(network, preset.precision)
-    )
+@dataclasses.dataclass(frozen=True)
+class Classify:
+    """ln p(c | x) of a batch; batch normalisation is by the batch's own moments.
 
+    Attributes:
+      network: of a classifier, that may return its layers' moments as well.
+    """
 
-@functools.cache
-def _first_output(
-    network: NormalizedClassifier, precision: str
-) -> Callable[[Any, jax.Array], jax.Array]:
-    return lambda params, x: pure(network, precision)(params, x)[0]
+    network: Network
+
+    def __call__(self, params: Any, x: jax.Array) -> jax.Array:
+        """Log probabilities [B, K] of rows x [B, D]."""
+        output = self.network(params, x)
+        return output[0] if isinstance(output, tuple) else output
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,82 +114,121 @@ class Model:
         variables = {"params": self.params}
         moments = (self.moments,) if self.preset.batch_norm else ()
         with with_precision(self.preset.precision):
-            output = _network(self.preset).apply(variables, x, *moments)
+            output = _module(self.preset).apply(variables, x, *moments)
         return np.asarray(output[0] if moments else output)
 
 
-def run(
-    x: np.ndarray,
-    preset: IMSATPreset,
-    *,
-    seed: int = 0,
-    y: np.ndarray | None = None,
-    runner: Run | None = None,
-) -> tuple[Model, State, list[Metrics]]:
-    """Carries data through all stages of IMSAT.
-
-    Args:
-      x: data, float32 of shape [N, D].
-      preset: all settings.
-      seed: of every random number of the run.
-      y: true labels [N] for the reported metrics; nothing else sees them.
-      runner: checkpoints and callbacks; by default in memory only.
-
-    Returns:
-      The model; the last state, with "labels" [N] and "log_assignment" [N, K]; and the
-      record of every stage.
-
-    Raises:
-      InvalidInput: if x cannot be clustered so; before any work.
-      Diverged: if a loss is not finite.
-      Interrupted: if the runner was asked to stop.
-    """
-    state, records = _Stages(x, preset, seed=seed, y=y, runner=runner).run()
-    return model_of(preset, np.shape(x)[1], state), state, records
-
-
-def model_of(preset: IMSATPreset, num_features: int, state: State) -> Model:
-    """The model in the state after the last stage."""
+def model_of(
+    preset: IMSATPreset, num_features: int, state: State, parts: Parts = AS_NAMED
+) -> Model:
+    """The model in the state after the last stage; it has no parts of one's own."""
+    del parts
     layers = state.get("moments", {})
     moments = tuple(Moments(**layers[str(index)]) for index in range(len(layers)))
     return Model(preset, state["model"], num_features, moments)
 
 
-class _Stages(Stages):
-    names = STAGES
+def measure_radius(problem: Problem, state: State) -> tuple[State, Metrics]:
+    """How far each point is perturbed: a fraction of a neighbour's distance."""
+    del state
+    preset = problem.preset
+    distances = nearest_in_data(problem, preset.num_neighbors)["distances"]
+    radius = perturbation_radius(distances, preset.perturbation_fraction)
+    return {"radius": radius}, {}
 
-    def graph(self, state: State) -> tuple[State, Metrics]:
-        """How far each point is perturbed: a fraction of a neighbour's distance."""
-        preset = self.preset
-        count = min(preset.num_neighbors, len(self.x) - 1)
-        distances = input_neighbors(self, count)["distances"]
-        radius = imsat.perturbation_radius(distances, preset.perturbation_fraction)
-        return {"radius": radius}, {}
 
-    def train(self, state: State) -> tuple[State, Metrics]:
-        """The classifier; reports its assignments."""
-        preset = self.preset
-        init_key, key = jax.random.split(self.key("train"))
-        params = imsat.train_imsat(
-            self.x,
-            state["radius"],
-            initial_params(_network(preset), init_key, self.x[:1]),
-            _classify(preset),
-            information_weight=preset.information_weight,
-            marginal_weight=preset.marginal_weight,
-            probe=preset.perturbation_probe,
-            schedule=self.training_schedule(),
-            key=key,
-            monitor=self.runner,
+def perturbation_radius(distances: np.ndarray, fraction: float) -> np.ndarray:
+    """epsilon of each point: a fraction of the distance to its k-th neighbour.
+
+    Args:
+      distances: to the k nearest neighbours, ascending, shape [N, k]; k is 10 in the
+        paper.
+      fraction: the paper's alpha; 0.25 in the released code for MNIST.
+
+    Returns:
+      Radii of shape [N].
+    """
+    return fraction * distances[:, -1]
+
+
+def train(problem: Problem, state: State) -> tuple[State, Metrics]:
+    """Minimises R_SAT - lambda (mu H(Y) - H(Y | X)) by Adam; reports the assignments.
+
+    Clusters that are uniform for every point are a stationary solution, of loss
+    -lambda (mu - 1) ln K. A classifier without batch normalisation, the paper's has it,
+    can end there: it does on MNIST, and with large learning rates on small images.
+    """
+    preset, module = problem.preset, _module(problem.preset)
+    init_key, key = jax.random.split(problem.key("train"))
+    params = optimize(
+        "imsat",
+        ImsatLoss(
+            Classify(Network(module, preset.precision)),
+            preset.information_weight,
+            preset.marginal_weight,
+            preset.perturbation_probe,
+        ),
+        initial_params(module, init_key, problem.x[:1]),
+        (problem.x, state["radius"]),
+        key,
+        training_schedule(preset),
+        num_points=len(problem.x),
+        monitor=problem.runner,
+    ).params
+    learned, moments = {"model": params}, ()
+    if preset.batch_norm:
+        _, moments = module.apply({"params": params}, problem.x)
+        layers = {str(index): layer._asdict() for index, layer in enumerate(moments)}
+        learned["moments"] = layers
+    model = Model(preset, params, problem.num_features, moments)
+    log_assignment = model.infer(problem.x)
+    labels = log_assignment.argmax(axis=1).astype(np.int32)
+    entries, metrics = clustered(problem, labels, log_assignment)
+    return entries | learned, metrics
+
+
+@dataclasses.dataclass(frozen=True)
+class ImsatLoss(Loss):
+    """The loss of a batch, over (x, radius [N]).
+
+    H(Y) is that of a batch: take batches much larger than K.
+
+    Attributes:
+      classify: from (params, x [B, D]) to ln p(y | x) [B, K]; with batch normalisation,
+        by the moments of the batch it is given, perturbed or not.
+      information_weight: lambda.
+      marginal_weight: mu.
+      probe: xi of the virtual adversarial training, in units of the radius.
+      num_iterations: its power iterations.
+    """
+
+    classify: Callable[[Any, jax.Array], jax.Array]
+    information_weight: float
+    marginal_weight: float
+    probe: float
+    num_iterations: int = 1
+
+    def __call__(self, params, data, indices, key):
+        """The value of a batch; see ``training.Loss``."""
+        x, radius = (field[indices] for field in data)
+        log_q = self.classify(params, x)
+        shifts = imsat.adversarial_perturbation(
+            self.classify,
+            params,
+            x,
+            radius,
+            key,
+            probe=self.probe,
+            num_iterations=self.num_iterations,
         )
-        moments = ()
-        if preset.batch_norm:
-            _, moments = _network(preset).apply({"params": params}, self.x)
-        log_assignment = Model(preset, params, self.x.shape[1], moments).infer(self.x)
-        labels = log_assignment.argmax(axis=1).astype(np.int32)
-        entries = {"model": params, "labels": labels, "log_assignment": log_assignment}
-        if moments:
-            entries["moments"] = {
-                str(index): layer._asdict() for index, layer in enumerate(moments)
-            }
-        return entries, self.outcome(labels, log_assignment)
+        perturbed = self.classify(params, x + shifts)
+        divergence = jnp.mean(jax.vmap(imsat.perturbation_divergence)(log_q, perturbed))
+        information = imsat.mutual_information(log_q)
+        value = imsat.objective(
+            divergence,
+            information,
+            information_weight=self.information_weight,
+            marginal_weight=self.marginal_weight,
+        )
+        metrics = {"loss": value, "divergence": divergence, **information._asdict()}
+        return value, StepOutput(metrics)

@@ -1,4 +1,7 @@
-"""What DGG and VaDE have in common: a VAE whose prior is a Gaussian mixture."""
+"""What DGG and VaDE have in common: a VAE whose prior is a Gaussian mixture.
+
+A run trains R restarts, whose models carry a leading axis R, and keeps the best.
+"""
 
 import dataclasses
 import functools
@@ -14,18 +17,23 @@ from dgg_jax import checks, devices
 from dgg_jax.distributions import sample_gaussian
 from dgg_jax.graph.neighbors import check_search
 from dgg_jax.likelihoods import Likelihood, as_pytree
-from dgg_jax.methods.base import Metrics, State
-from dgg_jax.methods.pretrained import Parts, PretrainedStages, likelihood_of
+from dgg_jax.methods.parts import AS_NAMED, Parts, likelihood_of
+from dgg_jax.methods.pretrained import latent_means, mean_elbo
+from dgg_jax.methods.problem import Problem
+from dgg_jax.networks import Networks
 from dgg_jax.presets import MixturePreset
 from dgg_jax.rows import place
 from dgg_jax.stages import evaluate, initialize
-from dgg_jax.stages.train import ApplyFunctions
-from dgg_jax.training import TrainState
+from dgg_jax.training import Metrics, State, TrainState
 from dgg_jax.types import Gaussian, Graph, Mixture
 
 ELBO_DRAWS = 16  # of the final ELBO
 
 Neighbors = tuple[np.ndarray, np.ndarray]  # indices and distances [N, k], ascending
+# (parameters of a model, its ln gamma [N, K]) -> ln of the global prior pi [K]
+LogWeights = Callable[[State, np.ndarray], np.ndarray]
+# labels [N] -> what the record of a stage says of them
+LabelMetrics = Callable[[np.ndarray], Metrics]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +52,7 @@ class Model:
     preset: MixturePreset
     params: Any
     log_weights: np.ndarray
-    networks: ApplyFunctions
+    networks: Networks
     num_features: int
     likelihood: Likelihood
 
@@ -77,13 +85,12 @@ class Model:
         The same draws every time; its mean over the training rows is the final ELBO of
         the record.
         """
-        x = self._placed(x)
         terms = evaluate.elbo_terms(
             self.networks,
             as_pytree(self.likelihood),
             self.params,
             self.log_weights,
-            x,
+            self._placed(x),
             jax.random.key(0),
             draws,
         )
@@ -101,28 +108,80 @@ def _decode_mean(decode, likelihood, params, z):
     return jax.vmap(likelihood.mean)(decode(params, z))
 
 
-def select_restart(records: list[Metrics], restart: int) -> list[Metrics]:
-    """Brings the chosen restart's metrics to the top level of each record.
+def model_of(
+    networks_of: Callable[[MixturePreset, int, Parts], Networks],
+    preset: MixturePreset,
+    num_features: int,
+    state: State,
+    parts: Parts = AS_NAMED,
+) -> Model:
+    """The model in the state after the last stage.
+
+    Args:
+      networks_of: the model of the method as pure functions.
+      preset: all settings.
+      num_features: D.
+      state: the last one of a run.
+      parts: those of the run.
+    """
+    return Model(
+        preset,
+        with_mixture(state["model"]),
+        state["log_weights"],
+        networks_of(preset, num_features, parts),
+        num_features,
+        likelihood_of(preset, parts),
+    )
+
+
+def records_of_best(problem: Problem, state: State) -> list[Metrics]:
+    """The records of a run, the metrics of the best restart at their top level.
 
     A single restart has nothing else to tell; several stay beside it.
     """
+    best = int(state["restart"])
     selected = []
-    for record in records:
+    for record in problem.runner.records:
         restarts = record.get("restarts", [{}])
-        chosen = {**record, **restarts[min(restart, len(restarts) - 1)]}
+        chosen = {**record, **restarts[min(best, len(restarts) - 1)]}
         if len(restarts) == 1:
             chosen.pop("restarts", None)
         selected.append(chosen)
     return selected
 
 
-_BEFORE = ("pretrain", "initialize", "classifier")  # what a model to start from has
+def check_neighbors(problem: Problem) -> None:
+    """Whether neighbours, if they are to be searched, can be.
+
+    Raises:
+      NotInstalled: if there are so many rows that it takes a package that is missing.
+    """
+    if problem.neighbors is None:
+        check_search(len(problem.x))
 
 
-def _check_start(start: Model, preset: MixturePreset, num_features: int) -> None:
+def models_of(problem: Problem, start: Model) -> State:
+    """The state of a run whose restarts train a model on.
+
+    Raises:
+      InvalidInput: if the model does not fit the data and the settings.
+    """
+    _check_start(problem, start)
+    params = {**start.params, "mixture": start.params["mixture"]._asdict()}
+    _, log_assignment = start.infer(problem.x)
+    return {
+        "encoder": params["encoder"],
+        "decoder": params["decoder"],
+        "models": repeated(jax.device_get(params), problem.preset.restarts),
+        "log_assignments": np.stack([log_assignment] * problem.preset.restarts),
+    }
+
+
+def _check_start(problem: Problem, start: Model) -> None:
+    preset = problem.preset
     clusters, latent_dim = start.params["mixture"].mean.shape
     theirs = (start.num_features, latent_dim, clusters)
-    ours = (num_features, preset.latent_dim, preset.num_clusters)
+    ours = (problem.num_features, preset.latent_dim, preset.num_clusters)
     if theirs != ours:
         raise checks.InvalidInput(
             "the model to start from has (features, latent_dim, num_clusters) = "
@@ -130,210 +189,167 @@ def _check_start(start: Model, preset: MixturePreset, num_features: int) -> None
         )
 
 
-class MixtureStages(PretrainedStages):
-    """Stages with R restarts, whose models carry a leading axis R."""
+def initial_mixtures(
+    problem: Problem,
+    networks: Networks,
+    state: State,
+    initial_mixture: Callable[[Gaussian, int], State],
+    label_metrics: LabelMetrics,
+) -> tuple[State, Metrics]:
+    """Labels and mixture of every restart; reports the labels.
 
-    build_functions: Callable[[MixturePreset, int, Parts], ApplyFunctions]
-    criterion = "elbo"  # the metric whose largest value tells the best restart
-
-    def __init__(
-        self,
-        *arguments,
-        neighbors: Neighbors | None = None,
-        start: Model | None = None,
-        **keywords,
-    ):
-        """Checks the data and what is known beforehand; see ``PretrainedStages``.
-
-        Args:
-          *arguments: see ``PretrainedStages``.
-          neighbors: nearest neighbours that the graph takes in place of its own.
-          start: a model to train on, without pretraining and initialisation.
-          **keywords: see ``PretrainedStages``.
-        """
-        super().__init__(*arguments, **keywords)
-        if neighbors is not None:
-            neighbors = checks.neighbors(*neighbors, num_points=len(self.x))
-        elif self._searches(start):
-            check_search(len(self.x))
-        self.neighbors, self.start = neighbors, start
-        if start is not None:
-            _check_start(start, self.preset, self.num_features)
-            self.names = tuple(name for name in self.names if name not in _BEFORE)
-
-    def _searches(self, start: Model | None) -> bool:
-        """Whether a stage searches nearest neighbours."""
-        labels = self.preset.init == "spectral" and start is None
-        return "graph" in self.names or labels
-
-    def apply_functions(self) -> ApplyFunctions:
-        """The model as pure functions."""
-        return type(self).build_functions(self.preset, self.num_features, self.parts)
-
-    def initial(self) -> State:
-        """Nothing, or the model to train on for every restart."""
-        if self.start is None:
-            return {}
-        params = {
-            **self.start.params,
-            "mixture": self.start.params["mixture"]._asdict(),
-        }
-        _, log_assignment = self.start.infer(self.x)
-        models = self.stacked(jax.device_get(params))
-        repeated = np.stack([log_assignment] * self.preset.restarts)
-        return {
-            "encoder": params["encoder"],
-            "decoder": params["decoder"],
-            "models": models,
-            "log_assignments": repeated,
-        }
-
-    def carry_through(self) -> tuple[Model, State, list[Metrics]]:
-        """Runs all stages; the model of the best restart."""
-        state, records = self.run()
-        records = select_restart(records, int(state["restart"]))
-        model = self.model_of(self.preset, self.num_features, state, self.parts)
-        return model, state, records
-
-    @classmethod
-    def model_of(
-        cls, preset: MixturePreset, num_features: int, state: State, parts: Parts
-    ) -> Model:
-        """The model in the state after the last stage."""
-        params = {**state["model"], "mixture": Mixture(**state["model"]["mixture"])}
-        return Model(
-            preset,
-            params,
-            state["log_weights"],
-            cls.build_functions(preset, num_features, parts),
-            num_features,
-            likelihood_of(preset, parts),
+    Args:
+      problem: what is clustered.
+      networks: the model as pure functions.
+      state: with a pretrained autoencoder.
+      initial_mixture: from (posteriors of all points, number of the restart) to
+        {"initial_labels", "mixture", ...}.
+      label_metrics: what the record says of labels.
+    """
+    num_clusters = problem.preset.num_clusters
+    posterior = evaluate.encode_all(networks.encode, state["encoder"], problem.x)
+    starts, reports = [], []
+    for restart in range(problem.preset.restarts):
+        starts.append(initial_mixture(posterior, restart))
+        labels = starts[-1]["initial_labels"]
+        shares = np.eye(num_clusters, dtype=np.float32)[labels].mean(axis=0)
+        with np.errstate(divide="ignore"):
+            log_weights = np.log(shares)
+        elbo = mean_elbo(
+            problem,
+            networks,
+            {**state, "mixture": Mixture(**starts[-1]["mixture"])},
+            log_weights,
+            log_assignments=evaluate.log_one_hot(labels, num_clusters, np.float32),
         )
+        reports.append(label_metrics(labels) | elbo)
+    return stacked(starts), {"restarts": reports}
 
-    def restart_keys(self, stage: str) -> jax.Array:
-        """Random keys of the restarts in a stage, [R]."""
-        return jax.random.split(self.key(stage), self.preset.restarts)
 
-    def initial_mixtures(
-        self, state: State, graph: Graph | None
-    ) -> tuple[State, Metrics]:
-        """Labels and mixture of every restart; reports the labels."""
-        posterior = evaluate.encode_all(self.networks.encode, state["encoder"], self.x)
-        starts, reports = [], []
-        for restart in range(self.preset.restarts):
-            starts.append(self.initial_mixture(posterior, graph, restart))
-            labels, mixture = starts[-1]["initial_labels"], starts[-1]["mixture"]
-            one_hot = np.eye(self.preset.num_clusters, dtype=np.float32)[labels]
-            with np.errstate(divide="ignore"):
-                log_assignments = np.log(one_hot)
-                log_weights = np.log(one_hot.mean(axis=0))
-            elbo = self.elbo(
-                {**state, "mixture": Mixture(**mixture)},
-                log_weights,
-                log_assignments=log_assignments,
-            )
-            reports.append(self.label_metrics(state, labels) | elbo)
-        entries = jax.tree.map(lambda *leaves: np.stack(leaves), *starts)
-        return entries, {"restarts": reports}
+def label_mixture(
+    problem: Problem, posterior: Gaussian, graph: Graph | None, restart: int
+) -> State:
+    """Labels, and the moments of each (erratum E23), to start a restart from."""
+    preset = problem.preset
+    labels = initialize.initial_labels(
+        preset.init,
+        np.asarray(posterior.mean),
+        graph,
+        preset.num_clusters,
+        num_eigenvectors=math.ceil(
+            preset.eigenvectors_per_cluster * preset.num_clusters
+        ),
+        seed=problem.numpy_seed("initialize", restart),
+    )
+    mixture = initialize.label_mixture(
+        posterior, labels, preset.num_clusters, preset.variance_floor
+    )
+    return {"initial_labels": labels, "mixture": mixture._asdict()}
 
-    def initial_mixture(
-        self, posterior: Gaussian, graph: Graph | None, restart: int
-    ) -> State:
-        """Labels, and the moments of each (erratum E23), to start a restart from."""
-        preset = self.preset
-        labels = initialize.initial_labels(
-            preset.init,
-            np.asarray(posterior.mean),
-            graph,
-            preset.num_clusters,
-            num_eigenvectors=math.ceil(
-                preset.eigenvectors_per_cluster * preset.num_clusters
-            ),
-            seed=self.numpy_seed("initialize", restart),
-        )
-        mixture = initialize.label_mixture(
-            posterior, labels, preset.num_clusters, preset.variance_floor
-        )
-        return {"initial_labels": labels, "mixture": mixture._asdict()}
 
-    def stacked(self, params: State) -> State:
-        """The same parameters for every restart."""
-        return jax.tree.map(
-            lambda leaf: np.stack([leaf] * self.preset.restarts), params
-        )
+def of_gammas(params: State, log_assignments: np.ndarray) -> np.ndarray:
+    """ln of the global prior: of the mean gamma (erratum E4)."""
+    del params
+    return evaluate.global_log_weights(log_assignments)
 
-    def log_weights(self, params: State, log_assignments: np.ndarray) -> np.ndarray:
-        """ln of the global prior: of the mean gamma (erratum E4)."""
-        return evaluate.global_log_weights(log_assignments)
 
-    def label_metrics(self, state: State, labels: np.ndarray) -> Metrics:
-        """What is said of labels [N] in the record of a stage."""
-        return self.scores(labels)
+def assessed(
+    problem: Problem,
+    networks: Networks,
+    models: State,
+    log_weights: LogWeights,
+    label_metrics: LabelMetrics,
+) -> tuple[State, Metrics]:
+    """What a stage returns whose models are now these; reports their assignments.
 
-    def assessed(self, state: State, models: Any) -> tuple[State, Metrics]:
-        """What a stage returns whose models, with a leading axis R, are now these."""
-        models = jax.device_get({**models, "mixture": models["mixture"]._asdict()})
-        log_assignments, reports = [], []
-        for restart in range(self.preset.restarts):
-            model = _with_mixture(restart_of(models, restart))
-            _, log_assignment = evaluate.infer(self.networks, model, self.x)
-            log_assignments.append(np.asarray(log_assignment))
-            labels = log_assignments[-1].argmax(axis=1)
-            elbo = self.elbo(model, self.log_weights(model, log_assignments[-1]))
-            reports.append(self.label_metrics(state, labels) | elbo)
-        entries = {"models": models, "log_assignments": np.stack(log_assignments)}
-        return entries, {"restarts": reports}
+    Args:
+      problem: what is clustered.
+      networks: the model as pure functions.
+      models: parameters, leaves with a leading axis R.
+      log_weights: of a model, the global prior.
+      label_metrics: what the record says of labels.
+    """
+    models = jax.device_get({**models, "mixture": models["mixture"]._asdict()})
+    log_assignments, reports = [], []
+    for restart in range(problem.preset.restarts):
+        model = with_mixture(restart_of(models, restart))
+        _, log_assignment = evaluate.infer(networks, model, problem.x)
+        log_assignments.append(np.asarray(log_assignment))
+        labels = log_assignments[-1].argmax(axis=1)
+        weights = log_weights(model, log_assignments[-1])
+        elbo = mean_elbo(problem, networks, model, weights)
+        reports.append(label_metrics(labels) | elbo)
+    entries = {"models": models, "log_assignments": np.stack(log_assignments)}
+    return entries, {"restarts": reports}
 
-    def trained(self, state: State, models: Any) -> tuple[State, Metrics]:
-        """As ``assessed``, after the loop ``train``: also its last objective."""
-        entries, metrics = self.assessed(state, models)
-        objectives = self.runner.last_epoch("train").get("objective")
-        if objectives is not None:
-            # A list has a value for each restart.
-            values = np.atleast_1d(objectives).tolist()
-            for report, value in zip(metrics["restarts"], values, strict=True):
-                report["objective"] = value
-        return entries, metrics
 
-    def evaluate(self, state: State) -> tuple[State, Metrics]:
-        """The best restart by ``criterion``, and what it says of every point."""
-        reports = []
-        for restart in range(self.preset.restarts):
-            model = _with_mixture(restart_of(state["models"], restart))
-            log_assignments = state["log_assignments"][restart]
-            elbo = self.final_elbo(model, self.log_weights(model, log_assignments))
-            labels = log_assignments.argmax(axis=1)
-            balance = evaluate.balance_metrics(labels, log_assignments)
-            reports.append(self.label_metrics(state, labels) | elbo | balance)
-        best = int(np.argmax([report[self.criterion] for report in reports]))
-        model = restart_of(state["models"], best)
-        log_assignments = state["log_assignments"][best]
-        entries = {
-            "restart": np.asarray(best),
-            "model": model,
-            "log_weights": np.asarray(self.log_weights(model, log_assignments)),
-            "log_assignment": log_assignments,
-            "labels": log_assignments.argmax(axis=1).astype(np.int32),
-            "latent_mean": self.latent_means(model),
-        }
-        return entries, {"restarts": reports}
+def with_objectives(problem: Problem, metrics: Metrics) -> Metrics:
+    """Metrics after the loop ``train``: also the last objective of every restart."""
+    objectives = problem.runner.last_epoch("train").get("objective")
+    if objectives is not None:
+        # A list has a value for each restart.
+        values = np.atleast_1d(objectives).tolist()
+        for report, value in zip(metrics["restarts"], values, strict=True):
+            report["objective"] = value
+    return metrics
 
-    def final_elbo(self, model: State, log_weights: np.ndarray) -> Metrics:
-        """The ELBO of a restart, by more draws than on the way, and its terms."""
-        return self.elbo(model, log_weights, draws=ELBO_DRAWS)
 
-    def describe(self, state: TrainState) -> Metrics:
-        """Metrics of the table of gammas, once an epoch."""
-        labels = devices.gather(
-            jax.tree.map(lambda table: table.argmax(axis=-1), state.table)
-        )
-        num_clusters = self.preset.num_clusters
-        counts = [np.bincount(row, minlength=num_clusters) for row in labels]
-        shares = [float(count.min() / count.sum()) for count in counts]
-        metrics = {"smallest_share": shares}
-        if self.y is not None:
-            metrics["accuracy"] = [self.scores(row)["accuracy"] for row in labels]
-        return metrics
+def evaluated(
+    problem: Problem,
+    networks: Networks,
+    state: State,
+    log_weights: LogWeights,
+    final_metrics: Callable[[State, np.ndarray, np.ndarray], Metrics],
+    criterion: str,
+) -> tuple[State, Metrics]:
+    """The best restart, and what it says of every point.
+
+    Args:
+      problem: what is clustered.
+      networks: the model as pure functions.
+      state: with "models" and "log_assignments" of all restarts.
+      log_weights: of a model, the global prior.
+      final_metrics: from a model, its global prior and its labels to what is reported.
+      criterion: the metric whose largest value tells the best restart.
+    """
+    reports = []
+    for restart in range(problem.preset.restarts):
+        model = with_mixture(restart_of(state["models"], restart))
+        log_assignments = state["log_assignments"][restart]
+        labels = log_assignments.argmax(axis=1)
+        weights = log_weights(model, log_assignments)
+        balance = evaluate.balance_metrics(labels, log_assignments)
+        reports.append(final_metrics(model, weights, labels) | balance)
+    best = int(np.argmax([report[criterion] for report in reports]))
+    model = restart_of(state["models"], best)
+    log_assignments = state["log_assignments"][best]
+    entries = {
+        "restart": np.asarray(best),
+        "model": model,
+        "log_weights": np.asarray(log_weights(model, log_assignments)),
+        "log_assignment": log_assignments,
+        "labels": log_assignments.argmax(axis=1).astype(np.int32),
+        "latent_mean": latent_means(problem, networks, model),
+    }
+    return entries, {"restarts": reports}
+
+
+def table_metrics(problem: Problem, state: TrainState) -> Metrics:
+    """Metrics of the table of gammas, once an epoch."""
+    labels = devices.gather(
+        jax.tree.map(lambda table: table.argmax(axis=-1), state.table)
+    )
+    num_clusters = problem.preset.num_clusters
+    counts = [np.bincount(row, minlength=num_clusters) for row in labels]
+    metrics = {"smallest_share": [float(c.min() / c.sum()) for c in counts]}
+    if problem.y is not None:
+        metrics["accuracy"] = [problem.scores(row)["accuracy"] for row in labels]
+    return metrics
+
+
+def restart_keys(problem: Problem, stage: str) -> jax.Array:
+    """Random keys of the restarts in a stage, [R]."""
+    return jax.random.split(problem.key(stage), problem.preset.restarts)
 
 
 def restart_of(tree: Any, restart: int) -> Any:
@@ -341,7 +357,18 @@ def restart_of(tree: Any, restart: int) -> Any:
     return jax.tree.map(lambda leaf: leaf[restart], tree)
 
 
-def _with_mixture(model: State) -> State:
+def stacked(trees: list[State]) -> State:
+    """The leaves of all restarts, with a leading axis R."""
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *trees)
+
+
+def repeated(tree: State, restarts: int) -> State:
+    """The same leaves for every restart."""
+    return stacked([tree] * restarts)
+
+
+def with_mixture(model: State) -> State:
+    """A model of a state, with its mixture as a Mixture."""
     return {**model, "mixture": Mixture(**model["mixture"])}
 
 

@@ -8,14 +8,15 @@ import numpy as np
 from flax import linen as nn
 
 from dgg_jax.graph import knn
-from dgg_jax.methods.base import Stages, State
-from dgg_jax.methods.pretrained import initial_params, pure
+from dgg_jax.methods.problem import Problem
+from dgg_jax.networks import Network, initial_params
+from dgg_jax.rows import HostRows
 from dgg_jax.stages import evaluate, graph
-from dgg_jax.training import Schedule
+from dgg_jax.training import Schedule, State
 
 
 def siamese_embedding(
-    stages: Stages,
+    problem: Problem,
     module: nn.Module,
     initial: State | None,
     origin: dict[str, Any] | None = None,
@@ -24,7 +25,7 @@ def siamese_embedding(
     """Trains the Siamese network of supplement 5 of DGG and embeds all points.
 
     Args:
-      stages: of a method whose preset is a SiamesePreset.
+      problem: of a method whose preset is a SiamesePreset.
       module: the network.
       initial: its parameters from a pretrained encoder, for siamese_init=encoder.
       origin: what the result depends on, for runs that share it; None: they do not.
@@ -33,38 +34,39 @@ def siamese_embedding(
     Returns:
       The network's parameters and the embedding, shape [N, L].
     """
-    preset = stages.preset
-    wider = max(preset.siamese_pairs, preset.siamese_candidates)
-    wider = min(wider, len(stages.x) - 1)
-    nearest = input_neighbors(stages, wider)
+    preset = problem.preset
+    network = Network(module, preset.precision)
+    widest = max(preset.siamese_pairs, preset.siamese_candidates)
+    neighbors = nearest_in_data(problem, widest)["indices"]
 
     def trained():
-        return _train(stages, module, initial, nearest["indices"], augment)
+        return _train(problem, network, initial, neighbors, augment)
 
     if origin is None:
         params = trained()
     else:
-        params = stages.runner.share("siamese", origin, trained)
-    return params, embed_all(module, params, stages.x, preset.precision)
+        params = problem.runner.share("siamese", origin, trained)
+    return params, embed_all(network, params, problem.x)
 
 
 def _train(
-    stages: Stages,
-    module: nn.Module,
+    problem: Problem,
+    network: Network,
     initial: State | None,
     neighbors: np.ndarray,
     augment: graph.Augment | None,
 ) -> State:
-    preset, key = stages.preset, stages.key("graph")
+    preset, key = problem.preset, problem.key("graph")
     if preset.siamese_init == "encoder":
         params = initial
     else:
-        params = initial_params(module, jax.random.fold_in(key, 1), stages.x[:1])
+        first = jax.random.fold_in(key, 1)
+        params = initial_params(network.module, first, problem.x[:1])
     return graph.train_siamese(
-        stages.x,
+        problem.x,
         neighbors,
         params,
-        pure(module, preset.precision),
+        network,
         margin=preset.siamese_margin,
         num_pairs=preset.siamese_pairs,
         pairing=preset.siamese_pairing,
@@ -77,31 +79,43 @@ def _train(
             weight_decay=preset.siamese_weight_decay,
         ),
         key=key,
-        monitor=stages.runner,
+        monitor=problem.runner,
         augment=augment,
     )
 
 
-def embed_all(
-    module: nn.Module, params: State, x: np.ndarray, precision: str
-) -> np.ndarray:
+def embed_all(network: Network, params: State, x: np.ndarray) -> np.ndarray:
     """The Siamese embedding of rows x [N, D], shape [N, L]."""
-    return np.asarray(evaluate.encode_all(pure(module, precision), params, x))
+    return np.asarray(evaluate.encode_all(network, params, x))
 
 
-def input_neighbors(stages: Stages, num_neighbors: int) -> State:
-    """The nearest neighbours of all points in the data: indices, distances [N, k]."""
+def nearest(
+    problem: Problem, space: np.ndarray | HostRows, num_neighbors: int, name: str
+) -> State:
+    """The nearest neighbours of all points: {"indices", "distances"}, each [N, k].
 
-    def search():
-        indices, distances = knn(
-            stages.x,
-            num_neighbors,
-            progress=functools.partial(stages.runner.progress, "input_neighbors"),
-        )
-        return {"indices": indices, "distances": distances}
+    Args:
+      problem: its runner shows the progress.
+      space: where they are near, shape [N, L].
+      num_neighbors: k; cut to N - 1.
+      name: of the search.
+    """
+    indices, distances = knn(
+        space,
+        min(num_neighbors, len(space) - 1),
+        progress=functools.partial(problem.runner.progress, name),
+    )
+    return {"indices": indices, "distances": distances}
 
-    return stages.runner.share(
-        "input_neighbors",
+
+def nearest_in_data(problem: Problem, num_neighbors: int) -> State:
+    """As ``nearest``, in the data: searched once for all runs that share a folder."""
+    num_neighbors = min(num_neighbors, len(problem.x) - 1)
+    name = "input_neighbors"
+    return problem.runner.share(
+        name,
         {"num_neighbors": num_neighbors},
-        lambda: stages.runner.remember("input_neighbors", search),
+        lambda: problem.runner.remember(
+            name, lambda: nearest(problem, problem.x, num_neighbors, name)
+        ),
     )

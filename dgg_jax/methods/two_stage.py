@@ -45,11 +45,19 @@ import functools
 import math
 
 import numpy as np
+from scipy import sparse
 from sklearn.cluster import KMeans
 
-from dgg_jax.graph import knn, neighbor_weights, spectral_labels
-from dgg_jax.methods.base import Metrics, Run, Stages, State
-from dgg_jax.methods.pretrained import PretrainedStages
+from dgg_jax.graph import neighbor_weights, spectral_labels
+from dgg_jax.methods.pretrained import (
+    autoencoder,
+    latent_means,
+    likelihood,
+    mean_elbo,
+    pretrain_and_report,
+)
+from dgg_jax.methods.problem import Outcome, Problem, clustered, kmeans_metrics
+from dgg_jax.methods.similarity import nearest
 from dgg_jax.presets import (
     GMMPreset,
     KMeansPreset,
@@ -58,27 +66,25 @@ from dgg_jax.presets import (
     SpectralPreset,
 )
 from dgg_jax.stages import initialize, pretrain
-from dgg_jax.training import Schedule
+from dgg_jax.training import Metrics, Run, Schedule, State
 from dgg_jax.types import Graph
 
 STAGES = {
-    "kmeans": ("cluster",),
-    "gmm": ("cluster",),
-    "spectral": ("graph", "cluster"),
-    "ae_gmm": ("pretrain", "embed", "cluster"),
-    "dae_gmm": ("pretrain", "embed", "cluster"),
-    "vae_gmm": ("pretrain", "embed", "cluster"),
+    KMeansPreset: ("cluster",),
+    GMMPreset: ("cluster",),
+    SpectralPreset: ("graph", "cluster"),
+    LatentGMMPreset: ("pretrain", "embed", "cluster"),
 }
 
 
 def run(
-    x: np.ndarray,
+    x: np.ndarray | sparse.csr_array,
     preset: Preset,
     *,
     seed: int = 0,
     y: np.ndarray | None = None,
     runner: Run | None = None,
-) -> tuple[None, State, list[Metrics]]:
+) -> Outcome:
     """Carries data through the stages of the baseline that the preset is of.
 
     Args:
@@ -98,39 +104,50 @@ def run(
       Diverged: if a loss is not finite.
       Interrupted: if the runner was asked to stop.
     """
-    stages = {
-        KMeansPreset: _KMeans,
-        GMMPreset: _GMM,
-        SpectralPreset: _Spectral,
-        LatentGMMPreset: _LatentGMM,
-    }[type(preset)]
-    state, records = stages(x, preset, seed=seed, y=y, runner=runner).run()
-    return None, state, records
+    problem = Problem.of(x, preset, seed=seed, y=y, runner=runner)
+    stage, state = problem.runner.stage, {}
+    if isinstance(preset, LatentGMMPreset):
+        state = stage("pretrain", pretrain_and_report, problem, state)
+        state = stage("embed", embed, problem, state)
+        cluster = mixture_of_latents
+    elif isinstance(preset, SpectralPreset):
+        state = stage("graph", build_graph, problem, state)
+        cluster = spectral_clusters
+    else:
+        cluster = kmeans if isinstance(preset, KMeansPreset) else mixture_of_data
+    state = stage("cluster", cluster, problem, state)
+    return Outcome(None, state, problem.runner.records)
 
 
-class _KMeans(Stages):
-    names = STAGES["kmeans"]
-
-    def cluster(self, state: State) -> tuple[State, Metrics]:
-        preset = self.preset
-        kmeans = KMeans(
-            preset.num_clusters,
-            n_init=preset.restarts,
-            random_state=self.numpy_seed("cluster"),
-        )
-        labels = kmeans.fit_predict(self.x).astype(np.int32)
-        return {"labels": labels}, self.outcome(labels)
+def kmeans(problem: Problem, state: State) -> tuple[State, Metrics]:
+    """K-means of the data."""
+    del state
+    estimator = KMeans(
+        problem.preset.num_clusters,
+        n_init=problem.preset.restarts,
+        random_state=problem.numpy_seed("cluster"),
+    )
+    return clustered(problem, estimator.fit_predict(problem.x).astype(np.int32))
 
 
-def _mixture_clusters(
-    stages: Stages, points: np.ndarray, covariance: str
-) -> tuple[State, Metrics]:
-    preset = stages.preset
+def mixture_of_data(problem: Problem, state: State) -> tuple[State, Metrics]:
+    """A Gaussian mixture of the data."""
+    del state
+    return _mixture_clusters(problem, problem.x)
+
+
+def mixture_of_latents(problem: Problem, state: State) -> tuple[State, Metrics]:
+    """A Gaussian mixture of the latents."""
+    return _mixture_clusters(problem, state["latent_mean"])
+
+
+def _mixture_clusters(problem: Problem, points: np.ndarray) -> tuple[State, Metrics]:
+    preset = problem.preset
     mixture = initialize.latent_mixture(
         points,
         preset.num_clusters,
-        seed=stages.numpy_seed("cluster"),
-        covariance=covariance,
+        seed=problem.numpy_seed("cluster"),
+        covariance=preset.covariance,
         starts=preset.restarts,
         variance_floor=preset.variance_floor,
     )
@@ -138,78 +155,52 @@ def _mixture_clusters(
     with np.errstate(divide="ignore"):
         log_assignment = np.log(probabilities).astype(np.float32)
     labels = log_assignment.argmax(axis=1).astype(np.int32)
-    log_likelihood = float(mixture.lower_bound_)
-    metrics = stages.outcome(labels, log_assignment)
-    metrics["mixture_log_likelihood"] = log_likelihood
-    return {"labels": labels, "log_assignment": log_assignment}, metrics
+    entries, metrics = clustered(problem, labels, log_assignment)
+    return entries, metrics | {"mixture_log_likelihood": float(mixture.lower_bound_)}
 
 
-class _GMM(Stages):
-    names = STAGES["gmm"]
-
-    def cluster(self, state: State) -> tuple[State, Metrics]:
-        return _mixture_clusters(self, self.x, self.preset.covariance)
-
-
-class _Spectral(Stages):
-    names = STAGES["spectral"]
-
-    def graph(self, state: State) -> tuple[State, Metrics]:
-        preset = self.preset
-        indices, distances = knn(
-            self.x,
-            min(preset.num_neighbors, len(self.x) - 1),
-            progress=functools.partial(self.runner.progress, "neighbors"),
-        )
-        kept = neighbor_weights(indices, distances, preset.neighbor_weights)
-        return {"graph": kept._asdict()}, {}
-
-    def cluster(self, state: State) -> tuple[State, Metrics]:
-        preset = self.preset
-        labels = spectral_labels(
-            Graph(**state["graph"]),
-            preset.num_clusters,
-            math.ceil(preset.eigenvectors_per_cluster * preset.num_clusters),
-            self.numpy_seed("cluster"),
-        )
-        return {"labels": labels}, self.outcome(labels)
+def build_graph(problem: Problem, state: State) -> tuple[State, Metrics]:
+    """The kNN graph of the data."""
+    del state
+    preset = problem.preset
+    found = nearest(problem, problem.x, preset.num_neighbors, "neighbors")
+    kept = neighbor_weights(**found, kind=preset.neighbor_weights)
+    return {"graph": kept._asdict()}, {}
 
 
-class _LatentGMM(PretrainedStages):
-    names = STAGES["ae_gmm"]
+def spectral_clusters(problem: Problem, state: State) -> tuple[State, Metrics]:
+    """Spectral clustering of the graph."""
+    preset = problem.preset
+    labels = spectral_labels(
+        Graph(**state["graph"]),
+        preset.num_clusters,
+        math.ceil(preset.eigenvectors_per_cluster * preset.num_clusters),
+        problem.numpy_seed("cluster"),
+    )
+    return clustered(problem, labels)
 
-    def embed(self, state: State) -> tuple[State, Metrics]:
-        """The autoencoder, trained on; reports K-means of the latents."""
-        preset = self.preset
-        params = {"encoder": state["encoder"], "decoder": state["decoder"]}
-        settings = {
-            "schedule": Schedule(
-                preset.embedding_epochs,
-                preset.pretrain_batch_size,
-                preset.pretrain_learning_rate,
-            ),
-            "key": self.key("embed"),
-            "monitor": self.runner,
-        }
-        if preset.embedding == "vae":
-            train = pretrain.vae
-        else:
-            train = pretrain.deep_autoencoder
-            noisy = preset.embedding == "dae"
-            settings["corruption"] = preset.pretrain_corruption if noisy else 0.0
-        networks = self.networks
-        params = train(
-            self.x,
-            params,
-            networks.encode,
-            networks.decode,
-            self.likelihood,
-            **settings,
-        )
-        latents = self.latent_means(params)
-        metrics = self.kmeans_metrics(latents, "embed") | self.elbo(params)
-        return {**params, "latent_mean": latents}, metrics
 
-    def cluster(self, state: State) -> tuple[State, Metrics]:
-        """A Gaussian mixture of the latents."""
-        return _mixture_clusters(self, state["latent_mean"], self.preset.covariance)
+def embed(problem: Problem, state: State) -> tuple[State, Metrics]:
+    """The autoencoder, trained on; reports K-means of the latents."""
+    preset, networks = problem.preset, autoencoder(problem)
+    train = pretrain.vae
+    if preset.embedding != "vae":
+        noise = preset.pretrain_corruption if preset.embedding == "dae" else 0.0
+        train = functools.partial(pretrain.deep_autoencoder, corruption=noise)
+    params = train(
+        problem.x,
+        {"encoder": state["encoder"], "decoder": state["decoder"]},
+        networks,
+        likelihood(problem),
+        schedule=Schedule(
+            preset.embedding_epochs,
+            preset.pretrain_batch_size,
+            preset.pretrain_learning_rate,
+        ),
+        key=problem.key("embed"),
+        monitor=problem.runner,
+    )
+    latents = latent_means(problem, networks, params)
+    metrics = kmeans_metrics(problem, latents, "embed")
+    metrics |= mean_elbo(problem, networks, params)
+    return {**params, "latent_mean": latents}, metrics

@@ -1,49 +1,75 @@
 """VaDE: variational deep embedding, from data on.
 
 Jiang et al., "Variational deep embedding: a generative approach to clustering". The
-generative process and the ELBO are in ``dgg_jax.losses.vade``.
+generative process and the ELBO are in ``dgg_jax.losses.vade``; ``run`` is the
+algorithm, its stages follow in order, then what a step of training minimises.
 """
 
+import dataclasses
 import functools
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
-from scipy import special
+from scipy import sparse, special
 from sklearn.mixture import GaussianMixture
 
-from dgg_jax.graph import knn, neighbor_weights
-from dgg_jax.methods.base import Metrics, Run, State
+from dgg_jax.distributions import sample_gaussian
+from dgg_jax.graph import neighbor_weights
+from dgg_jax.likelihoods import Likelihood
+from dgg_jax.losses import vade
+from dgg_jax.methods import mixture_vae
 from dgg_jax.methods.mixture_vae import (
-    MixtureStages,
+    ELBO_DRAWS,
     Model,
     Neighbors,
+    assessed,
+    evaluated,
+    restart_keys,
     restart_of,
     samples_per_cluster,
     traversals,
+    with_mixture,
+    with_objectives,
 )
-from dgg_jax.methods.pretrained import AS_NAMED, Parts, autoencoder_functions
+from dgg_jax.methods.parts import AS_NAMED, Parts, autoencoder_networks
+from dgg_jax.methods.pretrained import (
+    autoencoder,
+    check_parts,
+    latent_means,
+    likelihood,
+    mean_elbo,
+    pretrain_and_report,
+)
+from dgg_jax.methods.problem import Outcome, Problem, training_schedule
+from dgg_jax.methods.similarity import nearest
+from dgg_jax.networks import Networks
 from dgg_jax.presets import VaDEPreset
-from dgg_jax.stages import initialize, vade
-from dgg_jax.stages.train import ApplyFunctions
-from dgg_jax.training import Rate
+from dgg_jax.rows import HostRows, SparseRows
+from dgg_jax.stages import evaluate, initialize
+from dgg_jax.training import (
+    Loss,
+    Metrics,
+    Rate,
+    Run,
+    State,
+    StepOutput,
+    TrainState,
+    optimize,
+)
+from dgg_jax.training.loop import steps_per_epoch
 from dgg_jax.types import Gaussian, Graph, Mixture
 
-__all__ = ["STAGES", "Model", "model_of", "run", "samples_per_cluster", "traversals"]
+__all__ = ["Model", "run", "samples_per_cluster", "traversals"]
 
 STAGES = ("pretrain", "initialize", "train", "evaluate")
 
 
-def apply_functions(
-    preset: VaDEPreset, num_features: int, parts: Parts = AS_NAMED
-) -> ApplyFunctions:
-    """The model as pure functions of (parameters, batch)."""
-    return autoencoder_functions(preset, num_features, parts)._replace(
-        classify=vade.bayes_assignment
-    )
-
-
 def run(
-    x: np.ndarray,
+    x: np.ndarray | sparse.csr_array,
     preset: VaDEPreset,
     *,
     seed: int = 0,
@@ -52,7 +78,7 @@ def run(
     parts: Parts = AS_NAMED,
     neighbors: Neighbors | None = None,
     start: Model | None = None,
-) -> tuple[Model, State, list[Metrics]]:
+) -> Outcome:
     """Carries data through all stages of VaDE.
 
     Args:
@@ -78,7 +104,7 @@ def run(
       Diverged: if a loss is not finite.
       Interrupted: if the runner was asked to stop.
     """
-    stages = _Stages(
+    problem = Problem.of(
         x,
         preset,
         seed=seed,
@@ -88,222 +114,470 @@ def run(
         neighbors=neighbors,
         start=start,
     )
-    return stages.carry_through()
-
-
-class _Stages(MixtureStages):
-    names = STAGES
-    build_functions = staticmethod(apply_functions)
-    criterion = "objective"  # that was trained (erratum E48)
-
-    def initialize(self, state: State) -> tuple[State, Metrics]:
-        """Labels and mixture of every restart; reports the labels."""
-        preset = self.preset
-        if not preset.pretrain_vae_epochs:
-            encoder = self._with_narrow_posteriors(state["encoder"])
-            state = {**state, "encoder": encoder}
-        graph = None
+    check_parts(problem)
+    stage = problem.runner.stage
+    if start is None:
         if preset.init == "spectral":
-            neighbors = self.neighbors
-            if neighbors is None:
-                found = self.runner.remember(
-                    "latent_neighbors", lambda: self._graph(state)
-                )
-                neighbors = found["indices"], found["distances"]
-            k = min(preset.num_neighbors, len(self.x) - 1)
-            graph = neighbor_weights(*(field[:, :k] for field in neighbors))
-        entries, metrics = self.initial_mixtures(state, graph)
-        return entries | {"encoder": state["encoder"]}, metrics
+            mixture_vae.check_neighbors(problem)
+        state = stage("pretrain", pretrain_and_report, problem, {})
+        state = stage("initialize", initialize_mixtures, problem, state)
+    else:
+        state = mixture_vae.models_of(problem, start)
+    state = stage("train", train, problem, state)
+    state = stage("evaluate", choose_restart, problem, state)
+    model = model_of(preset, problem.num_features, state, parts)
+    return Outcome(model, state, mixture_vae.records_of_best(problem, state))
 
-    def initial_mixture(
-        self, posterior: Gaussian, graph: Graph | None, restart: int
-    ) -> State:
-        """Labels, the mixture and its pi to start a restart from (erratum E44).
 
-        Of init=gmm all three are those of the Gaussian mixture that is fitted to the
-        latents, else the mixture has the moments of the labels and pi their shares.
-        """
-        preset, num_clusters = self.preset, self.preset.num_clusters
-        if preset.init == "gmm":
-            latents = np.asarray(posterior.mean, np.float64)
-            seed = self.numpy_seed("initialize", restart)
-            fitted = initialize.diagonal_mixture(latents, num_clusters, seed=seed)
-            entries = {
-                "initial_labels": fitted.predict(latents).astype(np.int32),
-                **self._start_of(fitted),
-            }
-        else:
-            entries = super().initial_mixture(posterior, graph, restart)
-            counts = np.bincount(entries["initial_labels"], minlength=num_clusters)
-            # One point more in each cluster, so that an empty one can grow.
-            shares = (counts + 1.0) / (len(self.x) + num_clusters)
-            entries["logits"] = np.log(shares).astype(np.float32)
-        if preset.initial_variances == "unit":
-            entries["mixture"]["logvar"] = np.zeros_like(entries["mixture"]["logvar"])
-        if preset.initial_weights == "uniform":
-            entries["logits"] = np.zeros_like(entries["logits"])
-        return entries
+def networks_of(
+    preset: VaDEPreset, num_features: int, parts: Parts = AS_NAMED
+) -> Networks:
+    """The model as pure functions of (parameters, batch)."""
+    networks = autoencoder_networks(preset, num_features, parts)
+    return networks._replace(classify=bayes_assignment)
 
-    def _start_of(self, fitted: GaussianMixture) -> State:
-        """The mixture [K, L] and logits [K] of a diagonal one of scikit-learn."""
-        variances = np.maximum(fitted.covariances_, self.preset.variance_floor)
-        mixture = {"mean": fitted.means_, "logvar": np.log(variances)}
-        entries = {"mixture": mixture, "logits": np.log(fitted.weights_)}
-        return jax.tree.map(np.float32, entries)
 
-    def log_weights(self, params: State, log_assignments: np.ndarray) -> np.ndarray:
-        """ln of the trained pi, with which eq. (12) assigns."""
-        return np.asarray(vade.log_weights(params))
+model_of = functools.partial(mixture_vae.model_of, networks_of)
 
-    def _with_narrow_posteriors(self, encoder: State) -> State:
-        """The encoder of an autoencoder, whose log-variances nothing has trained yet.
 
-        A posterior starts with a tenth of the latents' spread: at the variance of 1
-        that the head has, the clusters of an autoencoder's latents would run together.
-        An encoder of the user's own starts as it comes, unless its head is named so.
-        """
-        if "bias" not in encoder.get("logvar", {}):
-            return encoder
-        spread = self.latent_means({"encoder": encoder}).var(axis=0)
-        bias = np.log(0.01 * np.maximum(spread, self.preset.variance_floor))
-        return {**encoder, "logvar": {**encoder["logvar"], "bias": bias}}
+def _networks(problem: Problem) -> Networks:
+    return networks_of(problem.preset, problem.num_features, problem.parts)
 
-    def _graph(self, state: State) -> State:
-        indices, distances = knn(
-            self.latent_means(state),
-            min(self.preset.num_neighbors, len(self.x) - 1),
-            progress=functools.partial(self.runner.progress, "latent_neighbors"),
-        )
-        return {"indices": indices, "distances": distances}
 
-    def train(self, state: State) -> tuple[State, Metrics]:
-        """The ELBO, for every restart; reports the trained models."""
-        preset = self.preset
-        models = state.get("models")
-        if models is None:
-            models = {
-                **self.stacked({k: state[k] for k in ("encoder", "decoder")}),
-                "mixture": state["mixture"],
-                "logits": state["logits"],
-            }
-        models = {**models, "mixture": Mixture(**models["mixture"])}
-        keys = self.restart_keys("train")
-        loss = vade.vade_loss(
-            self.networks,
-            assignment=preset.assignment,
-            num_samples=preset.num_samples,
-            reconstruction_weight=preset.reconstruction_weight,
-        )
-        shape = (preset.restarts, len(self.x), preset.num_clusters)
-        schedule = self.training_schedule()
-        rate = Rate(
-            preset.mixture_learning_rate, preset.mixture_decay, preset.decay_epochs
-        )
-        rates = {"mixture": rate, "logits": rate}
-        settings = {
-            "rates": rates,
-            "monitor": self.runner,
-            "describe": self.describe,
+def log_weights(params: Any) -> jax.Array:
+    """ln pi of the mixture's logits (erratum E45), shape [K]."""
+    return jax.nn.log_softmax(params["logits"])
+
+
+def bayes_assignment(params: Any, z: jax.Array) -> jax.Array:
+    """ln p(c | z) of latents z [..., L] by eq. (12) of VaDE, shape [..., K]."""
+    assign = jnp.vectorize(
+        lambda z: vade.log_assignment(z, log_weights(params), params["mixture"]),
+        signature="(l)->(k)",
+    )
+    return assign(z)
+
+
+def _trained_weights(params: State, log_assignments: np.ndarray) -> np.ndarray:
+    """ln of the trained pi, with which eq. (12) assigns."""
+    del log_assignments
+    return np.asarray(log_weights(params))
+
+
+def initialize_mixtures(problem: Problem, state: State) -> tuple[State, Metrics]:
+    """Labels and mixture of every restart; reports the labels."""
+    preset = problem.preset
+    if not preset.pretrain_vae_epochs:
+        state = {**state, "encoder": _with_narrow_posteriors(problem, state["encoder"])}
+    graph = _latent_graph(problem, state) if preset.init == "spectral" else None
+    entries, metrics = mixture_vae.initial_mixtures(
+        problem,
+        _networks(problem),
+        state,
+        functools.partial(_initial_mixture, problem, graph),
+        problem.scores,
+    )
+    return entries | {"encoder": state["encoder"]}, metrics
+
+
+def _initial_mixture(
+    problem: Problem, graph: Graph | None, posterior: Gaussian, restart: int
+) -> State:
+    """Labels, the mixture and its pi to start a restart from (erratum E44).
+
+    Of init=gmm all three are those of the Gaussian mixture that is fitted to the
+    latents, else the mixture has the moments of the labels and pi their shares.
+    """
+    preset, num_clusters = problem.preset, problem.preset.num_clusters
+    if preset.init == "gmm":
+        latents = np.asarray(posterior.mean, np.float64)
+        seed = problem.numpy_seed("initialize", restart)
+        fitted = initialize.diagonal_mixture(latents, num_clusters, seed=seed)
+        entries = {
+            "initial_labels": fitted.predict(latents).astype(np.int32),
+            **_start_of(problem, fitted),
         }
-        if preset.label_epochs and preset.kl_term and self.start is None:
-            models = vade.train_vade(
-                "labels",
-                loss,
-                self.x,
-                self.likelihood,
-                models,
-                np.zeros(shape, np.float32),
-                labels=state["initial_labels"],
-                kl_warmup_epochs=0,
-                schedule=schedule._replace(epochs=preset.label_epochs, decay=1.0),
-                keys=jax.vmap(jax.random.fold_in, (0, None))(keys, 1),
-                # Here the mixture has to follow its clusters.
-                **settings
-                | {"rates": dict.fromkeys(rates, Rate(schedule.learning_rate))},
-            ).params
-        if not preset.kl_term:
-            loss = vade.reconstruction_loss(self.networks)
-        models = vade.train_vade(
-            "train",
-            loss,
-            self.x,
-            self.likelihood,
-            models,
-            np.zeros(shape, np.float32),
-            kl_warmup_epochs=preset.kl_warmup_epochs,
-            schedule=schedule,
-            keys=keys,
-            **settings,
-        ).params
-        if not preset.kl_term:
-            models = self._with_fitted_mixtures(jax.device_get(models))
-        return self.trained(state, models)
+    else:
+        entries = mixture_vae.label_mixture(problem, posterior, graph, restart)
+        counts = np.bincount(entries["initial_labels"], minlength=num_clusters)
+        # One point more in each cluster, so that an empty one can grow.
+        shares = (counts + 1.0) / (len(problem.x) + num_clusters)
+        entries["logits"] = np.log(shares).astype(np.float32)
+    if preset.initial_variances == "unit":
+        entries["mixture"]["logvar"] = np.zeros_like(entries["mixture"]["logvar"])
+    if preset.initial_weights == "uniform":
+        entries["logits"] = np.zeros_like(entries["logits"])
+    return entries
 
-    def evaluate(self, state: State) -> tuple[State, Metrics]:
-        """The restart with the best objective; reports clustering by EM as well."""
-        probabilities = [
-            self._em(restart_of(state["models"], restart))
-            for restart in range(self.preset.restarts)
-        ]
-        if self.preset.clustering == "em":
-            with np.errstate(divide="ignore"):
-                log_assignments = np.log(np.stack(probabilities))
-            state = {**state, "log_assignments": log_assignments}
-        entries, metrics = super().evaluate(state)
-        for report, probability in zip(metrics["restarts"], probabilities, strict=True):
-            accuracy = self.scores(probability.argmax(axis=1))["accuracy"]
-            report["em_accuracy"] = accuracy
-        return entries, metrics
 
-    def final_elbo(self, model: State, log_weights: np.ndarray) -> Metrics:
-        """Also the objective: the ELBO, unless another one has been trained.
+def _start_of(problem: Problem, fitted: GaussianMixture) -> State:
+    """The mixture [K, L] and logits [K] of a diagonal one of scikit-learn."""
+    variances = np.maximum(fitted.covariances_, problem.preset.variance_floor)
+    mixture = {"mean": fitted.means_, "logvar": np.log(variances)}
+    entries = {"mixture": mixture, "logits": np.log(fitted.weights_)}
+    return jax.tree.map(np.float32, entries)
 
-        That is the ELBO with a weighted reconstruction, or the reconstruction alone.
-        """
-        metrics = super().final_elbo(model, log_weights)
-        if self.preset.kl_term:
-            weight = self.preset.reconstruction_weight
-            objective = metrics["elbo"] + (weight - 1.0) * metrics["reconstruction"]
-        else:
-            objective = vade.mean_reconstruction(
-                self.networks, self.likelihood, model, self.x
-            )
-        return metrics | {"objective": objective}
 
-    def _em(self, model: State) -> np.ndarray:
-        """p(c | z) of a mixture that EM fits to the latents, from the trained one on.
+def _with_narrow_posteriors(problem: Problem, encoder: State) -> State:
+    """The encoder of an autoencoder, whose log-variances nothing has trained yet.
 
-        The paper's alternative to eq. (12): "treating all z's as samples from GMM". It
-        labels these rows only: the model keeps its own mixture, with which ``infer``
-        assigns rows, these among them.
-        """
-        mixture = model["mixture"]
-        fitted = GaussianMixture(
-            self.preset.num_clusters,
-            covariance_type="diag",
-            weights_init=special.softmax(model["logits"].astype(np.float64)),
-            means_init=mixture["mean"].astype(np.float64),
-            precisions_init=np.exp(-mixture["logvar"].astype(np.float64)),
-            max_iter=200,
+    A posterior starts with a tenth of the latents' spread: at the variance of 1 that
+    the head has, the clusters of an autoencoder's latents would run together. An
+    encoder of the user's own starts as it comes, unless its head is named so.
+    """
+    if "bias" not in encoder.get("logvar", {}):
+        return encoder
+    latents = latent_means(problem, autoencoder(problem), {"encoder": encoder})
+    spread = np.maximum(latents.var(axis=0), problem.preset.variance_floor)
+    logvar = {**encoder["logvar"], "bias": np.log(0.01 * spread)}
+    return {**encoder, "logvar": logvar}
+
+
+def _latent_graph(problem: Problem, state: State) -> Graph:
+    """The graph of the neighbours that are given, or of those in latent space."""
+    k = min(problem.preset.num_neighbors, len(problem.x) - 1)
+    neighbors = problem.neighbors
+    if neighbors is None:
+        latents = latent_means(problem, autoencoder(problem), state)
+        name = "latent_neighbors"
+        found = problem.runner.remember(
+            name, lambda: nearest(problem, latents, k, name)
         )
-        latents = self.latent_means(model).astype(np.float64)
-        probabilities = initialize.fit_mixture(fitted, latents).predict_proba(latents)
-        return probabilities.astype(np.float32)
+        neighbors = found["indices"], found["distances"]
+    return neighbor_weights(*(field[:, :k] for field in neighbors))
 
-    def _with_fitted_mixtures(self, models: State) -> State:
-        """Mixtures of the latents of autoencoders, which leave their own untrained."""
-        starts = [
-            self._start_of(
-                initialize.diagonal_mixture(
-                    self.latent_means(restart_of(models, restart)),
-                    self.preset.num_clusters,
-                    seed=self.numpy_seed("train", restart),
-                )
+
+def train(problem: Problem, state: State) -> tuple[State, Metrics]:
+    """Maximises the ELBO by Adam, for every restart; reports the trained models."""
+    preset, networks = problem.preset, _networks(problem)
+    if "models" in state:
+        models = with_mixture(state["models"])
+    else:
+        shared = {name: state[name] for name in ("encoder", "decoder")}
+        models = {
+            **mixture_vae.repeated(shared, preset.restarts),
+            "mixture": Mixture(**state["mixture"]),
+            "logits": state["logits"],
+        }
+    keys, schedule = restart_keys(problem, "train"), training_schedule(preset)
+    common = {
+        "num_points": len(problem.x),
+        "monitor": problem.runner,
+        "table": np.zeros(
+            (preset.restarts, len(problem.x), preset.num_clusters), np.float32
+        ),
+        "restarts": True,
+        "describe": functools.partial(mixture_vae.table_metrics, problem),
+    }
+    if preset.label_epochs and preset.kl_term and problem.start is None:
+        objective = vade_objective(
+            dataclasses.replace(preset, kl_warmup_epochs=0),
+            networks,
+            likelihood(problem),
+            problem.x,
+            labels=state["initial_labels"],
+        )
+        models = optimize(
+            "labels",
+            params=models,
+            key=jax.vmap(jax.random.fold_in, (0, None))(keys, 1),
+            schedule=schedule._replace(epochs=preset.label_epochs, decay=1.0),
+            # Here the mixture has to follow its clusters.
+            **objective | {"rates": _rates_of_mixture(Rate(schedule.learning_rate))},
+            **common,
+        ).params
+    objective = vade_objective(preset, networks, likelihood(problem), problem.x)
+    models = optimize(
+        "train", params=models, key=keys, schedule=schedule, **objective, **common
+    ).params
+    if not preset.kl_term:
+        models = _with_fitted_mixtures(problem, jax.device_get(models))
+    entries, metrics = assessed(
+        problem, networks, models, _trained_weights, problem.scores
+    )
+    return entries, with_objectives(problem, metrics)
+
+
+def _with_fitted_mixtures(problem: Problem, models: State) -> State:
+    """Mixtures of the latents of autoencoders, which leave their own untrained."""
+    starts = []
+    for restart in range(problem.preset.restarts):
+        model = restart_of(models, restart)
+        fitted = initialize.diagonal_mixture(
+            latent_means(problem, autoencoder(problem), model),
+            problem.preset.num_clusters,
+            seed=problem.numpy_seed("train", restart),
+        )
+        starts.append(_start_of(problem, fitted))
+    return with_mixture({**models, **mixture_vae.stacked(starts)})
+
+
+def choose_restart(problem: Problem, state: State) -> tuple[State, Metrics]:
+    """The restart with the best objective; reports clustering by EM as well.
+
+    Raises:
+      Diverged: if a term of the ELBO is not finite.
+    """
+    networks = _networks(problem)
+    probabilities = [
+        _em(problem, restart_of(state["models"], restart))
+        for restart in range(problem.preset.restarts)
+    ]
+    if problem.preset.clustering == "em":
+        with np.errstate(divide="ignore"):
+            state = {**state, "log_assignments": np.log(np.stack(probabilities))}
+    entries, metrics = evaluated(
+        problem,
+        networks,
+        state,
+        _trained_weights,
+        functools.partial(_final_metrics, problem, networks),
+        "objective",  # that was trained (erratum E48)
+    )
+    for report, probability in zip(metrics["restarts"], probabilities, strict=True):
+        em_labels = probability.argmax(axis=1)
+        report["em_accuracy"] = problem.scores(em_labels)["accuracy"]
+    return entries, metrics
+
+
+def _final_metrics(
+    problem: Problem,
+    networks: Networks,
+    model: State,
+    weights: np.ndarray,
+    labels: np.ndarray,
+) -> Metrics:
+    """Scores, the ELBO, and the objective, unless another than the ELBO was trained.
+
+    That is the ELBO with a weighted reconstruction, or the reconstruction alone.
+    """
+    metrics = mean_elbo(problem, networks, model, weights, ELBO_DRAWS)
+    if problem.preset.kl_term:
+        weight = problem.preset.reconstruction_weight
+        objective = metrics["elbo"] + (weight - 1.0) * metrics["reconstruction"]
+    else:
+        objective = mean_reconstruction(networks, likelihood(problem), model, problem.x)
+    return problem.scores(labels) | metrics | {"objective": objective}
+
+
+def _em(problem: Problem, model: State) -> np.ndarray:
+    """p(c | z) of a mixture that EM fits to the latents, from the trained one on.
+
+    The paper's alternative to eq. (12): "treating all z's as samples from GMM". It
+    labels these rows only: the model keeps its own mixture, with which ``infer``
+    assigns rows, these among them.
+    """
+    mixture = model["mixture"]
+    fitted = GaussianMixture(
+        problem.preset.num_clusters,
+        covariance_type="diag",
+        weights_init=special.softmax(model["logits"].astype(np.float64)),
+        means_init=mixture["mean"].astype(np.float64),
+        precisions_init=np.exp(-mixture["logvar"].astype(np.float64)),
+        max_iter=200,
+    )
+    latents = latent_means(problem, autoencoder(problem), model).astype(np.float64)
+    probabilities = initialize.fit_mixture(fitted, latents).predict_proba(latents)
+    return probabilities.astype(np.float32)
+
+
+def vade_objective(
+    preset: VaDEPreset,
+    networks: Networks,
+    likelihood: Likelihood,
+    x: np.ndarray | SparseRows | HostRows,
+    labels: np.ndarray | None = None,
+) -> dict[str, Any]:
+    """What ``training.optimize`` is told to maximise VaDE's objective, for R restarts.
+
+    Args:
+      preset: the weights of the terms, and how long the KL term takes to rise.
+      networks: the model as pure functions.
+      likelihood: p(x | z).
+      x: data, shape [N, D].
+      labels: of each restart, [R, N], to hold q(c | x) at.
+    """
+    if preset.kl_term:
+        loss = VadeLoss(
+            networks,
+            preset.assignment,
+            preset.num_samples,
+            preset.reconstruction_weight,
+        )
+    else:
+        loss = ReconstructionLoss(networks)
+    held = labels is not None
+    num_steps = steps_per_epoch(len(x), min(preset.batch_size, len(x)))
+    rate = Rate(preset.mixture_learning_rate, preset.mixture_decay, preset.decay_epochs)
+    return {
+        "loss": loss,
+        "data": (x, likelihood, labels) if held else (x, likelihood),
+        "data_axes": (None, None, 0) if held else None,
+        "prepare": KlWeight(num_steps, preset.kl_warmup_epochs),
+        "prepared_from": (),
+        "rates": _rates_of_mixture(rate),
+    }
+
+
+def _rates_of_mixture(rate: Rate) -> Mapping[str, Rate]:
+    return MappingProxyType({"mixture": rate, "logits": rate})
+
+
+@dataclasses.dataclass(frozen=True)
+class KlWeight:
+    """beta of an epoch: rises to 1 in equal stairs.
+
+    Attributes:
+      num_steps: of an epoch.
+      warmup_epochs: before it is 1.
+    """
+
+    num_steps: int
+    warmup_epochs: int
+
+    def __call__(self, state: TrainState, nothing: tuple[()]) -> jax.Array:
+        """beta of the epoch that starts at a state."""
+        del nothing
+        epoch = state.step // self.num_steps
+        return jnp.minimum(1.0, (epoch + 1) / (self.warmup_epochs + 1))
+
+
+@dataclasses.dataclass(frozen=True)
+class VadeLoss(Loss):
+    r"""-ELBO of a batch, eq. (13) of VaDE, its terms weighted.
+
+    .. math::
+      -\frac{1}{B} \sum_{i} \left( \frac{\alpha}{M} \sum_{m} \ln p(x_i \mid z_{im})
+      - \beta D_{\text{KL}}( q(z, c \mid x_i) \,\|\, p(z, c) ) \right),
+      \qquad z_{im} \sim q(z \mid x_i).
+
+    alpha is ``reconstruction_weight``, section 4.2 of VaDE, and beta the KL weight of
+    the epoch; the KL divergence is eq. (14)'s, with q(z, c | x) = q(z | x) q(c | x).
+
+    Over ((x, likelihood), beta), or ((x, likelihood, labels), beta) to hold q(c | x) at
+    labels [N]; with the table of ln q(c | x).
+
+    Attributes:
+      networks: the model as pure functions.
+      assignment: q(c | x) from the "sample" drawn (the mean over them, if several), by
+        eq. (11) and (12), or "mean_field", in closed form (erratum E41).
+      num_samples: M, draws of z.
+      reconstruction_weight: alpha.
+    """
+
+    networks: Networks
+    assignment: str
+    num_samples: int
+    reconstruction_weight: float
+
+    def __call__(self, params, prepared, indices, key):
+        """The value of a batch; see ``training.Loss``."""
+        (x, likelihood, *labels), kl_weight = prepared
+        x = x[indices]
+        posterior, z, decoded = _draw(self.networks, params, x, key, self.num_samples)
+        held = None
+        if labels:
+            num_clusters = len(params["logits"])
+            held = jnp.log(jax.nn.one_hot(labels[0][indices], num_clusters))
+        axes = (0, 0, 0, 0, 0, None, None, None)
+        terms, log_assignment = jax.vmap(self._terms, axes)(
+            x,
+            posterior,
+            z,
+            decoded,
+            held,
+            log_weights(params),
+            params["mixture"],
+            likelihood,
+        )
+        means = jax.tree.map(jnp.mean, terms)
+        others = means.total - means.reconstruction
+        weighted = self.reconstruction_weight * means.reconstruction
+        objective = weighted + kl_weight * others
+        metrics = {**means._asdict(), "objective": objective}
+        return -objective, StepOutput(metrics, rows=log_assignment)
+
+    def _terms(self, x, posterior, z, decoded, held, weights, mixture, likelihood):
+        """Terms and ln q(c | x) of one point, of M draws z [M, L]."""
+        if held is not None:
+            log_assignment = held
+        elif self.assignment == "sample":
+            log_assignment = vade.log_assignment(z, weights, mixture)
+        else:
+            log_assignment = vade.mean_field_log_assignment(posterior, weights, mixture)
+
+        def of_draw(decoded):
+            return vade.elbo(
+                x, decoded, posterior, log_assignment, weights, mixture, likelihood
             )
-            for restart in range(self.preset.restarts)
-        ]
-        stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *starts)
-        return {**models, **stacked, "mixture": Mixture(**stacked["mixture"])}
+
+        return jax.tree.map(jnp.mean, jax.vmap(of_draw)(decoded)), log_assignment
 
 
-model_of = _Stages.model_of
+def _draw(
+    networks: Networks, params: Any, x: jax.Array, key: jax.Array, num_samples: int
+) -> tuple[Gaussian, jax.Array, Any]:
+    """Posteriors [B, L], M draws of each [B, M, L], and their decodings [B, M, ...]."""
+    posterior = networks.encode(params["encoder"], x)
+    batch_size, latent_dim = posterior.mean.shape
+    shape = (batch_size, num_samples, latent_dim)
+    eps = jax.random.normal(key, shape, posterior.mean.dtype)
+    z = jax.vmap(jax.vmap(sample_gaussian, (None, 0)))(posterior, eps)
+    decoded = networks.decode(params["decoder"], z.reshape(-1, latent_dim))
+    decoded = jax.tree.map(
+        lambda leaf: leaf.reshape(batch_size, num_samples, *leaf.shape[1:]), decoded
+    )
+    return posterior, z, decoded
+
+
+@dataclasses.dataclass(frozen=True)
+class ReconstructionLoss(Loss):
+    r"""VaDE without its KL term: an autoencoder through the posterior mean.
+
+    .. math::
+      -\frac{1}{B} \sum_{i} \ln p(x_i \mid z = \tilde\mu_i), \qquad
+      q(z \mid x_i) = \mathcal{N}(\tilde\mu_i, \tilde\sigma_i^2).
+
+    The ablation of section 3.3 of VaDE: z would be unstable without the KL term, so the
+    mean is decoded in its place, and no gradient reaches the mixture.
+
+    Over ((x, likelihood), beta), with the table of ln p(c | mean).
+
+    Attributes:
+      networks: the model as pure functions.
+    """
+
+    networks: Networks
+
+    def __call__(self, params, prepared, indices, key):
+        """The value of a batch; see ``training.Loss``."""
+        (x, likelihood), _ = prepared
+        x = x[indices]
+        mean = self.networks.encode(params["encoder"], x).mean
+        decoded = self.networks.decode(params["decoder"], mean)
+        value = jnp.mean(jax.vmap(likelihood.log_prob)(x, decoded))
+        rows = jax.lax.stop_gradient(bayes_assignment(params, mean))
+        return -value, StepOutput({"objective": value}, rows=rows)
+
+
+def mean_reconstruction(
+    networks: Networks,
+    likelihood: Likelihood,
+    params: Any,
+    x: jax.Array | SparseRows | HostRows,
+) -> float:
+    """What ``ReconstructionLoss`` maximises, over all rows of x [N, D]: in nats."""
+    values = evaluate.encode_all(_Reconstruction(networks), (params, likelihood), x)
+    return float(np.mean(values))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Reconstruction:
+    """ln p(x | mean of q(z | x)) of one row, of ((parameters, likelihood), x [D])."""
+
+    networks: Networks
+
+    def __call__(self, params: Any, x: jax.Array) -> jax.Array:
+        params, likelihood = params
+        mean = self.networks.encode(params["encoder"], x).mean
+        return likelihood.log_prob(x, self.networks.decode(params["decoder"], mean))

@@ -22,6 +22,12 @@ from dgg_jax.networks.gmvae import (
     PlainTrunk,
     RecognitionNetwork,
 )
+from dgg_jax.networks.network import (
+    Network,
+    Networks,
+    initial_params,
+    with_precision,
+)
 
 __all__ = [
     "MNIST_LAYERS",
@@ -37,7 +43,11 @@ __all__ = [
     "Encoder",
     "MeanEmbedding",
     "Moments",
+    "Network",
+    "Networks",
     "NormalizedClassifier",
     "PlainTrunk",
     "RecognitionNetwork",
+    "initial_params",
+    "with_precision",
 ]

@@ -9,8 +9,8 @@ import numpy as np
 
 from dgg_jax import checks, data, presets
 from dgg_jax.data.dataset import random_rows
-from dgg_jax.methods.base import Metrics, State
 from dgg_jax.runs.config import AUTO, DEFAULTS, Config
+from dgg_jax.training import Metrics, State
 
 
 class FinishedRun(NamedTuple):

@@ -8,7 +8,6 @@ import numpy as np
 
 from dgg_jax import checks, methods, presets, saving
 from dgg_jax.data import Dataset
-from dgg_jax.methods.base import Metrics, State
 from dgg_jax.reports.run import ReportInputs
 from dgg_jax.runs.config import Config
 from dgg_jax.runs.origin import (
@@ -17,6 +16,7 @@ from dgg_jax.runs.origin import (
     peak_device_memory_mib,
     peak_memory_mib,
 )
+from dgg_jax.training import Metrics, State
 
 _SAMPLES_PER_CLUSTER = 10  # as images or rows of a table
 _POINTS_PER_CLUSTER = 500  # as points in the plane
@@ -102,9 +102,9 @@ def report_inputs(
         probabilities = np.eye(config.preset.num_clusters, dtype=np.float32)[labels]
     method = methods.method(config.method)
     mixture, samples, traversals = None, None, None
-    if hasattr(method, "samples_per_cluster"):
+    if method.samples_per_cluster is not None:
         samples = method.samples_per_cluster(model, num_samples, config.seed)
-    if hasattr(method, "traversals"):
+    if method.traversals is not None:
         mixture = model.params["mixture"]
         traversals = method.traversals(model) if is_image else None
     return ReportInputs(

@@ -205,9 +205,8 @@ def check_data(config: Config, dataset: Any) -> None:
     # Imports jax, which takes seconds; mistakes above are told before.
     from dgg_jax import methods
 
-    check = getattr(methods.method(config.method), "check", None)
-    if check is not None:
-        check(config.preset, (dataset.x.shape[0], *dataset.feature_shape))
+    shape = dataset.x.shape[0], *dataset.feature_shape
+    methods.method(config.method).check(config.preset, shape)
 
 
 def run(
@@ -238,11 +237,11 @@ def run(
     began = time.monotonic()
     # jax and what needs it take seconds to import; mistakes are told before.
     from dgg_jax import methods, processes
-    from dgg_jax.methods import base
     from dgg_jax.progress import Progress
+    from dgg_jax.training import Run
 
     keep_compiled()
-    stages = methods.stage_names(config.method)
+    stages = methods.method(config.method).stages
     if config.is_auto:
         stages = ("num_clusters", *stages)
         shared = shared or config.workdir / "shared"
@@ -251,7 +250,7 @@ def run(
         try:
             if config.overwrite:
                 processes.on_first(lambda: _clear(config.workdir))
-            runner = base.Run(
+            runner = Run(
                 config.workdir,
                 shared=shared,
                 checkpoint_seconds=config.checkpoint_seconds,
@@ -309,13 +308,14 @@ def train_and_report(
         config = _with_estimated_clusters(config, dataset, runner)
     if config.own is not None:
         LOGGER.info(f"chosen for these data: {_chosen(config)}")
-    trained = methods.method(config.method).run(
+    method = methods.method(config.method)
+    trained = method.run(
         dataset.x,
         config.preset,
         seed=config.seed,
         y=dataset.y,
         runner=runner,
-        **_of_the_data(config, dataset),
+        **{name: getattr(dataset, name) for name in method.told},
     )
     progress.close()
     return processes.on_first(
@@ -325,10 +325,9 @@ def train_and_report(
 
 def _with_estimated_clusters(config: Config, dataset: Any, runner: Any) -> Config:
     """Estimates K, tells what from, and fixes it in config.json."""
-    from dgg_jax import processes
-    from dgg_jax.methods import dgg
+    from dgg_jax import methods, processes
 
-    count = dgg.count_clusters(
+    count = methods.method(config.method).count_clusters(
         dataset.x,
         config.preset,
         runner,
@@ -392,12 +391,3 @@ def _chosen(config: Config) -> str:
         f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
         for name, value in values.items()
     )
-
-
-def _of_the_data(config: Config, dataset: Any) -> dict[str, Any]:
-    """What some methods are told besides: of images their shape; rows of the test."""
-    if config.method == "dgg":
-        return {"image_shape": dataset.image_shape}
-    if config.method != "gmvae":
-        return {}
-    return {"feature_shape": dataset.feature_shape, "is_test": dataset.is_test}

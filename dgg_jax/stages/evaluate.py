@@ -12,20 +12,20 @@ from dgg_jax.distributions import sample_gaussian
 from dgg_jax.likelihoods import Likelihood
 from dgg_jax.losses import autoencoder
 from dgg_jax.losses.elbo import elbo
+from dgg_jax.networks import Networks
 from dgg_jax.rows import HostRows, SparseRows, map_blocks, map_points, map_rows
-from dgg_jax.stages.train import ApplyFunctions
 from dgg_jax.types import ElboTerms, Gaussian
 
 _BATCH = 1000
 
 
 def infer(
-    networks: ApplyFunctions, params: Any, x: jax.Array | SparseRows | HostRows
+    networks: Networks, params: Any, x: jax.Array | SparseRows | HostRows
 ) -> tuple[Gaussian, jax.Array]:
     """Posteriors of all points and q(c | z) at their means (erratum E13), in batches.
 
     Args:
-      networks: the apply functions.
+      networks: the model as pure functions.
       params: of the whole model.
       x: data, shape [N, D].
 
@@ -66,7 +66,7 @@ def row_key(key: jax.Array, x: jax.Array) -> jax.Array:
 
 
 def elbo_terms(
-    networks: ApplyFunctions,
+    networks: Networks,
     likelihood: Likelihood,
     params: Any,
     log_weights: jax.Array,
@@ -81,7 +81,7 @@ def elbo_terms(
     point's draws depend on the key and its own values alone.
 
     Args:
-      networks: the apply functions.
+      networks: the model as pure functions.
       likelihood: p(x | z).
       params: of the whole model; without a "mixture" the prior is N(0, I), the VAE of
         pretraining.
@@ -139,23 +139,6 @@ def _elbo_terms(
     return map_points(one, (points, log_assignments), _BATCH)
 
 
-def mean_elbo_terms(
-    networks: ApplyFunctions,
-    likelihood: Likelihood,
-    params: Any,
-    log_weights: jax.Array,
-    x: jax.Array | SparseRows | HostRows,
-    key: jax.Array,
-    draws: int,
-    log_assignments: jax.Array | None = None,
-) -> ElboTerms:
-    """The mean of ``elbo_terms`` over the points, in nats per data point."""
-    terms = elbo_terms(
-        networks, likelihood, params, log_weights, x, key, draws, log_assignments
-    )
-    return jax.tree.map(jnp.mean, terms)
-
-
 def global_log_weights(log_assignments: jax.Array) -> jax.Array:
     """ln of the mean gamma [K]: the prior for new data (erratum E4), of [N, K]."""
     return jax.nn.logsumexp(log_assignments, axis=0) - np.log(len(log_assignments))
@@ -170,6 +153,14 @@ def label_metrics(y: np.ndarray | None, labels: np.ndarray) -> dict[str, float |
         "nmi": metrics.normalized_mutual_info(y, labels),
         "ari": metrics.adjusted_rand_index(y, labels),
     }
+
+
+def log_one_hot(
+    labels: np.ndarray, num_clusters: int, dtype: type = np.float64
+) -> np.ndarray:
+    """ln gamma [N, K] of labels [N]: 0 for the cluster of a row, else -inf."""
+    with np.errstate(divide="ignore"):
+        return np.log(np.eye(num_clusters, dtype=dtype)[labels])
 
 
 def balance_metrics(labels: np.ndarray, log_assignments: np.ndarray) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The similarity graph: a Siamese network, its neighbours, their weights."""
 
-import functools
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -10,8 +10,7 @@ import numpy as np
 
 from dgg_jax.graph import neighbor_weights
 from dgg_jax.losses import siamese
-from dgg_jax.training import Monitor, Schedule, StepOutput, optimize
-from dgg_jax.training.loop import Loss
+from dgg_jax.training import Loss, Monitor, Schedule, StepOutput, optimize
 from dgg_jax.types import Graph
 
 # (key, rows [B, D]) -> rows [B, D]
@@ -61,7 +60,7 @@ def train_siamese(
     """
     state = optimize(
         "siamese",
-        _siamese_loss(
+        SiameseLoss(
             embed, margin, min(num_pairs, neighbors.shape[1]), pairing, augment
         ),
         params,
@@ -74,33 +73,49 @@ def train_siamese(
     return state.params
 
 
-@functools.cache
-def _siamese_loss(
-    embed: Any, margin: float, num_pairs: int, pairing: str, augment: Augment | None
-) -> Loss:
-    """The contrastive loss of a batch, over (x, neighbors [N, P])."""
-    mean_losses = {"batch": _all_pairs, "drawn": _drawn_pairs}[pairing]
+@dataclasses.dataclass(frozen=True)
+class SiameseLoss(Loss):
+    """The contrastive loss of a batch, over (x, neighbors [N, P]).
 
-    def loss(params, data, indices, key):
-        x, neighbors = data
-        batch_size, num_neighbors = len(indices), neighbors.shape[1]
+    Attributes:
+      embed: from (params, x [B, D]) to [B, L].
+      margin: distance to which negative pairs are pushed.
+      num_pairs: N_t, at most P.
+      pairing: batch or drawn; see ``train_siamese``.
+      augment: changes the rows that a step sees, or None.
+    """
+
+    embed: Callable[[Any, jax.Array], jax.Array]
+    margin: float
+    num_pairs: int
+    pairing: str
+    augment: Augment | None = None
+
+    def rows(self, data, indices, key):
+        """Those of the batch, then N_t neighbours of its first one, and so on."""
+        _, neighbors = data
+        num_neighbors = neighbors.shape[1]
         near = neighbors[indices]
-        if num_pairs < num_neighbors:
-            chosen = jax.random.fold_in(key, 1), (batch_size, num_pairs)
+        if self.num_pairs < num_neighbors:
+            chosen = jax.random.fold_in(key, 1), (len(indices), self.num_pairs)
             columns = jax.random.randint(*chosen, 0, num_neighbors)
             near = jnp.take_along_axis(near, columns, axis=1)
-        sources = jnp.concatenate([indices, near.ravel()])
-        rows = x[sources]
-        if augment is not None:
-            rows = augment(jax.random.fold_in(key, 2), rows)
-        embedding = embed(params, rows)
-        positive, negative = mean_losses(embedding, sources, batch_size, margin, key)
+        return jnp.concatenate([indices, near.ravel()])
+
+    def __call__(self, params, data, indices, key):
+        """The value of a batch; see ``training.Loss``."""
+        sources = self.rows(data, indices, key)
+        rows = data[0][sources]
+        if self.augment is not None:
+            rows = self.augment(jax.random.fold_in(key, 2), rows)
+        mean_losses = {"batch": _all_pairs, "drawn": _drawn_pairs}[self.pairing]
+        positive, negative = mean_losses(
+            self.embed(params, rows), sources, len(indices), self.margin, key
+        )
         value = positive + negative
         return value, StepOutput(
             {"loss": value, "positive": positive, "negative": negative}
         )
-
-    return loss
 
 
 def _all_pairs(

@@ -1,12 +1,7 @@
-"""Initialisation: labels, the mixture of each label, the classifier fitted to them."""
+"""Initialisation: labels, and the mixture of each label."""
 
-import functools
 import warnings
-from collections.abc import Callable
-from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from absl import logging
 from sklearn.cluster import KMeans
@@ -14,10 +9,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
 from dgg_jax import checks
-from dgg_jax.distributions import sample_gaussian
 from dgg_jax.graph import spectral_labels
-from dgg_jax.training import Monitor, Schedule, StepOutput, optimize
-from dgg_jax.training.loop import Loss
 from dgg_jax.types import Gaussian, Graph, Mixture
 
 
@@ -162,62 +154,3 @@ def label_mixture(
     return Mixture(
         np.stack(means).astype(np.float32), np.log(variance).astype(np.float32)
     )
-
-
-@functools.cache
-def _classifier_loss(classify: Any, sampled: bool) -> Loss:
-    """The cross-entropy of f_2 over (posterior, labels [N])."""
-
-    def loss(params, data, indices, key):
-        posterior, labels = data
-        batch = jax.tree.map(lambda field: field[indices], posterior)
-        z = batch.mean
-        if sampled:
-            z = sample_gaussian(batch, jax.random.normal(key, z.shape))
-        targets = labels[indices][:, None]
-        log_likelihood = jnp.take_along_axis(classify(params, z), targets, axis=1)
-        value = -jnp.mean(log_likelihood)
-        return value, StepOutput({"loss": value})
-
-    return loss
-
-
-def fit_classifier(
-    posterior: Gaussian,
-    labels: np.ndarray,
-    params: Any,
-    classify: Callable[[Any, jax.Array], jax.Array],
-    *,
-    sampled: bool,
-    schedule: Schedule,
-    keys: jax.Array,
-    monitor: Monitor,
-) -> Any:
-    """Fits f_2 to the initial labels by cross-entropy, for R restarts at once.
-
-    Args:
-      posterior: q(z | x) of all points, fields of shape [N, L].
-      labels: of each restart, shape [R, N].
-      params: initial parameters, leaves with a leading axis R.
-      classify: from (params, z [B, L]) to ln q(c | z) [B, K].
-      sampled: whether f_2 sees samples of q(z | x), or its means.
-      schedule: epochs, batch and learning rate.
-      keys: random keys, [R].
-      monitor: follows the loop ``classifier``.
-
-    Returns:
-      Trained parameters, leaves with a leading axis R.
-    """
-    state = optimize(
-        "classifier",
-        _classifier_loss(classify, sampled),
-        params,
-        (posterior, labels),
-        keys,
-        schedule,
-        num_points=labels.shape[1],
-        monitor=monitor,
-        restarts=True,
-        data_axes=(None, 0),
-    )
-    return state.params

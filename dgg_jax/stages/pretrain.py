@@ -1,5 +1,6 @@
 """Pretraining: layer-wise denoising, deep autoencoder, VAE (section 4 of DGG)."""
 
+import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,9 +14,9 @@ from dgg_jax import arrays
 from dgg_jax.distributions import sample_gaussian
 from dgg_jax.likelihoods import Likelihood
 from dgg_jax.losses import autoencoder
+from dgg_jax.networks import Networks
 from dgg_jax.rows import HostRows, SparseRows, map_blocks, map_rows
-from dgg_jax.training import Monitor, Schedule, StepOutput, optimize
-from dgg_jax.training.loop import Loss
+from dgg_jax.training import Loss, Monitor, Schedule, StepOutput, optimize
 from dgg_jax.types import Gaussian
 
 Params = dict[str, Any]
@@ -29,16 +30,27 @@ def _relu(params: Params, h: jax.Array) -> jax.Array:
     return nn.relu(_linear(params, h))
 
 
-@functools.cache
-def _layer_loss(encode: Any, outermost: bool, corruption: float) -> Loss:
-    """The loss of a pair of layers over (features [N, H], likelihood)."""
+@dataclasses.dataclass(frozen=True)
+class LayerLoss(Loss):
+    """The loss of a pair of layers over (features [N, H], likelihood).
 
-    def loss(params, data, indices, key):
+    Attributes:
+      encode: the inner layer, of its parameters and features [B, H].
+      outermost: whether the features are the data, of which there is a likelihood.
+      corruption: share of inputs set to 0.
+    """
+
+    encode: Callable[[Params, jax.Array], jax.Array]
+    outermost: bool
+    corruption: float
+
+    def __call__(self, params, data, indices, key):
+        """The value of a batch; see ``training.Loss``."""
         features, likelihood = data
         h = features[indices]
-        hidden = encode(params["inner"], autoencoder.corrupt(h, key, corruption))
-        decoded = _linear(params["outer"], hidden)
-        if outermost:
+        corrupted = autoencoder.corrupt(h, key, self.corruption)
+        decoded = _linear(params["outer"], self.encode(params["inner"], corrupted))
+        if self.outermost:
             variance = params.get("logvar")
             if variance is not None:
                 logvar = jnp.broadcast_to(variance[None], decoded.shape)
@@ -48,8 +60,6 @@ def _layer_loss(encode: Any, outermost: bool, corruption: float) -> Loss:
             values = jax.vmap(autoencoder.squared_error)(h, nn.relu(decoded))
         value = jnp.mean(values)
         return value, StepOutput({"loss": value})
-
-    return loss
 
 
 def layerwise(
@@ -95,7 +105,7 @@ def layerwise(
             params["logvar"] = decoder_params["logvar"]["bias"]
         params = optimize(
             f"layer_{depth + 1}",
-            _layer_loss(encode, outermost, corruption),
+            LayerLoss(encode, outermost, corruption),
             params,
             (features, likelihood),
             jax.random.fold_in(key, depth),
@@ -125,26 +135,33 @@ def _encoded(encode: Any, params: Any, rows: jax.Array | SparseRows) -> jax.Arra
     return map_rows(lambda row: encode(params, row[None])[0], rows, 1000)
 
 
-@functools.cache
-def _autoencoder_loss(encode: Any, decode: Any, corruption: float) -> Loss:
-    """-ln p(x | mean of the corrupted x), over (x, likelihood)."""
+@dataclasses.dataclass(frozen=True)
+class AutoencoderLoss(Loss):
+    """-ln p(x | mean of the corrupted x), over (x, likelihood).
 
-    def loss(params, data, indices, key):
+    Attributes:
+      networks: encoder and decoder.
+      corruption: share of inputs set to 0.
+    """
+
+    networks: Networks
+    corruption: float
+
+    def __call__(self, params, data, indices, key):
+        """The value of a batch; see ``training.Loss``."""
         x, likelihood = data
         x = x[indices]
-        corrupted = autoencoder.corrupt(x, key, corruption)
-        decoded = decode(params["decoder"], encode(params["encoder"], corrupted).mean)
+        corrupted = autoencoder.corrupt(x, key, self.corruption)
+        latents = self.networks.encode(params["encoder"], corrupted).mean
+        decoded = self.networks.decode(params["decoder"], latents)
         value = -jnp.mean(jax.vmap(likelihood.log_prob)(x, decoded))
         return value, StepOutput({"loss": value})
-
-    return loss
 
 
 def deep_autoencoder(
     x: np.ndarray,
     params: Params,
-    encode: Callable[[Params, jax.Array], Gaussian],
-    decode: Callable[[Params, jax.Array], Any],
+    networks: Networks,
     likelihood: Likelihood,
     *,
     corruption: float,
@@ -157,8 +174,7 @@ def deep_autoencoder(
     Args:
       x: data, shape [N, D].
       params: {"encoder", "decoder"}.
-      encode: from (encoder parameters, x [B, D]) to Gaussian of [B, L].
-      decode: from (decoder parameters, z [B, L]) to ``decoded`` of the likelihood.
+      networks: encoder and decoder.
       likelihood: p(x | z), whose negative log is the reconstruction loss.
       corruption: share of inputs set to 0.
       schedule: epochs, batch and learning rate.
@@ -170,7 +186,7 @@ def deep_autoencoder(
     """
     state = optimize(
         "autoencoder",
-        _autoencoder_loss(encode, decode, corruption),
+        AutoencoderLoss(networks, corruption),
         params,
         (x, likelihood),
         key,
@@ -181,16 +197,24 @@ def deep_autoencoder(
     return state.params
 
 
-@functools.cache
-def _vae_loss(encode: Any, decode: Any) -> Loss:
-    """-ELBO with prior N(0, I), over (x, likelihood)."""
+@dataclasses.dataclass(frozen=True)
+class VaeLoss(Loss):
+    """-ELBO with prior N(0, I), over (x, likelihood).
 
-    def loss(params, data, indices, key):
+    Attributes:
+      networks: encoder and decoder.
+    """
+
+    networks: Networks
+
+    def __call__(self, params, data, indices, key):
+        """The value of a batch; see ``training.Loss``."""
         x, likelihood = data
         x = x[indices]
-        posterior = encode(params["encoder"], x)
+        posterior = self.networks.encode(params["encoder"], x)
         eps = jax.random.normal(key, posterior.mean.shape)
-        decoded = decode(params["decoder"], sample_gaussian(posterior, eps))
+        z = sample_gaussian(posterior, eps)
+        decoded = self.networks.decode(params["decoder"], z)
         terms = jax.vmap(autoencoder.vae_elbo, (0, 0, 0, None))(
             x, decoded, posterior, likelihood
         )
@@ -203,14 +227,11 @@ def _vae_loss(encode: Any, decode: Any) -> Loss:
         }
         return -means.total, StepOutput(metrics)
 
-    return loss
-
 
 def vae(
     x: np.ndarray,
     params: Params,
-    encode: Callable[[Params, jax.Array], Gaussian],
-    decode: Callable[[Params, jax.Array], Any],
+    networks: Networks,
     likelihood: Likelihood,
     *,
     schedule: Schedule,
@@ -222,8 +243,7 @@ def vae(
     Args:
       x: data, shape [N, D].
       params: {"encoder", "decoder"}.
-      encode: from (encoder parameters, x [B, D]) to Gaussian of [B, L].
-      decode: from (decoder parameters, z [B, L]) to ``decoded`` of the likelihood.
+      networks: encoder and decoder.
       likelihood: p(x | z).
       schedule: epochs, batch and learning rate.
       key: random key.
@@ -234,7 +254,7 @@ def vae(
     """
     state = optimize(
         "vae",
-        _vae_loss(encode, decode),
+        VaeLoss(networks),
         params,
         (x, likelihood),
         key,

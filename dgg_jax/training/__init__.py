@@ -2,20 +2,27 @@
 
 from dgg_jax.training.loop import (
     Diverged,
+    Loss,
     Monitor,
     StepOutput,
     compile_epoch,
     fit,
     optimize,
 )
+from dgg_jax.training.runner import Interrupted, Metrics, Run, State
 from dgg_jax.training.schedules import Rate, Schedule, adam
 from dgg_jax.training.state import TrainState
 
 __all__ = [
     "Diverged",
+    "Interrupted",
+    "Loss",
+    "Metrics",
     "Monitor",
     "Rate",
+    "Run",
     "Schedule",
+    "State",
     "StepOutput",
     "TrainState",
     "adam",

@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -34,9 +34,43 @@ class StepOutput(NamedTuple):
 # Sums of other metrics: of those that are not finite, a term says more.
 _TOTALS = ("loss", "objective")
 
-# (params, data, indices [B], key) -> (value to minimise, StepOutput); where the state
-# has collections, they are a fifth argument.
-Loss = Callable[..., tuple[jax.Array, StepOutput]]
+
+class Loss(Protocol):
+    """What a step minimises: networks, a loss of one point and a batch, paired.
+
+    A frozen dataclass: it can be pickled, and equal ones are traced and compiled once.
+    """
+
+    def __call__(
+        self, params: Any, data: Any, indices: jax.Array, key: jax.Array, *more: Any
+    ) -> tuple[jax.Array, StepOutput]:
+        """The value of a batch, and what else the step returns.
+
+        It gathers its batch itself, so that neighbours may be in it.
+
+        Args:
+          params: parameters, by which the value is differentiated.
+          data: the pytree that batches are gathered from.
+          indices: rows of the batch, shape [B].
+          key: random key of the step.
+          *more: the state's collections, such as batch statistics, if it has any.
+        """
+
+    def rows(self, data: Any, indices: jax.Array, key: jax.Array) -> jax.Array:
+        """Which rows of x the step takes, in the order in which it takes them.
+
+        Those of the batch, unless a loss says otherwise; rows that stay on the host are
+        gathered by it.
+
+        Args:
+          data: as above, but without rows that stay on the host.
+          indices: rows of the batch, shape [B].
+          key: random key of the step.
+        """
+        del data, key
+        return indices
+
+
 # (state, what it computes from) -> what the loss gets beside the data for an epoch
 Prepare = Callable[[TrainState, Any], Any]
 # (state, data, key) -> (state, metrics of every step)
@@ -88,16 +122,11 @@ def compile_epoch(
         state = state._replace(table=devices.rows_of(spread))
         data = devices.rows_of(data)
         batches, step_key = _shuffled(state.step, key, num_points, batch_size)
-
-        def step(state, indices):
-            return _optimizer_step(loss, optimizer, state, data, indices, step_key)
-
+        step = functools.partial(_step, loss, optimizer, step_key, data)
         state, metrics = jax.lax.scan(step, state, batches)
         return state._replace(table=devices.like(state.table, spread)), metrics
 
-    if restarts:
-        epoch = _of_restarts(epoch, data_axes)
-    return _compiled_in_place(epoch)
+    return _compiled_in_place(_of_restarts(epoch, data_axes) if restarts else epoch)
 
 
 def _compiled_in_place(epoch: Epoch) -> Epoch:
@@ -126,35 +155,31 @@ def _of_restarts(epoch: Epoch, data_axes: Any) -> Epoch:
     """
     together = jax.vmap(epoch, in_axes=(0, data_axes, 0))
 
-    def merge(own, shared):
+    def data_of(restart, data):
+        """The data of one restart: its own where they have the axis, else the same."""
         return jax.tree.map(
-            lambda axis, *parts: parts[axis is None],
+            lambda axis, part: (
+                part if axis is None else jax.tree.map(lambda a: a[restart], part)
+            ),
             data_axes,
-            own,
-            shared,
+            data,
             is_leaf=lambda axis: axis is None,
         )
 
-    def in_turns(state, data, keys):
+    def of_restarts(state, data, keys):
+        if jax.default_backend() != "cpu" and len(keys) > 1:
+            return together(state, data, keys)
+
         def one(states, restart):
-            own = merge(jax.tree.map(lambda leaf: leaf[restart], own_data), data)
             state = jax.tree.map(lambda leaf: leaf[restart], states)
-            state, metrics = epoch(state, own, keys[restart])
+            state, metrics = epoch(state, data_of(restart, data), keys[restart])
             # In place of the one before: to stack new states would copy all of them.
             states = jax.tree.map(
                 lambda leaf, new: leaf.at[restart].set(new), states, state
             )
             return states, metrics
 
-        nothing = jax.tree.map(
-            lambda axis: None, data_axes, is_leaf=lambda axis: axis is None
-        )
-        own_data = merge(data, nothing)
         return jax.lax.scan(one, state, jnp.arange(len(keys)))
-
-    def of_restarts(state, data, keys):
-        on_cpu = jax.default_backend() == "cpu"
-        return (in_turns if on_cpu or len(keys) == 1 else together)(state, data, keys)
 
     return of_restarts
 
@@ -174,8 +199,7 @@ def compile_streamed_epoch(
     a few chunks are on the device at a time; nothing syncs with the host within one.
 
     Args:
-      loss: see ``compile_epoch``; which rows it takes must not depend on its parameters
-        (``streaming.asked_rows``).
+      loss: see ``compile_epoch``; its ``rows`` are gathered.
       optimizer: an optax transformation.
       num_points: N, rows of the data.
       batch_size: B; at most N rows are used.
@@ -186,22 +210,16 @@ def compile_streamed_epoch(
       A function as that of ``compile_epoch``.
     """
 
-    def plan(state, whole, key, num_sources):
+    def plan(first_step, whole, key):
         whole = devices.rows_of(whole)
-        batches, step_key = _shuffled(state.step, key, num_points, batch_size)
+        batches, step_key = _shuffled(first_step, key, num_points, batch_size)
 
-        def asked(indices, step):
+        def taken(indices, step):
             key = jax.random.fold_in(step_key, step)
-            return streaming.asked_rows(
-                lambda data: loss(
-                    state.params, data, indices, key, *_collections(state)
-                ),
-                num_sources,
-                whole,
-            )
+            return loss.rows(whole, indices, key).ravel()
 
-        steps = state.step + jnp.arange(len(batches))
-        order = batches, jax.vmap(asked)(batches, steps)
+        steps = first_step + jnp.arange(len(batches))
+        order = batches, jax.vmap(taken)(batches, steps)
         return step_key, *devices.everywhere(order)
 
     def chunk(state, data, step_key):
@@ -211,22 +229,22 @@ def compile_streamed_epoch(
         whole = devices.rows_of(whole)
 
         def step(state, batch):
-            indices, rows = batch
-            data = streaming.with_gathered(whole, rows)
-            return _optimizer_step(loss, optimizer, state, data, indices, step_key)
+            indices, gathered = batch
+            data = streaming.with_gathered(whole, gathered)
+            return _step(loss, optimizer, step_key, data, state, indices)
 
         state, metrics = jax.lax.scan(step, state, tuple(steps))
         return state._replace(table=devices.like(state.table, spread)), metrics
 
     if restarts:
-        plan = jax.vmap(plan, in_axes=(0, data_axes, 0, None))
+        plan = jax.vmap(plan, in_axes=(0, data_axes, 0))
         chunk = _of_restarts(chunk, (data_axes, 0, 0))
-    plan = jax.jit(plan, static_argnums=3)
+    plan = jax.jit(plan)
     chunk = _compiled_in_place(chunk)
 
     def epoch(state, data, key):
         sources, whole = streaming.split(data)
-        step_key, *order = plan(state, whole, key, len(sources))
+        step_key, *order = plan(state.step, whole, key)
         metrics = []
         for batches, rows in streaming.chunks(sources, *jax.device_get(order)):
             # No more chunks on the device than are computed and come next.
@@ -288,27 +306,21 @@ def _shuffled(
     return batches, step_key
 
 
-def _collections(state: TrainState) -> tuple[Any, ...]:
-    """The collections as a last argument, if the state has any."""
-    return (state.collections,) if jax.tree.leaves(state.collections) else ()
-
-
-def _optimizer_step(
+def _step(
     loss: Loss,
     optimizer: optax.GradientTransformation,
-    state: TrainState,
-    data: Any,
-    indices: jax.Array,
     step_key: jax.Array,
+    data: Any,
+    state: TrainState,
+    indices: jax.Array,
 ) -> tuple[TrainState, dict[str, jax.Array]]:
     """One update by a batch; the metrics of the loss."""
     indices = devices.split_batch(indices)
     key = jax.random.fold_in(step_key, state.step)
-
-    def loss_of(params):
-        return loss(params, data, indices, key, *_collections(state))
-
-    gradients, output = jax.grad(loss_of, has_aux=True)(state.params)
+    collections = (state.collections,) if jax.tree.leaves(state.collections) else ()
+    gradients, output = jax.grad(loss, has_aux=True)(
+        state.params, data, indices, key, *collections
+    )
     updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
     table = jax.tree.map(
         lambda table, rows: table.at[indices].set(
@@ -326,7 +338,7 @@ def _optimizer_step(
 class Monitor:
     """Follows the loops and computations of a run; this one does nothing.
 
-    ``methods.base.Run`` is the one that checkpoints, logs and resumes.
+    ``training.Run`` is the one that checkpoints, logs and resumes.
     """
 
     def restore(self, loop: str, state: TrainState) -> tuple[TrainState, int]:
@@ -368,7 +380,7 @@ def fit(
     *,
     monitor: Monitor,
     prepare: Callable[[TrainState], Any] | None = None,
-    place: Callable[[TrainState], TrainState] = lambda state: state,
+    put: Callable[[TrainState], TrainState] = lambda state: state,
     describe: Callable[[TrainState], dict[str, Any]] = lambda state: {},
 ) -> TrainState:
     """Trains for a number of epochs, from wherever the monitor left off.
@@ -383,7 +395,7 @@ def fit(
       monitor: restores, logs and checkpoints.
       prepare: from the state at the start of an epoch to what the loss gets beside the
         data in it: the epoch's data are then a pair of both.
-      place: puts a state where the epoch takes it.
+      put: a state, where the epoch takes it.
       describe: more metrics of the state after an epoch.
 
     Returns:
@@ -394,7 +406,7 @@ def fit(
         the last the monitor saw.
     """
     state, finished = monitor.restore(loop, state)
-    state = place(state)
+    state = put(state)
     data = jax.tree.map(
         lambda leaf: leaf if isinstance(leaf, HostRows) else jnp.asarray(leaf), data
     )
@@ -485,7 +497,7 @@ def optimize(
         if prepared_from is not None:
             prepared_from = devices.put(prepared_from, num_points)
         key = devices.put_everywhere(key)
-        options["place"] = lambda state: put_state(state, num_points, restarts)
+        options["put"] = lambda state: put_state(state, num_points, restarts)
     if prepared is not None:
         source = data if prepared_from is None else prepared_from
         options["prepare"] = lambda state: prepared(state, source)

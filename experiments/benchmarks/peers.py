@@ -158,7 +158,7 @@ def _vade(
 def _labels(epochs: Epochs, workload: Workload) -> Any:
     """The clusters that the trained model puts all rows in."""
     params = jax.tree.map(lambda leaf: leaf[0], epochs.state.params)
-    networks = dgg.apply_functions(workload.preset, workload.x.shape[1])
+    networks = dgg.networks_of(workload.preset, workload.x.shape[1])
     _, log_assignment = evaluate.infer(networks, params, workload.x)
     return log_assignment.argmax(axis=1)
 

@@ -14,15 +14,11 @@ from dgg_jax.data import synthetic
 from dgg_jax.graph import neighbor_weights
 from dgg_jax.likelihoods import Likelihood
 from dgg_jax.methods import dgg, vade
-from dgg_jax.methods.pretrained import (
-    autoencoder_modules,
-    likelihood_of,
-    with_precision,
-)
+from dgg_jax.methods.parts import autoencoder_modules, likelihood_of
+from dgg_jax.networks import with_precision
 from dgg_jax.presets import DGGPreset, VaDEPreset
-from dgg_jax.stages import evaluate, train
-from dgg_jax.stages import vade as vade_stage
-from dgg_jax.training import Rate, Schedule
+from dgg_jax.stages import evaluate
+from dgg_jax.training import Schedule, optimize
 from dgg_jax.types import Graph, Mixture
 from experiments.benchmarks.epochs import Epochs
 
@@ -154,28 +150,27 @@ def dgg_epochs(
       restarts: R.
       params: to start from; by default untrained ones.
     """
-    preset = workload.preset
-    networks = dgg.apply_functions(preset, workload.x.shape[1])
+    preset = dataclasses.replace(workload.preset, objective=objective)
+    networks = dgg.networks_of(preset, workload.x.shape[1])
     params = params or initial_params(workload)
     _, table = evaluate.infer(networks, params, workload.x)
 
-    def stacked(tree):
+    def repeated(tree):
         return jax.tree.map(lambda leaf: np.stack([leaf] * restarts), tree)
 
     return Epochs(
-        lambda epochs: train.train_dgg(
-            workload.x,
-            workload.graph,
-            stacked(params),
-            stacked(table),
-            networks,
-            workload.likelihood,
-            objective=objective,
-            graph_strength=preset.graph_strength,
-            sampled=preset.classifier_input == "sample",
+        lambda epochs: optimize(
+            "train",
+            params=repeated(params),
+            table=repeated(table),
+            key=jax.random.split(jax.random.key(0), restarts),
             schedule=_schedule(preset),
-            keys=jax.random.split(jax.random.key(0), restarts),
+            num_points=len(workload.x),
             monitor=epochs,
+            restarts=True,
+            **dgg.joint_objective(
+                preset, networks, workload.likelihood, workload.x, workload.graph
+            ),
         )
     )
 
@@ -186,25 +181,19 @@ def vade_epochs(workload: Workload) -> Epochs:
     params = initial_params(workload)
     del params["classifier"]
     params["logits"] = jnp.zeros(preset.num_clusters)
-    rate = Rate(preset.mixture_learning_rate, preset.mixture_decay, preset.decay_epochs)
+    networks = vade.networks_of(preset, workload.x.shape[1])
+    num_points = len(workload.x)
     return Epochs(
-        lambda epochs: vade_stage.train_vade(
+        lambda epochs: optimize(
             "train",
-            vade_stage.vade_loss(
-                vade.apply_functions(preset, workload.x.shape[1]),
-                assignment=preset.assignment,
-                num_samples=preset.num_samples,
-                reconstruction_weight=preset.reconstruction_weight,
-            ),
-            workload.x,
-            workload.likelihood,
-            jax.tree.map(lambda leaf: leaf[None], params),
-            np.zeros((1, len(workload.x), preset.num_clusters), np.float32),
-            kl_warmup_epochs=preset.kl_warmup_epochs,
+            params=jax.tree.map(lambda leaf: leaf[None], params),
+            table=np.zeros((1, num_points, preset.num_clusters), np.float32),
+            key=jax.random.split(jax.random.key(0), 1),
             schedule=_schedule(preset),
-            rates={"mixture": rate, "logits": rate},
-            keys=jax.random.split(jax.random.key(0), 1),
+            num_points=num_points,
             monitor=epochs,
+            restarts=True,
+            **vade.vade_objective(preset, networks, workload.likelihood, workload.x),
         )
     )
 

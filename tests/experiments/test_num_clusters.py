@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from absl import logging
 
-from dgg_jax import presets
+from dgg_jax import methods, presets
 from dgg_jax.cli import compare
-from dgg_jax.methods import base, dgg
 from dgg_jax.stages.cluster_count import ClusterCount
+from dgg_jax.training import Interrupted
 from experiments import kill_test, study
 from tests.experiments.command_line import assert_refused, call
 from tests.experiments.test_resume import epoch_of, kill_when, start
@@ -43,10 +43,10 @@ def begun(monkeypatch):
 
     def run(x, preset, *, seed, y, runner, image_shape):
         begun.append((preset, runner))
-        raise base.Interrupted
+        raise Interrupted
 
-    monkeypatch.setattr(dgg, "count_clusters", count)
-    monkeypatch.setattr(dgg, "run", run)
+    rigged = methods.method("dgg")._replace(run=run, count_clusters=count)
+    monkeypatch.setitem(methods.METHODS, "dgg", rigged)
     return begun
 
 

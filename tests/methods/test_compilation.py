@@ -10,7 +10,7 @@ import pytest
 from dgg_jax.graph import knn
 from dgg_jax.likelihoods import GaussianLikelihood
 from dgg_jax.methods import dgg, vade
-from dgg_jax.methods.pretrained import Parts, PretrainedStages
+from dgg_jax.methods.parts import Parts
 from dgg_jax.presets import DGGPreset, VaDEPreset
 from tests.methods.toy import blobs
 from tests.trees import assert_same
@@ -76,7 +76,8 @@ def test_more_epochs_and_another_lambda_and_seed_trace_nothing(method, preset, s
 @pytest.fixture
 def unchecked(monkeypatch):
     """Without the checks of parts, which trace on purpose, to see shapes."""
-    monkeypatch.setattr(PretrainedStages, "_check_parts", lambda self: None)
+    for module in (dgg, vade):
+        monkeypatch.setattr(module, "check_parts", lambda problem: None)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,11 +12,12 @@ from dgg_jax import metrics
 from dgg_jax.checks import InvalidInput, NotInstalled
 from dgg_jax.graph import graph_information, knn
 from dgg_jax.methods import dgg
-from dgg_jax.methods.base import Run
+from dgg_jax.methods.mixture_vae import restart_keys
+from dgg_jax.methods.problem import Problem
 from dgg_jax.presets import DGGPreset
 from dgg_jax.stages import cluster_count
 from dgg_jax.stages.cluster_count import ClusterCount
-from dgg_jax.training import Diverged
+from dgg_jax.training import Diverged, Run, optimize
 from dgg_jax.types import Graph
 from tests.methods.toy import blobs
 from tests.trees import assert_same, differ
@@ -146,9 +147,9 @@ def test_another_seed_changes_every_stage(stage):
 
     def key_data(seed):
         x, _ = blobs()
-        stages = dgg._Stages(x, BRIEF, seed=seed)
-        keys = jax.random.key_data(stages.restart_keys(stage))
-        return keys.tobytes(), stages.numpy_seed(stage)
+        problem = Problem.of(x, BRIEF, seed=seed)
+        keys = jax.random.key_data(restart_keys(problem, stage))
+        return keys.tobytes(), problem.numpy_seed(stage)
 
     keys, numpy_seed = key_data(0)
     other_keys, other_numpy_seed = key_data(1)
@@ -215,17 +216,17 @@ def test_an_early_restart_may_win(monkeypatch):
     """Whichever it is: the choice follows the information, not the position."""
     x, y = blobs()
     preset = dataclasses.replace(BRIEF, restarts=3)
-    label_metrics = dgg._Stages.label_metrics
+    label_metrics = dgg._label_metrics
     for best in range(3):
         calls = iter(range(100))
 
-        def rigged(self, state, labels, best=best, calls=calls):
-            values = label_metrics(self, state, labels)
+        def rigged(problem, state, labels, best=best, calls=calls):
+            values = label_metrics(problem, state, labels)
             # Of the three restarts in each of four stages, in turn.
             values["graph_information"] = float(next(calls) % 3 == best)
             return values
 
-        monkeypatch.setattr(dgg._Stages, "label_metrics", rigged)
+        monkeypatch.setattr(dgg, "_label_metrics", rigged)
         _, state, records = dgg.run(x, preset, y=y)
         assert int(state["restart"]) == best
         assert records[-1]["graph_information"] == 1.0
@@ -238,13 +239,16 @@ def test_training_that_breaks_clusters_up_is_undone(monkeypatch, caplog):
     x, y = blobs()
     preset = dataclasses.replace(BRIEF, init="kmeans", restarts=2, label_epochs=30)
 
-    def broken(x, graph, params, *arguments, **keywords):
+    def broken(loop, *arguments, params=None, **keywords):
+        if loop != "train":
+            given = {} if params is None else {"params": params}
+            return optimize(loop, *arguments, **given, **keywords)
         params = jax.tree.map(jnp.array, params)
         output = params["classifier"]["output"]
         output["bias"] = output["bias"].at[1, 0].add(1e3)
         return SimpleNamespace(params=params)
 
-    monkeypatch.setattr(dgg.train, "train_dgg", broken)
+    monkeypatch.setattr(dgg, "optimize", broken)
     with caplog.at_level("WARNING"):
         _, _, records = dgg.run(x, preset, y=y)
     assert "the model from before it is kept" in caplog.text

@@ -9,10 +9,8 @@ from scipy import special, stats
 from dgg_jax import metrics
 from dgg_jax.checks import InvalidInput
 from dgg_jax.methods import gmvae
-from dgg_jax.methods.base import Interrupted, Run
-from dgg_jax.methods.pretrained import AS_NAMED
 from dgg_jax.presets import GMVAEPreset
-from dgg_jax.training import Diverged
+from dgg_jax.training import Diverged, Interrupted, Run
 from tests.trees import assert_same, differ
 
 POINTS = 30  # of each blob
@@ -400,18 +398,18 @@ def test_the_bound_is_that_of_the_test_rows():
 
 
 @pytest.mark.slow
-def test_metrics_of_an_epoch_are_of_the_training_rows():
+def test_metrics_of_an_epoch_are_of_the_training_rows(monkeypatch):
     x, y = blobs()
     tables, runner = [], Run()
+    table_metrics = gmvae._table_metrics
 
-    class Spy(gmvae._Stages):
-        def _describe(self, state):
-            tables.append(np.asarray(state.table))
-            return super()._describe(state)
+    def spy(problem, state):
+        tables.append(np.asarray(state.table))
+        return table_metrics(problem, state)
 
-    stages = Spy(x, BRIEF, y=np.where(is_test(), 9, y), runner=runner)
-    stages.prepare((2,), is_test(), AS_NAMED, None)
-    stages.run()
+    monkeypatch.setattr(gmvae, "_table_metrics", spy)
+    y_of_training = np.where(is_test(), 9, y)
+    gmvae.run(x, BRIEF, y=y_of_training, runner=runner, is_test=is_test())
     for line, table in zip(runner.history, tables, strict=True):
         assert table.shape == (60, 3)
         labels = table.argmax(axis=1)

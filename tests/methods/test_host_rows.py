@@ -5,6 +5,7 @@ import pytest
 from scipy import sparse
 
 from dgg_jax import methods, rows
+from dgg_jax.methods import problem
 from dgg_jax.rows import HostRows
 from dgg_jax.training import streaming
 from tests.methods.test_sparse import preset
@@ -76,7 +77,7 @@ def test_new_rows_are_inferred_by_blocks(small_blocks):
     np.testing.assert_allclose(model.elbo(HostRows(x)), model.elbo(x), rtol=1e-4)
 
 
-def test_no_block_is_larger_than_it_may_be(small_blocks):
+def test_no_block_is_larger_than_it_may_be(small_blocks, monkeypatch):
     """Neither in training nor in evaluation, statistics included."""
     x, _ = blobs()
     gathered = []
@@ -89,7 +90,6 @@ def test_no_block_is_larger_than_it_may_be(small_blocks):
 
     changes = {"pretrain_layer_epochs": 0, "epochs": 1, "init": "kmeans"}
     settings = preset("vade", device_memory_share=TINY_SHARE, **changes)
-    stages = methods.method("vade")._Stages(x, settings, seed=0)
-    stages.x = HostRows(x.view(Source))
-    stages.run()
+    monkeypatch.setattr(problem, "place", lambda x, *_, **__: HostRows(x.view(Source)))
+    methods.method("vade").run(x, settings, seed=0)
     assert max(gathered) == 2 * 30 * 3 * 4  # a chunk of two steps

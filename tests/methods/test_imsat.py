@@ -5,8 +5,8 @@ import pytest
 
 from dgg_jax.graph import knn
 from dgg_jax.methods import imsat
-from dgg_jax.methods.base import Run
 from dgg_jax.presets import IMSATPreset
+from dgg_jax.training import Run
 
 PRESET = IMSATPreset(
     num_clusters=3, hidden_sizes=(32,), batch_size=90, epochs=60, num_neighbors=5

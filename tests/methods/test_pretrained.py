@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from dgg_jax.methods import dgg, gmvae, imsat
-from dgg_jax.methods.pretrained import autoencoder_modules, pure
-from dgg_jax.networks import Encoder
+from dgg_jax.methods.parts import autoencoder_modules
+from dgg_jax.networks import Encoder, Network
 from dgg_jax.presets import preset
 from tests.methods.toy import blobs
 
@@ -32,7 +32,7 @@ def test_products_and_their_gradients_have_the_precision(precision):
     params = module.init(jax.random.key(0), x)["params"]
 
     def total(params, x):
-        posterior = pure(module, precision)(params, x)
+        posterior = Network(module, precision)(params, x)
         return jnp.sum(posterior.mean) + jnp.sum(posterior.logvar)
 
     lines = products(jax.value_and_grad(total, argnums=(0, 1)), params, x)
@@ -40,14 +40,15 @@ def test_products_and_their_gradients_have_the_precision(precision):
     assert len(lines) == 4 * 3
     assert all(PRODUCTS[precision] in line for line in lines)
     np.testing.assert_array_equal(
-        pure(module, precision)(params, x).mean, module.apply({"params": params}, x)[0]
+        Network(module, precision)(params, x).mean,
+        module.apply({"params": params}, x)[0],
     )
 
 
 @pytest.mark.parametrize("precision", PRODUCTS)
 def test_the_networks_of_a_method_have_the_precision_of_its_preset(precision):
     settings = dataclasses.replace(preset("dgg", "mnist"), precision=precision)
-    networks = dgg.apply_functions(settings, 4)
+    networks = dgg.networks_of(settings, 4)
     x = jnp.ones((1, 4))
     encoder, decoder = autoencoder_modules(settings, 4)
     z = jnp.ones((1, settings.latent_dim))
@@ -70,7 +71,7 @@ def test_the_networks_of_a_method_have_the_precision_of_its_preset(precision):
 
 def test_the_networks_of_gmvae_have_it_too():
     settings = dataclasses.replace(preset("gmvae", "digits"), precision="tf32")
-    networks = gmvae.apply_functions(settings, (4,))
+    networks = gmvae.networks_of(settings, (4,))
     modules = gmvae.build_networks(settings, (4,))
     inputs = [jnp.ones((2, size)) for size in (4, settings.w_dim, settings.latent_dim)]
     names = {"recognition": {"train": True}, "components": {}, "decoder": {}}

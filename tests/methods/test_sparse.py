@@ -9,7 +9,7 @@ import pytest
 from scipy import sparse
 
 from dgg_jax import methods, presets, rows
-from dgg_jax.methods import base
+from dgg_jax.methods import Problem, problem
 from dgg_jax.rows import HostRows, SparseRows, sparse_rows
 from dgg_jax.training import StepOutput, compile_epoch
 from dgg_jax.training.state import create_state
@@ -57,7 +57,9 @@ def x():
 def kept_sparse(monkeypatch):
     """Rows stay sparse, although they would fit into memory."""
     monkeypatch.setattr(
-        base, "place", lambda x, *_, **__: sparse_rows(x) if sparse.issparse(x) else x
+        problem,
+        "place",
+        lambda x, *_, **__: sparse_rows(x) if sparse.issparse(x) else x,
     )
 
 
@@ -96,12 +98,10 @@ def test_rows_stay_sparse_where_they_can(monkeypatch):
     monkeypatch.setattr(rows, "device_memory", lambda: 2 * 50 * 6 * 8)
 
     def rows_of(method, **changes):
-        stages = methods.method(method)._Stages
-        return stages(matrix, preset(method, **changes)).x
+        return Problem.of(matrix, preset(method, **changes)).x
 
     assert isinstance(rows_of("dgg"), SparseRows)
     assert isinstance(rows_of("dgg", likelihood="learned_gaussian"), HostRows)
-    assert base.Stages.streams is False
     assert isinstance(rows_of("imsat", num_neighbors=2), np.ndarray)
 
 

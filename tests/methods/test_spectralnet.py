@@ -5,8 +5,8 @@ import pytest
 
 from dgg_jax.checks import InvalidInput
 from dgg_jax.methods import spectralnet
-from dgg_jax.methods.base import Run
 from dgg_jax.presets import SpectralNetPreset
+from dgg_jax.training import Run
 
 PRESET = SpectralNetPreset(
     num_clusters=3,

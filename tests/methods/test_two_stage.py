@@ -6,11 +6,11 @@ import pytest
 from sklearn.cluster import KMeans
 from sklearn.mixture import GaussianMixture
 
-from dgg_jax import methods, metrics
+from dgg_jax import methods, metrics, presets
 from dgg_jax.checks import InvalidInput
 from dgg_jax.graph import knn, neighbor_weights, spectral_labels
-from dgg_jax.methods import two_stage, vade
-from dgg_jax.methods.base import Run
+from dgg_jax.methods import Problem, two_stage, vade
+from dgg_jax.methods.parts import autoencoder_networks
 from dgg_jax.presets import (
     GMMPreset,
     KMeansPreset,
@@ -18,6 +18,7 @@ from dgg_jax.presets import (
     SpectralPreset,
     VaDEPreset,
 )
+from dgg_jax.training import Run
 from tests.methods.toy import POINTS, blobs
 from tests.trees import assert_same, differ
 
@@ -63,9 +64,7 @@ def noise():
 @functools.cache
 def run(method):
     x, y = blobs()
-    module = methods.method(method)
-    assert module is two_stage
-    return module.run(x, PRESETS[method], y=y)
+    return methods.method(method).run(x, PRESETS[method], y=y)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +80,7 @@ def test_blobs_are_found(method):
     model, state, records = run(method)
     _, y = blobs()
     assert model is None
-    assert tuple(record["name"] for record in records) == methods.stage_names(method)
+    assert tuple(record["name"] for record in records) == methods.method(method).stages
     assert state["labels"].shape == y.shape
     assert state["labels"].dtype == np.int32
     assert records[-1]["accuracy"] == metrics.clustering_accuracy(y, state["labels"])
@@ -115,8 +114,8 @@ def test_labels_only_score(method):
         assert {record.get(name) for name in ("accuracy", "nmi", "ari")} == {None}
 
 
-def cluster_seed(seed, stages=two_stage._KMeans, preset=PRESETS["kmeans"]):
-    return stages(blobs()[0], preset, seed=seed).numpy_seed("cluster")
+def cluster_seed(seed):
+    return Problem.of(blobs()[0], PRESETS["kmeans"], seed=seed).numpy_seed("cluster")
 
 
 @pytest.mark.parametrize("seed", [0, 1])
@@ -244,8 +243,8 @@ def test_clusters_are_a_mixture_of_the_latents():
     actual = np.exp(state["log_assignment"])
     np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-6)
     # The latents are those of the encoder that the state holds.
-    encoder = two_stage._LatentGMM(blobs()[0], LATENT).encoder
-    posterior = encoder.apply({"params": state["encoder"]}, blobs()[0])
+    encode = autoencoder_networks(LATENT, blobs()[0].shape[1]).encode
+    posterior = encode(state["encoder"], blobs()[0])
     np.testing.assert_allclose(z, posterior.mean, rtol=1e-4, atol=1e-5)
     assert np.isfinite(records[1]["elbo"])
 
@@ -276,6 +275,11 @@ def test_bad_data_are_refused_before_any_work(method):
 def test_unknown_methods_are_listed():
     with pytest.raises(InvalidInput, match=r"method='gmm2' is unknown; .*ae_gmm"):
         methods.method("gmm2")
-    for name in PRESETS:
-        assert methods.stage_names(name) == two_stage.STAGES[name]
-    assert methods.stage_names("vade") == vade.STAGES
+
+
+def test_every_method_is_in_the_table():
+    assert set(methods.METHODS) == set(presets.METHODS)
+    for name, preset in PRESETS.items():
+        assert methods.method(name).run is two_stage.run
+        assert methods.method(name).stages == two_stage.STAGES[type(preset)]
+    assert methods.method("vade").run is vade.run

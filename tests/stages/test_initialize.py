@@ -1,7 +1,5 @@
-"""Labels to start from, their mixture, and the classifier fitted to them."""
+"""Labels to start from, and their mixture."""
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import stats
@@ -10,15 +8,12 @@ from sklearn.mixture import GaussianMixture
 
 from dgg_jax.checks import InvalidInput
 from dgg_jax.graph import knn, neighbor_weights
-from dgg_jax.networks import Classifier
 from dgg_jax.stages.initialize import (
-    fit_classifier,
     fit_mixture,
     initial_labels,
     label_mixture,
     latent_mixture,
 )
-from dgg_jax.training import Monitor, Schedule
 from dgg_jax.types import Gaussian, Graph
 
 NUM_CLUSTERS = 3
@@ -197,69 +192,3 @@ def test_an_empty_label_takes_the_moments_of_all():
     np.testing.assert_array_equal(mixture.mean[1], everything.mean[0])
     np.testing.assert_array_equal(mixture.logvar[1], everything.logvar[0])
     assert (mixture.mean[0] != mixture.mean[1]).all()
-
-
-CLASSIFIER = Classifier((), NUM_CLUSTERS)
-
-
-def classify(params, z):
-    return CLASSIFIER.apply({"params": params}, z)
-
-
-class Losses(Monitor):
-    def __init__(self):
-        self.curve = []
-
-    def epoch_end(self, loop, epoch, num_epochs, state, metrics):
-        assert loop == "classifier"
-        self.curve.append(metrics["loss"])
-
-
-def fitted(latents, labels, keys, *, logvar, sampled, epochs=60):
-    """fit_classifier from the same initial parameters for every restart."""
-    posterior = Gaussian(latents, np.full_like(latents, logvar))
-    params = CLASSIFIER.init(jax.random.key(0), latents[:1])["params"]
-    params = jax.tree.map(lambda leaf: jnp.stack([leaf] * len(labels)), params)
-    monitor = Losses()
-    params = fit_classifier(
-        posterior,
-        labels,
-        params,
-        classify,
-        sampled=sampled,
-        schedule=Schedule(epochs, 16, 5e-2),
-        keys=keys,
-        monitor=monitor,
-    )
-    return params, np.array(monitor.curve)
-
-
-def test_classifier_learns_the_labels_of_every_restart_from_the_means(blobs):
-    # No sample of posteriors that wide could be told apart.
-    latents, truth, _ = blobs
-    keys = jax.random.split(jax.random.key(1), 2)
-    labels = np.stack([truth, (truth + 1) % NUM_CLUSTERS])
-    settings = {"logvar": 8.0, "sampled": False}
-    params, curve = fitted(latents, labels, keys, **settings)
-    assert curve.shape == (60, 2)
-    assert (curve[-1] < 0.3 * curve[0]).all()
-    for restart in range(2):
-        own = jax.tree.map(lambda leaf, index=restart: leaf[index], params)
-        predicted = np.argmax(classify(own, latents), axis=1)
-        np.testing.assert_array_equal(predicted, labels[restart])
-
-    # A restart knows nothing of the others.
-    alone, single = fitted(latents, labels[1:], keys[1:], **settings)
-    jax.tree.map(
-        lambda many, one: np.testing.assert_allclose(many[1], one[0], rtol=1e-3),
-        params,
-        alone,
-    )
-    np.testing.assert_allclose(curve[:, 1], single[:, 0], rtol=1e-3)
-
-
-def test_classifier_may_learn_from_samples(blobs):
-    latents, truth, _ = blobs
-    keys = jax.random.split(jax.random.key(1), 1)
-    _, curve = fitted(latents, truth[None], keys, logvar=8.0, sampled=True)
-    assert curve[-1, 0] > 0.9

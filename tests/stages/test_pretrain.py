@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dgg_jax.likelihoods import Bernoulli, GaussianLikelihood, LearnedVarianceGaussian
-from dgg_jax.networks import Decoder, Encoder
+from dgg_jax.networks import Decoder, Encoder, Network, Networks
 from dgg_jax.stages import pretrain
 from dgg_jax.training import Monitor, Schedule
 from dgg_jax.types import Gaussian
@@ -59,12 +59,7 @@ def initial(name="bernoulli"):
 
 
 def functions(name):
-    decoder = decoder_of(name)
-    return (
-        lambda params, x: ENCODER.apply({"params": params}, x),
-        lambda params, z: decoder.apply({"params": params}, z),
-        LIKELIHOODS[name],
-    )
+    return Networks(Network(ENCODER), Network(decoder_of(name))), LIKELIHOODS[name]
 
 
 def changed(before, after):
@@ -170,12 +165,11 @@ def test_layers_are_denoising_autoencoders_one_after_the_other(x, name):
 @pytest.mark.parametrize("name", ["bernoulli", "learned"])
 def test_deep_autoencoder_lowers_its_loss_and_spares_the_logvar_head(x, name):
     params, monitor = initial(name), Losses()
-    encode, decode, likelihood = functions(name)
+    networks, likelihood = functions(name)
     trained = pretrain.deep_autoencoder(
         x,
         params,
-        encode,
-        decode,
+        networks,
         likelihood,
         corruption=0.5,
         schedule=Schedule(60, 10 * NUM_POINTS, 1e-2),
@@ -189,7 +183,8 @@ def test_deep_autoencoder_lowers_its_loss_and_spares_the_logvar_head(x, name):
     assert changed(params, trained) == all_names(params) - spared
     assert not changed(params, initial(name))
     # The first step, by the latent mean of half of x.
-    decoded = decode(params["decoder"], encode(params["encoder"], 0.5 * x).mean)
+    latents = networks.encode(params["encoder"], 0.5 * x).mean
+    decoded = networks.decode(params["decoder"], latents)
     assert curve[0] == pytest.approx(float(mean_loss(name, x, decoded)), rel=1e-4)
 
 

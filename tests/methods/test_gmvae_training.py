@@ -10,9 +10,9 @@ from scipy import special, stats
 
 from dgg_jax.likelihoods import Bernoulli
 from dgg_jax.losses import gmvae as losses
-from dgg_jax.stages import gmvae
-from dgg_jax.stages.gmvae import GmvaeFunctions
-from dgg_jax.training import Monitor, Schedule
+from dgg_jax.methods import gmvae
+from dgg_jax.methods.gmvae import GmvaeNetworks
+from dgg_jax.training import Monitor, Schedule, optimize
 from dgg_jax.types import Gaussian, GmvaeTerms, Mixture
 
 NUM_POINTS, NUM_FEATURES, NUM_LATENTS, W_DIM, NUM_CLUSTERS = 7, 4, 2, 3, 3
@@ -53,7 +53,7 @@ def networks(logvar=NO_NOISE):
     def decode(params, collections, z, train):
         return z @ params["logits"], counted(collections, "decoder", train)
 
-    return GmvaeFunctions(recognize, components, decode)
+    return GmvaeNetworks(recognize, components, decode)
 
 
 COUNTS = {"recognition": np.zeros(()), "decoder": np.zeros(())}
@@ -126,7 +126,7 @@ def test_infer_takes_the_means(monkeypatch, batch):
 
 
 def mean_terms(logvar, num_samples, key=0, joint=False, x=X):
-    terms = gmvae.terms(
+    terms = gmvae.bound_terms(
         networks(logvar),
         Bernoulli(),
         PARAMS,
@@ -173,12 +173,7 @@ def test_mean_terms_average_over_draws(monkeypatch):
 
 
 def value_and_grad(constraint=0.0, num_samples=1, logvar=NO_NOISE, joint=False):
-    loss = gmvae.gmvae_loss(
-        networks(logvar),
-        num_samples=num_samples,
-        information_constraint=constraint,
-        joint=joint,
-    )
+    loss = gmvae.GmvaeLoss(networks(logvar), num_samples, constraint, joint)
     return jax.jit(jax.value_and_grad(loss, has_aux=True))
 
 
@@ -270,21 +265,16 @@ def test_training_raises_the_bound_and_keeps_the_collections():
             self.lines += (metrics,)
 
     monitor = Recorder()
-    loss = gmvae.gmvae_loss(
-        networks(NOISE),
-        num_samples=4,
-        information_constraint=0.0,
-        joint=False,
-    )
-    state = gmvae.train_gmvae(
-        X,
-        Bernoulli(),
+    state = optimize(
+        "train",
+        gmvae.GmvaeLoss(networks(NOISE), 4, information_constraint=0.0, joint=False),
         PARAMS,
-        COUNTS,
-        np.zeros((NUM_POINTS, NUM_CLUSTERS), np.float32),
-        loss,
-        schedule=Schedule(40, 3, 2e-2),
-        key=jax.random.key(0),
+        (X, Bernoulli()),
+        jax.random.key(0),
+        Schedule(40, 3, 2e-2),
+        num_points=NUM_POINTS,
+        table=np.zeros((NUM_POINTS, NUM_CLUSTERS), np.float32),
+        collections=COUNTS,
         monitor=monitor,
         describe=lambda state: {"steps": int(state.step)},
     )

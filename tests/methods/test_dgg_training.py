@@ -9,10 +9,17 @@ from scipy import special
 from dgg_jax.graph import knn, neighbor_weights, smoothing_operator
 from dgg_jax.likelihoods import Bernoulli, GaussianLikelihood, LearnedVarianceGaussian
 from dgg_jax.losses import dgg
-from dgg_jax.networks import Classifier, Decoder, Encoder
-from dgg_jax.stages import train
-from dgg_jax.stages.train import ApplyFunctions, TupleData, node_data
-from dgg_jax.training import Monitor, Schedule
+from dgg_jax.methods.dgg import (
+    LabelLoss,
+    NodeLoss,
+    TupleData,
+    TupleLoss,
+    joint_objective,
+    node_data,
+)
+from dgg_jax.networks import Classifier, Decoder, Encoder, Network, Networks
+from dgg_jax.presets import DGGPreset
+from dgg_jax.training import Monitor, Schedule, optimize
 from dgg_jax.types import Gaussian, Mixture
 
 NUM_POINTS, NUM_FEATURES, NUM_LATENT, NUM_CLUSTERS = 24, 5, 2, 3
@@ -55,10 +62,10 @@ DECODERS = {
 }
 CLASSIFIER = Classifier((), NUM_CLUSTERS)
 NETWORKS = {
-    name: ApplyFunctions(
-        lambda params, x: ENCODER.apply({"params": params}, x),
-        lambda params, z, decoder=decoder: decoder.apply({"params": params}, z),
-        lambda params, z: CLASSIFIER.apply({"params": params["classifier"]}, z),
+    name: Networks(
+        Network(ENCODER),
+        Network(decoder),
+        Network(CLASSIFIER, entry="classifier"),
     )
     for name, decoder in DECODERS.items()
 }
@@ -121,9 +128,7 @@ class Recorder(Monitor):
 
 def losses(name, strength, sampled):
     networks = NETWORKS[name]
-    node = train.node_loss(networks, sampled=sampled)
-    pairs = train.tuple_loss(networks, sampled=sampled, graph_strength=strength)
-    return node, pairs
+    return NodeLoss(networks, sampled), TupleLoss(networks, sampled, strength)
 
 
 @pytest.mark.parametrize(
@@ -201,20 +206,23 @@ def trained(request, x, graph):
     """Two restarts of full batches without noise: every number is known."""
     tables = np.stack([random_table(0), random_table(1)])
     params, monitor, described = stacked(*MODELS), Recorder(), []
-    state = train.train_dgg(
-        x,
-        graph,
-        params,
-        tables,
-        NETWORKS["bernoulli"],
-        LIKELIHOODS["bernoulli"],
-        objective=request.param,
-        graph_strength=STRENGTH,
-        sampled=False,
+    preset = DGGPreset(
+        objective=request.param, graph_strength=STRENGTH, classifier_input="mean"
+    )
+    objective = joint_objective(
+        preset, NETWORKS["bernoulli"], LIKELIHOODS["bernoulli"], x, graph
+    )
+    state = optimize(
+        "train",
+        params=params,
+        table=tables,
         schedule=Schedule(40, NUM_POINTS, 2e-2, decay=0.9, decay_epochs=30),
-        keys=jax.random.split(jax.random.key(7), 2),
+        key=jax.random.split(jax.random.key(7), 2),
+        num_points=NUM_POINTS,
         monitor=monitor,
+        restarts=True,
         describe=lambda state: described.append(1) or {"seen": len(described)},
+        **objective,
     )
     assert monitor.loops == {"train"}
     return request.param, params, state, monitor
@@ -267,7 +275,7 @@ def test_label_loss_is_the_elbo_at_given_labels_and_the_classifiers_loss(x, grap
     params = initial(logvar=NO_NOISE)
     labels = np.arange(NUM_POINTS, dtype=np.int32) % 2
     networks, likelihood = NETWORKS["bernoulli"], LIKELIHOODS["bernoulli"]
-    loss = train.label_loss(networks, sampled=True)
+    loss = LabelLoss(networks, sampled=True)
     data = node_data(x, smoothing_operator(graph), likelihood)
     data = jax.tree.map(jnp.asarray, data)
     indices = jnp.arange(NUM_POINTS)
@@ -309,19 +317,19 @@ def test_fit_to_labels_pulls_the_classifier_to_each_restarts_labels(x, graph):
     labels = np.stack([truth, (truth + 1) % 3])
     params = stacked(initial(seed=0), initial(seed=1))
     monitor = Recorder()
-    fitted = train.fit_to_labels(
-        x,
-        graph,
-        labels,
+    data = node_data(x, smoothing_operator(graph), LIKELIHOODS["bernoulli"])
+    fitted = optimize(
+        "labels",
+        LabelLoss(NETWORKS["bernoulli"], sampled=False),
         params,
-        NETWORKS["bernoulli"],
-        LIKELIHOODS["bernoulli"],
-        graph_strength=1.0,
-        sampled=False,
-        schedule=Schedule(100, NUM_POINTS, 3e-2),
-        keys=jax.random.split(jax.random.key(0), 2),
+        (data, labels),
+        jax.random.split(jax.random.key(0), 2),
+        Schedule(100, NUM_POINTS, 3e-2),
+        num_points=NUM_POINTS,
         monitor=monitor,
-    )
+        restarts=True,
+        data_axes=(None, 0),
+    ).params
     assert monitor.loops == {"labels"}
     for restart in range(2):
         own, before = (

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
+from dgg_jax.methods.dec import DecLoss, Target, log_assignments
 from dgg_jax.metrics import clustering_accuracy
 from dgg_jax.networks import Encoder
-from dgg_jax.stages.dec import log_assignments, train_dec
-from dgg_jax.training import Monitor, Schedule
+from dgg_jax.training import Monitor, Schedule, optimize
 from dgg_jax.types import Gaussian
 
 NETWORK = Encoder((16,), 2)
@@ -46,24 +46,25 @@ def data():
     return x.astype(np.float32), labels
 
 
-def train(x, params, encode, schedule, **settings):
+def train(x, params, encode, schedule):
     monitor = Metrics()
-    trained = train_dec(
-        x,
+    trained = optimize(
+        "dec",
+        DecLoss(encode, degrees_of_freedom=1.0),
         params,
-        encode,
-        degrees_of_freedom=1.0,
-        schedule=schedule,
-        key=jax.random.key(1),
+        x,
+        jax.random.key(1),
+        schedule,
+        num_points=len(x),
         monitor=monitor,
-        **settings,
-    )
+        prepare=Target(encode, 1.0, schedule.batch_size),
+    ).params
     return trained, monitor
 
 
 @jax.jit
 def network_assignments(params, x):
-    return log_assignments(params, x, encode, degrees_of_freedom=1.0)
+    return log_assignments(encode, params, x, degrees_of_freedom=1.0)
 
 
 def student_assignments(z, centers, degrees_of_freedom=1.0):
@@ -77,7 +78,7 @@ def test_assignments_in_batches_are_those_of_each_point(data, batch_size):
     x, _ = data
     params = {"encoder": jnp.array([0.5, -1.0]), "centers": jnp.asarray(x[:3])}
     actual = log_assignments(
-        params, jnp.asarray(x), shift, degrees_of_freedom=2.0, batch_size=batch_size
+        shift, params, jnp.asarray(x), degrees_of_freedom=2.0, batch_size=batch_size
     )
     expected = student_assignments(x + np.array([[0.5, -1.0]]), x[:3], 2.0)
     np.testing.assert_allclose(np.exp(actual), expected, rtol=1e-4)

@@ -13,9 +13,15 @@ import optax
 import pytest
 
 from dgg_jax import checks
-from dgg_jax.methods import base
-from dgg_jax.methods.base import Interrupted, Run
-from dgg_jax.training import Diverged, StepOutput, compile_epoch, fit
+from dgg_jax.training import (
+    Diverged,
+    Interrupted,
+    Run,
+    StepOutput,
+    compile_epoch,
+    fit,
+)
+from dgg_jax.training import runner as training_runner
 from dgg_jax.training.state import create_state
 from tests.trees import assert_same
 
@@ -260,7 +266,7 @@ def clock(monkeypatch):
             return self.now
 
     clock = Clock()
-    monkeypatch.setattr(base.time, "monotonic", clock)
+    monkeypatch.setattr(training_runner.time, "monotonic", clock)
     return clock
 
 
@@ -277,13 +283,13 @@ def test_checkpoints_keep_their_distance(
     tmp_path, clock, monkeypatch, checkpoint_seconds, epoch_seconds, saved
 ):
     steps = []
-    save = base.Checkpoints.save
+    save = training_runner.Checkpoints.save
 
     def spy(self, series, step, tree, record):
         steps.append((series, step))
         save(self, series, step, tree, record)
 
-    monkeypatch.setattr(base.Checkpoints, "save", spy)
+    monkeypatch.setattr(training_runner.Checkpoints, "save", spy)
 
     def on_epoch(*arguments):
         clock.now += epoch_seconds
@@ -686,7 +692,7 @@ def test_a_kill_while_falling_back_loses_nothing(tmp_path, monkeypatch, whole_li
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(base, "write_atomically", killed)
+        patch.setattr(training_runner, "write_atomically", killed)
         with pytest.raises(KeyboardInterrupt):
             Toy(Run(folder)).run()
     # The checkpoints of the later loop went before its lines.

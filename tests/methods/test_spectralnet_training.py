@@ -7,16 +7,16 @@ import pytest
 from scipy.linalg import subspace_angles
 from sklearn.cluster import KMeans
 
-from dgg_jax.checks import InvalidInput
 from dgg_jax.losses import spectralnet
+from dgg_jax.methods.spectralnet import (
+    SpectralNetLoss,
+    SpectralParams,
+    orthonormalized,
+    spectral_embedding,
+)
 from dgg_jax.metrics import clustering_accuracy
 from dgg_jax.networks import Embedding
-from dgg_jax.stages.spectralnet import (
-    SpectralParams,
-    spectral_embedding,
-    train_spectralnet,
-)
-from dgg_jax.training import Monitor, Schedule
+from dgg_jax.training import Monitor, Schedule, optimize
 
 NETWORK = Embedding((32,), 2)
 
@@ -46,17 +46,18 @@ def ring(num_points, seed):
 
 def train(x, params, apply, schedule, embedding=None, **settings):
     monitor = Metrics()
-    trained = train_spectralnet(
-        x,
-        x if embedding is None else embedding,
+    trained = optimize(
+        "spectralnet",
+        SpectralNetLoss(apply, **{"num_neighbors": 8, "normalized": False, **settings}),
         params,
-        apply,
-        schedule=schedule,
-        key=jax.random.key(1),
+        (x, x if embedding is None else embedding),
+        jax.random.key(1),
+        schedule,
+        num_points=len(x),
         monitor=monitor,
-        **{"num_neighbors": 8, "normalized": False, **settings},
-    )
-    return trained, monitor.lines
+    ).params
+    params = orthonormalized(trained, x, apply, schedule.batch_size)
+    return params, monitor.lines
 
 
 @pytest.fixture(scope="module")
@@ -146,11 +147,3 @@ def test_affinities_are_of_the_embedding_not_of_the_data():
     weights = spectralnet.gaussian_affinity(jnp.asarray(embedding), 8)
     expected = float(spectralnet.loss(outputs, weights))
     assert line["loss"] == pytest.approx(expected, rel=1e-4)
-
-
-@pytest.mark.parametrize(("num_points", "batch_size"), [(2, 10), (30, 2)])
-def test_batches_too_small_for_orthonormal_outputs_are_refused(num_points, batch_size):
-    x, _ = ring(num_points, 0)
-    params = NETWORK.init(jax.random.key(0), x[:1])["params"]
-    with pytest.raises(InvalidInput, match="batch_size must be at least 3, got 2"):
-        train(x, params, network, Schedule(1, batch_size, 1e-3))

@@ -11,22 +11,16 @@ from typing import IO, Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from absl import logging
-from scipy import sparse
-from sklearn.cluster import KMeans
 
-from dgg_jax import checks, folders, processes
+from dgg_jax import folders, processes
 from dgg_jax.folders import write_atomically
-from dgg_jax.presets import Preset
-from dgg_jax.rows import HostRows, map_blocks, place, threads_for
-from dgg_jax.stages import evaluate
-from dgg_jax.training import Diverged, Monitor, Schedule, TrainState
 from dgg_jax.training.checkpoints import Checkpoints
+from dgg_jax.training.loop import Diverged, Monitor
+from dgg_jax.training.state import TrainState
 
 State = dict[str, Any]  # nested dicts of arrays: what a stage hands to the next
 Metrics = dict[str, Any]
 
-_SAMPLE = 20_000  # rows on the host, of which the report takes K-means
 _FINISHED = "stages"  # the series of checkpoints with the state after a stage
 
 
@@ -119,17 +113,14 @@ class Run(Monitor):
                 weakref.finalize(self, self._locks[-1].close)  # nobody may call close
 
     def stage(
-        self,
-        name: str,
-        function: Callable[[State], tuple[State, Metrics]],
-        state: State,
+        self, name: str, function: Callable[..., tuple[State, Metrics]], *arguments: Any
     ) -> State:
         """Runs a stage, or returns its state from the checkpoint if it has finished.
 
         Args:
           name: of the stage, unique in the run.
-          function: from the state to (new entries of the state, metrics).
-          state: nested dicts of arrays.
+          function: from the arguments to (new entries of the state, metrics).
+          *arguments: the last is the state, nested dicts of arrays.
 
         Returns:
           The state with the new entries, as numpy arrays.
@@ -148,14 +139,14 @@ class Run(Monitor):
         self._seconds_before = 0.0
         self._began = self._saved = time.monotonic()
         try:
-            entries, metrics = function(state)
+            entries, metrics = function(*arguments)
         except Diverged as error:
             raise Diverged(f"{error} of stage {name}") from None
         for entry, values in entries.items():
             # The last update of a loop is seen here first.
             if any(np.isnan(leaf).any() for leaf in jax.tree.leaves(values)):
                 raise Diverged(f"{entry} is not finite at the end of stage {name}")
-        state = _on_host({**state, **entries})
+        state = _on_host({**arguments[-1], **entries})
         record = {"name": name, "seconds": round(self._seconds(), 3), **metrics}
         # What K-means and the like have found may differ from machine to machine.
         self._state, record = processes.on_first(lambda: (state, record))
@@ -178,11 +169,9 @@ class Run(Monitor):
                 state = jax.tree.map(jnp.asarray, state)
                 self._seconds_before = record["seconds"]
                 self._began = time.monotonic()
-        place = self._started[-1], loop
+        this = self._started[-1], loop
         self._cut_history(
-            lambda line: (
-                (line["stage"], line["loop"]) == place and line["epoch"] > epoch
-            )
+            lambda line: (line["stage"], line["loop"]) == this and line["epoch"] > epoch
         )
         return state, epoch
 
@@ -282,8 +271,8 @@ class Run(Monitor):
 
     def last_epoch(self, loop: str) -> Metrics:
         """The line of the last epoch of a loop of this stage; empty if it had none."""
-        place = self._started[-1], loop
-        lines = [one for one in self.history if (one["stage"], one["loop"]) == place]
+        this = self._started[-1], loop
+        lines = [one for one in self.history if (one["stage"], one["loop"]) == this]
         return lines[-1] if lines else {}
 
     def close(self) -> None:
@@ -342,158 +331,6 @@ def _of_first(arrays: Any) -> Any:
     if jax.process_count() == 1:
         return arrays
     return processes.on_first(lambda: _on_host(arrays))
-
-
-# A stage draws its random numbers by its place here, whatever the method: methods that
-# share a stage and a seed share its result.
-_KEYS = (
-    "pretrain",
-    "graph",
-    "initialize",
-    "classifier",
-    "train",
-    "evaluate",
-    "embed",
-    "cluster",
-    "num_clusters",
-)
-
-
-class Stages:
-    """The stages of a method: from the state to (new entries of it, metrics).
-
-    A method is a subclass with a function of the stage's name for each of ``names``.
-
-    Attributes:
-      names: of the stages, in order.
-      streams: whether data may stay sparse, or on the host, until they are batches.
-    """
-
-    names: tuple[str, ...]
-    streams = False
-
-    def __init__(
-        self,
-        x: np.ndarray,
-        preset: Preset,
-        *,
-        seed: int = 0,
-        y: np.ndarray | None = None,
-        runner: Run | None = None,
-    ):
-        """Checks the data.
-
-        Args:
-          x: data, float32 of shape [N, D], or a sparse matrix.
-          preset: all settings.
-          seed: of every random number of the run.
-          y: true labels [N] for the reported metrics; nothing else sees them.
-          runner: checkpoints and callbacks; by default in memory only.
-
-        Raises:
-          InvalidInput: if x cannot be clustered so.
-        """
-        likelihood = getattr(preset, "likelihood", None)
-        if sparse.issparse(x):
-            x = sparse.csr_array(x, dtype=np.float32)
-            x = x if self.streams else x.toarray()
-        else:
-            x = np.asarray(x) if self.streams else np.ascontiguousarray(x, np.float32)
-        unit_interval = likelihood == "bernoulli"
-        checks.data_matrix(x, preset.num_clusters, unit_interval=unit_interval)
-        if self.streams:
-            x = place(
-                x,
-                preset.device_memory_share,
-                getattr(preset, "num_neighbors", 0),
-                # A variance for each column has statistics that are not sparse.
-                may_stay_sparse=likelihood != "learned_gaussian",
-            )
-        self.x = x
-        self.preset, self.seed, self.y = preset, seed, y
-        precision = getattr(preset, "precision", "float32")
-        if precision != "float32" and jax.default_backend() == "cpu":
-            logging.warning(
-                "precision=%s: a CPU computes in float32 all the same.", precision
-            )
-        self.runner = runner or Run()
-
-    def run(self) -> tuple[State, list[Metrics]]:
-        """Carries the data through all stages.
-
-        Returns:
-          The last state and the record of every stage.
-
-        Raises:
-          Diverged: if a loss is not finite.
-          Interrupted: if the runner was asked to stop.
-        """
-        state = self.initial()
-        for name in self.names:
-            state = self.runner.stage(name, getattr(self, name), state)
-        return state, self.runner.records
-
-    def initial(self) -> State:
-        """The state before the first stage."""
-        return {}
-
-    def key(self, stage: str) -> jax.Array:
-        """The random key of a stage."""
-        return jax.random.fold_in(jax.random.key(self.seed), _KEYS.index(stage))
-
-    def numpy_seed(self, stage: str, restart: int = 0) -> int:
-        """The seed of what numpy and scikit-learn draw in a stage."""
-        entropy = (self.seed, _KEYS.index(stage), restart)
-        return int(np.random.SeedSequence(entropy).generate_state(1)[0])
-
-    def scores(self, labels: np.ndarray) -> Metrics:
-        """ACC, NMI and ARI of labels [N]; None without true ones."""
-        return evaluate.label_metrics(self.y, labels)
-
-    def outcome(
-        self, labels: np.ndarray, log_assignments: np.ndarray | None = None
-    ) -> Metrics:
-        """What the last stage says of labels [N]: the scores, and any collapse.
-
-        Args:
-          labels: shape [N].
-          log_assignments: ln gamma [N, K]; None of hard clusters.
-        """
-        if log_assignments is None:
-            one_hot = np.eye(self.preset.num_clusters)[labels]
-            with np.errstate(divide="ignore"):
-                log_assignments = np.log(one_hot)
-        balance = evaluate.balance_metrics(labels, log_assignments)
-        return self.scores(labels) | balance
-
-    def training_schedule(self) -> Schedule:
-        """The schedule of the method's own training."""
-        preset = self.preset
-        return Schedule(
-            preset.epochs,
-            preset.batch_size,
-            preset.learning_rate,
-            decay=preset.decay,
-            decay_epochs=preset.decay_epochs,
-            weight_decay=preset.weight_decay,
-            floor=getattr(preset, "learning_rate_floor", 0.0),
-        )
-
-    def kmeans_metrics(self, embedding: np.ndarray | HostRows, stage: str) -> Metrics:
-        """What K-means of an embedding reaches: for the report, if there are labels.
-
-        Of HostRows, the means are those of a sample.
-        """
-        if self.y is None:
-            return self.scores(None)
-        seed = self.numpy_seed(stage)
-        kmeans = KMeans(self.preset.num_clusters, n_init=3, random_state=seed)
-        if not isinstance(embedding, HostRows):
-            with threads_for(len(embedding)):
-                return self.scores(kmeans.fit_predict(embedding))
-        sample = np.random.default_rng(seed).permutation(len(embedding))[:_SAMPLE]
-        kmeans.fit(embedding[np.sort(sample)])
-        return self.scores(map_blocks(kmeans.predict, embedding))
 
 
 def _read_lines(path: pathlib.Path) -> list[Metrics]:

@@ -9,19 +9,15 @@ import pytest
 from scipy import special, stats
 
 from dgg_jax.likelihoods import Bernoulli
-from dgg_jax.networks import Decoder, Encoder
-from dgg_jax.stages import vade
-from dgg_jax.stages.train import ApplyFunctions
-from dgg_jax.training import Monitor, Rate, Schedule
+from dgg_jax.methods import vade
+from dgg_jax.networks import Decoder, Encoder, Network, Networks
+from dgg_jax.presets import VaDEPreset
+from dgg_jax.training import Monitor, Rate, Schedule, optimize
 from dgg_jax.types import Mixture
 
 NUM_POINTS, NUM_FEATURES, NUM_LATENTS, NUM_CLUSTERS = 12, 4, 2, 3
 ENCODER, DECODER = Encoder((6,), NUM_LATENTS), Decoder((6,), NUM_FEATURES)
-NETWORKS = ApplyFunctions(
-    lambda params, x: ENCODER.apply({"params": params}, x),
-    lambda params, z: DECODER.apply({"params": params}, z),
-    classify=vade.bayes_assignment,
-)
+NETWORKS = Networks(Network(ENCODER), Network(DECODER), vade.bayes_assignment)
 LIKELIHOOD = Bernoulli()
 TERMS = (
     "reconstruction",
@@ -53,12 +49,7 @@ def model(seed=0):
 
 
 def loss_of(assignment="sample", num_samples=1, reconstruction_weight=1.0):
-    return vade.vade_loss(
-        NETWORKS,
-        assignment=assignment,
-        num_samples=num_samples,
-        reconstruction_weight=reconstruction_weight,
-    )
+    return vade.VadeLoss(NETWORKS, assignment, num_samples, reconstruction_weight)
 
 
 def value_and_grad(loss):
@@ -152,7 +143,7 @@ def test_held_labels_replace_the_assignment():
 
 def test_reconstruction_loss_is_an_autoencoder_through_the_mean():
     params, indices = model(), jnp.array([3, 8, 0])
-    loss = value_and_grad(vade.reconstruction_loss(NETWORKS))
+    loss = value_and_grad(vade.ReconstructionLoss(NETWORKS))
     (value, output), gradient = loss(
         params, ((X, LIKELIHOOD), 1.0), indices, jax.random.key(0)
     )
@@ -207,21 +198,26 @@ def stacked(*trees):
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
 
 
-def train(models, keys, schedule, loss=None, rates=(), **settings):
+def train(models, keys, schedule, loss=None, rates=(), labels=None, **settings):
     """The last state and the epochs of restarts of ``models``."""
     monitor = Recorder()
-    state = vade.train_vade(
+    preset = VaDEPreset(
+        batch_size=schedule.batch_size,
+        kl_warmup_epochs=settings.pop("kl_warmup_epochs", 0),
+    )
+    objective = vade.vade_objective(preset, NETWORKS, LIKELIHOOD, X, labels)
+    objective |= {"loss": loss or loss_of(), "rates": dict(rates)}
+    state = optimize(
         "loop",
-        loss or loss_of(),
-        X,
-        LIKELIHOOD,
-        stacked(*models),
-        np.zeros((len(models), NUM_POINTS, NUM_CLUSTERS), np.float32),
+        params=stacked(*models),
+        table=np.zeros((len(models), NUM_POINTS, NUM_CLUSTERS), np.float32),
+        key=keys,
         schedule=schedule,
-        rates=dict(rates),
-        keys=keys,
+        num_points=NUM_POINTS,
         monitor=monitor,
-        **{"kl_warmup_epochs": 0, **settings},
+        restarts=True,
+        **objective,
+        **settings,
     )
     assert monitor.loops == {"loop"}
     return state, monitor

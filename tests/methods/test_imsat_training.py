@@ -7,11 +7,11 @@ import pytest
 
 from dgg_jax.graph import knn
 from dgg_jax.losses import imsat
+from dgg_jax.methods.imsat import ImsatLoss, perturbation_radius
 from dgg_jax.metrics import clustering_accuracy
 from dgg_jax.networks import Classifier
 from dgg_jax.networks.dense import NormalizedClassifier
-from dgg_jax.stages.imsat import perturbation_radius, train_imsat
-from dgg_jax.training import Monitor, Schedule
+from dgg_jax.training import Monitor, Schedule, optimize
 
 NETWORK = Classifier((32,), 3)
 TERMS = {"loss", "divergence", "marginal_entropy", "conditional_entropy"}
@@ -43,16 +43,16 @@ def data():
 def train(x, radius, params, classify, schedule, **changes):
     monitor = Metrics()
     settings = {"information_weight": 0.1, "marginal_weight": 4.0, "probe": 1.0}
-    trained = train_imsat(
-        x,
-        radius,
+    trained = optimize(
+        "imsat",
+        ImsatLoss(classify, **settings | changes),
         params,
-        classify,
-        schedule=schedule,
-        key=jax.random.key(1),
+        (x, radius),
+        jax.random.key(1),
+        schedule,
+        num_points=len(x),
         monitor=monitor,
-        **{**settings, **changes},
-    )
+    ).params
     return trained, monitor.lines
 
 

@@ -1,0 +1,210 @@
+"""What a method is given, checked and placed once, and what it answers."""
+
+import dataclasses
+from typing import Any, NamedTuple, Self
+
+import jax
+import numpy as np
+from absl import logging
+from scipy import sparse
+from sklearn.cluster import KMeans
+
+from dgg_jax import checks
+from dgg_jax.methods.parts import AS_NAMED, Parts
+from dgg_jax.presets import AutoencoderPreset, Preset, TrainingPreset
+from dgg_jax.rows import HostRows, SparseRows, map_blocks, place, threads_for
+from dgg_jax.stages import evaluate
+from dgg_jax.training import Metrics, Run, Schedule, State
+
+_SAMPLE = 20_000  # rows on the host, of which the report takes K-means
+
+# A stage draws its random numbers by its number here, whatever the method: methods that
+# share a stage and a seed share its result.
+_KEYS = (
+    "pretrain",
+    "graph",
+    "initialize",
+    "classifier",
+    "train",
+    "evaluate",
+    "embed",
+    "cluster",
+    "num_clusters",
+)
+
+
+class Outcome(NamedTuple):
+    """What a run of a method returns.
+
+    Attributes:
+      model: the trained model; None of a method that has none.
+      state: the last one, with "labels" [N].
+      records: name, seconds and metrics of every stage.
+    """
+
+    model: Any
+    state: State
+    records: list[Metrics]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Problem:
+    """Data to cluster, and everything that is known and wanted.
+
+    Attributes:
+      x: rows [N, D], where training takes them from.
+      preset: all settings.
+      runner: checkpoints and callbacks.
+      seed: of every random number of the run.
+      y: true labels [N] for the reported metrics; nothing else sees them.
+      parts: networks or likelihood in place of those that the preset names.
+      neighbors: nearest neighbours that are known, indices and distances [N, k].
+      start: a model to train on.
+      image_shape: (H, W), (H, W, 1) or (H, W, 3) of the image in a row, or None.
+      feature_shape: of one data point before it was flattened, which convolutions need.
+      is_test: rows [N] that are scored, not trained on; None trains on all and scores
+        all.
+    """
+
+    x: np.ndarray | SparseRows | HostRows
+    preset: Any
+    runner: Run
+    seed: int = 0
+    y: np.ndarray | None = None
+    parts: Parts = AS_NAMED
+    neighbors: tuple[np.ndarray, np.ndarray] | None = None
+    start: Any = None
+    image_shape: tuple[int, ...] | None = None
+    feature_shape: tuple[int, ...] | None = None
+    is_test: np.ndarray | None = None
+
+    @classmethod
+    def of(
+        cls,
+        x: np.ndarray | sparse.csr_array | SparseRows | HostRows,
+        preset: Preset,
+        *,
+        runner: Run | None = None,
+        neighbors: tuple[np.ndarray, np.ndarray] | None = None,
+        image_shape: tuple[int, ...] | None = None,
+        **known: Any,
+    ) -> Self:
+        """Checks the data and places them.
+
+        Args:
+          x: real numbers, shape [N, D], or a sparse matrix, whose rows a method with an
+            autoencoder makes dense by the batch.
+          preset: all settings.
+          runner: checkpoints and callbacks; by default in memory only.
+          neighbors: see ``Problem``.
+          image_shape: see ``Problem``.
+          **known: other fields of a Problem.
+
+        Raises:
+          InvalidInput: if x cannot be clustered so, or something does not fit it.
+        """
+        likelihood = getattr(preset, "likelihood", None)
+        by_batch = isinstance(preset, AutoencoderPreset)
+        if sparse.issparse(x):
+            x = sparse.csr_array(x, dtype=np.float32)
+            x = x if by_batch else x.toarray()
+        else:
+            x = np.asarray(x) if by_batch else np.ascontiguousarray(x, np.float32)
+        checks.data_matrix(
+            x, preset.num_clusters, unit_interval=likelihood == "bernoulli"
+        )
+        if neighbors is not None:
+            neighbors = checks.neighbors(*neighbors, num_points=x.shape[0])
+        if image_shape is not None:
+            checks.image_shape(image_shape, x.shape[1], "image_shape")
+            image_shape = tuple(map(int, image_shape))
+        if by_batch:
+            x = place(
+                x,
+                preset.device_memory_share,
+                getattr(preset, "num_neighbors", 0),
+                # A variance for each column has statistics that are not sparse.
+                may_stay_sparse=likelihood != "learned_gaussian",
+            )
+        precision = getattr(preset, "precision", "float32")
+        if precision != "float32" and jax.default_backend() == "cpu":
+            logging.warning(
+                "precision=%s: a CPU computes in float32 all the same.", precision
+            )
+        return cls(
+            x,
+            preset,
+            runner or Run(),
+            neighbors=neighbors,
+            image_shape=image_shape,
+            **known,
+        )
+
+    @property
+    def num_features(self) -> int:
+        """D, columns of the data."""
+        return self.x.shape[1]
+
+    def key(self, stage: str) -> jax.Array:
+        """The random key of a stage."""
+        return jax.random.fold_in(jax.random.key(self.seed), _KEYS.index(stage))
+
+    def numpy_seed(self, stage: str, restart: int = 0) -> int:
+        """The seed of what numpy and scikit-learn draw in a stage."""
+        entropy = (self.seed, _KEYS.index(stage), restart)
+        return int(np.random.SeedSequence(entropy).generate_state(1)[0])
+
+    def scores(self, labels: np.ndarray | None) -> Metrics:
+        """ACC, NMI and ARI of labels [N]; None without true ones."""
+        return evaluate.label_metrics(self.y, labels)
+
+
+def clustered(
+    problem: Problem, labels: np.ndarray, log_assignments: np.ndarray | None = None
+) -> tuple[State, Metrics]:
+    """What a last stage returns of labels [N]: the scores, and any collapse.
+
+    Args:
+      problem: what was clustered.
+      labels: shape [N].
+      log_assignments: ln gamma [N, K]; None of hard clusters.
+    """
+    entries = {"labels": labels}
+    if log_assignments is None:
+        log_assignments = evaluate.log_one_hot(labels, problem.preset.num_clusters)
+    else:
+        entries["log_assignment"] = log_assignments
+    balance = evaluate.balance_metrics(labels, log_assignments)
+    return entries, problem.scores(labels) | balance
+
+
+def training_schedule(preset: TrainingPreset) -> Schedule:
+    """The schedule of a method's own training."""
+    return Schedule(
+        preset.epochs,
+        preset.batch_size,
+        preset.learning_rate,
+        decay=preset.decay,
+        decay_epochs=preset.decay_epochs,
+        weight_decay=preset.weight_decay,
+        floor=getattr(preset, "learning_rate_floor", 0.0),
+    )
+
+
+def kmeans_metrics(
+    problem: Problem, embedding: np.ndarray | HostRows, stage: str
+) -> Metrics:
+    """What K-means of an embedding reaches: for the report, if there are labels.
+
+    Of HostRows, the means are those of a sample.
+    """
+    if problem.y is None:
+        return problem.scores(None)
+    seed = problem.numpy_seed(stage)
+    kmeans = KMeans(problem.preset.num_clusters, n_init=3, random_state=seed)
+    if not isinstance(embedding, HostRows):
+        with threads_for(len(embedding)):
+            return problem.scores(kmeans.fit_predict(embedding))
+    sample = np.random.default_rng(seed).permutation(len(embedding))[:_SAMPLE]
+    kmeans.fit(embedding[np.sort(sample)])
+    return problem.scores(map_blocks(kmeans.predict, embedding))
