@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from dgg_jax import checks, presets, saving
+from dgg_jax import checks, methods, presets, saving
 from dgg_jax.data import Dataset
 from dgg_jax.data.preprocessing import Scaling
 from dgg_jax.estimators.base import SHIFT_AND_SCALE, Clusterer
@@ -202,10 +202,8 @@ def of_run(
         return None
     cls = classes[method]
     settings = {name: getattr(preset, name) for name in cls.settings()}
-    if cls is GMVAE:
-        settings["image_shape"] = dataset.feature_shape
-    if cls is DGG:
-        settings["image_shape"] = dataset.image_shape
+    for field in {"image_shape", "feature_shape"} & set(methods.method(method).told):
+        settings["image_shape"] = getattr(dataset, field)
     estimator = cls(preset.num_clusters, **settings, random_state=seed)
     estimator.n_features_in_ = dataset.x.shape[1]
     estimator._preprocessing = dataset.provenance
