@@ -99,7 +99,7 @@ def arguments(method: str) -> list[Argument]:
     if method in _GENERATIVE:
         names += ["warm_start", "encoder", "decoder"]
     given = [Argument(name, *_ARGUMENTS[name]) for name in names]
-    if method == "dgg":
+    if presets.preset_class(method).counts_clusters:
         also = ' Or "auto": estimated without labels.'
         given[0] = given[0]._replace(
             annotation='int | Literal["auto"]', text=given[0].text + also

@@ -27,7 +27,7 @@ from typing import Any
 
 from absl import app, flags
 
-from dgg_jax import checks
+from dgg_jax import checks, presets
 from dgg_jax.cli import command, series
 from dgg_jax.cli import flags as run_flags
 from dgg_jax.presets import Preset
@@ -66,6 +66,7 @@ def changes_of(variant: str, method: str) -> dict[str, Any]:
     if variant == DEFAULT:
         return {}
     changes: dict[str, Any] = {}
+    has_graph = "graph_strength" in presets.settings(presets.preset_class(method))
     for setting in variant.split("+"):
         name, is_given, text = setting.partition("=")
         if not is_given:
@@ -74,7 +75,7 @@ def changes_of(variant: str, method: str) -> dict[str, Any]:
                 f"got {setting!r}."
             )
         value = run_flags.parse_setting(method, name, text)
-        if name == "num_neighbors" and value == 0 and method == "dgg":
+        if name == "num_neighbors" and value == 0 and has_graph:
             name, value = "graph_strength", 0.0
         if name in changes:
             raise checks.InvalidInput(

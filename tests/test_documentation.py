@@ -78,7 +78,7 @@ def test_every_module_is_in_the_reference():
     for module in pkgutil.walk_packages(dgg_jax.__path__, "dgg_jax."):
         (packages if module.ispkg else modules).add(module.name)
     # These packages show what their modules hold.
-    packages_shown = ("estimators", "networks", "plots", "training")
+    packages_shown = ("estimators", "networks", "plots", "presets", "training")
     shown = tuple(f"dgg_jax.{name}." for name in packages_shown)
     # Programs, which --helpshort explains.
     shown += ("dgg_jax.cli.", "dgg_jax.__main__")

@@ -175,7 +175,7 @@ def from_flags(check_method: bool = True) -> Config:
             )
     is_auto = changes.get("num_clusters") == AUTO
     if is_auto:
-        if _METHOD.value != "dgg":
+        if not presets.preset_class(_METHOD.value).counts_clusters:
             raise checks.InvalidInput(
                 f"--num_clusters=auto is of --method=dgg, not {_METHOD.value}; give a "
                 "number, such as the one that dgg finds."

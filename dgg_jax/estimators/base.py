@@ -54,7 +54,6 @@ class Clusterer(ClusterMixin, BaseEstimator):
     _model_entries: tuple[str, ...] = ("model",)
     _soft = True  # whether clusters have probabilities
     _takes_sparse = False  # whether sparse rows may stay so
-    _counts_clusters = False  # whether n_clusters may be "auto"
     _preprocessing = "none: rows of training as they were given"
     _scaling: Scaling | None = None  # of the file that the command line trained on
 
@@ -150,8 +149,9 @@ class Clusterer(ClusterMixin, BaseEstimator):
         """Whether K is to be estimated; and K, a stand-in until then."""
         if not isinstance(self.n_clusters, str):
             return False, self.n_clusters
-        if self.n_clusters != "auto" or not self._counts_clusters:
-            also = " or 'auto'" * self._counts_clusters
+        counts_clusters = presets.preset_class(self._method).counts_clusters
+        if self.n_clusters != "auto" or not counts_clusters:
+            also = " or 'auto'" * counts_clusters
             raise checks.InvalidInput(
                 f"n_clusters must be an integer{also}, got {self.n_clusters!r}; "
                 "DGG(n_clusters='auto') estimates it."

@@ -36,7 +36,6 @@ class DGG(MixtureVAE):
     """
 
     _method = "dgg"
-    _counts_clusters = True
 
     # Written by python -m experiments.constructors, until the end:
     def __init__(

@@ -7,8 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dgg_jax import presets
-from dgg_jax.reports import cells, scores
+from dgg_jax.reports import cells, published, scores
 
 
 class Row(NamedTuple):
@@ -113,7 +112,7 @@ def comma_separated(rows: Sequence[Row], dataset: str) -> str:
     lines = [_cells(row) for row in rows]
     lines += [
         {"method": f"{name}, quoted", "runs": 0, "paper": figure, "source": source}
-        for name, (figure, source) in presets.QUOTED.get(dataset, {}).items()
+        for name, (figure, source) in published.QUOTED.get(dataset, {}).items()
     ]
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, list(lines[0]), lineterminator="\n")
@@ -146,7 +145,7 @@ def text_table(
         paper = "-" if row.paper is None else f"{row.paper:.4f} ({row.source})"
         difference = "-" if row.difference is None else f"{row.difference:+.4f}"
         lines.append((row.method, str(len(row.seeds)), *values, paper, difference))
-    for name, (figure, source) in presets.QUOTED.get(dataset, {}).items():
+    for name, (figure, source) in published.QUOTED.get(dataset, {}).items():
         dashes = ["-"] * len(measured)
         paper = f"{figure:.4f} ({source})"
         lines.append((f"{name}, quoted", "0", *dashes, paper, "-"))

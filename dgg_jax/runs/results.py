@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from dgg_jax import checks, methods, presets, saving
+from dgg_jax import checks, methods, saving
 from dgg_jax.data import Dataset
+from dgg_jax.reports import published
 from dgg_jax.reports.run import ReportInputs
 from dgg_jax.runs.config import Config
 from dgg_jax.runs.origin import (
@@ -43,7 +44,7 @@ def collect(
     for name in ("smallest_share", "perplexity", "thin_clusters"):
         final[name] = last.get(name)
     rows, columns = dataset.x.shape
-    paper = presets.paper(config.method, config.dataset, config.preset)
+    paper = published.figure(config.method, config.dataset, config.preset)
     return {
         "final": final,
         "stages": records,

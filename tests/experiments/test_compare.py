@@ -15,7 +15,7 @@ from dgg_jax import data, folders, presets
 from dgg_jax.cli import compare as program
 from dgg_jax.cli import series
 from dgg_jax.data import Dataset
-from dgg_jax.reports import comparison, comparison_page
+from dgg_jax.reports import comparison, comparison_page, published
 from dgg_jax.runs import run as runs
 from dgg_jax.training import Diverged
 from dgg_jax.training.checkpoints import Checkpoints
@@ -144,7 +144,7 @@ def test_the_csv_parses_back():
     assert lines["gmvae"]["accuracy_std"] == ""
     assert lines["kmeans"]["accuracy_mean"] == lines["kmeans"]["paper"] == ""
     assert set(lines) - {"dgg", "gmvae", "kmeans"} == {
-        f"{name}, quoted" for name in presets.QUOTED["mnist"]
+        f"{name}, quoted" for name in published.QUOTED["mnist"]
     }
     quoted = lines["CatGAN (K = 20, best run), quoted"]
     assert (quoted["runs"], quoted["paper"]) == ("0", "0.903")
@@ -159,7 +159,7 @@ def test_the_markdown_has_the_quoted_methods():
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     assert "| LTVAE, quoted | 0 | - | - | - | - | 0.8630 (DGG, table 1) | - |" in lines
-    assert len(lines) == 3 + len(presets.QUOTED["mnist"])
+    assert len(lines) == 3 + len(published.QUOTED["mnist"])
     assert len({line.count("|") for line in lines}) == 1
     assert "quoted" not in comparison.markdown(rows, "digits")
 

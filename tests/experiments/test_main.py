@@ -31,6 +31,7 @@ from dgg_jax.cli.command import StopSignal
 from dgg_jax.data import Dataset
 from dgg_jax.methods import dgg
 from dgg_jax.progress import Progress
+from dgg_jax.reports import published
 from dgg_jax.runs import run as runs
 from dgg_jax.training.checkpoints import Checkpoints
 from tests.experiments.command_line import Outcome, assert_refused, call
@@ -896,8 +897,8 @@ def test_a_run_of_gmvae(xla, tmp_path, monkeypatch):
     x = np.random.default_rng(0).random((60, 4)).astype(np.float32)
     use_data(monkeypatch, x, np.arange(60) % 3)
     monkeypatch.setattr(
-        presets,
-        "paper",
+        published,
+        "figure",
         lambda method, dataset, preset: {
             "accuracy": 0.25, "score": "confident_label_accuracy",
             "source": f"of {method}, K = {preset.num_clusters}",

@@ -1,0 +1,216 @@
+"""What the data choose: settings that follow from the shape and values of the rows.
+
+docs/accuracy.md has the measurements behind the numbers.
+"""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy import sparse
+
+from dgg_jax import checks
+from dgg_jax.data.preprocessing import likelihood_for
+from dgg_jax.presets.fields import Preset
+from dgg_jax.presets.methods import DGGPreset, preset_class
+
+NAMES = ("default", "paper", "smoke")
+
+
+class Facts(NamedTuple):
+    """What settings follow from: all of it is known without labels.
+
+    Attributes:
+      num_points: N.
+      num_columns: D.
+      num_clusters: K.
+      likelihood: that the values have.
+      variance: lambda, if that is the Gaussian one.
+      is_sparse: whether most values are 0, as in rows of words.
+      image_shape: of the image in a row, or None.
+    """
+
+    num_points: int
+    num_columns: int
+    num_clusters: int = 10
+    likelihood: str = "bernoulli"
+    variance: float = 1.0
+    is_sparse: bool = False
+    image_shape: tuple[int, ...] | None = None
+
+
+# Most of a smoke run's time goes into compiling: an epoch of few rows costs little, a
+# network of more layers, or one more loop, a second.
+SMOKE_NETWORKS = {"hidden_sizes": (128,), "latent_dim": 10}
+PAPERS_GRAPH = {  # DGG's
+    "siamese_pairing": "drawn",
+    "siamese_margin": 3.0,
+    "neighbor_choice": "random",
+    "graph_strength": 1.0,
+}
+SMOKE: dict[str, dict[str, Any]] = {
+    "dgg": PAPERS_GRAPH
+    | {"pretrain_vae_epochs": 0, "siamese_epochs": 0}
+    | {"classifier_epochs": 3, "epochs": 3},
+    "vade": {"epochs": 3, "label_epochs": 3},
+    "gmvae": {"epochs": 2},
+    "ae_gmm": {"embedding": "ae", "embedding_epochs": 1},
+    "dae_gmm": {"embedding": "dae", "embedding_epochs": 1},
+    "vae_gmm": {"embedding": "vae", "embedding_epochs": 1},
+    "dec": {"epochs": 2},
+    "spectralnet": {"siamese_epochs": 1, "epochs": 2},
+    "imsat": {"hidden_sizes": (1200, 1200), "epochs": 2},
+}
+
+
+def for_data(
+    method: str,
+    x: np.ndarray | sparse.csr_array,
+    num_clusters: int,
+    *,
+    image_shape: tuple[int, ...] | None = None,
+    name: str = "default",
+    **settings: Any,
+) -> Preset:
+    """The preset of a method on data of the user's own.
+
+    What is not among the settings but depends on the data is chosen from them: the
+    likelihood (``data.preprocessing.likelihood_for``); for few rows smaller batches,
+    more epochs of pretraining and neighbours from fewer candidates; for a Gaussian
+    likelihood a smaller learning rate; where the graph's neighbours are near; for
+    images, a longer training of what they are warped in.
+
+    Args:
+      method: one of METHODS.
+      x: data, shape [N, D].
+      num_clusters: K.
+      image_shape: (H, W), (H, W, 1) or (H, W, 3) of the image in a row of x; None if
+        there is none.
+      name: default or smoke.
+      **settings: fields of the preset; None leaves one to the data or the default.
+
+    Raises:
+      InvalidInput: if there is no such method or preset, a setting is out of range, or
+        image_shape, which matters to DGG alone, is not that of a row.
+    """
+    cls = preset_class(method)
+    checks.one_of("preset", name, NAMES)
+    if name == "paper":
+        raise checks.InvalidInput(
+            "preset='paper' has the values that the papers print for their data sets, "
+            "and none for data of your own; use default or smoke."
+        )
+    kinds = {field.name: field.type for field in dataclasses.fields(cls)}
+    given = {"num_clusters": num_clusters}
+    for key, value in settings.items():
+        if value is not None:
+            given[key] = tuple(value) if isinstance(value, list) else value
+    for key, value in given.items():  # some of which are computed with
+        if key in kinds:
+            checks.of_type(key, value, kinds[key])
+    num_points, num_columns = x.shape
+    likelihood, variance = likelihood_for(x)
+    if issubclass(cls, DGGPreset) and image_shape is not None:
+        checks.image_shape(image_shape, num_columns, "image_shape")
+    facts = Facts(
+        num_points,
+        num_columns,
+        num_clusters,
+        given.get("likelihood", likelihood),
+        variance,
+        is_sparse=sparse.issparse(x),
+        image_shape=image_shape if given.get("siamese_warp", 1) else None,
+    )
+    values = _chosen(cls, facts, given.get("num_neighbors"))
+    if name == "smoke":
+        values |= pretraining(num_points, is_smoke=True) | SMOKE_NETWORKS
+        values |= SMOKE.get(method, {})
+    return cls(**{k: v for k, v in values.items() if k in kinds} | given)
+
+
+def of_the_data(method: str) -> tuple[str, ...]:
+    """The settings of a method that ``for_data`` chooses from the data.
+
+    Raises:
+      InvalidInput: if there is no such method.
+    """
+    cls = preset_class(method)
+    # An image of few and steep columns: each rule has its say.
+    chosen = _chosen(cls, Facts(1000, 4, 2, "gaussian", image_shape=(2, 2)))
+    names = {field.name for field in dataclasses.fields(cls)}
+    return tuple(name for name in chosen if name in names)
+
+
+def _chosen(
+    cls: type[Preset], facts: Facts, num_neighbors: int | None = None
+) -> dict[str, Any]:
+    """What the data choose, also of settings that the method does not have."""
+    values = {
+        "likelihood": facts.likelihood,
+        "variance": facts.variance,
+        "batch_size": batch_size(facts.num_points),
+        "siamese_batch_size": batch_size(facts.num_points, num_steps=7),
+        **pretraining(facts.num_points),
+    }
+    return values | dgg(facts, num_neighbors) if issubclass(cls, DGGPreset) else values
+
+
+def pretraining(num_points: int, *, is_smoke: bool = False) -> dict[str, Any]:
+    """Our shortened pretraining: few rows take more epochs, and smaller batches."""
+    if is_smoke:
+        num_steps, epochs = 28, _between(3, 20_000 // num_points, 10)
+    else:
+        num_steps, epochs = 7, _between(15, 200_000 // num_points, 30)
+    return {
+        "pretrain_batch_size": batch_size(num_points, num_steps),
+        "pretrain_autoencoder_epochs": epochs,
+    }
+
+
+def dgg(facts: Facts, num_neighbors: int | None = None) -> dict[str, Any]:
+    """Our settings of DGG; num_neighbors if it is another than the default one."""
+    num_points = facts.num_points
+    nearest = num_neighbors or DGGPreset.num_neighbors
+    nearest = max(nearest, DGGPreset.init_neighbors)
+    values: dict[str, Any] = {
+        "pretrain_vae_epochs": _between(2, 60_000 // num_points, 30),
+        "batch_size": batch_size(num_points),
+        "siamese_batch_size": batch_size(num_points, num_steps=7),
+        "siamese_candidates": _between(2, 18_000 // num_points, 10),
+        "label_epochs": label_epochs(num_points),
+        "epochs": _between(40, 4_200_000 // num_points, 80),
+        "num_candidates": num_candidates(num_points, facts.num_clusters, nearest),
+    }
+    if facts.image_shape is not None:
+        # Few pixels are blurred by warps; what is warped anew is not soon overfitted.
+        values["siamese_warp"] = min(1.0, min(facts.image_shape[:2]) / 16)
+        values |= {"siamese_epochs": 24, "siamese_decay_epochs": 18}
+        values["siamese_learning_rate"] = 1e-3 if num_points < 10_000 else 2e-3
+    if facts.likelihood != "bernoulli":
+        # A narrow Gaussian is steep: clusters are lost in the first epochs otherwise.
+        values["learning_rate"] = 5e-4
+    if facts.is_sparse or facts.num_columns <= 10:
+        # Rows of words and points of the plane are compared as they are.
+        values |= {"graph_of": "data", "num_candidates": nearest}
+    return values
+
+
+def batch_size(num_points: int, num_steps: int = 28) -> int:
+    """So many steps an epoch, or more."""
+    return _between(32, num_points // num_steps, 256)
+
+
+def label_epochs(num_points: int) -> int:
+    """Epochs that fit DGG to the initial labels."""
+    return _between(1, 100_000 // num_points, 10)
+
+
+def num_candidates(
+    num_points: int, num_clusters: int, nearest: int = DGGPreset.num_neighbors
+) -> int:
+    """Of a candidate, the cluster should be the point's own: a ninth of its size."""
+    return max(nearest, min(100, num_points // (9 * max(1, num_clusters))))
+
+
+def _between(low: int, value: int, high: int) -> int:
+    return max(low, min(value, high))

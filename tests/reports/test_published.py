@@ -1,0 +1,121 @@
+"""The papers' figures: as printed, and of the settings that they are printed for."""
+
+import pytest
+
+from dgg_jax import presets
+from dgg_jax.presets import DGGPreset, GMVAEPreset
+from dgg_jax.reports.published import FIGURES, QUOTED, figure
+
+# In percent, as printed.
+DGG_TABLE_1 = {
+    "mnist": {
+        "ae_gmm": 82.18, "dec": 84.3, "imsat": 98.4, "vade": 94.46,
+        "spectralnet": 97.1, "LTVAE": 86.30, "dgg": 97.58,
+    },
+    "stl10": {
+        "ae_gmm": 79.83, "dec": 80.64, "imsat": 94.1, "vade": 84.45, "LTVAE": 90.00,
+        "dgg": 90.59,
+    },
+    "reuters10k": {
+        "dec": 74.32, "imsat": 71.0, "vade": 79.83, "spectralnet": 80.3,
+        "LTVAE": 80.96, "dgg": 82.3,
+    },
+    "har": {
+        "ae_gmm": 77.67, "dec": 79.86, "vade": 84.46, "LTVAE": 85.00, "dgg": 89.04,
+    },
+}  # fmt: skip
+VADE_TABLE_2 = {
+    "mnist": {
+        "gmm": 53.73, "ae_gmm": 82.18, "vae_gmm": 72.94, "LDMGI": 84.09, "dec": 84.30,
+        "VaDE (preprint)": 94.06,
+    },
+    "har": {
+        "gmm": 60.34, "ae_gmm": 77.67, "vae_gmm": 68.02, "LDMGI": 63.43, "dec": 79.86,
+        "vade": 84.46,
+    },
+    "reuters10k": {
+        "gmm": 54.72, "ae_gmm": 70.13, "vae_gmm": 69.56, "LDMGI": 65.62, "dec": 74.32,
+        "vade": 79.83,
+    },
+    "reuters": {
+        "gmm": 55.81, "ae_gmm": 70.98, "vae_gmm": 60.89, "dec": 75.63, "vade": 77.80,
+    },
+}  # fmt: skip
+GMVAE_TABLE_1 = {
+    "mnist": {
+        "CatGAN (K = 20, best run)": 90.30, "AAE (K = 16)": 90.45,
+        "AAE (K = 30)": 95.90,
+    }
+}  # fmt: skip
+
+
+def test_the_figures_of_the_papers():
+    """Each figure is in the table it is said to be of, and none is missing.
+
+    But AE+GMM on Reuters in DGG's table 1, which is of another data set (erratum E29).
+    """
+    tables = {
+        "DGG, table 1": DGG_TABLE_1,
+        "VaDE, table 2": VADE_TABLE_2,
+        "GMVAE, table 1": GMVAE_TABLE_1,
+    }
+    ours = {
+        dataset: FIGURES.get(dataset, {}) | QUOTED.get(dataset, {})
+        for dataset in presets.DATASETS
+    }
+    for dataset, figures in ours.items():
+        for name, (accuracy, source) in figures.items():
+            assert 100 * accuracy == pytest.approx(tables[source][dataset][name]), name
+    printed = {
+        (dataset, name)
+        for table in tables.values()
+        for dataset, figures in table.items()
+        for name in figures
+    }
+    assert printed == {(dataset, name) for dataset in ours for name in ours[dataset]}
+    for dataset in presets.DATASETS:
+        assert set(FIGURES.get(dataset, {})) <= set(presets.METHODS)
+        assert not set(QUOTED.get(dataset, {})) & set(presets.METHODS)
+
+
+def test_the_figure_of_a_method():
+    assert figure("dgg", "mnist") == {
+        "accuracy": 0.9758, "score": "accuracy", "source": "DGG, table 1",
+    }  # fmt: skip
+    assert figure("dgg", "digits") is None
+    assert figure("kmeans", "mnist") is None
+    assert figure("spectralnet", "stl10") is None
+
+
+@pytest.mark.parametrize(
+    ("n", "percent"),
+    [(0, 94.82), (1, 96.98), (3, 97.33), (10, 97.52), (20, 97.58), (30, 97.49)],
+)
+def test_the_figure_of_dgg_depends_on_its_neighbours(n, percent):
+    """Table 2 of DGG; without neighbours it is not VaDE (erratum E30)."""
+    changes = {"num_neighbors": n} if n else {"graph_strength": 0.0}
+    paper = figure("dgg", "mnist", DGGPreset(**changes))
+    assert 100 * paper["accuracy"] == pytest.approx(percent)
+    source = "DGG, table 1" if n == 20 else f"DGG, table 2, N_s = {n}"
+    assert paper["source"] == source
+    assert figure("vade", "mnist")["accuracy"] == 0.9446
+
+
+@pytest.mark.parametrize(
+    ("k", "m", "percent"),
+    [(10, 1, 77.78), (10, 10, 82.31), (16, 1, 85.09), (16, 10, 87.82), (30, 1, 92.77),
+     (30, 10, 89.27)],
+)  # fmt: skip
+def test_the_figure_of_gmvae_depends_on_its_settings(k, m, percent):
+    preset = GMVAEPreset(num_clusters=k, num_samples=m)
+    paper = figure("gmvae", "mnist", preset)
+    assert 100 * paper["accuracy"] == pytest.approx(percent)
+    assert paper["score"] == "confident_label_accuracy"
+    assert paper["source"] == f"GMVAE, table 1, K = {k}, M = {m}"
+    assert figure("gmvae", "digits", preset) is None
+
+
+def test_gmvae_has_no_figure_of_other_settings():
+    assert figure("gmvae", "mnist", GMVAEPreset(num_clusters=11)) is None
+    assert figure("gmvae", "mnist", GMVAEPreset(num_samples=2)) is None
+    assert figure("gmvae", "mnist")["accuracy"] == 0.7778
