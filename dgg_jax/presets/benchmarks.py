@@ -1,13 +1,12 @@
 """The values that the data sets of the papers take, of every method."""
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any, cast
 
 from dgg_jax import checks
 from dgg_jax.presets import rules
 from dgg_jax.presets.fields import Preset
-from dgg_jax.presets.methods import DGGPreset, VaDEPreset, preset_class
+from dgg_jax.presets.methods import EMBEDDINGS, DGGPreset, VaDEPreset, preset_class
 from dgg_jax.presets.rules import NAMES, PAPERS_GRAPH, SMOKE, SMOKE_NETWORKS, Facts
 
 # What is true of a data set whatever the method. lambda: E26; of moons it is not
@@ -60,6 +59,7 @@ def preset(method: str, dataset: str, name: str = "default") -> Preset:
         "num_clusters": facts.num_clusters,
         "likelihood": facts.likelihood,
         "variance": facts.variance,
+        "embedding": EMBEDDINGS.get(method),
     }
     if name == "paper":
         values |= _PAPER_PRETRAIN | _OF_THE_PLANE.get(dataset, {})
@@ -169,12 +169,9 @@ def _gmvae(dataset: str, name: str) -> dict[str, Any]:
     return values
 
 
-def _gmm_of(embedding: str) -> Callable[[str, str], dict[str, Any]]:
-    def values(dataset: str, name: str) -> dict[str, Any]:
-        epochs = {"smoke": 1, "paper": 50}.get(name, 10 if "mnist" in dataset else 30)
-        return {"embedding": embedding, "embedding_epochs": epochs}
-
-    return values
+def _latent_gmm(dataset: str, name: str) -> dict[str, Any]:
+    default = 10 if "mnist" in dataset else 30
+    return {"embedding_epochs": {"smoke": 1, "paper": 50}.get(name, default)}
 
 
 def _dec(dataset: str, name: str) -> dict[str, Any]:
@@ -230,9 +227,7 @@ _OWN = {
     "dgg": _dgg,
     "vade": _vade,
     "gmvae": _gmvae,
-    "ae_gmm": _gmm_of("ae"),
-    "dae_gmm": _gmm_of("dae"),
-    "vae_gmm": _gmm_of("vae"),
+    **dict.fromkeys(EMBEDDINGS, _latent_gmm),
     "dec": _dec,
     "spectralnet": _spectralnet,
     "imsat": _imsat,

@@ -531,6 +531,8 @@ _CLASSES: dict[str, type[Preset]] = {
     "imsat": IMSATPreset,
 }
 METHODS = tuple(_CLASSES)
+# What tells methods of one class apart, whatever the data.
+EMBEDDINGS = {"ae_gmm": "ae", "dae_gmm": "dae", "vae_gmm": "vae"}
 
 
 def preset_class(method: str) -> type[Preset]:

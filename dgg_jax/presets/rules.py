@@ -12,7 +12,7 @@ from scipy import sparse
 from dgg_jax import checks
 from dgg_jax.data.preprocessing import likelihood_for
 from dgg_jax.presets.fields import Preset
-from dgg_jax.presets.methods import DGGPreset, preset_class
+from dgg_jax.presets.methods import EMBEDDINGS, DGGPreset, preset_class
 
 NAMES = ("default", "paper", "smoke")
 
@@ -54,9 +54,9 @@ SMOKE: dict[str, dict[str, Any]] = {
     | {"classifier_epochs": 3, "epochs": 3},
     "vade": {"epochs": 3, "label_epochs": 3},
     "gmvae": {"epochs": 2},
-    "ae_gmm": {"embedding": "ae", "embedding_epochs": 1},
-    "dae_gmm": {"embedding": "dae", "embedding_epochs": 1},
-    "vae_gmm": {"embedding": "vae", "embedding_epochs": 1},
+    "ae_gmm": {"embedding_epochs": 1},
+    "dae_gmm": {"embedding_epochs": 1},
+    "vae_gmm": {"embedding_epochs": 1},
     "dec": {"epochs": 2},
     "spectralnet": {"siamese_epochs": 1, "epochs": 2},
     "imsat": {"hidden_sizes": (1200, 1200), "epochs": 2},
@@ -122,6 +122,7 @@ def for_data(
         image_shape=image_shape if given.get("siamese_warp", 1) else None,
     )
     values = _chosen(cls, facts, given.get("num_neighbors"))
+    values["embedding"] = EMBEDDINGS.get(method)
     if name == "smoke":
         values |= pretraining(num_points, is_smoke=True) | SMOKE_NETWORKS
         values |= SMOKE.get(method, {})

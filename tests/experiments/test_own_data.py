@@ -122,6 +122,15 @@ def test_images_of_ones_own_are_warped(untrained):
     assert runs._of_the_data(of_rows, rows) == {"image_shape": None}
 
 
+@pytest.mark.parametrize("name", ["default", "smoke"])
+@pytest.mark.parametrize("embedding", ["ae", "dae", "vae"])
+def test_an_embedding_is_that_of_its_method(embedding, name):
+    method = f"{embedding}_gmm"
+    preset = presets.for_data(method, blobs()[0], 3, name=name)
+    assert preset.embedding == embedding
+    assert preset.embedding == presets.preset(method, "digits", name).embedding
+
+
 @pytest.mark.parametrize("method", presets.METHODS)
 def test_every_method_has_a_smoke_preset_for_any_data(method):
     x = blobs()[0]
