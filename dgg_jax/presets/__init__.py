@@ -21,6 +21,7 @@ from dgg_jax.presets.fields import Preset, Setting, settings
 from dgg_jax.presets.methods import (
     METHODS,
     AutoencoderPreset,
+    DecoderPreset,
     DECPreset,
     DGGPreset,
     GMMPreset,
@@ -46,6 +47,7 @@ __all__ = [
     "AutoencoderPreset",
     "DECPreset",
     "DGGPreset",
+    "DecoderPreset",
     "GMMPreset",
     "GMVAEPreset",
     "IMSATPreset",

@@ -20,8 +20,8 @@ class NetworkPreset(Preset):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class AutoencoderPreset(NetworkPreset):
-    """Settings of the networks and of the pretraining that methods share."""
+class DecoderPreset(NetworkPreset):
+    """Settings of what a decoder makes of a latent."""
 
     likelihood: str = setting(
         "bernoulli",
@@ -34,6 +34,12 @@ class AutoencoderPreset(NetworkPreset):
         "lambda, the fixed variance of the gaussian likelihood.",
         positive=True,
     )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AutoencoderPreset(DecoderPreset):
+    """Settings of the networks and of the pretraining that methods share."""
+
     hidden_sizes: tuple[int, ...] = setting(
         (500, 500, 2000),
         "widths of the encoder's ReLU layers; the decoder mirrors them.",
@@ -330,20 +336,9 @@ class VaDEPreset(MixturePreset):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class GMVAEPreset(TrainingPreset):
+class GMVAEPreset(DecoderPreset, TrainingPreset):
     """All settings of GMVAE."""
 
-    likelihood: str = setting(
-        "bernoulli",
-        "p(x | z): bernoulli (values in [0, 1]), gaussian (fixed variance) or "
-        "learned_gaussian.",
-        choices=("bernoulli", "gaussian", "learned_gaussian"),
-    )
-    variance: float = setting(
-        1.0,
-        "lambda, the fixed variance of the gaussian likelihood.",
-        positive=True,
-    )
     architecture: str = setting(
         "dense",
         "dense, or the convolutions of tables A.1 and A.3 for mnist or svhn.",
