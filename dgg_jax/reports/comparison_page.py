@@ -25,79 +25,56 @@ def html(
       results: contents of the result.json files.
       command: that made the comparison.
     """
-    data = results[0]["dataset"]
-    titled = [
-        [page.text(METHODS.get(line[0], line[0])), *map(page.text, line[1:])]
-        for line in cells
-    ]
-    words = [n for n, name in enumerate(header) if name in ("method", "paper")]
-    body = page.section(
-        "All methods",
-        "<p>Mean and standard deviation over the runs. Seconds are those of all stages "
-        "of a run, with the pretraining that it shares with others. Difference is our "
-        "mean ACC less the paper's figure; of GMVAE that of its own score, by which a "
-        "cluster takes the label of its most confident row. Quoted methods are not in "
-        "this library.</p>"
-        + page.table([page.text(name) for name in header], titled, left=words),
-    )
-    if any(row.accuracy for row in rows):
-        body += page.section(
-            "Every run",
-            page.figure_block(*_accuracies(rows)),
-        )
-    body += page.section("From stage to stage", _stages(results))
-    versions = ", ".join(
-        f"{name} {version}" for name, version in results[0]["versions"].items()
-    )
-    devices = ", ".join(sorted({result["device"] for result in results}))
-    body += page.section(
-        "Run it again",
-        f"<pre><code>{page.text(command)}</code></pre>\n"
-        f"<p>{page.text(devices)}; {page.text(versions)}.</p>",
-    )
-    lead = (
-        f"{page.plural(len(rows), 'method')}, {page.plural(len(results), 'run')} on "
-        f"{data['rows']:,} rows of {page.plural(data['features'], 'feature')}: "
-        f"{page.text(data['provenance'])}."
-    )
-    return page.html(f"{data['name']}: methods compared", lead, body)
-
-
-def _accuracies(rows: Sequence[Any]) -> tuple[ReportFigure, bytes]:
     scored = [row for row in rows if row.accuracy]
-    figure = plots.run_accuracies(
-        [METHODS.get(row.method, row.method) for row in scored],
-        [row.accuracy for row in scored],
-        # GMVAE's figure is of another score.
-        [row.paper if row.score == "accuracy" else None for row in scored],
+    item = _accuracies(scored) if scored else None
+    versions = results[0]["versions"].items()
+    data = results[0]["dataset"]
+    return page.render(
+        "comparison.html",
+        heading=f"{data['name']}: methods compared",
+        data=data,
+        num_methods=len(rows),
+        num_runs=len(results),
+        header=header,
+        cells=[(METHODS.get(line[0], line[0]), *line[1:]) for line in cells],
+        words=[n for n, name in enumerate(header) if name in ("method", "paper")],
+        accuracies=item,
+        image=item and page.png(item.figure),
+        stages=_stages(results),
+        command=command,
+        devices=", ".join(sorted({result["device"] for result in results})),
+        versions=", ".join(f"{name} {version}" for name, version in versions),
     )
-    item = ReportFigure(
+
+
+def _accuracies(rows: Sequence[Any]) -> ReportFigure:
+    figure = plots.run_accuracies(
+        [METHODS.get(row.method, row.method) for row in rows],
+        [row.accuracy for row in rows],
+        # GMVAE's figure is of another score.
+        [row.paper if row.score == "accuracy" else None for row in rows],
+    )
+    return ReportFigure(
         "accuracies",
         "Accuracy of every run",
         "A dot is a run, the bar their mean, the open mark the paper's figure.",
         figure,
     )
-    return item, page.png(figure)
 
 
-def _stages(results: Sequence[dict[str, Any]]) -> str:
-    """The accuracy after every stage of every run."""
-    lines = []
-    for result in sorted(
-        results, key=lambda one: (one["config"]["method"], one["seed"])
-    ):
-        method = result["config"]["method"]
-        for stage in result["stages"]:
-            lines.append(
-                (
-                    page.text(METHODS.get(method, method)),
-                    str(result["seed"]),
-                    page.text(stage["name"]),
-                    page.duration(stage["seconds"]),
-                    page.number(stage.get("accuracy"), 4),
-                    page.number(stage.get("elbo"), 2),
-                )
-            )
-    header = ["Method", "Seed", "Stage", "Time", "ACC", "ELBO"]
-    table = page.table(header, lines, left=(0, 2))
-    return f"<details><summary>All stages of all runs</summary>{table}</details>\n"
+def _stages(results: Sequence[dict[str, Any]]) -> list[tuple[Any, ...]]:
+    """Every stage of every run."""
+    return [
+        (
+            METHODS.get(result["config"]["method"], result["config"]["method"]),
+            result["seed"],
+            stage["name"],
+            page.duration(stage["seconds"]),
+            page.number(stage.get("accuracy"), 4),
+            page.number(stage.get("elbo"), 2),
+        )
+        for result in sorted(
+            results, key=lambda one: (one["config"]["method"], one["seed"])
+        )
+        for stage in result["stages"]
+    ]

@@ -2,7 +2,7 @@
 
 import math
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -102,17 +102,14 @@ def write_report(workdir: pathlib.Path, inputs: ReportInputs) -> pathlib.Path:
     workdir = pathlib.Path(workdir)
     folder = workdir / "figures"
     folder.mkdir(parents=True, exist_ok=True)
-    sections = []
-    for heading, drawn in report_figures(inputs):
-        blocks = []
-        for item in drawn:
-            image = page.png(item.figure)
-            write_atomically(folder / f"{item.name}.png", image)
-            blocks.append(page.figure_block(item, image))
-        sections.append(page.section(heading, "".join(blocks)))
-    path = workdir / "report.html"
-    write_atomically(path, _page(inputs, "".join(sections)).encode())
-    return path
+    sections = report_figures(inputs)
+    images = {}
+    for item in (item for _, drawn in sections for item in drawn):
+        images[item.name] = page.png(item.figure)
+        write_atomically(folder / f"{item.name}.png", images[item.name])
+    html = page.render("run.html", **_shown(inputs), sections=sections, images=images)
+    write_atomically(workdir / "report.html", html.encode())
+    return workdir / "report.html"
 
 
 def report_figures(inputs: ReportInputs) -> list[tuple[str, list[ReportFigure]]]:
@@ -124,122 +121,61 @@ def report_figures(inputs: ReportInputs) -> list[tuple[str, list[ReportFigure]]]
     Returns:
       Pairs of a section's heading and its figures.
     """
-    num_clusters = inputs.probabilities.shape[1]
-    labelled = inputs.y is not None
-    both = (
-        " A class has the colour of the cluster matched to it, so the panels differ in "
-        "colour where the clustering errs."
-        if labelled
-        else ""
-    )
+    sections = {
+        "How many clusters": _estimated(inputs),
+        "What the clusters look like": _found(inputs),
+        "What the model generates": _generated(inputs),
+        "How training went": _curves(inputs),
+    }
+    drawn = [(heading, list(figures)) for heading, figures in sections.items()]
+    return [(heading, figures) for heading, figures in drawn if figures]
 
-    clusters = []
-    if tuple(inputs.feature_shape) == (2,):
-        clusters.append(
-            ReportFigure(
-                "points",
-                "Data",
-                "Do the colours follow the shapes that the eye sees?" + both,
-                plots.points(inputs.x, inputs.labels, inputs.y, inputs.class_names),
-            )
-        )
-    if inputs.embedding is not None or not clusters:
-        clusters.append(_latents(inputs, both))
-    if labelled:
-        clusters.append(
-            ReportFigure(
-                "confusion",
-                "Classes and clusters",
-                "Framed cells are the best one-to-one matching, which ACC counts. A "
-                "row with two dark cells is a class that was split, a column with two "
-                "dark cells a cluster that joins classes.",
-                plots.confusion_matrix(inputs.y, inputs.labels, inputs.class_names),
-            )
-        )
-    clusters.append(
-        ReportFigure(
-            "sizes",
-            "Cluster sizes",
-            "Empty or tiny clusters are the sign of a collapse.",
-            plots.cluster_sizes(inputs.labels, num_clusters),
-        )
-    )
 
-    image = is_image(inputs.feature_shape)
-    generated = []
-    if inputs.samples is not None:
-        generated.append(
-            ReportFigure(
-                "samples",
-                "Generated from each cluster",
-                (
-                    "One row a cluster: decoded latents drawn from its component. A "
-                    "row should show one kind of thing, in its variety."
-                    if image
-                    else "Decoded latents drawn from each component. Clusters should "
-                    "differ from each other and resemble the data."
-                ),
-                plots.cluster_samples(inputs.samples, inputs.feature_shape),
-            )
-        )
-    if image and inputs.traversals is not None:
-        sizes = np.bincount(inputs.labels, minlength=num_clusters)
-        largest = np.sort(np.argsort(-sizes, kind="stable")[:4]).tolist()
-        generated.append(
-            ReportFigure(
-                "traversals",
-                "Along each latent dimension",
-                "Rows move one latent dimension by four standard deviations either "
-                "way. Dimensions with a long bar should change the image, those "
-                "without should not.",
-                plots.traversals(
-                    inputs.traversals,
-                    inputs.feature_shape,
-                    inputs.mixture_logvar,
-                    largest,
-                ),
-            )
-        )
-    if inputs.mixture_logvar is not None:
-        generated.append(
-            ReportFigure(
-                "variances",
-                "Variance of each component",
-                "Few long bars mean that few factors vary within the cluster.",
-                plots.component_variances(inputs.mixture_logvar),
-            )
-        )
-    curves = []
-    if inputs.history:
-        curves.append(
-            ReportFigure(
-                "curves",
-                "Training",
-                "Each panel has its own scale. A curve that still rises or falls at "
-                "its end asks for more epochs.",
-                plots.training_curves(inputs.history),
-            )
-        )
-    estimated = []
+def _estimated(inputs: ReportInputs) -> Iterator[ReportFigure]:
     if inputs.config.get("cluster_count"):
         count = ClusterCount.from_dict(inputs.config["cluster_count"])
-        estimated.append(
-            ReportFigure(
-                "cluster_counts",
-                "Estimated without labels",
-                f"{count.describe()} What is there is found at many sizes and makes a "
-                "level stretch, what chance makes at few: with a steady fall, any "
-                "number is as good as another.",
-                plots.cluster_counts(*count, count.is_plateau),
-            )
+        yield ReportFigure(
+            "cluster_counts",
+            "Estimated without labels",
+            f"{count.describe()} What is there is found at many sizes and makes a "
+            "level stretch, what chance makes at few: with a steady fall, any "
+            "number is as good as another.",
+            plots.cluster_counts(*count, count.is_plateau),
         )
-    sections = [
-        ("How many clusters", estimated),
-        ("What the clusters look like", clusters),
-        ("What the model generates", generated),
-        ("How training went", curves),
-    ]
-    return [(heading, drawn) for heading, drawn in sections if drawn]
+
+
+def _found(inputs: ReportInputs) -> Iterator[ReportFigure]:
+    in_plane = tuple(inputs.feature_shape) == (2,)
+    hint = ""
+    if inputs.y is not None:
+        hint = (
+            " A class has the colour of the cluster matched to it, so the panels "
+            "differ in colour where the clustering errs."
+        )
+    if in_plane:
+        yield ReportFigure(
+            "points",
+            "Data",
+            "Do the colours follow the shapes that the eye sees?" + hint,
+            plots.points(inputs.x, inputs.labels, inputs.y, inputs.class_names),
+        )
+    if inputs.embedding is not None or not in_plane:
+        yield _latents(inputs, hint)
+    if inputs.y is not None:
+        yield ReportFigure(
+            "confusion",
+            "Classes and clusters",
+            "Framed cells are the best one-to-one matching, which ACC counts. A row "
+            "with two dark cells is a class that was split, a column with two dark "
+            "cells a cluster that joins classes.",
+            plots.confusion_matrix(inputs.y, inputs.labels, inputs.class_names),
+        )
+    yield ReportFigure(
+        "sizes",
+        "Cluster sizes",
+        "Empty or tiny clusters are the sign of a collapse.",
+        plots.cluster_sizes(inputs.labels, inputs.probabilities.shape[1]),
+    )
 
 
 def _latents(inputs: ReportInputs, hint: str) -> ReportFigure:
@@ -266,277 +202,159 @@ def _latents(inputs: ReportInputs, hint: str) -> ReportFigure:
     return ReportFigure("latents", title, caption + hint, figure)
 
 
-def _page(inputs: ReportInputs, figures: str) -> str:
-    dataset = inputs.result.get("dataset") or {}
-    name = dataset.get("name") or inputs.config.get("dataset") or "data"
-    return page.html(
-        f"{name}, clustered with {_method(inputs)}",
-        _summary(inputs),
-        f"{_tiles(inputs)}{_stages(inputs)}{_clusters(inputs)}{figures}"
-        f"{_reproduction(inputs)}",
-    )
-
-
-def _method(inputs: ReportInputs) -> str:
-    method = str(inputs.config.get("method") or "dgg")
-    return METHODS.get(method, method)
-
-
-def _summary(inputs: ReportInputs) -> str:
-    """What was clustered, into how many clusters, how well, and how long it took."""
-    num_points, num_features = inputs.x.shape
-    num_clusters = inputs.probabilities.shape[1]
-    result = inputs.result
-    sentence = (
-        f"{page.plural(num_points, 'row')} of {page.plural(num_features, 'feature')} "
-        f"went into {page.plural(num_clusters, 'cluster')}"
-    )
-    if result.get("seconds") is not None:
-        sentence += f" in {page.duration(result['seconds'])}"
-    accuracy = page.as_number((result.get("final") or {}).get("accuracy"))
-    if accuracy is not None:
-        return (
-            f"{sentence}; {100 * accuracy:.1f}&nbsp;% of the rows are in the cluster "
-            "matched to their true class."
+def _generated(inputs: ReportInputs) -> Iterator[ReportFigure]:
+    shape, logvar = inputs.feature_shape, inputs.mixture_logvar
+    if inputs.samples is not None:
+        caption = (
+            "Decoded latents drawn from each component. Clusters should differ from "
+            "each other and resemble the data."
         )
-    confidence = float(inputs.probabilities.max(axis=1).mean())
-    return (
-        f"{sentence}, without labels to compare with; on average a row belongs to its "
-        f"cluster with probability {page.number(confidence, 2)}."
-    )
+        if is_image(shape):
+            caption = (
+                "One row a cluster: decoded latents drawn from its component. A row "
+                "should show one kind of thing, in its variety."
+            )
+        yield ReportFigure(
+            "samples",
+            "Generated from each cluster",
+            caption,
+            plots.cluster_samples(inputs.samples, shape),
+        )
+    if is_image(shape) and inputs.traversals is not None:
+        sizes = np.bincount(inputs.labels, minlength=inputs.probabilities.shape[1])
+        largest = np.sort(np.argsort(-sizes, kind="stable")[:4]).tolist()
+        yield ReportFigure(
+            "traversals",
+            "Along each latent dimension",
+            "Rows move one latent dimension by four standard deviations either way. "
+            "Dimensions with a long bar should change the image, those without "
+            "should not.",
+            plots.traversals(inputs.traversals, shape, logvar, largest),
+        )
+    if logvar is not None:
+        yield ReportFigure(
+            "variances",
+            "Variance of each component",
+            "Few long bars mean that few factors vary within the cluster.",
+            plots.component_variances(logvar),
+        )
 
 
-def _tiles(inputs: ReportInputs) -> str:
-    result = inputs.result
-    final = result.get("final") or {}
-    scored = any(final.get(key) is not None for key in _SCORES)
-    tiles: list[tuple[str, str, str]] = []
-    if inputs.y is not None or scored:
-        names = dict(_SCORES)
-        if final.get(_CONFIDENT) is not None:
-            names[_CONFIDENT] = "Most confident label"
-        for key, name in names.items():
-            note = _paper_note(result) if key == scores.reported(result) else ""
-            tiles.append((name, page.number(final.get(key)), note))
-    else:
-        used = len(np.unique(inputs.labels))
-        num_clusters = inputs.probabilities.shape[1]
-        note = "" if used == num_clusters else f"of {num_clusters}; the rest is empty"
-        confidence = float(inputs.probabilities.max(axis=1).mean())
-        tiles.append(("Clusters", f"{used}", note))
-        tiles.append(("Mean confidence", page.number(confidence), ""))
-    if final.get("elbo") is not None:
-        tiles.append(("ELBO", page.number(final.get("elbo"), 2), "nats a row"))
-    tiles.append(
-        ("Time", page.duration(result.get("seconds")), page.text(_hardware(result)))
-    )
-    body = "".join(
-        f"<div><dt>{name}</dt><dd>{value}</dd>"
-        + (f'<dd class="note">{note}</dd>' if note else "")
-        + "</div>"
-        for name, value, note in tiles
-    )
-    return f'<dl class="tiles">{body}</dl>\n'
+def _curves(inputs: ReportInputs) -> Iterator[ReportFigure]:
+    if inputs.history:
+        yield ReportFigure(
+            "curves",
+            "Training",
+            "Each panel has its own scale. A curve that still rises or falls at its "
+            "end asks for more epochs.",
+            plots.training_curves(inputs.history),
+        )
 
 
-def _hardware(result: Mapping[str, Any]) -> str:
-    device = result.get("device")
-    return str(device) if device else ""
-
-
-def _paper_note(result: Mapping[str, Any]) -> str:
-    """The paper's figure beside ours, ready for the page; empty without one."""
-    paper = result.get("paper") or {}
-    reported = page.as_number(paper.get("accuracy"))
-    if reported is None:
-        return ""
-    source = f" ({page.text(paper['source'])})" if paper.get("source") else ""
-    note = f"paper {page.number(reported)}{source}"
-    ours = page.as_number(scores.comparable(result))
-    if ours is not None and math.isfinite(ours):
-        note += f"<br>difference {page.number(ours - reported, sign=True)}"
-    return note
-
-
-def _stages(inputs: ReportInputs) -> str:
-    stages = inputs.result.get("stages") or []
-    if not stages:
-        return ""
-    shown = {
-        key: name
-        for key, name in _SCORES.items()
-        if inputs.y is not None or any(s.get(key) is not None for s in stages)
+def _shown(inputs: ReportInputs) -> dict[str, Any]:
+    """What the template shows beside the figures."""
+    result, config = inputs.result, inputs.config
+    dataset, final = result.get("dataset") or {}, result.get("final") or {}
+    stages = result.get("stages") or []
+    name = dataset.get("name") or config.get("dataset") or "data"
+    method = str(config.get("method") or "dgg")
+    num_clusters = inputs.probabilities.shape[1]
+    thin = thin_clusters(inputs.labels, num_clusters)
+    warning = collapse_warning(thin, num_clusters) if thin else ""
+    return {
+        "heading": f"{name}, clustered with {METHODS.get(method, method)}",
+        "result": result,
+        "config": config,
+        "final": final,
+        "shape": inputs.x.shape,
+        "labelled": inputs.y is not None,
+        "accuracy": page.as_number(final.get("accuracy")),
+        "confidence": inputs.probabilities.max(axis=1).mean(),
+        "used": len(np.unique(inputs.labels)),
+        "scores": _scores(inputs),
+        "stages": _stages(stages),
+        "scored": _is_scored(inputs, stages),
+        "bounded": any(stage.get("elbo") is not None for stage in stages),
+        "terms": _TERMS,
+        "clusters": [_cluster(inputs, cluster) for cluster in range(num_clusters)],
+        "thin": thin,
+        "warning": warning[:1].upper() + warning[1:],
     }
-    bounded = any(stage.get("elbo") is not None for stage in stages)
-    known = {"name", "seconds", "elbo", "restarts", "thin_clusters"}
-    known |= {*_SCORES, *_TERMS}
+
+
+def _is_scored(inputs: ReportInputs, records: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether there are labels, or one of the records has a score."""
+    found = (record.get(key) for record in records for key in _SCORES)
+    return inputs.y is not None or any(value is not None for value in found)
+
+
+def _scores(inputs: ReportInputs) -> list[tuple[str, Any, dict[str, Any] | None]]:
+    """Each score of the end and, of the one that the paper has, the paper's figure."""
+    result = inputs.result
+    final, paper = result.get("final") or {}, result.get("paper") or {}
+    if not _is_scored(inputs, [final]):
+        return []
+    names = dict(_SCORES)
+    if final.get(_CONFIDENT) is not None:
+        names[_CONFIDENT] = "Most confident label"
+    theirs = page.as_number(paper.get("accuracy"))
+    note = None
+    if theirs is not None:
+        ours = page.as_number(scores.comparable(result))
+        known = ours is not None and math.isfinite(ours)
+        difference = ours - theirs if known else None
+        note = {"source": None, **paper, "difference": difference}
+    return [
+        (name, final.get(key), note if key == scores.reported(result) else None)
+        for key, name in names.items()
+    ]
+
+
+def _stages(stages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The stages with the bar of their accuracy, its change, and all else they have."""
+    known = {"name", "seconds", "elbo", "restarts", "thin_clusters", *_SCORES, *_TERMS}
     known |= {"sizes", "counts"}  # the figure of estimated clusters shows them
-    rows = []
-    previous = None
+    shown, previous = [], None
     for stage in stages:
-        row = [
-            f"<b>{page.text(stage.get('name'))}</b>",
-            page.duration(stage.get("seconds")),
-        ]
-        for key in shown:
-            value = stage.get(key)
-            if key != "accuracy":
-                row.append(page.number(value))
-                continue
-            accuracy = page.as_number(value)
-            row += [_accuracy(value), _change(accuracy, previous)]
-            previous = previous if accuracy is None else accuracy
-        if bounded:
-            row.append(page.number(stage.get("elbo"), 2))
+        accuracy = page.as_number(stage.get("accuracy"))
+        bar = change = None
+        if accuracy is not None and math.isfinite(accuracy):
+            bar = f"{100 * min(max(accuracy, 0.0), 1.0):.1f}"
+            if previous is not None and math.isfinite(previous):
+                change = accuracy - previous
+        previous = previous if accuracy is None else accuracy
         extras = [
-            f"{page.text(key.replace('_', ' '))} {page.any_value(value)}"
+            (key.replace("_", " "), page.any_value(value))
             for key, value in stage.items()
             if key not in known and value is not None
         ]
         for key, name in {**_SCORES, "elbo": "ELBO"}.items():
             values = [restart.get(key) for restart in stage.get("restarts", [])]
             if values and None not in values:
-                extras.append(f"{name} of the restarts {page.number(values)}")
-        row.append(f'<span class="note extras">{"; ".join(extras)}</span>')
-        rows.append(row)
-    names = list(shown.values())
-    if "accuracy" in shown:
-        names.insert(1, "Change")
-    header = ["Stage", "Time", *names, *["ELBO"] * bounded, "Also measured"]
-    body = page.table(header, rows, left=(0, len(header) - 1))
-    lead = (
-        "What each stage reached on its own, so that one sees where a run is won or "
-        "lost. "
-    )
-    if shown:
-        lead += "Change is that of ACC since the last stage that has one."
-    body = f"<p>{lead.strip()}</p>{body}"
-
-    terms = [s for s in stages if any(s.get(key) is not None for key in _TERMS)]
-    if terms:
-        table = page.table(
-            ["Stage", *_TERMS.values(), "ELBO"],
-            [
-                [
-                    f"<b>{page.text(stage.get('name'))}</b>",
-                    *(page.number(stage.get(key), 2) for key in _TERMS),
-                    page.number(stage.get("elbo"), 2),
-                ]
-                for stage in terms
-            ],
-        )
-        body += (
-            "<h3>Terms of the ELBO</h3><p>In nats a row, with the sign they have in "
-            f"the ELBO.</p>{table}"
-        )
-    return page.section("From stage to stage", body)
+                extras.append((f"{name} of the restarts", page.number(values)))
+        has_terms = any(stage.get(key) is not None for key in _TERMS)
+        of_page = {"bar": bar, "change": change, "extras": extras}
+        shown.append({**stage, **of_page, "has_terms": has_terms})
+    return shown
 
 
-def _accuracy(value: object) -> str:
-    """The accuracy beside a bar of its length."""
-    accuracy = page.as_number(value)
-    if accuracy is None or not math.isfinite(accuracy):
-        return page.number(value)
-    percent = 100 * min(max(accuracy, 0.0), 1.0)
-    return (
-        f'<span class="meter"><i style="width:{percent:.1f}%"></i></span>'
-        f"{page.number(accuracy)}"
-    )
-
-
-def _change(accuracy: float | None, previous: float | None) -> str:
-    """The change from the stage before, coloured; empty where there is none."""
-    if accuracy is None or previous is None or not math.isfinite(accuracy - previous):
-        return ""
-    step = accuracy - previous
-    if abs(step) < 0.0005:
-        return '<span class="note">\N{PLUS-MINUS SIGN}0.000</span>'
-    kind = "up" if step > 0 else "down"
-    return f'<span class="{kind}">{page.number(step, sign=True)}</span>'
-
-
-def _clusters(inputs: ReportInputs) -> str:
-    num_clusters = inputs.probabilities.shape[1]
-    confidence = inputs.probabilities.max(axis=1)
-    labelled = inputs.y is not None
-    thin = thin_clusters(inputs.labels, num_clusters)
-    rows = []
-    for cluster in range(num_clusters):
-        members = inputs.labels == cluster
-        size = int(members.sum())
-        share = size / len(inputs.labels)
-        row = [
-            f'<i class="chip" style="background:{cluster_color(cluster)}"></i>'
-            f"{cluster}",
-            f"{size:,}",
-            f"{page.number(100 * share, 1)}&nbsp;%",
-            f"{page.number(100 * float(inputs.weights[cluster]), 1)}&nbsp;%",
-            page.number(confidence[members].mean()) if size else page.DASH,
-        ]
-        if labelled:
-            row.append(_dominant(inputs, members))
-        rows.append(row)
-    header = ["Cluster", "Rows", "Share", "Mean probability", "Confidence"]
-    if labelled:
-        header.append("Mostly")
-    lead = (
-        "Confidence is the mean probability that the rows of a cluster have for it. "
-        "The colours are those of the figures."
-    )
-    if thin:
-        names = ", ".join(map(str, thin))
-        lead += f' <strong class="alarm">Nearly or quite empty: {names}.</strong> '
-        warning = collapse_warning(thin, num_clusters)
-        lead += page.text(warning[0].upper() + warning[1:])
-    left = (0, 5) if labelled else (0,)
-    return page.section(
-        "The clusters", f"<p>{lead}</p>{page.table(header, rows, left)}"
-    )
-
-
-def _dominant(inputs: ReportInputs, members: np.ndarray) -> str:
-    """The most frequent class of a cluster and its share there."""
-    if not members.any():
-        return page.DASH
-    classes, counts = np.unique(np.asarray(inputs.y)[members], return_counts=True)
-    name = class_name(classes[counts.argmax()], inputs.class_names)
-    share = counts.max() / counts.sum()
-    return (
-        f'<span class="whole">{page.text(name)} <span class="note">'
-        f"{page.number(100 * share, 1)}&nbsp;%</span></span>"
-    )
-
-
-def _reproduction(inputs: ReportInputs) -> str:
-    result = inputs.result
-    command = result.get("command")
-    body = (
-        f"<pre><code>{page.text(command)}</code></pre>\n"
-        if command
-        else f"<p>Command: {page.DASH}</p>\n"
-    )
-    run = {
-        key: result.get(key)
-        for key in ("seed", "device", "git_revision", "peak_memory_mib", "seconds")
+def _cluster(inputs: ReportInputs, cluster: int) -> dict[str, Any]:
+    """A row of the table of clusters; None where an empty cluster has no value."""
+    members = inputs.labels == cluster
+    size = int(members.sum())
+    confidence = dominant = purity = None
+    if size:
+        confidence = inputs.probabilities.max(axis=1)[members].mean()
+    if size and inputs.y is not None:
+        classes, counts = np.unique(np.asarray(inputs.y)[members], return_counts=True)
+        dominant = class_name(classes[counts.argmax()], inputs.class_names)
+        purity = counts.max() / size
+    return {
+        "color": cluster_color(cluster),
+        "size": size,
+        "share": size / len(inputs.labels),
+        "weight": float(inputs.weights[cluster]),
+        "confidence": confidence,
+        "dominant": dominant,
+        "purity": purity,
     }
-    groups = {
-        "Run": run,
-        "Data": result.get("dataset"),
-        "Final": result.get("final"),
-        "Versions": result.get("versions"),
-        "Configuration": inputs.config,
-    }
-    tables = ""
-    for name, values in groups.items():
-        rows = [
-            (page.text(str(key).replace("_", " ")), page.any_value(value))
-            for key, value in (values or {}).items()
-        ]
-        if rows:
-            table = page.table(("Name", "Value"), rows, left=(0, 1))
-            tables += f"<div><h3>{name}</h3>{table}</div>"
-    body += (
-        "<details><summary>Configuration, data and versions</summary>"
-        f'<div class="pairs">{tables}</div></details>\n'
-    )
-    return page.section("Run it again", body)

@@ -160,6 +160,16 @@ def test_everything_is_escaped(words):
     assert any(evil in text for text in page.texts)
 
 
+def test_names_of_classes_and_settings_are_escaped(tmp_path, monkeypatch):
+    monkeypatch.setattr("dgg_jax.reports.run.report_figures", lambda _: [])
+    evil = '<script>alert("x")</script>'
+    inputs = fake()._replace(class_names=[evil] * 3, config={evil: {evil: evil}})
+    path = write_report(tmp_path, inputs)
+    assert "<script" not in path.read_text(encoding="utf-8")
+    assert "script" not in parsed(path).seen
+    assert parsed(path).texts.count(evil) == 4
+
+
 def test_what_is_null_is_an_en_dash(words):
     nothing = dict.fromkeys(("accuracy", "nmi", "ari", "elbo"))
     page = parsed(words(final=nothing, seconds=None, command=None))
@@ -239,9 +249,12 @@ def test_without_labels_the_tiles_speak_of_clusters(words):
 def test_an_empty_cluster_is_pointed_out(tmp_path, monkeypatch):
     monkeypatch.setattr("dgg_jax.reports.run.report_figures", lambda _: [])
     inputs = fake()
+    without_values = parsed(write_report(tmp_path, inputs)).texts.count("\N{EN DASH}")
     inputs = inputs._replace(labels=np.minimum(inputs.labels, 1))
-    text = " ".join(parsed(write_report(tmp_path, inputs)).texts)
-    assert "Nearly or quite empty: 2." in text
+    page = parsed(write_report(tmp_path, inputs))
+    assert "Nearly or quite empty: 2." in " ".join(page.texts)
+    # Neither a confidence nor a class that it mostly has.
+    assert page.texts.count("\N{EN DASH}") - without_values == 2
 
 
 def test_a_failed_write_leaves_the_old_report(tmp_path, monkeypatch):
