@@ -20,55 +20,91 @@ anew, each between <!-- end --> and one of these marks:
 The folder of a comparison holds result.json of each run, as METHOD-SEED.json.
 """
 
+import contextlib
 import json
 import pathlib
 import re
 import sys
 from collections import defaultdict
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from scipy import stats
 
+from dgg_jax import checks
 from dgg_jax.reports import cells, comparison, scores
 
-_HEADER = (
-    "command",
-    "seeds",
-    "ACC of the initial labels",
-    "after fitting f_2",
-    "after training",
-    "NMI",
-    "ELBO",
-    "seconds",
-    "paper's ACC",
-)
+Run = dict[str, Any]  # what the tables say of one, by the names below
 
-
-_VARIANTS_HEADER = (
-    "variant",
-    "seeds",
-    *_HEADER[2:5],
-    "less the default's",
-    "graph information",
-    "ELBO",
-    "seconds",
-)
-_RANKS_HEADER = ("quantity", "all runs", "within variants", "runs")
-
-
-_STAGES_HEADER = (
-    "stage",
-    "seconds",
-    "ACC",
-    "NMI",
-    "ARI",
-    "graph information",
-    "ELBO",
-)
+_DIGITS = {  # of what is averaged, after the point
+    "initial": 4,
+    "fitted": 4,
+    "trained": 4,
+    "nmi": 4,
+    "ours": 4,
+    "information": 4,
+    "elbo": 2,
+    "seconds": 0,
+}
+_TITLES = {
+    "initial": "ACC of the initial labels",
+    "fitted": "after fitting f_2",
+    "trained": "after training",
+    "nmi": "NMI",
+    "difference": "less the default's",
+    "information": "graph information",
+    "elbo": "ELBO",
+    "objective": "objective J / N",
+    "paper": "paper's ACC",
+}
 _KINDS = ("runs", "variants", "ranks", "stages", "comparison", "accuracies")
 _NOTHING = "Not measured yet."
+
+
+def _run(result: dict[str, Any]) -> Run:
+    *earlier, last = result["stages"]
+    accuracy = {stage["name"]: stage.get("accuracy") for stage in earlier}
+    others = [v for k, v in accuracy.items() if v is not None and k != "train"]
+    objective = {stage["name"]: stage.get("objective") for stage in result["stages"]}
+    # What is said of where a run lives is not what it computes.
+    elsewhere = r" --(seed|workdir|data_dir)(=|\s+)\S+| --(resume|overwrite)\b"
+    return {
+        "command": re.sub(elsewhere, "", result["command"]),
+        "config": result["config"],
+        "settings": {k: v for k, v in result["config"].items() if k != "seed"},
+        "seed": result["seed"],
+        "initial": accuracy.get("initialize", others[0] if others else None),
+        "fitted": accuracy.get("classifier"),
+        "trained": last.get("accuracy"),
+        "information": last.get("graph_information"),
+        "objective": objective.get("train"),
+        "nmi": result["final"]["nmi"],
+        "elbo": result["final"]["elbo"],
+        "seconds": scores.seconds(result),
+        "paper": result["paper"],
+        "score": scores.reported(result),
+        "ours": scores.comparable(result),
+    }
+
+
+def _grouped(runs: Iterable[Run], name: str) -> dict[str, list[Run]]:
+    """Runs by one of their values."""
+    groups = defaultdict(list)
+    for run in runs:
+        groups[json.dumps(run[name], sort_keys=True)].append(run)
+    return groups
+
+
+def _row(runs: Sequence[Run]) -> dict[str, str]:
+    """Mean and deviation of runs, and their seeds."""
+    means = {k: cells.spread([run[k] for run in runs], v) for k, v in _DIGITS.items()}
+    return means | {"seeds": ", ".join(str(run["seed"]) for run in runs)}
+
+
+def _markdown(rows: Iterable[dict[str, str]], *columns: str) -> str:
+    header = [_TITLES.get(name, name) for name in columns]
+    return cells.markdown(header, [[row[name] for name in columns] for row in rows])
 
 
 def table(results: Sequence[dict[str, Any]]) -> str:
@@ -80,95 +116,20 @@ def table(results: Sequence[dict[str, Any]]) -> str:
     Returns:
       A markdown table, one row for each configuration.
     """
-    groups = defaultdict(list)
-    for result in results:
-        identity = {k: v for k, v in result["config"].items() if k != "seed"}
-        groups[json.dumps(identity, sort_keys=True)].append(result)
-    rows = sorted(map(_row, groups.values()), key=lambda row: row[0].strip("`"))
-    return cells.markdown(_HEADER, rows)
+    rows = []
+    for runs in _grouped(map(_run, results), "settings").values():
+        runs.sort(key=lambda run: run["seed"])
+        row, first = _row(runs), runs[0]
+        paper = "-" if first["paper"] is None else f"{first['paper']['accuracy']:.4f}"
+        if first["score"] != "accuracy":
+            paper += f" ({scores.NAMES[first['score']]}; ours {row['ours']})"
+        rows.append(row | {"command": f"`{first['command']}`", "paper": paper})
+    rows.sort(key=lambda row: row["command"].strip("`"))
+    columns = ("initial", "fitted", "trained", "nmi", "elbo", "seconds", "paper")
+    return _markdown(rows, "command", "seeds", *columns)
 
 
-def _row(group: Sequence[dict[str, Any]]) -> tuple[str, ...]:
-    stages = [_accuracies(run["stages"]) for run in group]
-    accuracies = [cells.spread(values, 4) for values in zip(*stages, strict=True)]
-    final = {
-        name: cells.spread([run["final"][name] for run in group], digits)
-        for name, digits in (("nmi", 4), ("elbo", 2))
-    }
-    seeds = sorted(run["seed"] for run in group)
-    # What is said of where a run lives is not what it computes.
-    command = re.sub(
-        r" --(seed|workdir|data_dir)(=|\s+)\S+| --(resume|overwrite)\b",
-        "",
-        group[0]["command"],
-    )
-    return (
-        f"`{command}`",
-        ", ".join(map(str, seeds)),
-        *accuracies,
-        final["nmi"],
-        final["elbo"],
-        cells.spread([scores.seconds(run) for run in group], 0),
-        _paper(group),
-    )
-
-
-def _accuracies(stages: Sequence[dict[str, Any]]) -> tuple[float | None, ...]:
-    """ACC of the initial labels, after fitting f_2 and at the end; None where none."""
-    *earlier, last = stages
-    named = {stage["name"]: stage.get("accuracy") for stage in earlier}
-    known = [
-        accuracy
-        for name, accuracy in named.items()
-        if accuracy is not None and name != "train"
-    ]
-    first = named.get("initialize", known[0] if known else None)
-    return first, named.get("classifier"), last.get("accuracy")
-
-
-def _paper(group: Sequence[dict[str, Any]]) -> str:
-    """The paper's figure; where it is not of ACC, with its score and ours in it."""
-    paper, score = group[0]["paper"], scores.reported(group[0])
-    if paper is None:
-        return "-"
-    figure = f"{paper['accuracy']:.4f}"
-    if score == "accuracy":
-        return figure
-    ours = cells.spread([scores.comparable(run) for run in group], 4)
-    return f"{figure} ({scores.NAMES[score]}; ours {ours})"
-
-
-class StudyRun(NamedTuple):
-    """A run of a study.
-
-    Attributes:
-      variant: default, or settings joined by "+".
-      seed: of the run.
-      result: content of its result.json.
-    """
-
-    variant: str
-    seed: int
-    result: dict[str, Any]
-
-    @property
-    def settings(self) -> tuple[str, ...]:
-        """The names of what the variant sets."""
-        if "=" not in self.variant:
-            return ()
-        return tuple(part.partition("=")[0] for part in self.variant.split("+"))
-
-    @property
-    def accuracy(self) -> float | None:
-        """ACC at the end."""
-        return self.last("accuracy")
-
-    def last(self, name: str) -> float | None:
-        """A metric of the last stage."""
-        return self.result["stages"][-1].get(name)
-
-
-def study(folder: pathlib.Path) -> list[StudyRun]:
+def study(folder: pathlib.Path) -> list[Run]:
     """The runs of a study, by their files <variant>-<seed>.json.
 
     Args:
@@ -184,16 +145,18 @@ def study(folder: pathlib.Path) -> list[StudyRun]:
     """
     runs = []
     for path in folder.glob("*.json"):
-        variant, _, seed = path.stem.rpartition("-")
-        runs.append(StudyRun(variant, int(seed), json.loads(path.read_text())))
-    begun: dict[tuple[str, ...], str] = {}
-    for run in sorted(runs, key=lambda run: run.result["finished"]):
-        begun.setdefault(run.settings, run.result["finished"])
+        variant, result = path.stem.rpartition("-")[0], json.loads(path.read_text())
+        changed = tuple(re.findall(r"(\w+)=", variant))
+        of_study = {"variant": variant, "changed": changed}
+        runs.append(_run(result) | of_study | {"finished": result["finished"]})
+    begun = {}
+    for run in sorted(runs, key=lambda run: run["finished"]):
+        begun.setdefault(run["changed"], run["finished"])
 
-    def order(run: StudyRun) -> tuple[Any, ...]:
-        values = re.findall(r"=([^+]*)", run.variant)
-        group = run.settings != (), begun[run.settings], run.settings
-        return *group, [_ascending(value) for value in values], run.seed
+    def order(run: Run) -> tuple[Any, ...]:
+        values = map(_ascending, re.findall(r"=([^+]*)", run["variant"]))
+        group = run["changed"] != (), begun[run["changed"]], run["changed"]
+        return *group, list(values), run["seed"]
 
     return sorted(runs, key=order)
 
@@ -206,48 +169,35 @@ def _ascending(value: str) -> tuple[float, str]:
         return np.inf, value
 
 
-def variants(runs: Sequence[StudyRun], settings: Sequence[str] = ()) -> str:
+def variants(runs: Sequence[Run], settings: Sequence[str] = ()) -> str:
     """What each variant reaches, as a markdown table.
 
     Args:
       runs: of ``study``.
       settings: of these alone, beside the default; none is all.
     """
-    groups = defaultdict(list)
-    for run in runs:
-        if not (settings and run.settings) or set(settings) & set(run.settings):
-            groups[run.variant].append(run)
-    default = {run.seed: run.accuracy for run in groups.get("default", ())}
-    return cells.markdown(
-        _VARIANTS_HEADER, [_variant(group, default) for group in groups.values()]
-    )
+    default = {run["seed"]: run for run in runs if run["variant"] == "default"}
+    rows = []
+    for group in _grouped(runs, "variant").values():
+        variant, changed = group[0]["variant"], group[0]["changed"]
+        if settings and changed and not {*settings} & {*changed}:
+            continue
+        pairs = [
+            (run["trained"], default[run["seed"]]["trained"])
+            for run in group
+            if run["seed"] in default and variant != "default"
+        ]
+        differences = [None if None in pair else pair[0] - pair[1] for pair in pairs]
+        named = {
+            "variant": f"`{variant}`" + " (no graph)" * (variant == "num_neighbors=0"),
+            "difference": cells.spread(differences or None, 4, sign="+"),
+        }
+        rows.append(_row(group) | named)
+    columns = ("initial", "fitted", "trained", "difference", "information", "elbo")
+    return _markdown(rows, "variant", "seeds", *columns, "seconds")
 
 
-def _variant(
-    group: Sequence[StudyRun], default: dict[int, float | None]
-) -> tuple[str, ...]:
-    variant = group[0].variant
-    stages = [_accuracies(run.result["stages"]) for run in group]
-    differences = [
-        None
-        if None in (run.accuracy, default[run.seed])
-        else run.accuracy - default[run.seed]
-        for run in group
-        if run.seed in default
-    ]
-    compared = variant != "default" and differences
-    return (
-        f"`{variant}`" + (" (no graph)" if variant == "num_neighbors=0" else ""),
-        ", ".join(str(run.seed) for run in group),
-        *(cells.spread(values, 4) for values in zip(*stages, strict=True)),
-        cells.spread(differences, 4, sign="+") if compared else "-",
-        cells.spread([run.last("graph_information") for run in group], 4),
-        cells.spread([run.last("elbo") for run in group], 2),
-        cells.spread([scores.seconds(run.result) for run in group], 0),
-    )
-
-
-def ranks(runs: Sequence[StudyRun]) -> str:
+def ranks(runs: Sequence[Run]) -> str:
     """How well quantities that need no labels rank runs by accuracy.
 
     Spearman's rank correlation of each with the accuracy, at the end of training: over
@@ -260,24 +210,28 @@ def ranks(runs: Sequence[StudyRun]) -> str:
     Returns:
       A markdown table.
     """
-    distinct = {
-        json.dumps(run.result["config"], sort_keys=True): run for run in reversed(runs)
-    }
-    scored = [run for run in reversed(distinct.values()) if run.accuracy is not None]
-    quantities = {
-        "ELBO": [run.last("elbo") for run in scored],
-        "objective J / N": [_objective(run.result["stages"]) for run in scored],
-        "graph information": [run.last("graph_information") for run in scored],
-    }
-    accuracies = np.array([run.accuracy for run in scored])
-    names = [run.variant for run in scored]
-    return cells.markdown(
-        _RANKS_HEADER,
-        [
-            (name, *_rank_correlations(accuracies, values, names), str(len(scored)))
-            for name, values in quantities.items()
-        ],
-    )
+    distinct = [same[0] for same in _grouped(runs, "config").values()]
+    scored = [run for run in distinct if run["trained"] is not None]
+    variants = _grouped(scored, "variant").values()
+    lines = []
+    for name in ("elbo", "objective", "information"):
+        whole, parts = None, []
+        if all(run[name] is not None for run in scored):
+            whole = _rank_correlation(scored, name)
+            parts = [_rank_correlation(group, name) for group in variants]
+        known = [part for part in parts if part is not None]
+        mean = f"{np.mean(known):.2f} ({len(known)} variants)" if known else "-"
+        overall = "-" if whole is None else f"{whole:.2f}"
+        lines.append((_TITLES[name], overall, mean, str(len(scored))))
+    return cells.markdown(("quantity", "all runs", "within variants", "runs"), lines)
+
+
+def _rank_correlation(runs: Sequence[Run], name: str) -> float | None:
+    """Spearman's with the accuracy; None of fewer than three, or of equal values."""
+    values = np.array([(run["trained"], run[name]) for run in runs])
+    if len(runs) < 3 or 0 in np.ptp(values, axis=0):
+        return None
+    return float(stats.spearmanr(values).statistic)
 
 
 def stages(result: dict[str, Any]) -> str:
@@ -286,21 +240,14 @@ def stages(result: dict[str, Any]) -> str:
     Args:
       result: content of its result.json.
     """
-    digits = {"seconds": 0, "graph_information": 3, "elbo": 2}
-    names = ("seconds", "accuracy", "nmi", "ari", "graph_information", "elbo")
-    return cells.markdown(
-        _STAGES_HEADER,
-        [
-            (
-                stage["name"],
-                *(
-                    cells.spread([stage.get(name)], digits.get(name, 4))
-                    for name in names
-                ),
-            )
-            for stage in result["stages"]
-        ],
-    )
+    digits = {"seconds": 0, "accuracy": 4, "nmi": 4, "ari": 4}
+    digits |= {"graph_information": 3, "elbo": 2}
+    titles = ("stage", "seconds", "ACC", "NMI", "ARI", "graph information", "ELBO")
+    lines = [
+        (stage["name"], *(cells.spread([stage.get(k)], v) for k, v in digits.items()))
+        for stage in result["stages"]
+    ]
+    return cells.markdown(titles, lines)
 
 
 def accuracies(results: Sequence[dict[str, Any]]) -> str:
@@ -333,38 +280,6 @@ def _by_stage(stages: Sequence[dict[str, Any]]) -> dict[str, float]:
         named[stage["name"]] = stage.get("accuracy")
         named[f"{stage['name']}, by EM"] = stage.get("em_accuracy")
     return {name: accuracy for name, accuracy in named.items() if accuracy is not None}
-
-
-def _objective(stages: Sequence[dict[str, Any]]) -> float | None:
-    """J / N in the last epoch of training."""
-    named = {stage["name"]: stage for stage in stages}
-    return named.get("train", {}).get("objective")
-
-
-def _rank_correlations(
-    accuracies: np.ndarray, values: Sequence[float | None], names: Sequence[str]
-) -> tuple[str, str]:
-    """Of all runs, and the mean of those within the variants that names tells."""
-    if None in values:
-        return "-", "-"
-    values, names = np.array(values), np.array(names)
-    whole = _spearman(accuracies, values)
-    parts = [
-        _spearman(accuracies[names == name], values[names == name])
-        for name in dict.fromkeys(names)
-    ]
-    known = [part for part in parts if part is not None]
-    return (
-        "-" if whole is None else f"{whole:.2f}",
-        f"{np.mean(known):.2f} ({len(known)} variants)" if known else "-",
-    )
-
-
-def _spearman(first: np.ndarray, second: np.ndarray) -> float | None:
-    """The rank correlation; None of fewer than three, or of equal values."""
-    if len(first) < 3 or np.ptp(first) == 0 or np.ptp(second) == 0:
-        return None
-    return float(stats.spearmanr(first, second).statistic)
 
 
 def fill(page: str, root: pathlib.Path) -> str:
@@ -420,51 +335,57 @@ def _made(kind: str, where: str, *more: str, root: pathlib.Path) -> str:
     )
 
 
-def _study_tables(folder: str) -> str | None:
+@contextlib.contextmanager
+def _told(name: str, verb: str, otherwise: str) -> Iterator[None]:
+    """Within, a file that cannot serve is a mistake that names it."""
     try:
-        runs = study(pathlib.Path(folder))
-        if not runs:
-            return f"error: {folder} has no results of a study."
-        print(f"{variants(runs)}\n\n{ranks(runs)}")
+        yield
     except (OSError, ValueError) as error:
-        return f"error: {folder} cannot be read: {error}."
+        raise checks.InvalidInput(f"{name} cannot be {verb}: {error}.") from error
     except (AttributeError, KeyError, TypeError):
-        return f"error: {folder} has a file that is no result of a study."
-    return None
+        raise checks.InvalidInput(f"{name} {otherwise}.") from None
 
 
-def _fill_page(name: str) -> str | None:
-    path = pathlib.Path(name)
-    try:
-        path.write_text(fill(path.read_text(), pathlib.Path()))
-    except (OSError, ValueError) as error:
-        return f"error: {name} cannot be filled: {error}."
-    return None
+def _table_of_files(names: Sequence[str]) -> str:
+    results = []
+    for name in names:
+        with _told(name, "read", "is no result.json of a finished run"):
+            results.append(json.loads(pathlib.Path(name).read_text()))
+            table(results[-1:])
+    return table(results)
 
 
-def main(paths: Sequence[str]) -> str | None:
-    """Prints the table of these files; returns what is wrong with them, if anything.
+def _study_tables(folder: str) -> str:
+    with _told(folder, "read", "has a file that is no result of a study"):
+        runs = study(pathlib.Path(folder))
+        if runs:
+            return f"{variants(runs)}\n\n{ranks(runs)}"
+    raise checks.InvalidInput(f"{folder} has no results of a study.")
+
+
+def main(arguments: Sequence[str]) -> str | None:
+    """Prints or fills in tables; returns what is wrong, if anything.
 
     Args:
-      paths: of files; or one option, see above.
+      arguments: names of files; or one option, see above.
     """
-    if not paths:
+    if not arguments:
         return __doc__
-    option, _, value = paths[0].partition("=")
-    if option == "--study":
-        return _study_tables(value)
-    if option == "--fill":
-        return _fill_page(value)
-    results = []
-    for path in paths:
-        try:
-            results.append(json.loads(pathlib.Path(path).read_text()))
-            table(results[-1:])
-        except (OSError, ValueError) as error:
-            return f"error: {path} cannot be read: {error}."
-        except (AttributeError, KeyError, TypeError):
-            return f"error: {path} is no result.json of a finished run."
-    print(table(results))
+    option, _, value = arguments[0].partition("=")
+    try:
+        if option == "--fill":
+            path = pathlib.Path(value)
+            with _told(value, "filled", "is no page"):
+                path.write_text(fill(path.read_text(), pathlib.Path()))
+        else:
+            text = (
+                _study_tables(value)
+                if option == "--study"
+                else _table_of_files(arguments)
+            )
+            print(text)
+    except checks.InvalidInput as error:
+        return f"error: {error}"
     return None
 
 
