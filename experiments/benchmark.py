@@ -28,11 +28,7 @@ from typing import Any
 from absl import app, flags
 
 from dgg_jax import checks
-from dgg_jax.cli.command import (
-    OUTPUT,
-    answer,
-    parse_flags,
-)
+from dgg_jax.cli.command import OUTPUT, answer, parse_flags
 from experiments.benchmarks import timing
 from experiments.benchmarks.settings import Settings
 

@@ -44,9 +44,6 @@ _RESULTS = flags.DEFINE_string(
 flags.declare_key_flag("seeds")
 flags.adopt_module_key_flags(run_flags)
 
-# Of these a study has its own, or none.
-_FOREIGN = ("seed", "resume")
-
 
 def main(arguments: Sequence[str]) -> int:
     """Parses, runs and reports; a user's mistake is one line on stderr."""
@@ -94,14 +91,7 @@ def plan() -> dict[pathlib.Path, Config]:
     Raises:
       InvalidInput: if a variant or seed is not valid.
     """
-    for name in _FOREIGN:
-        if flags.FLAGS[name].present:
-            raise checks.InvalidInput(
-                f"--{name} is no flag of a study; use --seeds, and the same command "
-                "again to continue."
-            )
-    series.check_num_clusters("a study")
-    base = run_flags.from_flags()
+    base = series.shared_config("a study", "study", ("seed", "resume"), "--seeds")
     if not _VARIANTS.value:
         raise checks.InvalidInput("variants must name at least one variant.")
     presets_of = {
@@ -110,15 +100,12 @@ def plan() -> dict[pathlib.Path, Config]:
     first: dict[Preset, str] = {}
     for variant, preset in presets_of.items():
         first.setdefault(preset, variant)
-    workdir = pathlib.Path(f"runs/study-{base.short_name}{base.preset_part}")
-    if flags.FLAGS["workdir"].value:
-        workdir = base.workdir
     folder = pathlib.Path(_RESULTS.value) / base.short_name
     return {
         folder / f"{variant}-{seed}.json": base._replace(
             preset=preset,
             seed=seed,
-            workdir=workdir / f"{first[preset]}-{seed}",
+            workdir=base.workdir / f"{first[preset]}-{seed}",
             overwrite=False,
         )
         for seed in series.seeds()

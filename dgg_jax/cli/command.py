@@ -4,6 +4,8 @@ import contextlib
 import logging
 import os
 import pathlib
+import re
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -13,6 +15,7 @@ from absl import flags
 from absl import logging as absl_logging
 
 from dgg_jax import checks, log
+from dgg_jax.runs.programs import program
 
 EXIT_INVALID = 2
 EXIT_DIVERGED = 3
@@ -148,6 +151,25 @@ def fail_to_write(error: OSError, workdir: pathlib.Path, command: str) -> int:
         f"before is whole; free space or make the folder writable, then: {command}",
         EXIT_STORAGE,
     )
+
+
+def tell_stopped(stop: StopSignal, workdir: pathlib.Path, command: str) -> int:
+    """Says that a signal has stopped the program, and the command that goes on."""
+    print(f"Stopped; everything so far is in {workdir}. Continue with:\n  {command}")
+    return 128 + (stop.received or signal.SIGTERM)  # another process's
+
+
+def continuing(name: str, arguments: Sequence[str], *added: str) -> str:
+    """The command that continues what was started with these arguments.
+
+    Args:
+      name: of the command.
+      arguments: that it was given.
+      *added: arguments that it then needs, too.
+    """
+    once = re.compile(r"--?(no)?(resume|overwrite)(=.*)?")
+    kept = [argument for argument in arguments if not once.fullmatch(argument)]
+    return shlex.join([*program(name), *kept, *added])
 
 
 def parse_flags(arguments: list[str]) -> list[str]:

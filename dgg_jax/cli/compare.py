@@ -10,7 +10,6 @@ Writes comparison.csv, comparison.md and report.html after every run.
 """
 
 import functools
-import pathlib
 from collections.abc import Sequence
 
 from absl import flags
@@ -27,9 +26,6 @@ _METHODS = flags.DEFINE_list(
 flags.declare_key_flag("seeds")
 flags.adopt_module_key_flags(run_flags)
 
-# Of these a comparison has its own, or none.
-_FOREIGN = ("method", "seed", "resume")
-
 
 def main(arguments: Sequence[str]) -> int:
     """Parses, runs and reports; a user's mistake is one line on stderr."""
@@ -42,25 +38,16 @@ def configurations() -> list[Config]:
     Raises:
       InvalidInput: if a method or seed is not valid, or a setting is of none of them.
     """
-    for name in _FOREIGN:
-        if flags.FLAGS[name].present:
-            raise checks.InvalidInput(
-                f"--{name} is no flag of a comparison; use --methods and --seeds, and "
-                "the same command again to continue."
-            )
-    series.check_num_clusters("a comparison")
-    base = run_flags.from_flags(check_method=False)
+    foreign = ("method", "seed", "resume")
+    instead = "--methods and --seeds"
+    base = series.shared_config("a comparison", "compare", foreign, instead)
     resolved = _presets(base)
-    if flags.FLAGS["workdir"].value:
-        workdir = base.workdir
-    else:
-        workdir = pathlib.Path(f"runs/compare-{base.short_name}{base.preset_part}")
     return [
         base._replace(
             method=method,
             preset=preset,
             seed=seed,
-            workdir=workdir / f"{method}-{seed}",
+            workdir=base.workdir / f"{method}-{seed}",
             resume=False,
             overwrite=False,
         )

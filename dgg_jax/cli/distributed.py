@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable
+from types import ModuleType
 from typing import TypeVar
 
 from absl import flags
@@ -33,6 +34,12 @@ def _is_alone() -> bool:
     return _place() == (None, None, None) and _DISTRIBUTED.value == "off"
 
 
+def _processes() -> ModuleType:
+    from dgg_jax import processes  # imports jax, which takes seconds
+
+    return processes
+
+
 def join() -> None:
     """Meets the other processes, if there are any, before jax looks for devices.
 
@@ -49,26 +56,16 @@ def join() -> None:
             "--distributed=auto takes the place of --coordinator_address, "
             "--num_processes and --process_id; give either."
         )
-    from dgg_jax import processes
-
-    processes.join(*place)
-    if not processes.is_first():
+    _processes().join(*place)
+    if not _processes().is_first():
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
 
 
 def on_first(function: Callable[[], T]) -> T:
     """As ``processes.on_first``; one process alone needs no jax for it."""
-    if _is_alone():
-        return function()
-    from dgg_jax import processes
-
-    return processes.on_first(function)
+    return function() if _is_alone() else _processes().on_first(function)
 
 
 def ahead(function: Callable[[], T]) -> T:
     """As ``processes.ahead``, likewise."""
-    if _is_alone():
-        return function()
-    from dgg_jax import processes
-
-    return processes.ahead(function)
+    return function() if _is_alone() else _processes().ahead(function)

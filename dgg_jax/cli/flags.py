@@ -7,7 +7,7 @@ from typing import Any
 from absl import flags
 
 from dgg_jax import checks, data, presets
-from dgg_jax.cli.command import DATA_DIR, WORKDIR
+from dgg_jax.cli.command import WORKDIR
 from dgg_jax.data import DATASETS, Dataset, own, preprocessing
 from dgg_jax.data.dataset import random_rows
 from dgg_jax.data.loaders import ALIASES
@@ -46,7 +46,7 @@ _IMAGE_SIZE = flags.DEFINE_list(
 )
 flags.declare_key_flag("data_dir")
 flags.declare_key_flag("workdir")
-_SEED = flags.DEFINE_integer(
+flags.DEFINE_integer(
     "seed",
     DEFAULTS["seed"],
     "Seed of every random number.",
@@ -67,13 +67,13 @@ _PRESET = flags.DEFINE_enum(
     "Where unset values come from: default (what we recommend), paper (as printed) or "
     "smoke (a quick look that everything runs).",
 )
-_MOONS_DISTANCE = flags.DEFINE_enum(
+flags.DEFINE_enum(
     "moons_distance",
     DEFAULTS["moons_distance"],
     ("near", "far"),
     "Distance of the half circles of moons.",
 )
-_TFIDF_SCALING = flags.DEFINE_enum(
+flags.DEFINE_enum(
     "tfidf_scaling",
     DEFAULTS["tfidf_scaling"],
     list(preprocessing.TFIDF_SCALINGS),
@@ -86,7 +86,7 @@ _RESUME = flags.DEFINE_boolean(
 _OVERWRITE = flags.DEFINE_boolean(
     "overwrite", False, "Delete the run in --workdir and start anew."
 )
-_CHECKPOINT_SECONDS = flags.DEFINE_float(
+flags.DEFINE_float(
     "checkpoint_seconds",
     30.0,
     "Least time between two checkpoints within a stage.",
@@ -94,6 +94,11 @@ _CHECKPOINT_SECONDS = flags.DEFINE_float(
 )
 
 
+# Flags that the configuration holds as they are given.
+_OF_THE_SAME_NAME = (
+    *("method", "seed", "moons_distance", "tfidf_scaling", "data_dir", "resume"),
+    *("overwrite", "checkpoint_seconds", "label", "scaling", "num_rows"),
+)
 _OF_EVERY = [field.name for field in dataclasses.fields(presets.Preset)]
 
 
@@ -131,16 +136,15 @@ def _define_preset_flags() -> dict[str, str]:
             if field.name in kinds:
                 continue
             kinds[field.name] = field.type
-            methods = methods_with(field.name)
-            text, choices = settings[field.name].text, settings[field.name].choices
-            text += " Default: the preset's."
+            methods, setting = methods_with(field.name), settings[field.name]
+            text = f"{setting.text} Default: the preset's."
             if len(methods) < len(METHODS):
                 text += f" Of {', '.join(methods)}."
             if field.name == "num_clusters":
                 text += " Of dgg also auto: estimated without labels."
                 flags.DEFINE(_NumClusters(), field.name, None, text)
-            elif choices:
-                flags.DEFINE_enum(field.name, None, choices, text)
+            elif setting.choices:
+                flags.DEFINE_enum(field.name, None, setting.choices, text)
             elif field.type is bool:
                 flags.DEFINE_boolean(field.name, None, text)
             elif field.type is int:
@@ -166,7 +170,9 @@ def from_flags(check_method: bool = True) -> Config:
     """
     if _RESUME.value and _OVERWRITE.value:
         raise checks.InvalidInput("--resume and --overwrite exclude each other.")
-    changes = changes_from_flags() if check_method else {}
+    changes = changes_from_flags()
+    if not check_method:
+        changes = {k: v for k, v in changes.items() if k in _OF_EVERY}
     for name in changes:
         if _METHOD.value not in methods_with(name):
             raise checks.InvalidInput(
@@ -181,27 +187,15 @@ def from_flags(check_method: bool = True) -> Config:
                 "number, such as the one that dgg finds."
             )
         changes["num_clusters"] = cluster_count.UNKNOWN
-    if not check_method:
-        changes = {k: v for k, v in changes_from_flags().items() if k in _OF_EVERY}
     config = Config(
-        method=_METHOD.value,
+        **{name: flags.FLAGS[name].value for name in _OF_THE_SAME_NAME},
         dataset=ALIASES.get(_DATASET.value, _DATASET.value),
         preset_name=_PRESET.value,
         preset=presets.Preset(),  # until its data are there
-        seed=_SEED.value,
-        moons_distance=_MOONS_DISTANCE.value,
-        tfidf_scaling=_TFIDF_SCALING.value,
-        data_dir=DATA_DIR.value,
         workdir=pathlib.Path(WORKDIR.value or ""),
-        resume=_RESUME.value,
-        overwrite=_OVERWRITE.value,
-        checkpoint_seconds=_CHECKPOINT_SECONDS.value,
         changes=changes,
         own=_own_data(),
-        label=_LABEL.value,
-        scaling=_SCALING.value,
         image_size=_image_size(),
-        num_rows=_NUM_ROWS.value,
         is_auto=is_auto,
     )
     config = config._replace(preset=config.preset_with({}))

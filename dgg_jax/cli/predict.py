@@ -19,11 +19,7 @@ import numpy as np
 from absl import flags
 
 from dgg_jax import checks, data
-from dgg_jax.cli.command import (
-    DATA_DIR,
-    OUTPUT,
-    answer,
-)
+from dgg_jax.cli.command import DATA_DIR, OUTPUT, answer
 from dgg_jax.data import own
 from dgg_jax.data.matrices import SUFFIXES
 

@@ -15,12 +15,7 @@ from collections.abc import Sequence
 from absl import flags
 
 from dgg_jax import checks
-from dgg_jax.cli.command import (
-    DATA_DIR,
-    WORKDIR,
-    answer,
-    fail_to_write,
-)
+from dgg_jax.cli.command import DATA_DIR, WORKDIR, answer, fail_to_write
 from dgg_jax.runs.programs import program
 
 _OPEN = flags.DEFINE_boolean("open", False, "Show the page in the browser.")

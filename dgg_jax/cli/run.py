@@ -13,27 +13,17 @@ figures/*.png and report.html to --workdir. A run that was stopped continues wit
 """
 
 import pathlib
-import re
-import shlex
-import signal
 import sys
 from collections.abc import Sequence
 from typing import Any
 
 from absl import flags
 
-from dgg_jax.cli import distributed
+from dgg_jax.cli import command, distributed
 from dgg_jax.cli import flags as run_flags
-from dgg_jax.cli.command import (
-    EXIT_DIVERGED,
-    StopSignal,
-    answer,
-    fail,
-    fail_to_write,
-)
 from dgg_jax.reports import scores
+from dgg_jax.reports.cells import spread
 from dgg_jax.runs import run as runs
-from dgg_jax.runs.programs import program
 
 flags.adopt_module_key_flags(run_flags)
 flags.adopt_module_key_flags(distributed)
@@ -41,7 +31,7 @@ flags.adopt_module_key_flags(distributed)
 
 def main(arguments: Sequence[str]) -> int:
     """Parses, runs and reports; a user's mistake is one line on stderr."""
-    return answer(arguments, _run, example="--dataset=digits")
+    return command.answer(arguments, _run, example="--dataset=digits")
 
 
 def _run() -> int:
@@ -57,45 +47,33 @@ def _run() -> int:
         return 0
     dataset = distributed.ahead(lambda: runs.load_data(config))
     runs.check_data(config, dataset)
-    stop = StopSignal()
+    stop = command.StopSignal()
+    resuming = command.continuing("run", sys.argv[1:], "--resume")
     from dgg_jax.training import Diverged, Interrupted
 
     try:
         result = runs.run(config, dataset, stop)
     except Interrupted:
-        print(f"Stopped; everything so far is in {config.workdir}. Continue with:")
-        print(f"  {_resume_command(sys.argv[1:])}")
-        return 128 + (stop.received or signal.SIGTERM)  # another process's
+        return command.tell_stopped(stop, config.workdir, resuming)
     except Diverged as error:
-        return fail(
+        return command.fail(
             f"training diverged: {error}. The last good checkpoint is kept in "
             f"{config.workdir / 'checkpoints'}; a lower --learning_rate may help.",
-            EXIT_DIVERGED,
+            command.EXIT_DIVERGED,
         )
     except OSError as error:
-        return fail_to_write(error, config.workdir, _resume_command(sys.argv[1:]))
+        return command.fail_to_write(error, config.workdir, resuming)
     print("\n" + _summary(result, config.workdir))
     return 0
 
 
-def _resume_command(arguments: Sequence[str]) -> str:
-    """The command that continues the run that was started with these arguments."""
-    once = re.compile(r"--?(no)?(resume|overwrite)(=.*)?")
-    kept = [argument for argument in arguments if not once.fullmatch(argument)]
-    return shlex.join([*program("run"), *kept, "--resume"])
-
-
 def _summary(result: dict[str, Any], workdir: pathlib.Path) -> str:
     """What was reached, what the paper reports, where the report lies."""
-
-    def cell(value, digits):
-        return "-" if value is None else f"{value:.{digits}f}"
-
     rows = [("stage", "seconds", "ACC", "NMI", "ARI", "ELBO")]
     for record in result["stages"]:
-        reached = [cell(record.get(name), 4) for name in ("accuracy", "nmi", "ari")]
-        elbo = cell(record.get("elbo"), 2)
-        rows.append((record["name"], cell(record["seconds"], 1), *reached, elbo))
+        digits = {"seconds": 1, "accuracy": 4, "nmi": 4, "ari": 4, "elbo": 2}
+        row = [spread([record.get(name)], n) for name, n in digits.items()]
+        rows.append((record["name"], *row))
     lines = [
         f"  {row[0]:<12}" + "".join(f"{value:>10}" for value in row[1:]) for row in rows
     ]

@@ -3,8 +3,6 @@
 import contextlib
 import json
 import pathlib
-import re
-import shlex
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
@@ -13,6 +11,7 @@ from absl import flags
 
 from dgg_jax import checks, folders
 from dgg_jax.cli import command
+from dgg_jax.cli import flags as run_flags
 from dgg_jax.reports import scores
 from dgg_jax.runs import run as runs
 from dgg_jax.runs.config import AUTO, Config
@@ -72,19 +71,12 @@ class Series(NamedTuple):
 
     def command(self) -> str:
         """The command that continues it."""
-        return continuing(self.command_name, sys.argv[1:])
+        return command.continuing(self.command_name, sys.argv[1:])
 
 
 def name_of(config: Config) -> str:
     """What a run is called in its series, beside its seed."""
     return config.workdir.name.removesuffix(f"-{config.seed}")
-
-
-def continuing(name: str, arguments: Sequence[str]) -> str:
-    """The command that continues what was started with these arguments."""
-    once = re.compile(r"--?(no)?overwrite(=.*)?")
-    kept = [argument for argument in arguments if not once.fullmatch(argument)]
-    return shlex.join([*program(name), *kept])
 
 
 def seeds() -> list[int]:
@@ -107,20 +99,36 @@ def seeds() -> list[int]:
     return list(dict.fromkeys(numbers))
 
 
-def check_num_clusters(kind: str) -> None:
-    """Checks that the runs have one K, which is not estimated for each.
+def shared_config(
+    kind: str, command_name: str, foreign: Sequence[str], instead: str
+) -> Config:
+    """What the flags say of all runs; its workdir is that of the series.
 
     Args:
-      kind: what they are, in words.
+      kind: what the series is, in words.
+      command_name: what makes it: compare or study.
+      foreign: flags of a run that it has not; with --method it has a list of its own.
+      instead: what it has.
 
     Raises:
-      InvalidInput: otherwise.
+      InvalidInput: if a flag is not valid, or runs do not have one K.
     """
+    for name in foreign:
+        if flags.FLAGS[name].present:
+            raise checks.InvalidInput(
+                f"--{name} is no flag of {kind}; use {instead}, and the same command "
+                "again to continue."
+            )
     if flags.FLAGS["num_clusters"].value == AUTO:
         raise checks.InvalidInput(
             f"--num_clusters=auto is not for {kind}, whose runs share one K; estimate "
             f"it by {' '.join(program('run'))}, and give the number."
         )
+    config = run_flags.from_flags(check_method="method" not in foreign)
+    if flags.FLAGS["workdir"].value:
+        return config
+    name = f"{command_name}-{config.short_name}{config.preset_part}"
+    return config._replace(workdir=pathlib.Path("runs") / name)
 
 
 def carry_out(
@@ -160,9 +168,7 @@ def carry_out(
             failed = _train(series.configs, dataset, results, stop, write)
             text = write(results) if results else ""
     except Interrupted:
-        print(f"Stopped; everything so far is in {series.workdir}. Continue with:")
-        print(f"  {series.command()}")
-        return 128 + stop.received
+        return command.tell_stopped(stop, series.workdir, series.command())
     except OSError as error:
         return command.fail_to_write(error, series.workdir, series.command())
     if text:

@@ -10,13 +10,7 @@ from matplotlib.patches import Rectangle
 from scipy.optimize import linear_sum_assignment
 
 from dgg_jax.plots.palette import INK, MUTED, PAPER
-from dgg_jax.plots.panels import (
-    TEXT_SIZE,
-    axis_labels,
-    blank_figure,
-    shortened,
-    title,
-)
+from dgg_jax.plots.panels import TEXT_SIZE, axis_labels, blank_figure, shortened, title
 
 _SHADES = LinearSegmentedColormap.from_list("shares", ["#ffffff", "#7fb3d5", "#08406b"])
 _MOST_ANNOTATED = 24

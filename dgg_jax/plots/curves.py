@@ -9,13 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from dgg_jax.plots.palette import CLUSTER_COLORS, MUTED, RULE
-from dgg_jax.plots.panels import (
-    SMALL_SIZE,
-    axis_labels,
-    panel_grid,
-    shortened,
-    title,
-)
+from dgg_jax.plots.panels import SMALL_SIZE, axis_labels, panel_grid, shortened, title
 
 _VALUES = {
     "loss": "loss",

@@ -75,10 +75,7 @@ def _against_vade_and_products(
     workload: Workload, settings: Settings
 ) -> Iterator[Figure]:
     """An epoch of DGG over one of VaDE, and over its matrix products."""
-    with (
-        workloads.dgg_epochs(workload) as dgg,
-        workloads.vade_epochs(workload) as vade,
-    ):
+    with workloads.dgg_epochs(workload) as dgg, workloads.vade_epochs(workload) as vade:
         epochs = {"DGG": dgg, "VaDE": vade, "products": workloads.products(workload)}
         timings = timing.interleave(epochs, settings.repetitions)
     details = workload.describe()

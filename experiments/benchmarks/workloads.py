@@ -200,13 +200,7 @@ def vade_epochs(workload: Workload) -> Epochs:
 
 def _vade_preset(preset: DGGPreset) -> VaDEPreset:
     """VaDE's settings of MNIST, with the networks and batches of DGG's."""
-    shared = (
-        "hidden_sizes",
-        "latent_dim",
-        "num_clusters",
-        "batch_size",
-        "precision",
-    )
+    shared = ("hidden_sizes", "latent_dim", "num_clusters", "batch_size", "precision")
     values = {name: getattr(preset, name) for name in shared}
     return dataclasses.replace(presets.vade("mnist"), **values)
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from dgg_jax import data, folders, presets
+from dgg_jax.cli import command
 from dgg_jax.cli import compare as program
-from dgg_jax.cli import series
 from dgg_jax.data import Dataset
 from dgg_jax.reports import comparison, comparison_page, published
 from dgg_jax.runs import run as runs
@@ -466,7 +466,7 @@ def test_overwrite_deletes_nothing_before_all_is_checked(
 )
 def test_the_command_to_continue_does_not_delete(arguments, kept):
     assert (
-        series.continuing("compare", arguments)
+        command.continuing("compare", arguments)
         == f"python -m experiments.compare{kept}"
     )
 

@@ -25,6 +25,7 @@ from absl import flags
 
 import dgg_jax
 from dgg_jax import data, folders, presets
+from dgg_jax.cli import command
 from dgg_jax.cli import flags as config_module
 from dgg_jax.cli import run as main
 from dgg_jax.cli.command import StopSignal
@@ -1038,8 +1039,8 @@ def test_ctrl_c_before_training_is_one_line(tmp_path, monkeypatch):
     ],
 )
 def test_the_resume_command_keeps_the_other_flags(arguments, expected):
-    command = main._resume_command(arguments)
-    assert command == f"python -m experiments.main {expected}"
+    resuming = command.continuing("run", arguments, "--resume")
+    assert resuming == f"python -m experiments.main {expected}"
 
 
 @pytest.mark.slow
