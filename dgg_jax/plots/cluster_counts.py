@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
 from dgg_jax.plots.palette import ALARM, MUTED, RULE, cluster_color
-from dgg_jax.plots.panels import SMALL_SIZE, axis_labels, panel_grid, title
+from dgg_jax.plots.panels import SMALL_SIZE, axis_labels, dashed, panel_grid, title
 
 
 def cluster_counts(
@@ -37,7 +37,7 @@ def cluster_counts(
         )
     figure, (axes,) = panel_grid(1, 1, 5.2, 2.4)
     color = cluster_color(0) if is_plateau else ALARM
-    axes.axhline(num_clusters, color=color, lw=0.8, ls=(0, (4, 3)), zorder=0)
+    dashed(axes, num_clusters, color)
     axes.plot(sizes, counts, color=MUTED, lw=1.0, zorder=1)
     agree = np.asarray(counts) == num_clusters
     for chosen, ink in ((agree, color), (~agree, MUTED)):

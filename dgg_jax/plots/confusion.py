@@ -10,7 +10,14 @@ from matplotlib.patches import Rectangle
 from scipy.optimize import linear_sum_assignment
 
 from dgg_jax.plots.palette import INK, MUTED, PAPER
-from dgg_jax.plots.panels import TEXT_SIZE, axis_labels, blank_figure, shortened, title
+from dgg_jax.plots.panels import (
+    TEXT_SIZE,
+    axis_labels,
+    centered,
+    panel_grid,
+    shortened,
+    title,
+)
 
 _SHADES = LinearSegmentedColormap.from_list("shares", ["#ffffff", "#7fb3d5", "#08406b"])
 _MOST_ANNOTATED = 24
@@ -102,10 +109,8 @@ def confusion_matrix(
 
     names = [shortened(class_name(v, class_names), 18) for v in matched.classes]
     margin = 0.6 + 0.065 * max(map(len, names))
-    figure = blank_figure(
-        max(cell * width + margin, 2.8), max(cell * height, 0.8) + 0.85
-    )
-    axes = figure.subplots()
+    size = max(cell * width + margin, 2.8), max(cell * height, 0.8) + 0.85
+    figure, (axes,) = panel_grid(1, 1, *size)
     axes.imshow(shares, cmap=_SHADES, vmin=0.0, vmax=1.0)
     for column, row in enumerate(matched.rows):
         axes.add_patch(
@@ -116,15 +121,11 @@ def confusion_matrix(
             if not counts[row, column]:
                 continue
             text = f"{counts[row, column]}" if show_counts else f"{100 * share:.0f}"
-            axes.text(
-                column,
-                row,
-                "<1" if text == "0" else text,
-                ha="center",
-                va="center",
-                fontsize=7.5 if len(text) < 4 else 6.2,
-                color=PAPER if share > 0.45 else INK if share > 0.02 else MUTED,
-            )
+            style = {
+                "fontsize": 7.5 if len(text) < 4 else 6.2,
+                "color": PAPER if share > 0.45 else INK if share > 0.02 else MUTED,
+            }
+            centered(axes, (column, row), "<1" if text == "0" else text, **style)
     axes.set_xticks(range(width), [str(c) for c in matched.clusters])
     axes.set_yticks(range(height), names, parse_math=False)
     axes.tick_params(labelsize=TEXT_SIZE if largest <= 24 else 6.0, length=0)

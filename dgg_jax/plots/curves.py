@@ -98,19 +98,14 @@ def series(lines: Iterable[Mapping[str, Any]], key: str) -> Series | None:
         if value is None:
             continue
         epoch = line.get("epoch")
-        row = np.atleast_1d(np.asarray(value, dtype=float))
-        found[position if epoch is None else epoch] = row.ravel()
+        row = np.asarray(value, dtype=float).ravel()
+        found[position if epoch is None else epoch] = row
     if not found:
         return None
     width = max(map(len, found.values()))
     epochs = sorted(found)
-    values = np.full((len(epochs), width), np.nan)
-    for index, epoch in enumerate(epochs):
-        row = found[epoch]
-        # A single number holds for every restart, as in a stage that they share.
-        values[index, : len(row)] = row
-        if len(row) == 1:
-            values[index] = row
+    # A single number holds for every restart, as in a stage that they share.
+    values = np.array([np.broadcast_to(found[epoch], width) for epoch in epochs])
     values[~np.isfinite(values)] = np.nan
     kept = np.isfinite(values).any(axis=1)
     if not kept.any():
@@ -121,16 +116,9 @@ def series(lines: Iterable[Mapping[str, Any]], key: str) -> Series | None:
 def _draw(axes: Axes, content: Mapping[str, Series]) -> None:
     for index, (name, (epochs, values)) in enumerate(content.items()):
         color = CLUSTER_COLORS[index]
-        thin = values.shape[1] > 1
-        axes.plot(
-            epochs,
-            values,
-            color=color,
-            lw=0.7 if thin else 1.4,
-            alpha=0.75 if thin else 1.0,
-            marker="o" if len(epochs) <= 2 else None,
-            ms=3,
-        )
+        style = {"lw": 0.7, "alpha": 0.75} if values.shape[1] > 1 else {"lw": 1.4}
+        marker = "o" if len(epochs) <= 2 else None
+        axes.plot(epochs, values, color=color, marker=marker, ms=3, **style)
         # The legend's entry, in full strength.
         axes.plot([], [], color=color, lw=1.4, label=name or None)
     if len(content) > 1:

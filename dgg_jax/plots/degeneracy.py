@@ -6,8 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 
-from dgg_jax.plots.palette import INK, MUTED, cluster_colors
-from dgg_jax.plots.panels import axis_labels, panel_grid, title
+from dgg_jax.plots.palette import INK, cluster_colors
+from dgg_jax.plots.panels import axis_labels, dashed, panel_grid, title
 from dgg_jax.plots.scatter import scatter_groups
 
 
@@ -54,7 +54,7 @@ def degeneracy(x: np.ndarray, runs: Sequence[ArcRun]) -> Figure:
         epochs = np.arange(1, len(run.cluster_prior) + 1)
         curve.plot(epochs, run.cluster_prior, color=INK, lw=1.2)
         if run.constraint:
-            curve.axhline(-run.constraint, color=MUTED, lw=0.8, ls=(0, (4, 3)))
+            dashed(curve, -run.constraint)
         title(curve, "Cluster prior", "dashed: -lambda" if run.constraint else "")
         axis_labels(curve, "epoch", "nats")
     low = min(min(run.cluster_prior) for run in runs)

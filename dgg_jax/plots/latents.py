@@ -7,8 +7,7 @@ from matplotlib.figure import Figure
 from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits
 
-from dgg_jax.plots.panels import axis_labels
-from dgg_jax.plots.scatter import cluster_and_class_panels, without_ticks
+from dgg_jax.plots.scatter import cluster_and_class_panels
 
 
 def latent_picture(
@@ -50,12 +49,8 @@ def latent_picture(
         )
     random = np.random.default_rng(seed)
     if embedding.shape[1] == 2:
-        figure = cluster_and_class_panels(embedding, labels, y, class_names, equal=True)
-        for axes in figure.axes:
-            axis_labels(axes, "latent dimension 0")
-        axis_labels(figure.axes[0], "latent dimension 0", "latent dimension 1")
-        return figure
-
+        unit = "latent dimension"
+        return cluster_and_class_panels(embedding, labels, y, class_names, unit=unit)
     detail = ""
     kept = np.flatnonzero(np.isfinite(embedding).all(axis=1))
     if embedding.shape[1] == 1:
@@ -68,11 +63,7 @@ def latent_picture(
         positions = _tsne(embedding[kept])
     labels = np.asarray(labels)[kept]
     y = None if y is None else np.asarray(y)[kept]
-    return without_ticks(
-        cluster_and_class_panels(
-            positions, labels, y, class_names, equal=False, detail=detail
-        )
-    )
+    return cluster_and_class_panels(positions, labels, y, class_names, detail=detail)
 
 
 def _tsne(embedding: np.ndarray) -> np.ndarray:

@@ -1,6 +1,8 @@
 """Grids of panels with the typography that all figures share."""
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -70,6 +72,16 @@ def title(axes: Axes, text: str, detail: str = "") -> None:
         axes.set_title(
             detail, loc="right", fontsize=SMALL_SIZE, color=MUTED, parse_math=False
         )
+
+
+def dashed(axes: Axes, height: float, color: str = MUTED) -> None:
+    """Draws a dashed line at a height, behind all else."""
+    axes.axhline(height, color=color, lw=0.8, ls=(0, (4, 3)), zorder=0)
+
+
+def centered(axes: Axes, position: Sequence[float], text: str, **style: Any) -> None:
+    """Writes text in the middle of a position; dollar signs stay dollar signs."""
+    axes.text(*position, text, ha="center", va="center", parse_math=False, **style)
 
 
 def axis_labels(axes: Axes, x: str = "", y: str = "") -> None:

@@ -15,8 +15,8 @@ from dgg_jax.plots.panels import (
     axis_labels,
     bare,
     blank_figure,
+    centered,
     panel_grid,
-    quiet,
     title,
 )
 
@@ -86,15 +86,8 @@ def _scatter(samples: np.ndarray) -> Figure:
     figure, (axes,) = panel_grid(1, 1, 3.9, 3.6)
     for cluster, points in enumerate(samples):
         axes.scatter(*points.T, s=12, color=cluster_color(cluster), alpha=0.75, lw=0)
-        axes.text(
-            *np.median(points, axis=0),
-            str(cluster),
-            ha="center",
-            va="center",
-            fontweight="bold",
-            fontsize=TEXT_SIZE,
-            color=INK,
-        )
+        style = {"fontweight": "bold", "fontsize": TEXT_SIZE, "color": INK}
+        centered(axes, np.median(points, axis=0), str(cluster), **style)
     axes.set_aspect("equal", adjustable="datalim")
     axis_labels(axes, "feature 0", "feature 1")
     title(axes, "Generated points")
@@ -104,13 +97,9 @@ def _scatter(samples: np.ndarray) -> Figure:
 def _lines(samples: np.ndarray) -> Figure:
     """Thin lines are samples, the bold one their mean, the grey one that of all."""
     num_clusters, _, num_features = samples.shape
+    columns = 5 if num_clusters <= 10 else 6
     figure, panels = panel_grid(
-        num_clusters,
-        5 if num_clusters <= 10 else 6,
-        1.6,
-        1.35,
-        sharex=True,
-        sharey=True,
+        num_clusters, columns, 1.6, 1.35, sharex=True, sharey=True
     )
     features = np.arange(num_features)
     overall = samples.mean(axis=(0, 1))
@@ -133,18 +122,10 @@ def _heat_map(samples: np.ndarray) -> Figure:
     strongest = np.sort(strongest)
     deviation = deviation[:, strongest]
     num_clusters = len(samples)
-    figure = blank_figure(8.2, 1.0 + max(1.0, 0.24 * num_clusters))
-    axes = figure.subplots()
-    quiet(axes)
+    figure, (axes,) = panel_grid(1, 1, 8.2, 1.0 + max(1.0, 0.24 * num_clusters))
     limit = max(1.0, float(np.abs(deviation).max(initial=0.0)))
-    image = axes.imshow(
-        deviation,
-        cmap="RdBu_r",
-        vmin=-limit,
-        vmax=limit,
-        aspect="auto",
-        interpolation="nearest",
-    )
+    colors = {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit}
+    image = axes.imshow(deviation, aspect="auto", interpolation="nearest", **colors)
     axes.spines[:].set_visible(False)
     axes.set_yticks(range(num_clusters), [str(k) for k in range(num_clusters)])
     step = max(1, len(strongest) // 20)

@@ -13,6 +13,7 @@ from dgg_jax.plots.panels import (
     TITLE_SIZE,
     axis_labels,
     bare,
+    centered,
     panel_grid,
     shortened,
     title,
@@ -39,11 +40,7 @@ def points(
     Raises:
       ValueError: if x is not of shape [N, 2] or labels do not fit it.
     """
-    figure = cluster_and_class_panels(x, labels, y, class_names, equal=True)
-    for axes in figure.axes:
-        axis_labels(axes, "feature 0")
-    axis_labels(figure.axes[0], "feature 0", "feature 1")
-    return figure
+    return cluster_and_class_panels(x, labels, y, class_names, unit="feature")
 
 
 def cluster_and_class_panels(
@@ -52,7 +49,7 @@ def cluster_and_class_panels(
     y: np.ndarray | None,
     class_names: Sequence[str] | None,
     *,
-    equal: bool,
+    unit: str = "",
     detail: str = "",
 ) -> Figure:
     """Draws positions once by cluster and, when y exists, once by class.
@@ -65,7 +62,7 @@ def cluster_and_class_panels(
       labels: cluster of each point, shape [N].
       y: true class of each point, shape [N], or None.
       class_names: names of the classes 0, 1, ...
-      equal: whether both coordinates have the same unit.
+      unit: what both coordinates are, numbered from 0; nothing if they mean nothing.
       detail: a note on the points that are drawn; their number without it.
 
     Returns:
@@ -104,9 +101,12 @@ def cluster_and_class_panels(
         names = {v: shortened(class_name(v, class_names), 14) for v in matched.classes}
         scatter_groups(panels[1], positions, y, cluster_colors(drawn), names)
         title(panels[1], "By true class")
-    if equal:
-        for axes in panels:
+    for axes in panels:
+        if unit:
             axes.set_aspect("equal", adjustable="datalim")
+            axis_labels(axes, f"{unit} 0", f"{unit} 1" if axes is panels[0] else "")
+        else:
+            bare(axes)
     return figure
 
 
@@ -130,21 +130,7 @@ def scatter_groups(
         group = positions[shown & (groups == value)]
         if len(group):
             offsets = np.square(group - np.median(group, axis=0)).sum(axis=1)
-            axes.text(
-                *group[offsets.argmin()],
-                name,
-                ha="center",
-                va="center",
-                fontsize=TITLE_SIZE,
-                fontweight="bold",
-                color=INK,
-                parse_math=False,
-                path_effects=[patheffects.withStroke(linewidth=2.5, foreground=PAPER)],
-            )
-
-
-def without_ticks(figure: Figure) -> Figure:
-    """Returns the figure after taking the ticks of all its panels away."""
-    for axes in figure.axes:
-        bare(axes)
-    return figure
+            style = {"fontsize": TITLE_SIZE, "fontweight": "bold", "color": INK}
+            stroke = patheffects.withStroke(linewidth=2.5, foreground=PAPER)
+            nearest = group[offsets.argmin()]
+            centered(axes, nearest, name, path_effects=[stroke], **style)

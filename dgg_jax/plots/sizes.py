@@ -4,8 +4,8 @@ import numpy as np
 from matplotlib import patheffects
 from matplotlib.figure import Figure
 
-from dgg_jax.plots.palette import ALARM, INK, MUTED, PAPER, cluster_colors
-from dgg_jax.plots.panels import SMALL_SIZE, axis_labels, panel_grid, title
+from dgg_jax.plots.palette import ALARM, INK, PAPER, cluster_colors
+from dgg_jax.plots.panels import SMALL_SIZE, axis_labels, dashed, panel_grid, title
 
 
 def cluster_sizes(labels: np.ndarray, num_clusters: int) -> Figure:
@@ -44,9 +44,7 @@ def cluster_sizes(labels: np.ndarray, num_clusters: int) -> Figure:
     for size, text in zip(sizes, counts, strict=True):
         if size == 0:
             text.set(text="empty", color=ALARM, rotation=90)
-    axes.axhline(
-        labels.size / num_clusters, color=MUTED, lw=0.8, ls=(0, (4, 3)), zorder=0
-    )
+    dashed(axes, labels.size / num_clusters)
     axes.set_xticks(clusters)
     axes.set_xlim(-0.7, num_clusters - 0.3)
     axes.margins(y=0.12)
