@@ -19,6 +19,7 @@ is counted apart. Suites:
 """
 
 import datetime
+import importlib
 import json
 import os
 import pathlib
@@ -29,6 +30,7 @@ from absl import app, flags
 
 from dgg_jax import checks
 from dgg_jax.cli.command import OUTPUT, answer, parse_flags
+from dgg_jax.reports import cells
 from experiments.benchmarks import timing
 from experiments.benchmarks.settings import Settings
 
@@ -90,10 +92,10 @@ def _chosen() -> list[str]:
 def suites() -> dict[str, Callable[[Settings], Iterator[timing.Figure]]]:
     """What measures each suite."""
     # They import jax, which takes seconds; mistakes are told before.
-    from experiments.benchmarks import graph, memory, peers, scaling, training
-
-    modules = (training, graph, scaling, peers, memory)
-    return {module.SUITE: module.figures for module in modules}
+    return {
+        name: importlib.import_module(f"experiments.benchmarks.{name}").figures
+        for name in _SUITES
+    }
 
 
 def _measure(names: Sequence[str], output: pathlib.Path) -> None:
@@ -121,8 +123,9 @@ def _measure(names: Sequence[str], output: pathlib.Path) -> None:
     for name in names:
         print(name, flush=True)
         for figure in suites()[name](settings):
-            measured.append(figure._asdict())
-            print(*timing.table([figure]), sep="\n", flush=True)
+            measured.append(figure._replace(suite=name)._asdict())
+            title, value, spread, target = figure.cells()
+            print(f"  {title:<58}{value:>11}  {spread:<19}{target}", flush=True)
             finished = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
             content = {**origin, "finished": finished, "figures": measured}
             write_atomically(output, json.dumps(content, indent=2) + "\n")
@@ -143,24 +146,14 @@ def _origin(settings: Settings) -> dict[str, Any]:
 def markdown(content: dict[str, Any]) -> str:
     """The table of a page, of the content of a JSON file."""
     header = ("figure", "median", "quartiles", "target")
-    rows = [header, ("---",) * len(header)]
-    for values in content["figures"]:
-        figure = timing.Figure(**values)
-        spread = "-"
-        if figure.quartiles is not None:
-            spread = " to ".join(f"{value:.4g}" for value in figure.quartiles)
-        target = "-" if figure.target is None else f"at most {figure.target:g}"
-        value = f"{figure.value:.4g} {figure.unit}".strip()
-        rows.append((figure.name, value, spread, target))
-    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    rows = [timing.Figure(**values).cells() for values in content["figures"]]
     versions = content["versions"]
-    lines += [
-        "",
+    return (
+        f"{cells.markdown(header, rows)}\n\n"
         f"`{content['command']}` on {content['device']}, {content['threads']} threads, "
         f"Python {versions['python']}, jax {versions['jax']}, commit "
-        f"{content['git_revision']}, {content['finished']}.",
-    ]
-    return "\n".join(lines)
+        f"{content['git_revision']}, {content['finished']}."
+    )
 
 
 def _read(path: str) -> dict[str, Any]:

@@ -14,8 +14,6 @@ from experiments.benchmarks import timing, workloads
 from experiments.benchmarks.settings import Settings
 from experiments.benchmarks.timing import Figure
 
-SUITE = "graph"
-
 
 class Sizes(NamedTuple):
     """How much is measured.
@@ -111,13 +109,11 @@ def _searches(
     timings = timing.interleave(searches, settings.repetitions)
     details = {"data": source, "rows": len(x), "features": x.shape[1], "k": k}
     title = f"kNN, {len(x):,} x {x.shape[1]}, k = {k}"
-    yield timing.ratio(
-        SUITE, f"{title} / its products", timings, "knn", "products", **details
-    )
+    yield timing.ratio(f"{title} / its products", timings, "knn", "products", **details)
     for name in [name for name in found if name != "knn"]:
         recall = {"recall": recall_of(found[name], found["knn"])}
         yield timing.ratio(
-            SUITE, f"{title} / {name}", timings, "knn", name, **details, **recall
+            f"{title} / {name}", timings, "knn", name, **details, **recall
         )
 
 

@@ -11,8 +11,6 @@ from collections.abc import Iterator
 from experiments.benchmarks.settings import Settings
 from experiments.benchmarks.timing import Figure
 
-SUITE = "memory"
-
 
 def figures(settings: Settings) -> Iterator[Figure]:
     """Runs experiments.main on MNIST, or the smoke preset of digits if quick.
@@ -52,5 +50,5 @@ def figures(settings: Settings) -> Iterator[Figure]:
     for where, peak in peaks.items():
         if peak is not None:
             title = f"{name}, peak memory of the {where}"
-            yield Figure(SUITE, title, peak, unit="MiB", details=details)
-    yield Figure(SUITE, name, result["seconds"], unit="s", details=details)
+            yield Figure(title, peak, unit="MiB", details=details)
+    yield Figure(name, result["seconds"], unit="s", details=details)

@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import importlib.metadata
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -19,8 +19,6 @@ from experiments.benchmarks.settings import Settings
 from experiments.benchmarks.timing import Figure
 from experiments.benchmarks.workloads import Workload
 
-SUITE = "peers"
-
 _PEERS = ("torch", "clustpy")
 _NEIGHBORS = 20
 
@@ -32,13 +30,13 @@ class Sizes(NamedTuple):
       rows: N.
       pretrain_epochs: of ClustPy's autoencoder; ours has as many as its preset.
       num_neighbors: of the tuple form, each S.
-      hidden_sizes: of our networks and PyTorch's; None are those of MNIST's preset.
+      changes: of the settings of MNIST.
     """
 
     rows: int
     pretrain_epochs: int
     num_neighbors: tuple[int, ...]
-    hidden_sizes: tuple[int, ...] | None = None
+    changes: Mapping[str, Any] = {}
 
 
 FULL = Sizes(rows=10_000, pretrain_epochs=10, num_neighbors=(20, 1))
@@ -57,8 +55,7 @@ def figures(settings: Settings) -> Iterator[Figure]:
         return
     sizes = QUICK if settings.quick else FULL
     workload = workloads.images(sizes.rows, settings.data_dir, _NEIGHBORS)
-    if sizes.hidden_sizes is not None:
-        workload = workload.with_settings(hidden_sizes=sizes.hidden_sizes)
+    workload = workload.with_settings(**sizes.changes)
     if workload.y is None or settings.quick:
         params = workloads.initial_params(workload)
     else:
@@ -113,7 +110,6 @@ def _tuples(
         details = _details(given, settings) | _accuracies(labels, given)
         for form in ("node", "tuple"):
             yield timing.ratio(
-                SUITE,
                 f"PyTorch's tuple form / our {form} form, S = {count}",
                 timings,
                 "PyTorch, tuple",
@@ -145,7 +141,6 @@ def _vade(
         timings = timing.interleave(epochs, settings.repetitions)
     accuracies = _accuracies({"ClustPy's VaDE": theirs.labels}, workload)
     yield timing.ratio(
-        SUITE,
         "ClustPy's VaDE / our VaDE",
         timings,
         *epochs,

@@ -1,14 +1,12 @@
 """What a training sample costs in an epoch, from few rows to many."""
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 from dgg_jax.training.loop import steps_per_epoch
 from experiments.benchmarks import timing, workloads
 from experiments.benchmarks.settings import Settings
 from experiments.benchmarks.timing import Figure
-
-SUITE = "scaling"
 
 
 class Sizes(NamedTuple):
@@ -17,16 +15,18 @@ class Sizes(NamedTuple):
     Attributes:
       rows: N, ascending.
       num_features: D.
-      hidden_sizes: of the networks; None are those of MNIST's preset.
+      changes: of the settings of MNIST.
     """
 
     rows: tuple[int, ...]
     num_features: int
-    hidden_sizes: tuple[int, ...] | None = None
+    changes: Mapping[str, Any] = {}
 
 
 FULL = Sizes(rows=(10_000, 100_000, 1_000_000), num_features=100)
-QUICK = Sizes(rows=(1_024, 4_096), num_features=100, hidden_sizes=(128, 128))
+QUICK = Sizes(
+    rows=(1_024, 4_096), num_features=100, changes={"hidden_sizes": (128, 128)}
+)
 
 _NEIGHBORS = 20
 
@@ -48,7 +48,6 @@ def figures(settings: Settings) -> Iterator[Figure]:
             for num_rows in (rows, fewest)
         ]
         yield timing.ratio(
-            SUITE,
             f"a sample of {rows:,} rows / one of {fewest:,}, in memory",
             timings,
             *epochs,
@@ -60,6 +59,4 @@ def figures(settings: Settings) -> Iterator[Figure]:
 
 def _workload(num_rows: int, sizes: Sizes) -> workloads.Workload:
     workload = workloads.planted(num_rows, _NEIGHBORS, sizes.num_features)
-    if sizes.hidden_sizes is None:
-        return workload
-    return workload.with_settings(hidden_sizes=sizes.hidden_sizes)
+    return workload.with_settings(**sizes.changes)

@@ -34,7 +34,6 @@ def figures(settings: Settings) -> Iterator[Figure]:
         timings = timing.interleave(starts, settings.repetitions)
     for name, timed in timings.items():
         yield timing.duration(
-            "training",
             f"start to first epoch, {name} compiled programs",
             timed,
             target=10.0,

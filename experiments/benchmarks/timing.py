@@ -1,7 +1,7 @@
 """Seconds of interleaved repetitions, and the figures that are made of them."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -38,7 +38,6 @@ class Figure(NamedTuple):
     """One measured figure.
 
     Attributes:
-      suite: what it belongs to.
       name: what was measured, in words.
       value: the median, or the ratio of two medians.
       quartiles: of the repetitions: of a ratio, those of its value in each.
@@ -46,9 +45,9 @@ class Figure(NamedTuple):
       target: the most that value shall be, or None.
       seconds: summaries of the timings behind it, by name.
       details: settings, and what was reached, such as a recall.
+      suite: what it belongs to; the program adds it.
     """
 
-    suite: str
     name: str
     value: float
     quartiles: tuple[float, float] | None = None
@@ -56,6 +55,16 @@ class Figure(NamedTuple):
     target: float | None = None
     seconds: Mapping[str, Mapping[str, Any]] = {}
     details: Mapping[str, Any] = {}
+    suite: str = ""
+
+    def cells(self) -> tuple[str, str, str, str]:
+        """Name, value, quartiles and target, as text."""
+        spread, target = "-", "-"
+        if self.quartiles is not None:
+            spread = " to ".join(f"{value:.4g}" for value in self.quartiles)
+        if self.target is not None:
+            target = f"at most {self.target:g}"
+        return self.name, f"{self.value:.4g} {self.unit}".strip(), spread, target
 
 
 def interleave(
@@ -90,7 +99,6 @@ def interleave(
 
 
 def ratio(
-    suite: str,
     name: str,
     timings: Mapping[str, Timing],
     numerator: str,
@@ -103,7 +111,6 @@ def ratio(
     """The ratio of two medians.
 
     Args:
-      suite: what the figure belongs to.
       name: of the figure.
       timings: from ``interleave``.
       numerator: which of them to divide,
@@ -115,7 +122,6 @@ def ratio(
     above, below = timings[numerator], timings[denominator]
     each = np.divide(above.seconds, below.seconds) / divisor
     return Figure(
-        suite,
         name,
         above.median / below.median / divisor,
         _quartiles(each),
@@ -125,10 +131,9 @@ def ratio(
     )
 
 
-def duration(suite: str, name: str, timing: Timing, **keywords: Any) -> Figure:
+def duration(name: str, timing: Timing, **keywords: Any) -> Figure:
     """The seconds of one timing; keywords as of ``Figure``."""
     return Figure(
-        suite,
         name,
         timing.median,
         _quartiles(timing.seconds),
@@ -136,20 +141,6 @@ def duration(suite: str, name: str, timing: Timing, **keywords: Any) -> Figure:
         seconds={name: timing.summary()},
         **keywords,
     )
-
-
-def table(figures: Sequence[Figure]) -> Iterator[str]:
-    """The lines of a readable table."""
-    for figure in figures:
-        spread = "" if figure.quartiles is None else _spread(figure)
-        target = "" if figure.target is None else f"at most {figure.target:g}"
-        value = f"{figure.value:.4g} {figure.unit}".strip()
-        yield f"  {figure.name:<58}{value:>11}  {spread:<19}{target}".rstrip()
-
-
-def _spread(figure: Figure) -> str:
-    lower, upper = figure.quartiles
-    return f"[{lower:.4g}, {upper:.4g}]"
 
 
 def _quartiles(values: Sequence[float]) -> tuple[float, float]:

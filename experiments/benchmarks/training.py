@@ -2,8 +2,8 @@
 
 import contextlib
 import itertools
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 import jax
 
@@ -11,8 +11,6 @@ from experiments.benchmarks import startup, timing, workloads
 from experiments.benchmarks.settings import Settings
 from experiments.benchmarks.timing import Figure
 from experiments.benchmarks.workloads import Workload
-
-SUITE = "training"
 
 
 class Sizes(NamedTuple):
@@ -24,7 +22,7 @@ class Sizes(NamedTuple):
       num_neighbors: of the tuple form, each S.
       restarts: R.
       restart_rows: N where they are measured.
-      hidden_sizes: of the networks; None are those of MNIST's preset.
+      changes: of the settings of MNIST.
     """
 
     rows: int | None
@@ -32,7 +30,7 @@ class Sizes(NamedTuple):
     num_neighbors: tuple[int, ...]
     restarts: int
     restart_rows: int
-    hidden_sizes: tuple[int, ...] | None = None
+    changes: Mapping[str, Any] = {}
 
 
 FULL = Sizes(
@@ -57,8 +55,7 @@ def figures(settings: Settings) -> Iterator[Figure]:
     """Measures the suite, figure by figure."""
     sizes = QUICK if settings.quick else FULL
     workload = workloads.images(sizes.rows, settings.data_dir, _NEIGHBORS)
-    if sizes.hidden_sizes is not None:
-        workload = workload.with_settings(hidden_sizes=sizes.hidden_sizes)
+    workload = workload.with_settings(**sizes.changes)
     on_cpu = jax.default_backend() == "cpu"
     for pair in itertools.product(*(_ON_CPU if on_cpu else _ON_ACCELERATOR)):
         batch_size, precision = pair
@@ -81,7 +78,6 @@ def _against_vade_and_products(
     details = workload.describe()
     how = f"batch {details['batch_size']}, {details['precision']}"
     yield timing.ratio(
-        SUITE,
         f"DGG of S = {_NEIGHBORS} / VaDE, {how}",
         timings,
         "DGG",
@@ -91,7 +87,6 @@ def _against_vade_and_products(
     )
     for name in ("DGG", "VaDE"):
         yield timing.ratio(
-            SUITE,
             f"{name} / its matrix products, {how}",
             timings,
             name,
@@ -100,7 +95,6 @@ def _against_vade_and_products(
             **details,
         )
     yield timing.duration(
-        SUITE,
         f"epoch of DGG, {len(workload.x):,} rows, {how}",
         timings["DGG"],
         details=details,
@@ -122,7 +116,6 @@ def _forms(
     details = workload.describe() | {"num_neighbors": list(num_neighbors)}
     for count in num_neighbors:
         yield timing.ratio(
-            SUITE,
             f"tuple form / node form, S = {count}",
             timings,
             f"tuple, S = {count}",
@@ -131,7 +124,6 @@ def _forms(
         )
     for count in num_neighbors[1:]:
         yield timing.ratio(
-            SUITE,
             f"node form, S = {count} / S = {num_neighbors[0]}",
             timings,
             f"node, S = {count}",
@@ -150,7 +142,6 @@ def _restarts(workload: Workload, restarts: int, settings: Settings) -> Figure:
         timings = timing.interleave(epochs, settings.repetitions)
     on_cpu = jax.default_backend() == "cpu"
     return timing.ratio(
-        SUITE,
         f"{restarts} restarts / 1",
         timings,
         f"{restarts} restarts",

@@ -41,7 +41,6 @@ def measuring(*figures, error=None):
 
 
 RATIO = Figure(
-    "training",
     "epoch",
     1.2,
     (1.1, 1.3),
@@ -59,7 +58,8 @@ def test_figures_are_printed_and_written(monkeypatch, tmp_path):
     assert "epoch" in outcome.out and "at most 1.25" in outcome.out
     assert str(path) in outcome.out
     content = json.loads(path.read_text())
-    assert content["figures"] == json.loads(json.dumps([RATIO._asdict()]))
+    of_suite = RATIO._replace(suite="training")
+    assert content["figures"] == json.loads(json.dumps([of_suite._asdict()]))
     assert content["settings"] == {"quick": False, "repetitions": 2, "data_dir": None}
     for name in ("command", "device", "threads", "versions"):
         assert content[name]
@@ -149,13 +149,14 @@ def test_other_files_are_not_shown(tmp_path):
 @pytest.fixture
 def tiny(monkeypatch):
     """As --quick, but next to nothing."""
-    small = {"rows": 64, "hidden_sizes": (8, 8)}
+    changes = {"hidden_sizes": (8, 8)}
+    small = {"rows": 64, "changes": changes}
     sizes = {
         training: training.QUICK._replace(
             tuple_rows=64, restart_rows=64, num_neighbors=(1, 2), **small
         ),
         graph: graph.QUICK._replace(rows=64, num_neighbors=5),
-        scaling: scaling.QUICK._replace(rows=(64, 128), hidden_sizes=(8, 8)),
+        scaling: scaling.QUICK._replace(rows=(64, 128), changes=changes),
         peers: peers.QUICK._replace(**small),
     }
     for module, of_quick in sizes.items():

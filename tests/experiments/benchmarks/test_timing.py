@@ -50,7 +50,7 @@ def test_callables_take_turns():
 
 
 def test_a_ratio_is_of_medians_and_its_quartiles_of_repetitions():
-    figure = timing.ratio("s", "n", interleaved(), "slow", "fast", target=5.0, rows=7)
+    figure = timing.ratio("n", interleaved(), "slow", "fast", target=5.0, rows=7)
     # Repetition by repetition 2, 4 and 3.
     assert (figure.value, figure.quartiles) == (4.0, (2.5, 3.5))
     assert figure.target == 5.0
@@ -59,23 +59,20 @@ def test_a_ratio_is_of_medians_and_its_quartiles_of_repetitions():
 
 
 def test_a_divisor_is_of_the_numerators_work():
-    figure = timing.ratio("s", "n", interleaved(), "slow", "fast", divisor=4.0)
+    figure = timing.ratio("n", interleaved(), "slow", "fast", divisor=4.0)
     assert (figure.value, figure.quartiles) == (1.0, (0.625, 0.875))
 
 
 def test_a_duration_is_in_seconds():
-    figure = timing.duration("s", "n", interleaved()["slow"], target=10.0)
+    figure = timing.duration("n", interleaved()["slow"], target=10.0)
     assert (figure.value, figure.unit, figure.target) == (4.0, "s", 10.0)
 
 
-def test_a_table_shows_value_spread_and_target():
-    figures = [
-        Figure("s", "epoch", 1.2345, (1.0, 1.5), target=1.25),
-        Figure("s", "peak", 900, unit="MiB"),
-    ]
-    ratio, peak = timing.table(figures)
-    assert ratio.split() == ["epoch", "1.234", "[1,", "1.5]", "at", "most", "1.25"]
-    assert peak.split() == ["peak", "900", "MiB"]
+def test_cells_show_value_spread_and_target():
+    ratio = Figure("epoch", 1.2345, (1.0, 1.5), target=1.25)
+    assert ratio.cells() == ("epoch", "1.234", "1 to 1.5", "at most 1.25")
+    peak = Figure("peak", 900, unit="MiB")
+    assert peak.cells() == ("peak", "900 MiB", "-", "-")
 
 
 @pytest.mark.parametrize("first", [0.5, 2.0])
