@@ -8,7 +8,7 @@ import pytest
 
 PROGRAM = """
 import hashlib, jax, numpy as np
-from experiments.check_estimators import tiny
+from tests.hardening.check_estimators import tiny
 from tests.methods.toy import blobs
 
 model = tiny("VaDE", epochs=2).fit(blobs()[0])

@@ -27,7 +27,7 @@ from dgg_jax.methods import dgg
 from dgg_jax.stages.cluster_count import ClusterCount
 from dgg_jax.types import Gaussian
 from experiments import constructors
-from experiments.check_estimators import NAMES, tiny
+from tests.hardening.check_estimators import NAMES, tiny
 from tests.methods.toy import blobs
 from tests.trees import assert_same, differ
 

@@ -11,7 +11,7 @@ import pytest
 import dgg_jax
 from dgg_jax import saving
 from dgg_jax.saving import InvalidModel
-from experiments.check_estimators import NAMES
+from tests.hardening.check_estimators import NAMES
 from tests.methods.toy import blobs
 from tests.trees import assert_same
 

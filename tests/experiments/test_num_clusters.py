@@ -12,9 +12,10 @@ from dgg_jax import methods, presets
 from dgg_jax.cli import compare
 from dgg_jax.stages.cluster_count import ClusterCount
 from dgg_jax.training import Interrupted
-from experiments import kill_test, study
+from experiments import study
 from tests.experiments.command_line import assert_refused, call
 from tests.experiments.test_resume import epoch_of, kill_when, start
+from tests.hardening import kill
 
 COUNT = ClusterCount((5, 6, 7), (4, 3, 3), 3)
 MOONS = (
@@ -176,4 +177,4 @@ def test_kills_in_the_estimate_and_after_it(xla, tmp_path):
         resume = ["--resume"]
     process = start(xla, workdir, *arguments, "--resume")
     assert process.wait(600) == 0, workdir.with_suffix(".out").read_text()
-    assert kill_test.differences(workdir, reference) == []
+    assert kill.differences(workdir, reference) == []

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from dgg_jax.training.checkpoints import Checkpoints
-from experiments import kill_test
+from tests.hardening import kill
 
 pytestmark = pytest.mark.slow
 
@@ -90,7 +90,7 @@ def final_state(workdir):
 
 def assert_same_run(workdir, reference):
     """Parameters, metrics and predictions, bit for bit."""
-    assert kill_test.differences(workdir, reference) == []
+    assert kill.differences(workdir, reference) == []
     assert (workdir / "report.html").exists()
 
 

@@ -2,8 +2,8 @@
 
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from experiments import check_estimators
-from experiments.check_estimators import NAMES, exempted, tiny
+from tests.hardening import check_estimators
+from tests.hardening.check_estimators import NAMES, exempted, tiny
 
 
 @parametrize_with_checks(

@@ -1,6 +1,6 @@
 """Kills a run by SIGKILL again and again, then compares it with one nobody killed.
 
-  python -m experiments.kill_test --kills=50
+  python -m tests.hardening.kill --kills=50
 
 A small run on digits saves a checkpoint after every epoch. It is run twice without a
 kill, the second time with what the first compiled; then once more, killed at random
@@ -264,7 +264,7 @@ def main(arguments: Sequence[str]) -> int:
     Child(reference).finish()
     seen = Child(again).finish()
     total = len(seen) - 1
-    print(f"command  python -m experiments.kill_test --kills={_KILLS.value}", end=" ")
+    print(f"command  python -m tests.hardening.kill --kills={_KILLS.value}", end=" ")
     print(f"--seed={seed}")
     _print_session(reference, total, seen[-1])
     verdicts = {"a second run": differences(again, reference)}

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from dgg_jax.training.checkpoints import Checkpoints
-from experiments import kill_test
+from tests.hardening import kill
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 
@@ -36,7 +36,7 @@ def reference(tmp_path_factory):
 
 def test_only_times_may_differ(tmp_path, reference):
     other = write_run(tmp_path / "run", seconds=2.0)
-    assert kill_test.differences(other, reference) == []
+    assert kill.differences(other, reference) == []
 
 
 @pytest.mark.parametrize(
@@ -63,21 +63,21 @@ def test_only_times_may_differ(tmp_path, reference):
 )
 def test_every_difference_is_named(tmp_path, reference, changes, different):
     other = write_run(tmp_path / "run", **changes)
-    assert kill_test.differences(other, reference) == different
+    assert kill.differences(other, reference) == different
 
 
 @pytest.mark.parametrize("text", ['{"epoch": 1}\n{"epo', '{"epoch": 1}\n{"epo\n', "{}"])
 def test_a_torn_line_ends_the_test(tmp_path, text):
     (tmp_path / "metrics.jsonl").write_text(text)
     with pytest.raises(SystemExit, match="torn line"):
-        kill_test.epochs(tmp_path)
+        kill.epochs(tmp_path)
 
 
 def test_moments_lie_in_the_life_of_the_run():
     seen = [5.0, 6.0, 8.0, 10.0]  # three epochs, and the end
-    moments = kill_test.draw_moments(0, 200, seen)
-    assert moments == kill_test.draw_moments(0, 200, seen)
-    assert moments != kill_test.draw_moments(1, 200, seen)
+    moments = kill.draw_moments(0, 200, seen)
+    assert moments == kill.draw_moments(0, 200, seen)
+    assert moments != kill.draw_moments(1, 200, seen)
     longest = [5.0, 1.0, 2.0, 2.0]
     for moment in moments:
         assert 0.0 <= moment.seconds <= longest[moment.epochs]
@@ -89,7 +89,7 @@ def test_moments_lie_in_the_life_of_the_run():
 @pytest.mark.slow
 def test_three_kills(tmp_path):
     done = subprocess.run(
-        [sys.executable, "-m", "experiments.kill_test", "--kills=3", "--seed=2"],
+        [sys.executable, "-m", "tests.hardening.kill", "--kills=3", "--seed=2"],
         cwd=REPOSITORY,
         env={
             **os.environ,

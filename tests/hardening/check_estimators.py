@@ -1,6 +1,6 @@
 """scikit-learn's own checks of every estimator, on tiny networks and for one epoch.
 
-  python -m experiments.check_estimators
+  python -m tests.hardening.check_estimators
 
 Prints how many checks each estimator passes, and which do not apply, with the reason.
 """
@@ -78,7 +78,7 @@ def main(arguments: list[str]) -> int:
             f"there is no {name}; name some of {', '.join(NAMES)}.", EXIT_INVALID
         )
     told = ", ".join(f"{name} {version}" for name, version in versions().items())
-    print("command   python -m experiments.check_estimators", *arguments[1:])
+    print("command   python -m tests.hardening.check_estimators", *arguments[1:])
     print(f"commit    {git_revision()}\nversions  {told}\ndevice    {device()}\n")
     failures = 0
     for name in names:

@@ -1,9 +1,9 @@
 """Feeds malformed files to everything that reads files, and counts what happens.
 
-  python -m experiments.fuzz --cases=1000 --seed=0
+  python -m tests.hardening.fuzz --cases=1000 --seed=0
 
-A case is one mutation (``experiments.malformed``) of one valid file: a saved model, an
-.npy, .npz, .csv or .tsv matrix, an idx file, or the four files of MNIST. Reading it
+A case is one mutation (``tests.hardening.malformed``) of one valid file: a saved model,
+an .npy, .npz, .csv or .tsv matrix, an idx file, or the four files of MNIST. Reading it
 must end in a documented exception or in something that can be used: a model that was
 loaded gives finite probabilities that sum to 1, or refuses the row. Of those it is
 counted whether they are the valid model's: then the mutation is of nothing that they
@@ -39,7 +39,7 @@ import dgg_jax
 from dgg_jax import checks, estimators, saving
 from dgg_jax.data import idx, images, own, sources
 from dgg_jax.runs.origin import device, git_revision
-from experiments import malformed
+from tests.hardening import malformed
 
 _SECONDS = 60.0  # after which a case hangs
 _ROW = np.array([[0.2, 0.5, 0.9]], np.float32)
@@ -313,7 +313,7 @@ def report(
             "",
             f"case {failure.case}: {failure.mutation} of {failure.target}",
             f"  {failure.reason}"[:500],
-            f"  python -m experiments.fuzz --seed={seed} --first={failure.case} "
+            f"  python -m tests.hardening.fuzz --seed={seed} --first={failure.case} "
             "--cases=1",
         ]
     return "\n".join(lines) + "\n"
@@ -342,7 +342,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(text, end="")
     if flags.output:
         versions = ", ".join(f"{k} {v}" for k, v in estimators.versions().items())
-        command = shlex.join(["python", "-m", "experiments.fuzz", *sys.argv[1:]])
+        command = shlex.join(["python", "-m", "tests.hardening.fuzz", *sys.argv[1:]])
         header = (
             f"command   {command}\ncommit    {git_revision()}\nversions  {versions}\n"
             f"device    {device()}\n\n"

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from dgg_jax.data import own
-from experiments import fuzz, malformed
+from tests.hardening import fuzz, malformed
 
 
 def test_malformed_files_are_refused_or_harmless(capsys):
@@ -63,7 +63,7 @@ def test_failures_are_reported(numpy_files, monkeypatch, capsys, reader, message
     assert fuzz.main(["--cases=10"]) == 1
     out = capsys.readouterr().out
     assert message in out
-    assert "python -m experiments.fuzz --seed=0 --first=" in out
+    assert "python -m tests.hardening.fuzz --seed=0 --first=" in out
     assert not pathlib.Path(malformed.MARKER).exists()
 
 
