@@ -9,6 +9,7 @@ after each kill. In the end the final state, the predictions and all metrics mus
 equal to the bit. Exits with status 1 if anything differs.
 """
 
+import argparse
 import contextlib
 import json
 import os
@@ -25,14 +26,9 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from absl import app, flags
 
-import dgg_jax.cli.run  # noqa: F401 - defines --seed
-from dgg_jax.cli import command
 from dgg_jax.training.checkpoints import Checkpoints
-
-_KILLS = flags.DEFINE_integer("kills", 50, "How often to kill.", lower_bound=0)
-flags.declare_key_flag("seed")  # of the moments
+from tests.hardening.heading import heading
 
 _COMMAND = (
     sys.executable,
@@ -49,12 +45,12 @@ _COMMAND = (
     "--epochs=8",
     "--checkpoint_seconds=0",
 )
-_OF_THE_SESSION = (
+_OF_THE_SESSION = {
     "seconds",
     "peak_memory_mib",
     "peak_device_memory_mib",
     "finished",
-)
+}
 
 
 class Moment(NamedTuple):
@@ -72,18 +68,18 @@ class Moment(NamedTuple):
 
 
 class Child:
-    """A run in a process of its own."""
+    """A run in a process of its own, resumed if it has begun before."""
 
-    def __init__(self, workdir: pathlib.Path, *arguments: str):
+    def __init__(self, workdir: pathlib.Path):
         self.workdir = workdir
         self._log = workdir.with_suffix(".log")
-        compiled = workdir.parent / "compiled"
+        resume = ["--resume"] if (workdir / "config.json").exists() else []
         with open(self._log, "w") as log:
-            self.process = subprocess.Popen(
-                [*_COMMAND, f"--workdir={workdir}", *arguments],
+            self._process = subprocess.Popen(
+                [*_COMMAND, f"--workdir={workdir}", *resume],
                 env={
                     **os.environ,
-                    "JAX_COMPILATION_CACHE_DIR": str(compiled),
+                    "JAX_COMPILATION_CACHE_DIR": str(workdir.parent / "compiled"),
                     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
                     "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
                 },
@@ -98,9 +94,9 @@ class Child:
         """Since the start."""
         return time.monotonic() - self._began
 
-    def is_running(self) -> bool:
-        """Whether it has not ended; raises if it has failed."""
-        code = self.process.poll()
+    def _is_running(self) -> bool:
+        """Whether it has not ended; exits if it has failed."""
+        code = self._process.poll()
         if code:
             sys.exit(f"the run failed with status {code}:\n{self._log.read_text()}")
         return code is None
@@ -108,7 +104,7 @@ class Child:
     def finish(self) -> list[float]:
         """Waits for the end; returns when each epoch was there, and the end."""
         seen: list[float] = []
-        while self.is_running():
+        while self._is_running():
             seen += [self.seconds] * (len(epochs(self.workdir)) - len(seen))
             time.sleep(0.01)
         return [*seen, self.seconds]
@@ -119,43 +115,37 @@ class Child:
         wait = moment.seconds
         if 0 < moment.epochs <= before:
             wait += moment.startup
-        reached = None
-        while self.is_running():
-            done, now = len(epochs(self.workdir)), time.monotonic()
-            if reached is None and done >= moment.epochs:
-                reached = now
-            is_due = reached is not None and now - reached >= wait
+        due = None
+        while self._is_running():
+            done = len(epochs(self.workdir))
+            if due is None and done >= moment.epochs:
+                due = self.seconds + wait
             # Seconds are of another run: not so long that nothing is left to kill.
             is_late = done > max(moment.epochs, before) or self._wrote("figures/*")
-            if is_due or is_late:
-                self.process.kill()
-                return self.process.wait() == -signal.SIGKILL
+            if is_late or (due is not None and self.seconds >= due):
+                self._process.kill()
+                return self._process.wait() == -signal.SIGKILL
             time.sleep(0.005)
         return False
 
     def was(self, total: int) -> str:
-        """What it was at when it was killed, by what it has left behind.
-
-        Args:
-          total: epochs of the whole run.
-        """
+        """What it was at when it was killed, of so many epochs, by what it has left."""
         if not self._wrote("config.json"):  # as soon as the folder is opened
             return "starting"
         if self._wrote("checkpoints/*/*.orbax-checkpoint-tmp*"):
             return "saving a checkpoint"
         if self._wrote("**/*.partial"):
             return "writing a file"
-        if len(epochs(self.workdir)) == total:
-            return "evaluating or reporting"
-        return "training"
+        is_trained = len(epochs(self.workdir)) == total
+        return "evaluating or reporting" if is_trained else "training"
 
     def _wrote(self, pattern: str) -> bool:
         """Whether this process, not one before it, wrote such a file."""
-        times = []
         for path in self.workdir.glob(pattern):
             with contextlib.suppress(FileNotFoundError):
-                times.append(path.stat().st_mtime)
-        return max(times, default=0.0) >= self._began_on_disk
+                if path.stat().st_mtime >= self._began_on_disk:
+                    return True
+        return False
 
 
 def epochs(workdir: pathlib.Path) -> list[dict[str, Any]]:
@@ -188,37 +178,26 @@ def draw_moments(seed: int, kills: int, seen: Sequence[float]) -> list[Moment]:
 
 
 def differences(workdir: pathlib.Path, reference: pathlib.Path) -> list[str]:
-    """What two finished runs do not have in common to the bit, but times and memory.
+    """The names of all that two finished runs do not have in common to the bit."""
+    found, expected = _contents(workdir), _contents(reference)
+    names = expected | found
+    return [name for name in names if found.get(name) != expected.get(name)]
 
-    Args:
-      workdir: folder of one.
-      reference: folder of the other.
 
-    Returns:
-      The names of all that differs.
-    """
-    different = []
-    found, expected = (_state(folder) for folder in (workdir, reference))
-    if list(found) != list(expected):
-        different.append("the names of the arrays of the final state")
-    for name in found.keys() & expected.keys():
-        if not _are_equal(found[name], expected[name]):
-            different.append(f"{name} of the final state")
-    with (
-        np.load(workdir / "predictions.npz", allow_pickle=False) as found,
-        np.load(reference / "predictions.npz", allow_pickle=False) as expected,
-    ):
-        if list(found) != list(expected):
-            different.append("the names of the predictions")
-        for name in set(found) & set(expected):
-            if not _are_equal(found[name], expected[name]):
-                different.append(f"{name} of predictions.npz")
-    if _result(workdir) != _result(reference):
-        different.append("result.json")
-    lines = [(folder / "metrics.jsonl").read_bytes() for folder in (workdir, reference)]
-    if lines[0] != lines[1]:
-        different.append("metrics.jsonl")
-    return different
+def _contents(workdir: pathlib.Path) -> dict[str, Any]:
+    """What a finished run has computed, by name; without times and memory."""
+    state, result = _state(workdir), _result(workdir)
+    with np.load(workdir / "predictions.npz", allow_pickle=False) as predictions:
+        arrays = {f"{name} of the final state": a for name, a in state.items()} | {
+            f"{name} of predictions.npz": a for name, a in predictions.items()
+        }
+    for of in (result, *result["stages"]):
+        for name in _OF_THE_SESSION & of.keys():
+            del of[name]
+    return {name: (a.dtype, a.shape, a.tobytes()) for name, a in arrays.items()} | {
+        "result.json": result,
+        "metrics.jsonl": (workdir / "metrics.jsonl").read_bytes(),
+    }
 
 
 def _state(workdir: pathlib.Path) -> dict[str, np.ndarray]:
@@ -232,88 +211,60 @@ def _state(workdir: pathlib.Path) -> dict[str, np.ndarray]:
     }
 
 
-def _are_equal(one: np.ndarray, other: np.ndarray) -> bool:
-    return (one.dtype, one.shape, one.tobytes()) == (
-        other.dtype,
-        other.shape,
-        other.tobytes(),
-    )
-
-
 def _result(workdir: pathlib.Path) -> dict[str, Any]:
-    """What result.json says of the run, not of the session that wrote it."""
-
-    def timeless(record):
-        return {k: v for k, v in record.items() if k not in _OF_THE_SESSION}
-
-    result = timeless(json.loads((workdir / "result.json").read_text()))
-    return result | {"stages": [timeless(stage) for stage in result["stages"]]}
+    return json.loads((workdir / "result.json").read_text())
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Runs, kills, resumes and compares."""
-    if len(arguments) > 1:
-        message = f"unexpected argument {arguments[1]!r}; see --helpshort."
-        return command.fail(message, command.EXIT_INVALID)
-    command.limit_logs()
-    seed = flags.FLAGS.seed
-    folder = pathlib.Path(tempfile.mkdtemp(prefix="kill-test-"))
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--kills", type=int, default=50, help="how often to kill")
+    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    flags = parser.parse_args(arguments)
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="kill-"))
     reference, again, workdir = (
         folder / name for name in ("reference", "again", "killed")
     )
     Child(reference).finish()
     seen = Child(again).finish()
-    total = len(seen) - 1
-    print(f"command  python -m tests.hardening.kill --kills={_KILLS.value}", end=" ")
-    print(f"--seed={seed}")
-    _print_session(reference, total, seen[-1])
+    total, result = len(seen) - 1, _result(reference)
+    command = (
+        f"python -m tests.hardening.kill --kills={flags.kills} --seed={flags.seed}"
+    )
+    print(heading(result | {"command": command}), end="")
+    print(f"kills     {result['command']} --checkpoint_seconds=0")
+    print(f"finished  {result['finished']}, {total} epochs in {seen[-1]:.0f} s\n")
     verdicts = {"a second run": differences(again, reference)}
 
     print("kill  after s  epochs  last epoch                 while")
     killed, saving = 0, 0
-    for moment in draw_moments(seed, _KILLS.value, seen):
-        resume = ["--resume"] if (workdir / "config.json").exists() else []
-        child = Child(workdir, *resume)
+    for moment in draw_moments(flags.seed, flags.kills, seen):
+        child = Child(workdir)
         if not child.kill(moment):
             print("The run ended before this kill.")
             break
-        killed, lived = killed + 1, child.seconds
-        lines = epochs(workdir)
+        lived, lines, doing = child.seconds, epochs(workdir), child.was(total)
+        killed, saving = killed + 1, saving + (doing == "saving a checkpoint")
         last = lines[-1] if lines else {}
         place = " ".join(str(last.get(name, "")) for name in ("stage", "loop", "epoch"))
-        doing = child.was(total)
-        saving += doing == "saving a checkpoint"
         print(
-            f"{killed:4}  {lived:7.2f}  {len(lines):6}  {place:25}  {doing}",
-            flush=True,
+            f"{killed:4}  {lived:7.2f}  {len(lines):6}  {place:25}  {doing}", flush=True
         )
-    resume = ["--resume"] if (workdir / "config.json").exists() else []
-    Child(workdir, *resume).finish()
-    verdicts[f"the run that was killed {killed} times"] = differences(
-        workdir, reference
-    )
+    Child(workdir).finish()
+    name = f"the run that was killed {killed} times"
+    verdicts[name] = differences(workdir, reference)
     print(f"\n{killed} kills, {saving} of them while a checkpoint was saved.")
     print(f"Compared: {len(_state(reference))} arrays of the final state,", end=" ")
     print(f"predictions.npz, result.json, {total} lines of metrics.jsonl.")
     for name, different in verdicts.items():
         verdict = f"DIFFERS in {', '.join(different)}" if different else "is bit-equal"
         print(f"To a run that nothing interrupted, {name} {verdict}.")
-    if killed < _KILLS.value or any(verdicts.values()):
+    if killed < flags.kills or any(verdicts.values()):
         print(f"FAILED; the runs are in {folder}.")
         return 1
     shutil.rmtree(folder)
     return 0
 
 
-def _print_session(reference: pathlib.Path, total: int, seconds: float) -> None:
-    result = json.loads((reference / "result.json").read_text())
-    versions = ", ".join(f"{k} {v}" for k, v in result["versions"].items())
-    print(f"kills    {result['command']} --checkpoint_seconds=0")
-    print(f"versions {versions}")
-    print(f"device   {result['device']}")
-    print(f"commit   {result['git_revision']}")
-    print(f"finished {result['finished']}, {total} epochs in {seconds:.0f} s\n")
-
-
 if __name__ == "__main__":
-    app.run(main, flags_parser=lambda arguments: command.parse_flags(arguments))
+    sys.exit(main())

@@ -55,7 +55,11 @@ def test_only_times_may_differ(tmp_path, reference):
             },
             ["['w'] of the final state"],
         ),
-        ({"state": {"w": np.ones(2)}}, ["the names of the arrays of the final state"]),
+        ({"state": {"w": np.ones(2)}}, ["['model']['b'] of the final state"]),
+        (
+            {"state": {"w": np.ones(2), "model": {"b": np.float32([0] * 3), "c": 0.0}}},
+            ["['model']['c'] of the final state"],
+        ),
         ({"labels": (0, 2)}, ["labels of predictions.npz"]),
         ({"accuracy": np.nextafter(0.5, 1.0)}, ["result.json"]),
         ({"epoch": 2}, ["metrics.jsonl"]),
