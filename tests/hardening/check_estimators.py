@@ -3,18 +3,21 @@
   python -m tests.hardening.check_estimators
 
 Prints how many checks each estimator passes, and which do not apply, with the reason.
+Exits with status 1 if one fails.
 """
 
+import argparse
+import collections
+import sys
+from collections.abc import Sequence
 from typing import Any
 
-from absl import app
 from sklearn.base import BaseEstimator
 from sklearn.utils.estimator_checks import check_estimator
 
 import dgg_jax
-from dgg_jax.cli.command import EXIT_INVALID, fail, limit_logs, parse_flags
-from dgg_jax.runs.origin import device, git_revision
-from dgg_jax.saving import versions
+from dgg_jax.runs.origin import origin
+from tests.hardening.heading import heading
 
 _NETWORKS = {"hidden_sizes": (8,), "latent_dim": 2}
 # With the variance given, data of one shape are programs that are compiled once.
@@ -44,16 +47,16 @@ _SPARSE = (
     "tags of a classifier, which a clusterer does not have"
 )
 _ONE_EPOCH = "it wants three blobs found, for which one epoch is too few"
+_TITLES = {
+    "passed": "passed",
+    "xfail": "exempted",
+    "skipped": "skipped",
+    "failed": "FAILED",
+}
 
 
 def tiny(name: str, n_clusters: int = 3, **settings: Any) -> BaseEstimator:
-    """An estimator as small as it gets.
-
-    Args:
-      name: one of NAMES.
-      n_clusters: K.
-      **settings: in place of the tiny ones.
-    """
+    """An estimator as small as it gets, but for the settings that are given."""
     settings = {"epochs": 1, "batch_size": 32, "random_state": 0} | settings
     return getattr(dgg_jax, name)(n_clusters, **_TINY[name] | settings)
 
@@ -69,17 +72,14 @@ def exempted(estimator: BaseEstimator) -> dict[str, str]:
     return checks
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Checks all estimators, or those named; returns 1 if one fails."""
-    limit_logs()
-    names = arguments[1:] or list(NAMES)
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("names", nargs="*", help="of estimators; all if none is given")
+    names = parser.parse_args(arguments).names or NAMES
     for name in set(names) - set(NAMES):
-        return fail(
-            f"there is no {name}; name some of {', '.join(NAMES)}.", EXIT_INVALID
-        )
-    told = ", ".join(f"{name} {version}" for name, version in versions().items())
-    print("command   python -m tests.hardening.check_estimators", *arguments[1:])
-    print(f"commit    {git_revision()}\nversions  {told}\ndevice    {device()}\n")
+        parser.error(f"there is no {name}; name some of {', '.join(NAMES)}.")
+    print(heading(origin("tests.hardening.check_estimators")))
     failures = 0
     for name in names:
         estimator = tiny(name)
@@ -89,31 +89,21 @@ def main(arguments: list[str]) -> int:
             on_fail=None,
             on_skip=None,
         )
-        statuses = [result["status"] for result in results]
-        counts = ", ".join(
-            f"{statuses.count(status)} {title}"
-            for status, title in (
-                ("passed", "passed"),
-                ("xfail", "exempted"),
-                ("skipped", "skipped"),
-                ("failed", "FAILED"),
-            )
+        statuses = collections.Counter(result["status"] for result in results)
+        counts = [f"{statuses[status]} {title}" for status, title in _TITLES.items()]
+        lines = [_told(result) for result in results if result["status"] != "passed"]
+        print(
+            f"{name}: {', '.join(counts)}", *dict.fromkeys(lines), sep="\n", flush=True
         )
-        print(f"{name}: {counts}", flush=True)
-        failures += statuses.count("failed")
-        told = set()
-        for result in results:
-            reason = {
-                "xfail": result["expected_to_fail_reason"],
-                "skipped": result["exception"],
-                "failed": result["exception"],
-            }.get(result["status"])
-            line = f"  {result['status']} {result['check_name']}: {reason}"
-            if reason is not None and line not in told:
-                print(line, flush=True)
-            told.add(line)
+        failures += statuses["failed"]
     return min(failures, 1)
 
 
+def _told(result: dict[str, Any]) -> str:
+    is_exempted = result["status"] == "xfail"
+    reason = result["expected_to_fail_reason" if is_exempted else "exception"]
+    return f"  {result['status']} {result['check_name']}: {reason}"
+
+
 if __name__ == "__main__":
-    app.run(main, flags_parser=parse_flags)
+    sys.exit(main())
