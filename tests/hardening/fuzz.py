@@ -7,9 +7,9 @@ an .npy, .npz, .csv or .tsv matrix, an idx file, or the four files of MNIST. Rea
 must end in a documented exception or in something that can be used: a model that was
 loaded gives finite probabilities that sum to 1, or refuses the row. Of those it is
 counted whether they are the valid model's: then the mutation is of nothing that they
-depend on. Anything else is a failure, named with the flags that repeat it, and the exit
-status is 1: another exception, a call that does not end, a file that only executed code
-can have made.
+depend on. Anything else is a failure, named with the flags that repeat it (under the
+same version of hypothesis), and the exit status is 1: another exception, a call that
+does not end, a file that only executed code can have made.
 """
 
 import argparse
@@ -18,9 +18,9 @@ import contextlib
 import faulthandler
 import functools
 import gzip
-import os
+import importlib.metadata
 import pathlib
-import shlex
+import random
 import shutil
 import signal
 import struct
@@ -29,19 +29,23 @@ import tempfile
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+import hypothesis
 import jax
 import numpy as np
-from absl import logging
+from hypothesis import strategies as st
 
 import dgg_jax
-from dgg_jax import checks, estimators, saving
+from dgg_jax import checks, saving
 from dgg_jax.data import idx, images, own, sources
-from dgg_jax.runs.origin import device, git_revision
+from dgg_jax.runs.origin import origin
 from tests.hardening import malformed
+from tests.hardening.check_estimators import tiny
+from tests.hardening.heading import heading
 
 _SECONDS = 60.0  # after which a case hangs
+_SOURCE = 2**16  # random bytes of a case, more than any draws
 _ROW = np.array([[0.2, 0.5, 0.9]], np.float32)
 _DOCUMENTED = (saving.InvalidModel, checks.InvalidInput, checks.MissingData)
 
@@ -51,32 +55,25 @@ class Target(NamedTuple):
 
     Attributes:
       name: for the report.
+      folder: of valid files, one of which is mutated.
       mutations: to choose from.
-      prepare: writes a valid file into a folder; returns its path and the path to
-        mutate.
-      read: reads the first path and uses what it got; returns the outcome in words.
+      read: reads the mutated path and uses what it got; returns the outcome in words.
     """
 
     name: str
+    folder: pathlib.Path
     mutations: Sequence[malformed.Mutation]
-    prepare: Callable[[pathlib.Path, np.random.Generator], tuple[Any, pathlib.Path]]
-    read: Callable[[Any], str]
+    read: Callable[[pathlib.Path], str]
 
 
-class Failure(NamedTuple):
-    """A case that ended as none may.
-
-    Attributes:
-      case: its number.
-      target: what read the file.
-      mutation: what was done to it.
-      reason: what happened.
-    """
+class Result(NamedTuple):
+    """How a case ended; the outcome is FAILS, for a reason, if none may end so."""
 
     case: int
     target: str
     mutation: str
-    reason: str
+    outcome: str
+    reason: str = ""
 
 
 class _Hang(BaseException):
@@ -88,82 +85,43 @@ class _Unusable(Exception):
 
 
 def targets(folder: pathlib.Path) -> list[Target]:
-    """What to fuzz; valid files are made in a folder, once.
-
-    Args:
-      folder: an empty one.
-    """
-    random = np.random.default_rng(0)
-    x = random.random((12, 3)).astype(np.float32)
-    model = dgg_jax.DGG(
-        3,
-        hidden_sizes=(4,),
-        latent_dim=2,
-        pretrain_autoencoder_epochs=0,
-        pretrain_vae_epochs=0,
-        siamese_epochs=0,
-        classifier_epochs=0,
-        num_neighbors=2,
-        epochs=0,
-        random_state=0,
+    """What to fuzz; valid files are made in a folder, once."""
+    models, numpy_files, tables, idx_files, mnist = (
+        folder / name for name in ("models", "numpy", "tables", "idx", "mnist")
     )
-    model.fit(x).save(folder / "model")
+    for made in (models, numpy_files, tables, idx_files, mnist):
+        made.mkdir(parents=True)
+    x = np.random.default_rng(0).random((12, 3)).astype(np.float32)
+    model = tiny("DGG", hidden_sizes=(4,), classifier_epochs=0, epochs=0).fit(x)
+    model.save(models / "model")
     load = functools.partial(_load, expected=model.predict_proba(_ROW))
-    np.save(folder / "x.npy", x)
-    np.savez(folder / "x.npz", x=x, y=np.arange(12) % 3)
-    np.savez_compressed(folder / "compressed.npz", x=x.astype(np.float64))
+    np.save(numpy_files / "x.npy", x)
+    np.savez(numpy_files / "x.npz", x=x, y=np.arange(12) % 3)
+    np.savez_compressed(numpy_files / "compressed.npz", x=x.astype(np.float64))
     for suffix, delimiter in ((".csv", ","), (".tsv", "\t")):
-        table = folder / f"x{suffix}"
+        table = tables / f"x{suffix}"
         np.savetxt(table, x, delimiter=delimiter, header="a,b,c", comments="")
-    numpy_files = ("x.npy", "x.npz", "compressed.npz")
-    tables = ("x.csv", "x.tsv")
+    (idx_files / "images").write_bytes(_idx(2, 3, 4))
+    (idx_files / "compressed").write_bytes(gzip.compress(_idx(2, 3, 4)))
+    for name, *_ in images.MNIST.layouts[0].files:
+        content = _idx(3, 28, 28) if "images" in name else _idx(3)
+        (mnist / f"{name}.gz").write_bytes(gzip.compress(content))
+    of_models = Target("dgg_jax.load", models, malformed.OF_A_MODEL, load)
     return [
-        Target("dgg_jax.load", malformed.OF_A_MODEL, _model(folder), load),
-        Target("numpy file", malformed.OF_NUMPY, _any(folder, numpy_files), _matrix),
-        Target("dgg_jax.load", malformed.OF_A_MODEL, _model(folder), load),
-        Target("table", malformed.OF_A_TABLE, _any(folder, tables), _matrix),
-        Target("dgg_jax.load", malformed.OF_A_MODEL, _model(folder), load),
-        Target("idx file", malformed.OF_IDX, _idx, _read_idx),
-        Target("MNIST files", malformed.OF_IDX, _mnist, _read_mnist),
+        of_models,
+        Target("numpy file", numpy_files, malformed.OF_NUMPY, _matrix),
+        of_models,
+        Target("table", tables, malformed.OF_A_TABLE, _matrix),
+        of_models,
+        Target("idx file", idx_files, malformed.OF_IDX, _read_idx),
+        Target("MNIST files", mnist, malformed.OF_IDX, _read_mnist),
     ]
 
 
-def _model(source):
-    def prepare(folder, random):
-        shutil.copytree(source / "model", folder / "model")
-        return folder / "model", folder / "model"
-
-    return prepare
-
-
-def _any(source, names):
-    def prepare(folder, random):
-        name = str(random.choice(names))
-        path = pathlib.Path(shutil.copy(source / name, folder))
-        return path, path
-
-    return prepare
-
-
-def _idx_bytes(array: np.ndarray) -> bytes:
-    shape = struct.pack(f">{array.ndim}I", *array.shape)
-    return bytes([0, 0, 8, array.ndim]) + shape + array.tobytes()
-
-
-def _idx(folder, random):
-    content = _idx_bytes(random.integers(256, size=(2, 3, 4)).astype(np.uint8))
-    path = folder / "images"
-    path.write_bytes(gzip.compress(content) if random.random() < 0.5 else content)
-    return path, path
-
-
-def _mnist(folder, random):
-    names = [names[0] for names in images.MNIST.layouts[0].files]
-    for name in names:
-        shape = (3, 28, 28) if "images" in name else (3,)
-        array = random.integers(10, size=shape).astype(np.uint8)
-        (folder / f"{name}.gz").write_bytes(gzip.compress(_idx_bytes(array)))
-    return folder, folder / f"{random.choice(names)}.gz"
+def _idx(*shape: int) -> bytes:
+    values = np.arange(np.prod(shape)) % 10
+    header = bytes([0, 0, 8, len(shape)]) + struct.pack(f">{len(shape)}I", *shape)
+    return header + values.astype(np.uint8).tobytes()
 
 
 def _load(path: pathlib.Path, expected: np.ndarray) -> str:
@@ -196,8 +154,8 @@ def _read_idx(path: pathlib.Path) -> str:
     return "is used"
 
 
-def _read_mnist(folder: pathlib.Path) -> str:
-    found = sources.find(images.MNIST, folder)
+def _read_mnist(path: pathlib.Path) -> str:
+    found = sources.find(images.MNIST, path.parent)
     if found is None:
         raise _Unusable("none of the files is found")
     layout, paths = found
@@ -208,61 +166,64 @@ def _read_mnist(folder: pathlib.Path) -> str:
     return "is used"
 
 
-def run(
-    cases: range, seed: int
-) -> tuple[dict[tuple[str, str, str], int], list[Failure]]:
-    """Runs cases; a case depends on the seed and its number alone.
-
-    Args:
-      cases: their numbers.
-      seed: of all.
-
-    Returns:
-      How often (target, mutation, outcome) occurred, and the failures.
-    """
-    counts: collections.Counter = collections.Counter()
-    failures = []
+def run(cases: range, seed: int) -> list[Result]:
+    """Runs cases; a case depends on the seed and its number alone."""
+    results = []
     with _scratch() as folder, warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
-        (folder / "valid").mkdir()
-        all_targets = targets(folder / "valid")
+        every = targets(folder / "valid")
         # Settings differ from case to case: whole programs would be compiled anew.
         with jax.disable_jit():
             for case in cases:
-                random = np.random.default_rng((seed, case))
-                target = all_targets[case % len(all_targets)]
-                mutation = target.mutations[random.integers(len(target.mutations))]
-                (folder / "case").mkdir()
-                outcome = _outcome(target, mutation, folder / "case", random)
-                if pathlib.Path(malformed.MARKER).exists():
-                    os.unlink(malformed.MARKER)
-                    outcome = "FAILS: code was executed"
-                if outcome.startswith("FAILS"):
-                    reason = outcome.removeprefix("FAILS: ")
-                    name = mutation.__name__
-                    failures.append(Failure(case, target.name, name, reason))
-                    outcome = "FAILS"
-                counts[target.name, mutation.__name__, outcome] += 1
-                shutil.rmtree(folder / "case")
+                target = every[case % len(every)]
+                shutil.copytree(target.folder, "case")
+                source = random.Random(f"{seed}, {case}").randbytes(_SOURCE)
+                path, mutation = _mutated(target, source)
+                results.append(
+                    Result(case, target.name, mutation, *_outcome(target, path))
+                )
+                shutil.rmtree("case")
                 if (case + 1) % 100 == 0:
-                    logging.info("%d cases, %d failures", case + 1, len(failures))
-    return dict(counts), failures
+                    print(f"{case + 1} cases", file=sys.stderr, flush=True)
+    return results
 
 
-def _outcome(target, mutation, folder, random) -> str:
-    path, mutated = target.prepare(folder, random)
-    mutation(random, mutated)
+def _mutated(target: Target, source: bytes) -> tuple[pathlib.Path, str]:
+    """Mutates a file of the folder case as random bytes tell hypothesis; its path."""
+    done = []
+
+    @hypothesis.settings(database=None)
+    @hypothesis.given(st.data())
+    def mutate(data):
+        path = malformed.pick(data.draw, sorted(pathlib.Path("case").iterdir()))
+        mutation = malformed.pick(data.draw, target.mutations)
+        mutation(data.draw, path)
+        done.append((path, mutation.__name__))
+
+    # Not by its engine, whose cases depend on those before.
+    mutate.hypothesis.fuzz_one_input(source)
+    return done[0]
+
+
+def _outcome(target: Target, path: pathlib.Path) -> tuple[str, str]:
+    """The outcome of reading a file, and the reason if it fails."""
+    outcome, reason = "FAILS", ""
     try:
         with _alarm():
-            return target.read(path)
+            outcome = target.read(path)
     except _DOCUMENTED as error:
-        return type(error).__name__
+        outcome = type(error).__name__
     except _Hang:
-        return f"FAILS: no end within {_SECONDS:g} s"
+        reason = f"no end within {_SECONDS:g} s"
     except Exception as error:
         last = traceback.extract_tb(error.__traceback__)[-1]
         place = f"{pathlib.Path(last.filename).name}:{last.lineno}"
-        return f"FAILS: {type(error).__name__} at {place}: {error}"
+        reason = f"{type(error).__name__} at {place}: {error}"
+    marker = pathlib.Path(malformed.MARKER)
+    if marker.exists():
+        marker.unlink()
+        return "FAILS", "code was executed"
+    return outcome, reason
 
 
 @contextlib.contextmanager
@@ -286,28 +247,20 @@ def _alarm() -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def report(
-    counts: dict[tuple[str, str, str], int], failures: list[Failure], seed: int
-) -> str:
-    """What happened, as text.
-
-    Args:
-      counts: from ``run``.
-      failures: from ``run``.
-      seed: of the cases.
-    """
-    lines = [f"{sum(counts.values()):,} malformed files, {len(failures)} failures", ""]
+def report(results: Sequence[Result], seed: int) -> str:
+    """What happened, as text."""
+    failures = [result for result in results if result.outcome == "FAILS"]
+    outcomes = collections.Counter((r.target, r.outcome) for r in results)
+    taken = collections.Counter(
+        (r.mutation, r.outcome)
+        for r in results
+        if r.target == "dgg_jax.load" and r.outcome not in ("InvalidModel", "FAILS")
+    )
+    lines = [f"{len(results):,} malformed files, {len(failures)} failures", ""]
     lines += ["outcomes by reader"]
-    by_target = _sums(counts, lambda target, mutation, outcome: (target, outcome))
-    lines += [f"  {t:14}{o:24}{n:6,}" for (t, o), n in by_target]
+    lines += [f"  {t:14}{o:24}{n:6,}" for (t, o), n in sorted(outcomes.items())]
     lines += ["", "models that load takes, by mutation"]
-    taken = {
-        key: number
-        for key, number in counts.items()
-        if key[0] == "dgg_jax.load" and not key[2].startswith(("Invalid", "FAILS"))
-    }
-    by_mutation = _sums(taken, lambda target, mutation, outcome: (mutation, outcome))
-    lines += [f"  {m:24}{o:24}{n:6,}" for (m, o), n in by_mutation]
+    lines += [f"  {m:24}{o:24}{n:6,}" for (m, o), n in sorted(taken.items())]
     for failure in failures:
         lines += [
             "",
@@ -319,39 +272,24 @@ def report(
     return "\n".join(lines) + "\n"
 
 
-def _sums(counts, key):
-    sums: collections.Counter = collections.Counter()
-    for names, number in counts.items():
-        sums[key(*names)] += number
-    return sorted(sums.items())
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the cases of a command line and prints the report."""
-    parser = argparse.ArgumentParser(
-        description="Feeds damaged and hostile files to all readers."
-    )
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--cases", type=int, default=1000, help="how many")
     parser.add_argument("--seed", type=int, default=0, help="of all cases")
     parser.add_argument("--first", type=int, default=0, help="number of the first case")
     parser.add_argument("--output", help="file for the report, and where it is from")
     flags = parser.parse_args(arguments)
-    cases = range(flags.first, flags.first + flags.cases)
-    counts, failures = run(cases, flags.seed)
-    text = report(counts, failures, flags.seed)
+    results = run(range(flags.first, flags.first + flags.cases), flags.seed)
+    text = report(results, flags.seed)
     print(text, end="")
     if flags.output:
-        versions = ", ".join(f"{k} {v}" for k, v in estimators.versions().items())
-        command = shlex.join(["python", "-m", "tests.hardening.fuzz", *sys.argv[1:]])
-        header = (
-            f"command   {command}\ncommit    {git_revision()}\nversions  {versions}\n"
-            f"device    {device()}\n\n"
-        )
-        pathlib.Path(flags.output).write_text(header + text)
-    return 1 if failures else 0
+        record = origin("tests.hardening.fuzz")
+        record["versions"]["hypothesis"] = importlib.metadata.version("hypothesis")
+        pathlib.Path(flags.output).write_text(f"{heading(record)}\n{text}")
+    return int(any(result.outcome == "FAILS" for result in results))
 
 
 if __name__ == "__main__":
     faulthandler.enable()
-    logging.set_verbosity(logging.INFO)
     sys.exit(main())

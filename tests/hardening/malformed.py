@@ -1,6 +1,6 @@
 """Malformed files: what chance, a broken disk or a villain makes of a valid one.
 
-A mutation is a function of (a random generator, the path of a valid file or model); it
+A mutation is a function of (hypothesis' draw, the path of a valid file or model); it
 changes what lies there. Unpickling any of the objects that some of them hide would
 create the file ``MARKER`` in the current folder.
 """
@@ -16,14 +16,24 @@ import pickle
 import shutil
 import struct
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as of_numpy
+
+from dgg_jax import saving
+from dgg_jax.saving import ARRAYS, DESCRIPTION
 
 MARKER = "executed-by-unpickling"
-_DESCRIPTION, _ARRAYS = "model.json", "arrays.npz"
-Mutation = Callable[[np.random.Generator, pathlib.Path], None]
+Draw = Callable[[st.SearchStrategy[Any]], Any]
+Mutation = Callable[[Draw, pathlib.Path], None]
+
+
+def pick(draw: Draw, options: Sequence[Any]) -> Any:
+    """One of them; unlike ``sampled_from`` it never looks at what they are."""
+    return options[draw(st.integers(0, len(options) - 1))]
 
 
 class _Payload:
@@ -31,9 +41,13 @@ class _Payload:
         return open, (MARKER, "w")
 
 
-def _npz(arrays: dict[str, Any], compressed: bool = False) -> bytes:
+_PICKLE = pickle.dumps(_Payload())
+_OBJECTS = np.array([_Payload(), _Payload()], object)
+
+
+def _npz(arrays: dict[str, Any]) -> bytes:
     buffer = io.BytesIO()
-    (np.savez_compressed if compressed else np.savez)(buffer, **arrays)
+    np.savez(buffer, **arrays)
     return buffer.getvalue()
 
 
@@ -41,12 +55,6 @@ def _npy(array: Any) -> bytes:
     buffer = io.BytesIO()
     np.save(buffer, array)
     return buffer.getvalue()
-
-
-def _header(text: str, content: bytes = b"", version: bytes = b"\x01\x00") -> bytes:
-    """A .npy file with any header."""
-    size = struct.pack("<H" if version == b"\x01\x00" else "<I", len(text))
-    return b"\x93NUMPY" + version + size + text.encode("latin1") + content
 
 
 def _zip(members: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> bytes:
@@ -57,27 +65,34 @@ def _zip(members: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> by
     return buffer.getvalue()
 
 
-def _objects() -> np.ndarray:
-    return np.array([_Payload(), _Payload()], object)
+def _declaring(size: int, content: bytes) -> bytes:
+    """A zip file whose directory lies about the size of its first member."""
+    place = content.index(b"PK\x01\x02") + 24
+    return content[:place] + struct.pack("<I", size) + content[place + 4 :]
+
+
+def _header(text: str, content: bytes = b"", version: int = 1) -> bytes:
+    """A .npy file with any header."""
+    size = struct.pack("<H" if version == 1 else "<I", len(text))
+    return b"\x93NUMPY" + bytes([version, 0]) + size + text.encode("latin1") + content
 
 
 def _described(descr: str, shape: str) -> str:
     return f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}}}"
 
 
-_OBJECTS = _described("'|O'", "(2, 2)")
+_OF_OBJECTS = _described("'|O'", "(2, 2)")
 _HUGE = _described("'<f4'", f"({2**40}, 4)")
-_ODD_HEADERS = (
-    _OBJECTS,
-    _HUGE,
-    _described("'<f4'", f"(0, {10**30})"),
-    _described("'<f4'", "(-1, 4)"),
-    _described("'<f4'", f"({'1,' * 100})"),
-    _described("'|V0'", f"({2**40}, 4)"),
-    _described("('<f4', (1000, 1000))", "(2, 2)"),
-    _described("[('a', '<f4')]", "(2, 2)"),
-    _described("'<m8[s]'", "(2, 2)"),
-    _described("'<f4'", "4"),
+_TYPES = ("'<f4'", "'|O'", "'|V0'", "'<m8[s]'", "[('a', '<f4')]", "('<f4', (999, 999))")
+_SHAPES = (
+    "(2, 2)",
+    "4",
+    "(-1, 4)",
+    f"({2**40}, 4)",
+    f"(0, {10**30})",
+    f"({'1,' * 100})",
+)
+_NO_HEADERS = (
     "{'descr': '<f4', 'shape': (2, 2)",
     "(" * 5_000,
     f"__import__('pathlib').Path('{MARKER}').touch()",
@@ -86,81 +101,72 @@ _ODD_HEADERS = (
 )
 
 
+def _odd_npy(draw: Draw, content: bytes) -> bytes:
+    header = _described(pick(draw, _TYPES), pick(draw, _SHAPES))
+    if draw(st.booleans()):
+        header = pick(draw, _NO_HEADERS)
+    return _header(header, content, version=pick(draw, (1, 2, 3, 9)))
+
+
 # Bytes of any file.
 
 
-def flip(random, path):
-    content = bytearray(path.read_bytes())
-    for place in random.integers(len(content), size=random.integers(1, 20)):
-        content[place] ^= 1 << random.integers(8)
-    path.write_bytes(content)
+def _bytes(most: int) -> st.SearchStrategy[bytes]:
+    """Any, of every length alike; binary alone gives short ones."""
+    return st.integers(0, most).flatmap(lambda n: st.binary(min_size=n, max_size=n))
 
 
-def overwrite(random, path):
-    content = bytearray(path.read_bytes())
-    start = random.integers(len(content))
-    length = int(random.integers(1, 200))
-    content[start : start + length] = random.bytes(length)
-    path.write_bytes(content)
+def flipped(draw: Draw, content: bytes) -> bytes:
+    """Some bits."""
+    changed = bytearray(content)
+    bits = st.integers(0, 8 * len(content) - 1)
+    for bit in draw(st.lists(bits, min_size=1, max_size=20)):
+        changed[bit // 8] ^= 1 << bit % 8
+    return bytes(changed)
 
 
-def truncate(random, path):
-    content = path.read_bytes()
-    path.write_bytes(content[: random.integers(len(content))])
+def spliced(draw: Draw, content: bytes) -> bytes:
+    """A piece for another: cut out, often to the end, overwritten or inserted."""
+    start, new = (
+        draw(st.integers(0, len(content) - 1)),
+        draw(st.just(b"") | _bytes(200)),
+    )
+    lengths = st.integers(1, len(content))
+    if new:
+        lengths |= st.sampled_from([len(new), 0])
+    return content[:start] + new + content[start + draw(lengths) :]
 
 
-def cut_out(random, path):
-    content = path.read_bytes()
-    start, stop = sorted(random.integers(len(content), size=2))
-    path.write_bytes(content[:start] + content[stop + 1 :])
+def noise(draw: Draw, content: bytes) -> bytes:
+    return draw(_bytes(2_000))
 
 
-def insert(random, path):
-    content = path.read_bytes()
-    start = random.integers(len(content))
-    extra = random.bytes(int(random.integers(1, 200)))
-    path.write_bytes(content[:start] + extra + content[start:])
+_DAMAGES = (flipped, spliced, noise)
 
 
-def noise(random, path):
-    path.write_bytes(random.bytes(int(random.integers(0, 2_000))))
+def _of_bytes(damage: Callable[[Draw, bytes], bytes]) -> Mutation:
+    @functools.wraps(damage)
+    def mutation(draw, path):
+        path.write_bytes(damage(draw, path.read_bytes()))
+
+    return mutation
 
 
-# What lies where a file is expected.
-
-
-def missing(random, path):
+def no_file(draw, path):
+    """Nothing where a file is expected, or what is none."""
     path.unlink()
+    ways = (
+        lambda: None,
+        path.mkdir,
+        lambda: path.symlink_to(path),
+        lambda: path.symlink_to("absent"),
+        lambda: path.symlink_to("/dev/zero"),
+        lambda: os.mkfifo(path),
+    )
+    pick(draw, ways)()
 
 
-def folder(random, path):
-    path.unlink()
-    path.mkdir()
-
-
-def link_to_itself(random, path):
-    path.unlink()
-    path.symlink_to(path)
-
-
-def link_to_nowhere(random, path):
-    path.unlink()
-    path.symlink_to(path.parent / "absent")
-
-
-def link_to_device(random, path):
-    path.unlink()
-    path.symlink_to("/dev/zero")
-
-
-def pipe(random, path):
-    path.unlink()
-    os.mkfifo(path)
-
-
-_BYTES = (flip, overwrite, truncate, cut_out, insert, noise)
-_PLACES = (missing, folder, link_to_itself, link_to_nowhere, link_to_device, pipe)
-OF_A_FILE: tuple[Mutation, ...] = (*_BYTES, *_PLACES)
+OF_A_FILE: tuple[Mutation, ...] = (*map(_of_bytes, _DAMAGES), no_file)
 
 
 # Models.
@@ -169,31 +175,45 @@ OF_A_FILE: tuple[Mutation, ...] = (*_BYTES, *_PLACES)
 def _in_folder(mutation: Mutation) -> Mutation:
     """A mutation of one of a model's two files."""
 
-    def of_model(random, path):
-        mutation(random, path / str(random.choice([_DESCRIPTION, _ARRAYS])))
+    @functools.wraps(mutation)
+    def of_model(draw, path):
+        mutation(draw, path / pick(draw, (DESCRIPTION, ARRAYS)))
 
-    of_model.__name__ = mutation.__name__
     return of_model
 
 
-def _read(path: pathlib.Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    with np.load(path / _ARRAYS) as file:
-        return json.loads((path / _DESCRIPTION).read_text()), dict(file)
+def _of_description(change: Callable[[Draw, dict[str, Any]], None]) -> Mutation:
+    """A mutation of what model.json says."""
+
+    @functools.wraps(change)
+    def mutation(draw, path):
+        description = json.loads((path / DESCRIPTION).read_text())
+        change(draw, description)
+        (path / DESCRIPTION).write_text(json.dumps(description))
+
+    return mutation
 
 
-def _write(
-    path: pathlib.Path, description: dict[str, Any], content: bytes, arrays: Any = ()
-) -> None:
-    """Writes a model whose checksum is right, with a true list of those arrays."""
-    listed = description["arrays"]
-    listed["sha256"] = hashlib.sha256(content).hexdigest()
-    for name, array in dict(arrays).items():
-        listed["shapes"][name] = list(np.shape(array))
-        listed["dtypes"][name] = str(np.asarray(array).dtype)
-    for name in set(listed["shapes"]) - set(dict(arrays)) if arrays else ():
-        del listed["shapes"][name], listed["dtypes"][name]
-    (path / _ARRAYS).write_bytes(content)
-    (path / _DESCRIPTION).write_text(json.dumps(description))
+def _of_arrays(change: Callable[[Draw, dict[str, Any]], Any]) -> Mutation:
+    """A mutation to other arrays, which are listed, or to other bytes of their file.
+
+    The checksum is right.
+    """
+
+    @functools.wraps(change)
+    def mutation(draw, path):
+        description = json.loads((path / DESCRIPTION).read_text())
+        with np.load(path / ARRAYS) as file:
+            changed = change(draw, dict(file))
+        if isinstance(changed, dict):
+            del description["arrays"]
+            saving.save(path, description, changed, overwrite=True)
+        else:
+            description["arrays"]["sha256"] = hashlib.sha256(changed).hexdigest()
+            (path / ARRAYS).write_bytes(changed)
+            (path / DESCRIPTION).write_text(json.dumps(description))
+
+    return mutation
 
 
 def _entries(tree: Any) -> list[tuple[Any, Any]]:
@@ -207,45 +227,64 @@ def _entries(tree: Any) -> list[tuple[Any, Any]]:
     return found
 
 
-def _odd_value(random: np.random.Generator) -> Any:
-    values = (None, True, -1, 0, 3, 10**30, 0.5, 1e308, float("nan"), float("-inf"))
-    others = ("", "x", "../../etc/passwd", [], {}, [[[[]]]], [None], ["x"], {"a": {}})
-    return (values + others)[random.integers(len(values) + len(others))]
+def _entry(draw: Draw, description: dict[str, Any]) -> tuple[Any, Any]:
+    """(container, key) of an entry, more often of what load uses."""
+    parts = ("arrays", "settings", "preset", "parts", "stages", "history")
+    used = [description[name] for name in parts if description[name]]
+    return pick(draw, _entries(pick(draw, [description, *used])))
 
 
-def _in_description(change: Callable[[np.random.Generator, Any, Any], None]):
-    """A mutation of one entry of model.json, of a random depth."""
-
-    def mutation(random, path):
-        description = json.loads((path / _DESCRIPTION).read_text())
-        tree = description
-        if random.random() < 0.7:  # into what load uses
-            parts = ("arrays", "settings", "preset", "parts", "stages", "history")
-            tree = description[str(random.choice(parts))] or description
-        entries = _entries(tree)
-        change(random, *entries[random.integers(len(entries))])
-        (path / _DESCRIPTION).write_text(json.dumps(description))
-
-    mutation.__name__ = change.__name__
-    return mutation
+_ODD = [None, True, -1, 0, 3, 10**30, 0.5, 1e308, float("nan"), "../../etc/passwd"]
+_VALUES = st.recursive(
+    st.sampled_from(_ODD) | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=4,
+)
 
 
-def other_value(random, tree, key):
-    tree[key] = _odd_value(random)
+@_of_description
+def other_value(draw, description):
+    container, key = _entry(draw, description)
+    container[key] = draw(_VALUES)
 
 
-def without_entry(random, tree, key):
-    del tree[key]
+@_of_description
+def without_entry(draw, description):
+    container, key = _entry(draw, description)
+    del container[key]
 
 
-def added_entry(random, tree, key):
-    if isinstance(tree, dict):
-        tree[f"{key}_"] = _odd_value(random)
+@_of_description
+def added_entry(draw, description):
+    container, key = _entry(draw, description)
+    if isinstance(container, dict):
+        container[f"{key}_"] = draw(_VALUES)
     else:
-        tree.append(_odd_value(random))
+        container.append(draw(_VALUES))
 
 
-def other_description(random, path):
+@_of_description
+def other_header(draw, description):
+    kinds = ("VaDE", "GMVAE", "DEC", "SpectralNet", "IMSAT", "dict", "__class__")
+    formats = (0, 2, -1, 10**30, "1", None)
+    name, others = pick(draw, (("kind", kinds), ("format", formats)))
+    description[name] = pick(draw, others)
+
+
+@_of_description
+def other_setting(draw, description):
+    changes = (
+        ("num_clusters", (1, 2, 4, 10**9, 10**19)),
+        ("latent_dim", (1, 3, 10**12)),
+        ("hidden_sizes", ([], [4], [5, 5], [10**12])),
+        ("classifier_hidden_sizes", ([], [9], None)),
+        ("likelihood", ("gaussian", "learned_gaussian")),
+    )
+    name, others = pick(draw, changes)
+    description["preset"][name] = pick(draw, others)
+
+
+def other_description(draw, path):
     texts = (
         "null",
         "[]",
@@ -256,72 +295,37 @@ def other_description(random, path):
         '{"a":' * 50_000,
         "9" * 9_000,
     )
-    (path / _DESCRIPTION).write_text(str(random.choice(texts)))
+    (path / DESCRIPTION).write_text(pick(draw, texts))
 
 
-def other_header(random, path):
-    description, _ = _read(path)
-    name = str(random.choice(["kind", "format"]))
-    others = {
-        "kind": ("VaDE", "GMVAE", "DEC", "SpectralNet", "IMSAT", "dict", "__class__"),
-        "format": (0, 2, -1, 10**30, "1", None),
-    }[name]
-    description[name] = others[random.integers(len(others))]
-    (path / _DESCRIPTION).write_text(json.dumps(description))
-
-
-def other_setting(random, path):
-    description, _ = _read(path)
-    preset = description["preset"]
-    changes = {
-        "num_clusters": (1, 2, 4, 10**9, 10**19),
-        "latent_dim": (1, 3, 10**12),
-        "hidden_sizes": ([], [4], [5, 5], [10**12]),
-        "classifier_hidden_sizes": ([], [9], None),
-        "likelihood": ("gaussian", "learned_gaussian"),
-    }
-    name = str(random.choice(list(changes)))
-    preset[name] = changes[name][random.integers(len(changes[name]))]
-    (path / _DESCRIPTION).write_text(json.dumps(description))
-
-
-def other_array(random, path):
-    description, arrays = _read(path)
-    name = str(random.choice(list(arrays)))
-    array = arrays[name]
+@_of_arrays
+def other_array(draw, arrays):
+    name = pick(draw, list(arrays))
+    array = np.atleast_1d(arrays[name])
+    types = (np.float64, np.complex64, ">f4", str, np.int8, bool, [("a", np.float32)])
     changes = (
-        lambda: array[..., None],
-        lambda: array[:-1] if array.ndim else array[None],
-        lambda: np.concatenate([array, array], axis=-1) if array.ndim else array[None],
-        lambda: array.reshape(-1),
-        lambda: array[:0] if array.ndim else array[None],
-        lambda: array.astype(np.float64),
-        lambda: array.astype(np.complex64),
-        lambda: array.astype(">f4"),
-        lambda: array.astype(str),
-        lambda: array.astype(np.int8),
-        lambda: array.astype(bool),
-        lambda: np.full(array.shape, np.nan, np.float32),
-        lambda: np.full(array.shape, np.inf, np.float32),
-        lambda: np.full(array.shape, 3e38, np.float32),
-        lambda: np.full(array.shape, -7, array.dtype),
-        lambda: array.astype([("a", np.float32)]),
+        array[..., None],
+        array[:-1],
+        array[:0],
+        array.reshape(-1),
+        np.concatenate([array, array], axis=-1),
+        np.full_like(array, -7),
+        *(array.astype(dtype) for dtype in types),
+        *(np.full(array.shape, v, np.float32) for v in (np.nan, np.inf, 3e38)),
     )
-    arrays[name] = changes[random.integers(len(changes))]()
-    _write(path, description, _npz(arrays), arrays)
+    return arrays | {name: pick(draw, changes)}
 
 
-def without_array(random, path):
-    description, arrays = _read(path)
-    prefix = str(random.choice(list(arrays)))
-    if random.random() < 0.5:
+@_of_arrays
+def without_array(draw, arrays):
+    prefix = pick(draw, list(arrays))
+    if draw(st.booleans()):
         prefix = prefix.rpartition("/")[0]
-    kept = {name: a for name, a in arrays.items() if not name.startswith(prefix)}
-    _write(path, description, _npz(kept), kept)
+    return {name: a for name, a in arrays.items() if not name.startswith(prefix)}
 
 
-def added_array(random, path):
-    description, arrays = _read(path)
+@_of_arrays
+def added_array(draw, arrays):
     names = (
         "learned/fit",
         "learned/__class__",
@@ -336,76 +340,65 @@ def added_array(random, path):
         "a/" * 30_000,
         "a//b",
     )
-    arrays[names[random.integers(len(names))]] = np.ones(3, np.float32)
-    _write(path, description, _npz(arrays), arrays)
+    return arrays | {pick(draw, names): np.ones(3, np.float32)}
 
 
-def pickled(random, path):
+@_of_arrays
+def pickled(draw, arrays):
     """Objects where arrays are expected; unpickling them would be seen."""
-    description, arrays = _read(path)
-    name = str(random.choice(list(arrays)))
-    arrays[name] = _objects()
+    name = pick(draw, list(arrays))
     contents = (
-        _npz(arrays),
-        _npy(_objects()),
-        pickle.dumps(_Payload()),
-        _zip({f"{name}.npy": pickle.dumps(_Payload())}),
-        _zip({f"{name}.npy": _header(_OBJECTS, pickle.dumps(_Payload()))}),
+        arrays | {name: _OBJECTS},
+        _npy(_OBJECTS),
+        _PICKLE,
+        _zip({f"{name}.npy": _PICKLE}),
+        _zip({f"{name}.npy": _header(_OF_OBJECTS, _PICKLE)}),
     )
-    _write(path, description, contents[random.integers(len(contents))], arrays)
+    return pick(draw, contents)
 
 
-def bomb(random, path):
+@_of_arrays
+def bomb(draw, arrays):
     """Small files that declare, or expand to, far more than they hold."""
-    description, arrays = _read(path)
-    name = f"{random.choice(list(arrays))}.npy"
-    zeros = _npy(np.zeros(2**20, np.float32))
+    name = f"{pick(draw, list(arrays))}.npy"
+    zeros, huge = {name: _npy(np.zeros(2**20, np.float32))}, {name: _header(_HUGE)}
+    deflated = _zip(zeros, zipfile.ZIP_DEFLATED)
     contents = (
-        _zip({name: zeros}, zipfile.ZIP_DEFLATED),
-        _zip({name: _header(_HUGE)}),
-        _zip({name: _header(_HUGE)}, zipfile.ZIP_DEFLATED),
-        _declaring(_zip({name: zeros}, zipfile.ZIP_DEFLATED), 2**32 - 2),
-        _declaring(_zip({name: zeros}, zipfile.ZIP_DEFLATED), 10),
-        _zip({name: zeros}, zipfile.ZIP_LZMA),
+        deflated,
+        _declaring(2**32 - 2, deflated),
+        _declaring(10, deflated),
+        _zip(huge),
+        _zip(huge, zipfile.ZIP_DEFLATED),
+        _zip(zeros, zipfile.ZIP_LZMA),
     )
-    _write(path, description, contents[random.integers(len(contents))])
+    return pick(draw, contents)
 
 
-def _declaring(content: bytes, size: int) -> bytes:
-    """A zip file whose directory lies about the size of its first member."""
-    place = content.index(b"PK\x01\x02") + 24
-    return content[:place] + struct.pack("<I", size) + content[place + 4 :]
-
-
-def odd_header(random, path):
-    description, arrays = _read(path)
+@_of_arrays
+def odd_header(draw, arrays):
     members = {f"{name}.npy": _npy(array) for name, array in arrays.items()}
-    name = str(random.choice(list(members)))
-    header = _ODD_HEADERS[random.integers(len(_ODD_HEADERS))]
-    version = (b"\x01\x00", b"\x02\x00", b"\x03\x00", b"\x09\x00")[random.integers(4)]
-    members[name] = _header(header, random.bytes(16), version)
-    _write(path, description, _zip(members))
+    return _zip(members | {pick(draw, list(members)): _odd_npy(draw, bytes(16))})
 
 
-def damaged_arrays(random, path):
-    """Damaged bytes behind a right checksum."""
-    description, _ = _read(path)
-    _BYTES[random.integers(len(_BYTES))](random, path / _ARRAYS)
-    _write(path, description, (path / _ARRAYS).read_bytes())
+@_of_arrays
+def damaged_arrays(draw, arrays):
+    return pick(draw, _DAMAGES)(draw, _npz(arrays))
 
 
-def no_folder(random, path):
+def no_folder(draw, path):
     shutil.rmtree(path)
-    if random.random() < 0.5:
+    if draw(st.booleans()):
         path.write_bytes(b"x")
 
 
 OF_A_MODEL: tuple[Mutation, ...] = (
     *map(_in_folder, OF_A_FILE),
-    *map(_in_description, (other_value, without_entry, added_entry)),
-    other_description,
+    other_value,
+    without_entry,
+    added_entry,
     other_header,
     other_setting,
+    other_description,
     other_array,
     without_array,
     added_array,
@@ -420,95 +413,80 @@ OF_A_MODEL: tuple[Mutation, ...] = (
 # Matrices and idx files.
 
 
-def other_npy(random, path):
+def other_npy(draw, path):
+    shapes = of_numpy.array_shapes(min_dims=0, min_side=0)
     arrays = (
-        _objects(),
-        np.ones((2, 2), np.complex64),
-        np.array([["a", "b"]]),
-        np.zeros((2, 2), [("a", np.float32)]),
-        np.zeros((2, 2), "m8[s]"),
-        np.zeros((0, 3)),
-        np.zeros((3, 0)),
-        np.float32(1.0),
+        _OBJECTS,
         np.full((2, 2), 1e300),
+        np.zeros((2, 2), [("a", np.float32)]),
+        np.zeros(draw(shapes), draw(of_numpy.scalar_dtypes())),
     )
-    array = arrays[random.integers(len(arrays))]
+    array = pick(draw, arrays)
     if path.suffix == ".npy":
         path.write_bytes(_npy(array))
     else:
-        path.write_bytes(_npz({str(random.choice(["x", "y"])): array}))
+        path.write_bytes(_npz({pick(draw, ("x", "y")): array}))
 
 
-def other_numpy_header(random, path):
-    header = _ODD_HEADERS[random.integers(len(_ODD_HEADERS))]
-    version = (b"\x01\x00", b"\x02\x00", b"\x03\x00", b"\x09\x00")[random.integers(4)]
-    content = _header(header, pickle.dumps(_Payload()), version)
-    if path.suffix == ".npz":
-        content = _zip({"x.npy": content})
-    path.write_bytes(content)
+def other_numpy_header(draw, path):
+    content = _odd_npy(draw, _PICKLE)
+    path.write_bytes(content if path.suffix == ".npy" else _zip({"x.npy": content}))
 
 
-def other_container(random, path):
+def other_container(draw, path):
+    ones = np.ones((2, 2))
     contents = (
-        pickle.dumps(_Payload()),
+        _PICKLE,
         _zip({}),
-        _zip({"x": pickle.dumps(_Payload())}),
-        _zip({"../x.npy": _npy(np.ones((2, 2)))}),
-        _npz({"a": np.ones((2, 2)), "b": np.ones((2, 2))}),
-        _npz({"x": np.ones((2, 2)), "y": _objects()}),
+        _zip({"x": _PICKLE}),
+        _zip({"../x.npy": _npy(ones)}),
+        _npz({"a": ones, "b": ones}),
+        _npz({"x": ones, "y": _OBJECTS}),
     )
-    path.write_bytes(contents[random.integers(len(contents))])
+    path.write_bytes(pick(draw, contents))
 
 
-def expanding(random, path):
+@functools.cache
+def _bombs() -> tuple[bytes, ...]:
     zeros = _zip({"x.npy": _npy(np.zeros((2**10, 2**10)))}, zipfile.ZIP_DEFLATED)
-    contents = (
-        _declaring(zeros, 2**32 - 2),
-        _declaring(zeros, 10),
-        _zip({f"{i}.npy": _npy(np.zeros(2**20)) for i in range(10)}, zipfile.ZIP_LZMA),
+    many = {f"{i}.npy": _npy(np.zeros(2**20)) for i in range(10)}
+    return (
+        _declaring(2**32 - 2, zeros),
+        _declaring(10, zeros),
+        _zip(many, zipfile.ZIP_LZMA),
     )
-    path.write_bytes(contents[random.integers(len(contents))])
 
 
-def other_table(random, path):
+def expanding(draw, path):
+    path.write_bytes(pick(draw, _bombs()))
+
+
+_NUMBERS = ["1", "-2.5", "nan", "inf", "1e999", "1_000", "9" * 5_000, "1" * 200_000]
+_NO_NUMBERS = ["", '"', '"1"', "=1+1", "0x10", "\0", "\r", "\ufeff", "\ud800", "٣"]
+_CELLS = st.sampled_from(_NUMBERS + _NO_NUMBERS) | st.text(max_size=5)
+
+
+def other_table(draw, path):
     delimiter = "," if path.suffix == ".csv" else "\t"
-    cells = (
-        "1",
-        "-2.5",
-        "nan",
-        "inf",
-        "1e999",
-        "x",
-        "",
-        '"',
-        '"1"',
-        "=1+1",
-        "\0",
-        "\r",
-    )
-    cells += ("9" * 5_000, "1_000", "\ufeff", "\ud800", "٣", "0x10", "1" * 200_000)
-    rows = [
-        delimiter.join(random.choice(cells, size=random.integers(1, 5)))
-        for _ in range(random.integers(1, 6))
-    ]
+    row = st.lists(_CELLS, min_size=1, max_size=4).map(delimiter.join)
+    rows = draw(st.lists(row, min_size=1, max_size=5))
     path.write_bytes("\n".join(rows).encode("utf-8", "surrogatepass"))
 
 
-def uneven_table(random, path):
+def uneven_table(draw, path):
     """One wide row and many short ones, as a rectangle too large to hold."""
     rows = [",".join(["1"] * 30_000), *["1"] * 30_000]
-    path.write_text("\n".join(rows[:: random.choice([-1, 1])]))
+    path.write_text("\n".join(rows[:: pick(draw, (-1, 1))]))
 
 
 OF_NUMPY = (*OF_A_FILE, other_npy, other_numpy_header, other_container, expanding)
 OF_A_TABLE = (*OF_A_FILE, other_table, uneven_table)
 
 
-def other_dimensions(random, path):
-    dimensions = random.choice([0, 1, 7, 28, 2**31, 2**32 - 1], size=3)
-    count = int(random.choice([0, 1, 3, 255]))
-    header = bytes([0, 0, int(random.choice([8, 9, 13])), count])
-    path.write_bytes(header + struct.pack(">3I", *dimensions.tolist()))
+def other_dimensions(draw, path):
+    header = bytes([0, 0, pick(draw, (8, 9, 13)), pick(draw, (0, 1, 3, 255))])
+    sizes = [pick(draw, (0, 1, 7, 28, 2**31, 2**32 - 1)) for _ in range(3)]
+    path.write_bytes(header + struct.pack(">3I", *sizes))
 
 
 @functools.cache
@@ -516,14 +494,13 @@ def _many_zeros() -> bytes:
     return gzip.compress(bytes([0, 0, 8, 3]) + bytes(2**27))
 
 
-def expanding_gzip(random, path):
+def expanding_gzip(draw, path):
     zeros = _many_zeros()
-    path.write_bytes(zeros[: random.choice([None, len(zeros) // 2])])
+    path.write_bytes(zeros[: pick(draw, (None, len(zeros) // 2))])
 
 
-def damaged_gzip(random, path):
-    _BYTES[random.integers(len(_BYTES))](random, path)
-    path.write_bytes(gzip.compress(path.read_bytes()))
+def damaged_gzip(draw, path):
+    path.write_bytes(gzip.compress(pick(draw, _DAMAGES)(draw, path.read_bytes())))
 
 
 OF_IDX = (*OF_A_FILE, other_dimensions, expanding_gzip, damaged_gzip)

@@ -3,6 +3,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from dgg_jax.data import own
 from tests.hardening import fuzz, malformed
@@ -22,16 +24,16 @@ def numpy_files(monkeypatch):
     """Fuzzes nothing but matrices, which need no model."""
 
     def targets(folder):
+        folder.mkdir()
         np.save(folder / "x.npy", np.ones((2, 2), np.float32))
-        prepare = fuzz._any(folder, ["x.npy"])
-        mutations = [malformed.other_npy, malformed.flip, pickled]
-        return [fuzz.Target("numpy file", mutations, prepare, fuzz._matrix)]
+        mutations = [malformed.other_npy, malformed.no_file, pickled]
+        return [fuzz.Target("numpy file", folder, mutations, fuzz._matrix)]
 
     monkeypatch.setattr(fuzz, "targets", targets)
 
 
-def pickled(random, path):
-    np.save(path, malformed._objects())
+def pickled(draw, path):
+    np.save(path, malformed._OBJECTS)
 
 
 def unpickle(path):
@@ -68,8 +70,43 @@ def test_failures_are_reported(numpy_files, monkeypatch, capsys, reader, message
 
 
 def test_a_case_depends_on_seed_and_number_alone(numpy_files):
-    counts, _ = fuzz.run(range(20), 0)
-    first, _ = fuzz.run(range(7), 0)
-    rest, _ = fuzz.run(range(7, 20), 0)
-    assert counts == {key: first.get(key, 0) + rest.get(key, 0) for key in first | rest}
-    assert counts != fuzz.run(range(20), 1)[0]
+    results = fuzz.run(range(20), 0)
+    assert results == fuzz.run(range(7), 0) + fuzz.run(range(7, 20), 0)
+    assert results != fuzz.run(range(20), 1)
+
+
+def test_the_report_in_a_file_says_where_it_is_from(numpy_files, tmp_path, capsys):
+    assert fuzz.main(["--cases=2", f"--output={tmp_path / 'fuzz.txt'}"]) == 0
+    heading, _, text = (tmp_path / "fuzz.txt").read_text().partition("\n\n")
+    assert text == capsys.readouterr().out
+    assert heading.startswith("command   python -m tests.hardening.fuzz")
+    for fragment in (
+        "\ncommit    ",
+        "\nversions  python ",
+        ", hypothesis ",
+        "\ndevice ",
+    ):
+        assert fragment in heading
+
+
+CONTENT = b"\x93NUMPY" + bytes(range(100))
+
+
+@pytest.mark.parametrize(
+    "damage", malformed._DAMAGES, ids=lambda damage: damage.__name__
+)
+def test_bytes_are_damaged_in_many_ways(damage):
+    contents = set()
+
+    @settings(max_examples=50, database=None, derandomize=True)
+    @given(st.data())
+    def check(data):
+        contents.add(damage(data.draw, CONTENT))
+
+    check()
+    assert len(contents - {CONTENT}) > 20
+    lengths = {len(content) for content in contents}
+    if damage is malformed.flipped:
+        assert lengths == {len(CONTENT)}
+    else:
+        assert min(lengths) < len(CONTENT) < max(lengths)
