@@ -18,12 +18,16 @@ class Matrix(NamedTuple):
       labels: class of each row as the file has it, shape [N], or None.
       columns: names of the columns, or None if the file has none.
       left_out: names of what is no feature.
+      suspected: names of columns that may be none, and are kept.
+      names: of the rows, strings of shape [N], or None if the file has none.
     """
 
     features: np.ndarray
     labels: np.ndarray | None = None
     columns: tuple[str, ...] | None = None
     left_out: tuple[str, ...] = ()
+    suspected: tuple[str, ...] = ()
+    names: np.ndarray | None = None
 
 
 class Dataset(NamedTuple):
@@ -42,6 +46,8 @@ class Dataset(NamedTuple):
       is_test: rows of the official test set, bool of shape [N], or None without one.
       scaling: of a file of one's own, to scale new rows alike; else None.
       fingerprint: SHA-256 of what a file of one's own holds; else None.
+      names: of the rows in a file of one's own, strings of shape [N]: its index, cells,
+        files or what else tells them apart; None if there are none.
     """
 
     x: np.ndarray | sparse.csr_array
@@ -55,6 +61,7 @@ class Dataset(NamedTuple):
     is_test: np.ndarray | None = None
     scaling: Scaling | None = None
     fingerprint: str | None = None
+    names: np.ndarray | None = None
 
     @property
     def image_shape(self) -> tuple[int, ...] | None:
@@ -88,6 +95,7 @@ def random_rows(dataset: Dataset, num_rows: int | None, seed: int = 0) -> Datase
         x=dataset.x[rows],
         y=None if dataset.y is None else dataset.y[rows],
         is_test=None if dataset.is_test is None else dataset.is_test[rows],
+        names=None if dataset.names is None else dataset.names[rows],
         provenance=f"{dataset.provenance}; {num_rows:,} of these rows, at random",
     )
 

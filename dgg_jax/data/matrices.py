@@ -19,6 +19,7 @@ from dgg_jax.checks import InvalidInput
 from dgg_jax.data import tables
 from dgg_jax.data.dataset import Matrix
 
+_Reader = Callable[[Path, str | None, Sequence[str]], Matrix]
 _OTHERWISE = "or save it as .npz or .csv"  # where an extra is missing
 _ZIP_MAGIC = b"PK"
 _NAMES = ("x", "X")
@@ -26,7 +27,7 @@ _MATLAB_NAMES = (*_NAMES, "fea", "data")
 _LABEL_NAMES = ("y", "Y", "gnd", "labels", "label")
 
 
-def read(path: Path, label: str | None = None) -> Matrix:
+def read(path: Path, label: str | None = None, wanted: Sequence[str] = ()) -> Matrix:
     """Reads a file of one's own, one row a data point.
 
     - .npy: one array; a large one is a memory map.
@@ -41,6 +42,7 @@ def read(path: Path, label: str | None = None) -> Matrix:
       path: a file with one of SUFFIXES.
       label: name of the column or array with the classes; of a table without names the
         column's number, from 0; by default those above, and none of a table.
+      wanted: names of columns of a table that are features whatever they hold.
 
     Returns:
       The matrix, its labels and what was left out.
@@ -57,7 +59,7 @@ def read(path: Path, label: str | None = None) -> Matrix:
             f"{path} must end in one of {', '.join(SUFFIXES)}, or be a folder of "
             f"images, got {suffix!r}{why}; save the data in one of these formats."
         )
-    matrix = _READERS[suffix](path, label)
+    matrix = _READERS[suffix](path, label, wanted)
     x = matrix.features
     if x.ndim < 2 or x.size == 0:
         raise InvalidInput(
@@ -133,13 +135,13 @@ def _chosen(
     return named[0], labels
 
 
-def _npy(path: Path, label: str | None) -> Matrix:
+def _npy(path: Path, label: str | None, wanted: Sequence[str]) -> Matrix:
     if label is None and path.is_file() and path.stat().st_size >= arrays.LARGE:
         with contextlib.suppress(ValueError):  # what is wrong is told below
             return Matrix(arrays.map_npy(path))
     content = content_of(path)
     if content.startswith(_ZIP_MAGIC):
-        return _npz(path, label)
+        return _npz(path, label, wanted)
     if label is not None:
         raise InvalidInput(
             f"label={label!r}: {path} holds one array without names; save x and y by "
@@ -151,10 +153,10 @@ def _npy(path: Path, label: str | None) -> Matrix:
         raise _no_numpy(path, error) from error
 
 
-def _npz(path: Path, label: str | None) -> Matrix:
+def _npz(path: Path, label: str | None, wanted: Sequence[str]) -> Matrix:
     content = content_of(path)
     if not content.startswith(_ZIP_MAGIC):
-        return _npy(path, label)
+        return _npy(path, label, wanted)
     try:
         archive = arrays.Npz(content)
         name, labels = _chosen(path, archive.names, _NAMES, label)
@@ -177,7 +179,7 @@ def _no_numpy(path: Path, error: ValueError) -> InvalidInput:
     )
 
 
-def _mat(path: Path, label: str | None) -> Matrix:
+def _mat(path: Path, label: str | None, wanted: Sequence[str]) -> Matrix:
     content = content_of(path)
     if content.startswith((b"MATLAB 7.3", b"\x89HDF")):
         raise InvalidInput(
@@ -208,7 +210,7 @@ def _mat(path: Path, label: str | None) -> Matrix:
     return Matrix(x, None if y is None else y.ravel())
 
 
-def _parquet(path: Path, label: str | None) -> Matrix:
+def _parquet(path: Path, label: str | None, wanted: Sequence[str]) -> Matrix:
     checks.installed("parquet", str(path), _OTHERWISE)
     import pyarrow
     from pyarrow import parquet
@@ -220,33 +222,62 @@ def _parquet(path: Path, label: str | None) -> Matrix:
         remedy = "save fewer columns, or as .npy"
         check_size(path, about.num_rows * about.num_columns, len(content), remedy)
         table = file.read()
-        names, columns = table.column_names, table.columns
+        names, stored = table.column_names, table.columns
         place = tables.place_of(path, label, names, len(names))
-        labels = None if place is None else columns[place].to_pylist()
-        numbers = [
-            None if index == place else _of_arrow(column)
-            for index, column in enumerate(columns)
+        labels = None if place is None else stored[place].to_pylist()
+        metadata = table.schema.pandas_metadata or {}
+        indices = [i for i in metadata.get("index_columns", ()) if isinstance(i, str)]
+        columns = [
+            tables.Column(name, None)
+            if index == place
+            else _of_arrow(path, name, column, name in indices)
+            for index, (name, column) in enumerate(zip(names, stored, strict=True))
         ]
     except InvalidInput:
         raise
     except Exception as error:
         raise _damaged(path, "parquet file", error) from error
-    return tables.matrix(path, names, numbers, place, labels)
+    return tables.matrix(path, columns, True, place, labels, wanted)
 
 
-def _of_arrow(column: Any) -> np.ndarray | None:
-    """A column as float64, NaN where it is null; None if it has no numbers."""
+def _of_arrow(path: Path, name: str, column: Any, is_index: bool) -> tables.Column:
+    """A column as that of a table of text would be read."""
+    import pyarrow
     from pyarrow import types
 
-    kinds = (types.is_integer, types.is_floating, types.is_boolean, types.is_decimal)
-    if not any(is_kind(column.type) for is_kind in kinds):
-        return None
-    if types.is_boolean(column.type):
+    kind = column.type
+    if types.is_dictionary(kind):
+        kind = kind.value_type
+        column = column.cast(kind)
+    if types.is_boolean(kind):
         column = column.cast("uint8")
-    return column.cast("float64", safe=False).to_numpy()
+    if types.is_integer(kind) and not is_index and _are_large(column):
+        column, kind = column.cast(pyarrow.string()), pyarrow.string()
+    numbers = (types.is_integer, types.is_floating, types.is_boolean, types.is_decimal)
+    if any(is_kind(kind) for is_kind in numbers):
+        values = column.cast("float64", safe=False).to_numpy()
+        return tables.Column(name, _unless_empty(values), None, is_index)
+    if not (types.is_string(kind) or types.is_large_string(kind)):
+        column = column.cast(pyarrow.string()) if is_index else column.slice(0, 0)
+    fields = tables.Fields("row", repr(name), is_index)
+    fields.add([text or "" for text in column.to_pylist()], range(len(column)))
+    return fields.column(path)._replace(name=name, is_index=is_index)
 
 
-def _h5ad(path: Path, label: str | None) -> Matrix:
+def _are_large(column: Any) -> bool:
+    """Whether there are whole numbers that float64 has not."""
+    from pyarrow import compute
+
+    bounds = compute.min_max(column).as_py().values()
+    return any(bound is not None and abs(bound) > 2**53 for bound in bounds)
+
+
+def _unless_empty(values: np.ndarray) -> np.ndarray | None:
+    """Values, unless none is there."""
+    return None if len(values) and np.isnan(values).all() else values
+
+
+def _h5ad(path: Path, label: str | None, wanted: Sequence[str]) -> Matrix:
     checks.installed("h5ad", str(path), _OTHERWISE)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -288,14 +319,14 @@ def _damaged(path: Path, kind: str, error: Exception) -> InvalidInput:
     )
 
 
-def _text(delimiters: str) -> Callable[[Path, str | None], Matrix]:
-    def read_text(path: Path, label: str | None) -> Matrix:
-        return tables.read(path, content_of(path), delimiters, label)
+def _text(delimiters: str) -> _Reader:
+    def read_text(path: Path, label: str | None, wanted: Sequence[str]) -> Matrix:
+        return tables.read(path, content_of(path), delimiters, label, wanted)
 
     return read_text
 
 
-_READERS: dict[str, Callable[[Path, str | None], Matrix]] = {
+_READERS: dict[str, _Reader] = {
     ".npy": _npy,
     ".npz": _npz,
     ".csv": _text(",;"),

@@ -3,10 +3,11 @@
 import difflib
 import hashlib
 import os
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from absl import logging
 
 from dgg_jax import checks
 from dgg_jax.checks import InvalidInput, MissingData
@@ -20,6 +21,7 @@ from dgg_jax.data.preprocessing import (
     shift_and_scale,
     standardize,
 )
+from dgg_jax.log import LOGGER
 
 SCALINGS = ("auto", "none", "standard", "minmax")
 _BRIGHT = 128  # least largest value of what we take for 8-bit pixels
@@ -92,7 +94,7 @@ def load(
         except InvalidInput as error:
             if label is not None:
                 raise
-            logging.warning("Clustered without labels: %s", error)
+            LOGGER.warning("Clustered without labels: %s", error)
     chosen = _scaling(x, matrix, scaling, is_pixels=path.is_dir())
     fingerprint = _fingerprint(matrix.features.shape, x, y, class_names)
     if chosen.step != "none" or x.dtype != np.float32:
@@ -110,46 +112,62 @@ def load(
         variance=None if likelihood == "bernoulli" else variance,
         scaling=chosen,
         fingerprint=fingerprint,
+        names=matrix.names,
     )
 
 
 def new_rows(path: str | os.PathLike[str], scaling: Scaling | None) -> np.ndarray:
+    """The rows of ``named_rows``, float32 of shape [N, D]."""
+    return named_rows(path, scaling)[0]
+
+
+def named_rows(
+    path: str | os.PathLike[str], scaling: Scaling | None
+) -> tuple[np.ndarray, np.ndarray | None]:
     """Reads rows for a model that is trained, and scales them as those of training.
 
-    Columns are found by their names where both files have any.
+    Columns are found by their names where both files have any, those of one name by
+    their order.
 
     Args:
       path: as of ``load``.
       scaling: of the data of training, or None to take rows as they are.
 
     Returns:
-      float32 array [N, D].
+      float32 array [N, D]; and the names of the rows [N], or None if the file has none.
 
     Raises:
       InvalidInput: if the file cannot be used, or lacks a column.
     """
     path = Path(path).expanduser()
     shape = () if scaling is None else scaling.feature_shape
-    matrix = _read(path, None, shape[:2] if path.is_dir() and len(shape) > 1 else None)
+    wanted = () if scaling is None else scaling.columns or ()
+    size = shape[:2] if path.is_dir() and len(shape) > 1 else None
+    matrix = _read(path, None, size, wanted)
     if scaling is not None and path.is_dir():
         matrix = matrix._replace(features=_colored_as(matrix.features, shape))
-    if scaling is not None and scaling.columns and matrix.columns:
-        matrix = _with_columns(path, matrix, scaling.columns)
+    if wanted and matrix.columns:
+        matrix = _with_columns(path, matrix, wanted)
     else:
         _warn_of_left_out(path, matrix)
     _check_finite(path, matrix)
     x = matrix.features.reshape(len(matrix.features), -1)
     if scaling is None:
-        return shift_and_scale(x, np.zeros(1), np.ones(1))
+        return shift_and_scale(x, np.zeros(1), np.ones(1)), matrix.names
     if x.shape[1] != len(scaling.shift):
         raise InvalidInput(
             f"{path} has {x.shape[1]:,} columns of numbers, the model was trained on "
             f"{len(scaling.shift):,}; give the same columns in the same order."
         )
-    return shift_and_scale(x, scaling.shift, scaling.scale)
+    return shift_and_scale(x, scaling.shift, scaling.scale), matrix.names
 
 
-def _read(path: Path, label: str | None, image_size: tuple[int, int] | None) -> Matrix:
+def _read(
+    path: Path,
+    label: str | None,
+    image_size: tuple[int, int] | None,
+    wanted: Sequence[str] = (),
+) -> Matrix:
     if not path.exists():
         raise _missing(path)
     if path.is_dir():
@@ -164,7 +182,7 @@ def _read(path: Path, label: str | None, image_size: tuple[int, int] | None) -> 
             f"image_size={image_size} is for folders of images, {path} is a file; "
             "leave it out."
         )
-    return matrices.read(path, label)
+    return matrices.read(path, label, wanted)
 
 
 def _missing(path: Path) -> MissingData:
@@ -199,8 +217,12 @@ def _check_finite(path: Path, matrix: Matrix) -> None:
 
 def _classes(path: Path, labels: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
     """Integers from 0, and what they stand for: in the order of numbers or of text."""
-    texts = np.array([_text(value) for value in labels.tolist()])
-    missing = np.array([text.lower() in tables.MISSING for text in texts])
+    if path.is_dir():  # a folder has the name it has
+        texts = labels.astype(str)
+        missing = np.zeros(len(texts), bool)
+    else:
+        texts = np.array([_text(value) for value in labels.tolist()])
+        missing = np.isin(texts, ("", "nan", "NaN", "NAN"))
     if missing.any():
         raise InvalidInput(
             f"{path} has no label in {np.count_nonzero(missing):,} rows, the first row "
@@ -213,18 +235,21 @@ def _classes(path: Path, labels: np.ndarray) -> tuple[np.ndarray, tuple[str, ...
             f"{path} has {len(names):,} different labels in {len(texts):,} rows, such "
             f"as {str(names[0])!r}; name a column of classes as label."
         )
-    try:
-        order = np.argsort([float(name) for name in names], kind="stable")
-    except ValueError:
+    if all(tables.is_number(name) for name in names.tolist()):
+        order = np.argsort(names.astype(float), kind="stable")
+    else:
         order = np.arange(len(names))
     rank = np.argsort(order)
     return rank[y].astype(np.int32), tuple(names[order].tolist())
 
 
 def _text(value: object) -> str:
-    """A label as text: 1.0 and "1.0" as 1, b"a" as a."""
-    text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
-    text = text.strip()
+    """A label as text: 1.0 and "1.0" as 1, b"a" as a, one that is missing as ""."""
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "replace")
+    if not isinstance(value, str):  # None, or NA and NaT of pandas
+        value = "" if value is None or str(value) in ("<NA>", "NaT") else str(value)
+    text = value.strip()
     return (
         text.removesuffix(".0")
         if text.lstrip("-").replace(".", "", 1).isdigit()
@@ -273,10 +298,24 @@ def _fingerprint(
 
 def _warn(path: Path, x: np.ndarray, matrix: Matrix) -> None:
     _warn_of_left_out(path, matrix)
+    if matrix.suspected:
+        LOGGER.warning(
+            "%s: kept as features, though they look like numbers of the rows: %s. Take "
+            "them out of the file if they measure nothing.",
+            path,
+            tables.listed(matrix.suspected),
+        )
+    twice = [name for name, count in Counter(matrix.columns).items() if count > 1]
+    if twice:
+        LOGGER.warning(
+            "%s: columns of the same name: %s; new rows need them in the same order.",
+            path,
+            tables.listed(twice),
+        )
     # By digests, which take less memory than the rows.
     copies = len(x) - len({_digest(row) for row in x})
     if copies:
-        logging.warning(
+        LOGGER.warning(
             "%s: %d of %d rows are copies of others; they stay, and count as often.",
             path,
             copies,
@@ -290,7 +329,7 @@ def _digest(row: np.ndarray) -> bytes:
 
 def _warn_of_left_out(path: Path, matrix: Matrix) -> None:
     if matrix.left_out:
-        logging.warning(
+        LOGGER.warning(
             "%s: left out, since no features: %s.", path, tables.listed(matrix.left_out)
         )
 
@@ -313,16 +352,27 @@ def _provenance(
     return f"{', '.join(parts)}; {step}" + (", flatten" if len(shape) > 1 else "")
 
 
-def _with_columns(path: Path, matrix: Matrix, wanted: tuple[str, ...]) -> Matrix:
-    places = {name: place for place, name in enumerate(matrix.columns)}
-    lacking = [name for name in wanted if name not in places]
+def _with_columns(path: Path, matrix: Matrix, wanted: Sequence[str]) -> Matrix:
+    """The columns of these names; those of one name in their order."""
+    have, need = Counter(matrix.columns), Counter(wanted)
+    lacking = [name for name in need if name not in have]
     if lacking:
         raise InvalidInput(
             f"{path} lacks columns of numbers that the model was trained on: "
             f"{tables.listed(lacking, 5)}."
         )
-    kept = matrix.features[:, [places[name] for name in wanted]]
-    return matrix._replace(features=kept, columns=wanted)
+    for name in need:
+        if have[name] != need[name]:
+            raise InvalidInput(
+                f"{path} has {have[name]} columns {name!r}, the model was trained on "
+                f"{need[name]}, so that it cannot be told which is which; give them in "
+                "the order of training."
+            )
+    places: dict[str, list[int]] = {}
+    for place, name in enumerate(matrix.columns):
+        places.setdefault(name, []).append(place)
+    kept = [places[name].pop(0) for name in wanted]
+    return matrix._replace(features=matrix.features[:, kept], columns=tuple(wanted))
 
 
 def _colored_as(images: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

@@ -1,25 +1,75 @@
 """Tables of named or unnamed columns, of which those of numbers are features."""
 
+import collections
 import csv
 import io
 import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from dgg_jax.checks import InvalidInput
 from dgg_jax.data.dataset import Matrix
 
-_BLOCK = 1000  # lines that are held as text at a time
-MISSING = frozenset(("", "na", "n/a", "nan", "null", "none", "?", "-", "."))
-_COMMA = re.compile(r"\s*[+-]?(\d{1,3}(,\d{3})+(\.\d+)?|\d+,\d+)\s*")
-# What programs call a column that only counts the rows.
-_COUNTERS = ("", "Unnamed: 0", "__index_level_0__")
+_BLOCK = 2**20  # fields that are held as text at a time, in at most so many lines
+_BLOCK_LINES = 1000
+# What stands for a number that is missing. Of classes these are names.
+_MISSING = frozenset(("", "na", "n/a", "nan", "null", "none", "?", "-", "."))
+_BOOLS = {"true": 1.0, "false": 0.0}
+_COMMA = re.compile(
+    r"\s*[+-]?(\d{1,3}(,\d{3})+(\.\d+)?|\d{1,3}([. ]\d{3})+,\d+|\d+,\d+)\s*"
+)
+# Names of columns that say which row it is, without the signs between their words:
+# such a column is none of features if its values differ in every row; one of the
+# latter only if it is the first.
+_ID_WORDS = frozenset(("id", "ids", "idx", "uid", "uuid", "guid", "rowid", "rownames"))
+_ID_NAMES = frozenset(("index", "row", "rowname", "rownumber", "sno", "srno", "#", "№"))
+_FIRST_NAMES = frozenset(
+    (
+        *("no", "nr", "num", "number", "key", "code", "name", "serial", "barcode"),
+        *("case", "record", "obs", "observation", "entry", "item", "sample", "order"),
+        *("subject", "patient", "participant", "cell", "customer", "user"),
+    )
+)
+_ID_COMPOUND = re.compile(
+    rf"({'|'.join(_FIRST_NAMES)}|row|passenger|client|person|member|product|device)"
+    r"(id|no|nr|num|number)"
+)
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[#№]")
+# As pandas names an index without a name, in front of the other columns.
+_INDEX = re.compile(r"(Unnamed: \d+(\.\d+)*(_level_\d+)?|(__index_)?level_\d+(__)?)?")
+# Equal values that chance would make of numbers that are measured: with none, they
+# were given to the rows.
+_REPEATS = 10
 
 
-def read(path: Path, content: bytes, delimiters: str, label: str | None) -> Matrix:
+class Column(NamedTuple):
+    """A column of a table.
+
+    Attributes:
+      name: or "" if it has none.
+      values: float64 of shape [N], NaN where one is missing; None of text.
+      texts: the fields of an index, of text that differs in every row, and of numbers
+        that do and are written as only identifiers are.
+      is_index: whether the file says that it names the rows.
+    """
+
+    name: str
+    values: np.ndarray | None
+    texts: Sequence[str] | None = None
+    is_index: bool = False
+
+
+def read(
+    path: Path,
+    content: bytes,
+    delimiters: str,
+    label: str | None,
+    wanted: Sequence[str] = (),
+) -> Matrix:
     """Reads a table of text.
 
     The first line has names if its fields are no numbers where those below are, or if
@@ -31,6 +81,7 @@ def read(path: Path, content: bytes, delimiters: str, label: str | None) -> Matr
       delimiters: that may separate fields; the most frequent one in the first line
         does.
       label: name of the column with the classes, or its number from 0, or None.
+      wanted: names of columns that are features whatever they hold.
 
     Returns:
       The columns of numbers as features, float64 [N, D].
@@ -48,7 +99,7 @@ def read(path: Path, content: bytes, delimiters: str, label: str | None) -> Matr
         )
         # With their places in the file, for messages.
         lines = ((reader.line_num, line) for line in reader if line)
-        head = list(itertools.islice(lines, _BLOCK))
+        head = list(itertools.islice(lines, _BLOCK_LINES))
         if not head:
             raise InvalidInput(f"{path} has no rows; save the data anew.")
         first, width = head[0][1], len(head[0][1])
@@ -56,7 +107,11 @@ def read(path: Path, content: bytes, delimiters: str, label: str | None) -> Matr
         if _are_names(first, [line for _, line in head[1:]], label):
             names, head = [name.strip() for name in first], head[1:]
         place = place_of(path, label, names, width)
-        columns = [_Column(index, names) for index in range(width)]
+        indices = _leading(names or ())
+        fields = [
+            Fields("line", repr(names[index]) if names else str(index), index < indices)
+            for index in range(width)
+        ]
         labels: list[str] = []
         while head:
             for number, line in head:
@@ -67,64 +122,85 @@ def read(path: Path, content: bytes, delimiters: str, label: str | None) -> Matr
                         "number or text needs quotes)."
                     )
             numbers = [number for number, _ in head]
-            for column, fields in zip(
-                columns, zip(*(line for _, line in head), strict=True), strict=True
+            for index, texts in enumerate(
+                zip(*(line for _, line in head), strict=True)
             ):
-                if column.index == place:
-                    labels += (field.strip() for field in fields)
+                if index == place:
+                    labels += texts
                 else:
-                    column.add(fields, numbers)
-            head = list(itertools.islice(lines, _BLOCK))
+                    fields[index].add(texts, numbers)
+            head = list(itertools.islice(lines, _BLOCK_LINES))
     except (UnicodeDecodeError, csv.Error) as error:
         raise InvalidInput(
             f"{path} is no table of text: {error}; save it as .csv in UTF-8."
         ) from error
-    values = [
-        None if column.index == place else column.values(path) for column in columns
+    columns = [
+        Column(names[index] if names else "", None)
+        if index == place
+        else one.column(path)._replace(name=names[index] if names else "")
+        for index, one in enumerate(fields)
     ]
-    return matrix(path, names, values, place, labels)
+    return matrix(path, columns, names is not None, place, labels, wanted)
 
 
 def matrix(
     path: Path,
-    names: Sequence[str] | None,
-    columns: Sequence[np.ndarray | None],
+    columns: Sequence[Column],
+    are_named: bool,
     place: int | None,
     labels: Sequence | None,
+    wanted: Sequence[str] = (),
 ) -> Matrix:
-    """The matrix of the columns that have numbers.
+    """The matrix of the columns that are features.
 
     Args:
       path: of the file, for messages.
-      names: of the columns, or None.
-      columns: each float64 of shape [N], or None if it has no numbers.
+      columns: of the table.
+      are_named: whether they have names.
       place: of the column with the classes, or None.
       labels: the classes, if there is such a column.
+      wanted: names of columns that are features whatever they hold.
 
     Raises:
       InvalidInput: if no column is left.
     """
-    kept, left_out = [], []
-    for index, values in enumerate(columns):
+    kept, left_out, suspected, naming = [], [], [], []
+    indices = _leading([column.name for column in columns] if are_named else ())
+    for index, (name, values, texts, is_index) in enumerate(columns):
         if index == place:
             continue
-        counts = names is not None and names[index] in _COUNTERS and index == 0
-        if values is None:
-            left_out.append(names[index] if names else f"column {index}")
-        elif (counts or (names and names[index] == _COUNTERS[-1])) and _counts(values):
-            left_out.append(f"{names[index]} (row numbers)".strip())
+        title = name or f"column {index}"
+        if values is not None and name and name in wanted:
+            kept.append(index)
+        elif is_index or index < indices:
+            left_out.append(f"{title} (index)")
+            naming.append(index)
+        elif values is None:
+            left_out.append(title)
+            if texts is not None and len(texts) > 1 and not naming:
+                naming.append(index)
+        elif texts is not None or (
+            _says_which_row(name, index == 0) and _differ(values)
+        ):
+            left_out.append(f"{title} (tells the rows apart)")
+            naming = naming or [index]
         else:
             kept.append(index)
+            if _were_given(values) or (_says_which_row(name) and _are_whole(values)):
+                suspected.append(title)
     if not kept:
+        have = [column.name for column in columns] if are_named else left_out
         raise InvalidInput(
             f"{path} has no column of numbers, besides labels; it has: "
-            f"{listed(names or left_out) or 'none'}."
+            f"{listed(have) or 'none'}."
         )
     return Matrix(
-        features=np.stack([columns[index] for index in kept], axis=1),
+        features=np.stack([columns[index].values for index in kept], axis=1),
         labels=None if place is None else np.array(labels, object),
-        columns=None if names is None else tuple(names[index] for index in kept),
+        columns=tuple(columns[index].name for index in kept) if are_named else None,
         left_out=tuple(left_out),
+        suspected=tuple(suspected),
+        names=_names([columns[index] for index in naming]),
     )
 
 
@@ -140,11 +216,16 @@ def place_of(
       width: how many there are.
 
     Raises:
-      InvalidInput: if there is no such column.
+      InvalidInput: if there is no such column, or there are two.
     """
     if label is None:
         return None
     if names is not None and label in names:
+        if list(names).count(label) > 1:
+            raise InvalidInput(
+                f"{path} has {list(names).count(label)} columns label={label!r}; give "
+                "the number of the one with the classes, from 0."
+            )
         return list(names).index(label)
     if re.fullmatch(r"-?\d+", label) and -width <= int(label) < width:
         return int(label) % width
@@ -163,53 +244,107 @@ def listed(names: Sequence[str], most: int = 20) -> str:
     return f"{text} and {more:,} more" if more > 0 else text
 
 
-class _Column:
-    """A column of text that is read in parts."""
+class Fields:
+    """The fields of a column, which are read in parts."""
 
-    def __init__(self, index: int, names: Sequence[str] | None):
-        self.index = index
-        self.name = repr(names[index]) if names else str(index)
+    def __init__(self, place: str, name: str, is_index: bool = False):
+        """Without any fields yet.
+
+        Args:
+          place: what a message calls the place of a field, "line" or "row".
+          name: of the column, as messages have it.
+          is_index: whether the fields are kept, whatever they are.
+        """
+        self._place, self._name, self._is_index = place, name, is_index
         self._parts: list[np.ndarray] = []
-        self._num_texts = 0
-        self._text: tuple[int, str] | None = None  # line and field
-        self._comma: tuple[int, str] | None = None
+        self._texts: list[str] | None = []
+        self._seen: set[str] = set()
+        self._counts: collections.Counter[str] = collections.Counter()
+        self._first: dict[str, tuple[int, str]] = {}  # place and field of each kind
 
-    def add(self, fields: Sequence[str], lines: Sequence[int]) -> None:
+    def add(self, fields: Sequence[str], places: Sequence[int]) -> None:
+        """Takes the next fields, and where they stand."""
+        joined = "".join(fields)
         try:
+            # Python takes 3_12, and digits of any script, for numbers; nobody else.
+            if "_" in joined or not joined.isascii():
+                raise ValueError
             self._parts.append(np.array(list(map(float, fields))))
+            if not (self._is_index or _are_identifiers(fields)):
+                self._texts = None
         except ValueError:
-            pairs = zip(lines, fields, strict=True)
+            pairs = zip(places, fields, strict=True)
             self._parts.append(np.array([self._value(*pair) for pair in pairs]))
+        if self._texts is not None:
+            self._texts += fields
+            self._seen.update(fields)
+            if len(self._seen) < len(self._texts) and not self._is_index:
+                self._texts = None
 
-    def _value(self, line: int, field: str) -> float:
-        try:
-            return float(field)
-        except ValueError:
-            if field.strip().lower() not in MISSING:
-                self._num_texts += 1
-                self._text = self._text or (line, field)
-                if _COMMA.fullmatch(field):
-                    self._comma = self._comma or (line, field)
+    def _value(self, place: int, field: str) -> float:
+        plain = field.strip().lower()
+        if is_number(plain):
+            return float(plain)
+        if plain in _MISSING:
             return np.nan
+        kind = "text"
+        if plain in _BOOLS:
+            kind = "bool"
+        elif _COMMA.fullmatch(field):
+            kind = "comma"
+        self._counts[kind] += 1
+        self._first.setdefault(kind, (place, field))
+        return _BOOLS.get(plain, np.nan)
 
-    def values(self, path: Path) -> np.ndarray | None:
-        """The numbers, NaN where one is missing; None of a column of text."""
+    def column(self, path: Path) -> Column:
+        """The column, without a name.
+
+        Raises:
+          InvalidInput: if it is neither of numbers nor of text.
+        """
         values = np.concatenate(self._parts) if self._parts else np.empty(0)
-        num_numbers = np.count_nonzero(~np.isnan(values))
-        if self._comma and self._comma == self._text:
-            line, field = self._comma
+        texts, bools, commas = (self._counts[k] for k in ("text", "bool", "comma"))
+        numbers = np.count_nonzero(~np.isnan(values)) - bools
+        if commas > texts:
+            place, field = self._first["comma"]
             raise InvalidInput(
-                f"{path} has {field!r} in line {line}, column {self.name}: numbers "
-                "need a decimal point, and no commas between thousands; save the table "
-                "that way."
+                f"{path} has {field!r} in {self._place} {place}, column "
+                f"{self._name}: numbers need a decimal point, and no commas between "
+                "thousands; save the table that way."
             )
-        if self._text and num_numbers > self._num_texts:
-            line, field = self._text
+        if bools and not (numbers or texts or commas):
+            return Column("", values, self._texts if self._is_index else None)
+        others = texts + bools + commas
+        if others and numbers > others:
+            place, field = min(self._first.values())
             raise InvalidInput(
-                f"{path} has {field[:50]!r} in line {line}, column {self.name}, where "
-                "a number is expected; correct it, or take the column out."
+                f"{path} has {field[:50]!r} in {self._place} {place}, column "
+                f"{self._name}, where a number is expected; correct it, or take the "
+                "column out."
             )
-        return values if num_numbers or not (len(values) or self._text) else None
+        if others or (len(values) and not numbers):
+            return Column("", None, self._texts)
+        of_rows = self._is_index or _are_identifiers(self._texts or ())
+        return Column("", values, self._texts if of_rows else None)
+
+
+def is_number(text: str) -> bool:
+    """Whether a text is a number, and none that is missing."""
+    plain = text.strip().lower()
+    try:
+        float(plain)
+    except ValueError:
+        return False
+    return "_" not in plain and plain.isascii() and plain not in _MISSING
+
+
+def _are_identifiers(fields: Sequence[str]) -> bool:
+    """Whether digits are no quantity: filled up with zeros, or more than float64 has."""
+    if len(fields) < 2 or not all(map(str.isdigit, fields)):
+        return False
+    widths = {len(field) for field in fields}
+    padded = len(widths) == 1 and any(field[0] == "0" for field in fields)
+    return min(widths) > 1 and (padded or max(widths) > 16)
 
 
 def _are_names(
@@ -217,29 +352,65 @@ def _are_names(
 ) -> bool:
     """Whether a first line names the columns."""
     fields = [field.strip() for field in first]
-    numbers = [field for field in fields if _is_number(field)]
-    if not numbers or (label in fields and not _is_number(label)):
+    numbers = [field for field in fields if is_number(field)]
+    if not numbers or (label in fields and not is_number(label)):
         return True
     if len(numbers) > 2 and numbers == [str(i) for i in range(len(numbers))]:
         return True  # as pandas writes an array
     return any(
-        not _is_number(field)
-        and field.lower() not in MISSING
-        and any(index < len(row) and _is_number(row[index]) for row in rest)
+        not is_number(field)
+        and field.lower() not in _MISSING
+        and any(index < len(row) and is_number(row[index]) for row in rest)
         for index, field in enumerate(fields)
     )
 
 
-def _is_number(field: str) -> bool:
-    try:
-        float(field)
-    except ValueError:
-        return False
-    return field.strip().lower() not in MISSING
+def _leading(names: Sequence[str]) -> int:
+    """How many columns in front have no name: a program has written its index there."""
+    unnamed = itertools.takewhile(_INDEX.fullmatch, names)
+    count = sum(1 for _ in unnamed)
+    return count if count < len(names) else 0
 
 
-def _counts(values: np.ndarray) -> bool:
-    return any(
-        np.array_equal(values, np.arange(first, first + len(values)))
-        for first in (0, 1)
+def _says_which_row(name: str, is_first: bool = False) -> bool:
+    words = [word.lower() for word in _WORD.findall(name)]
+    whole = "".join(words)
+    return bool(
+        not _ID_WORDS.isdisjoint(words)
+        or whole in _ID_NAMES
+        or (name and _INDEX.fullmatch(name) is not None)
+        or _ID_COMPOUND.fullmatch(whole) is not None
+        or (is_first and whole in _FIRST_NAMES)
     )
+
+
+def _are_whole(values: np.ndarray) -> bool:
+    return bool(np.isfinite(values).all() and (values == np.floor(values)).all())
+
+
+def _differ(values: np.ndarray) -> bool:
+    """Whether values are whole numbers that differ in every row."""
+    return len(values) > 1 and all(
+        _are_whole(part) and len(np.unique(part)) == len(part)
+        for part in (values[:100], values)  # most columns show it at once
+    )
+
+
+def _were_given(values: np.ndarray) -> bool:
+    """Whether numbers differ as those given to rows do, and none that are measured."""
+    if not _differ(values):
+        return False
+    count = len(values)
+    repeats = count * (count - 1) / 2 / (values.max() - values.min() + 1)
+    return repeats >= _REPEATS or (count >= 10 and (np.diff(values) == 1).all())
+
+
+def _names(columns: Sequence[Column]) -> np.ndarray | None:
+    """The name of each row, of several columns joined by commas."""
+    parts: list[Iterator[str]] = []
+    for _, values, texts, _ in columns:
+        if texts is None and values is not None:
+            texts = [f"{v:.0f}" if v == v // 1 else f"{v}" for v in values.tolist()]
+        parts.append(text.strip() for text in texts or ())
+    names = [", ".join(row) for row in zip(*parts, strict=True)]
+    return np.array(names, dtype=str) if names else None
