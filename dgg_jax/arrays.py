@@ -1,6 +1,7 @@
 """Arrays in files of anyone's: nothing is executed, no more is read than is there."""
 
 import contextlib
+import functools
 import io
 import math
 import os
@@ -34,8 +35,20 @@ def read_bytes(path: str | os.PathLike) -> bytes:
 
 
 def most_bytes(size: int) -> int:
-    """How far a compressed file of so many bytes may expand."""
-    return max(_SMALL, _EXPANSION * size)
+    """How far a compressed file of so many bytes may expand, on this machine."""
+    return min(max(_SMALL, _EXPANSION * size), memory() // 4)
+
+
+@functools.cache
+def memory() -> int:
+    """Bytes of memory of this machine, or of the container that we are in."""
+    found = []
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):
+        with contextlib.suppress(OSError, ValueError):  # "max", or no such file
+            found.append(int((pathlib.Path("/sys/fs/cgroup") / name).read_text()))
+    with contextlib.suppress(AttributeError, OSError, ValueError):
+        found.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    return min(found, default=2**34)
 
 
 def empty(shape: tuple[int, ...], dtype: np.dtype = np.float32) -> np.ndarray:

@@ -7,7 +7,7 @@ import contextlib
 import io
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from dgg_jax.data.dataset import Matrix
 _Reader = Callable[[Path, str | None, Sequence[str]], Matrix]
 _OTHERWISE = "or save it as .npz or .csv"  # where an extra is missing
 _ZIP_MAGIC = b"PK"
+_COPIES = 4  # of a file that memory must have room for
 _NAMES = ("x", "X")
 _MATLAB_NAMES = (*_NAMES, "fea", "data")
 _LABEL_NAMES = ("y", "Y", "gnd", "labels", "label")
@@ -32,7 +33,8 @@ def read(path: Path, label: str | None = None, wanted: Sequence[str] = ()) -> Ma
 
     - .npy: one array; a large one is a memory map.
     - .npz: an array x or X, or a single one; labels in y, Y, gnd, labels or label.
-    - .csv (commas or semicolons), .tsv: with or without a line of column names.
+    - .csv, .tsv: separated by commas, semicolons, tabs or bars, with or without a line
+      of column names.
     - .mat: of MATLAB before 7.3, arrays x, X, fea or data; labels as in .npz.
     - .parquet: needs the extra parquet.
     - .h5ad: X and obs; needs the extra h5ad. The HDF5 library itself may crash on a
@@ -80,10 +82,19 @@ def content_of(path: Path) -> bytes:
     """The content of a file.
 
     Raises:
-      InvalidInput: if it is empty or cannot be read.
+      InvalidInput: if it is empty, cannot be read or does not fit into memory.
     """
     try:
+        size = path.stat().st_size
+        if size * _COPIES > arrays.memory():
+            raise InvalidInput(
+                f"{path} has {size / 2**30:,.1f} GiB, too much for the "
+                f"{arrays.memory() / 2**30:,.1f} GiB of memory of this machine; save "
+                "it as .npy, which is read from the disk."
+            )
         content = arrays.read_bytes(path)
+    except InvalidInput:
+        raise
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", error)
         raise InvalidInput(f"{path} cannot be read: {reason}.") from error
@@ -107,7 +118,8 @@ def check_size(path: Path, num_values: int, size: int, remedy: str) -> None:
     if num_values * 4 > arrays.most_bytes(size):
         raise InvalidInput(
             f"{path} declares {num_values:,} values, out of proportion to its "
-            f"{size:,} bytes; {remedy}."
+            f"{size:,} bytes, or to the {arrays.memory() / 2**30:,.0f} GiB of this "
+            f"machine; {remedy}."
         )
 
 
@@ -217,51 +229,129 @@ def _parquet(path: Path, label: str | None, wanted: Sequence[str]) -> Matrix:
 
     content = content_of(path)
     try:
-        file = parquet.ParquetFile(pyarrow.BufferReader(content))
-        about = file.metadata
-        remedy = "save fewer columns, or as .npy"
-        check_size(path, about.num_rows * about.num_columns, len(content), remedy)
-        table = file.read()
-        names, stored = table.column_names, table.columns
-        place = tables.place_of(path, label, names, len(names))
-        labels = None if place is None else stored[place].to_pylist()
-        metadata = table.schema.pandas_metadata or {}
+        schema = parquet.read_schema(pyarrow.BufferReader(content))
+        metadata = schema.pandas_metadata or {}
         indices = [i for i in metadata.get("index_columns", ()) if isinstance(i, str)]
-        columns = [
-            tables.Column(name, None)
-            if index == place
-            else _of_arrow(path, name, column, name in indices)
-            for index, (name, column) in enumerate(zip(names, stored, strict=True))
-        ]
+        place = tables.place_of(path, label, schema.names, len(schema))
+        needed = {
+            field.name
+            for index, field in enumerate(schema)
+            if index == place or field.name in indices or _is_readable(field.type)
+        }
+        texts = [field.name for field in schema if _is_text(field.type)]
+        # As a dictionary, which is no larger than in the file.
+        file = parquet.ParquetFile(pyarrow.BufferReader(content), read_dictionary=texts)
+        about = file.metadata
+        groups = map(about.row_group, range(about.num_row_groups))
+        stored = sum(
+            group.column(index).num_values
+            for group in groups
+            for index in range(group.num_columns)
+        )
+        num_values = max(stored, about.num_rows * about.num_columns)
+        remedy = "save fewer columns, or as .npy"
+        check_size(path, num_values, len(content), remedy)
+        table = file.read(columns=list(needed))
+        read: dict[str, list[Any]] = {}
+        for name, column in zip(table.column_names, table.columns, strict=True):
+            read.setdefault(name, []).append(column)
+        columns, labels, where = [], None, None
+        for index, name in enumerate(schema.names):
+            column = read[name].pop(0) if name in needed else None
+            if index == place:
+                labels, where = _values(column), len(columns)
+            if index == place or column is None:
+                columns.append(tables.Column(name, None))
+            else:
+                columns += _of_arrow(path, name, column, name in indices)
     except InvalidInput:
         raise
     except Exception as error:
         raise _damaged(path, "parquet file", error) from error
-    return tables.matrix(path, columns, True, place, labels, wanted)
+    return tables.matrix(path, columns, True, where, labels, wanted)
 
 
-def _of_arrow(path: Path, name: str, column: Any, is_index: bool) -> tables.Column:
-    """A column as that of a table of text would be read."""
+def _is_text(kind: Any) -> bool:
+    from pyarrow import types
+
+    return types.is_string(kind) or types.is_large_string(kind)
+
+
+def _values(column: Any) -> list[Any]:
+    """The values of a column; of a dictionary each but once."""
+    from pyarrow import types
+
+    if not types.is_dictionary(column.type):
+        return column.to_pylist()
+    values = []
+    for chunk in column.chunks:
+        words = chunk.dictionary.to_pylist()
+        indices = chunk.indices.to_pylist()
+        values += [None if index is None else words[index] for index in indices]
+    return values
+
+
+def _of_arrow(
+    path: Path, name: str, column: Any, is_index: bool
+) -> Iterator[tables.Column]:
+    """A column as that of a table of text would be read; of lists, several."""
     import pyarrow
     from pyarrow import types
 
     kind = column.type
     if types.is_dictionary(kind):
         kind = kind.value_type
-        column = column.cast(kind)
-    if types.is_boolean(kind):
-        column = column.cast("uint8")
-    if types.is_integer(kind) and not is_index and _are_large(column):
+    if types.is_integer(kind) and not is_index and _are_large(column.cast(kind)):
         column, kind = column.cast(pyarrow.string()), pyarrow.string()
-    numbers = (types.is_integer, types.is_floating, types.is_boolean, types.is_decimal)
-    if any(is_kind(kind) for is_kind in numbers):
-        values = column.cast("float64", safe=False).to_numpy()
-        return tables.Column(name, _unless_empty(values), None, is_index)
-    if not (types.is_string(kind) or types.is_large_string(kind)):
-        column = column.cast(pyarrow.string()) if is_index else column.slice(0, 0)
-    fields = tables.Fields("row", repr(name), is_index)
-    fields.add([text or "" for text in column.to_pylist()], range(len(column)))
-    return fields.column(path)._replace(name=name, is_index=is_index)
+    if _are_numbers(kind):
+        yield tables.Column(name, _as_float(column.cast(kind)), None, is_index)
+    elif hasattr(kind, "value_type"):
+        yield from _of_lists(name, column)
+    else:
+        if not _is_text(kind):  # an index of another kind
+            column = column.cast(pyarrow.string())
+        fields = tables.Fields("row", repr(name), is_index)
+        fields.add([text or "" for text in _values(column)], range(len(column)))
+        yield fields.column(path)._replace(name=name, is_index=is_index)
+
+
+def _is_readable(kind: Any) -> bool:
+    """Whether a column of this kind is of numbers, or may be."""
+    inner = getattr(kind, "value_type", kind)  # of a dictionary or of lists
+    is_dictionary = inner is not kind and not hasattr(kind, "value_field")
+    return _are_numbers(inner) or (_is_text(inner) and (inner is kind or is_dictionary))
+
+
+def _are_numbers(kind: Any) -> bool:
+    from pyarrow import types
+
+    kinds = (types.is_integer, types.is_floating, types.is_boolean, types.is_decimal)
+    return any(is_kind(kind) for is_kind in kinds)
+
+
+def _as_float(column: Any) -> np.ndarray | None:
+    """The numbers as float64, NaN where one is missing; None if all are."""
+    from pyarrow import types
+
+    if types.is_boolean(column.type):
+        column = column.cast("uint8")
+    values = column.cast("float64", safe=False).to_numpy(zero_copy_only=False)
+    return None if len(values) and np.isnan(values).all() else values
+
+
+def _of_lists(name: str, column: Any) -> Iterator[tables.Column]:
+    """Lists of as many numbers each as so many columns."""
+    from pyarrow import compute
+
+    few, many = compute.min_max(compute.list_value_length(column)).as_py().values()
+    if few != many or not few or column.null_count:
+        title = f"{name} (lists of {few} to {many} numbers)"
+        yield tables.Column(title, None)
+        return
+    flat = _as_float(compute.list_flatten(column))
+    for place in range(few):
+        values = None if flat is None else flat[place::few]
+        yield tables.Column(f"{name}[{place}]", values)
 
 
 def _are_large(column: Any) -> bool:
@@ -312,6 +402,8 @@ def _h5ad(path: Path, label: str | None, wanted: Sequence[str]) -> Matrix:
 
 
 def _damaged(path: Path, kind: str, error: Exception) -> InvalidInput:
+    if isinstance(error, MemoryError):
+        return InvalidInput(f"{path} does not fit into memory; save a part of it.")
     reason = " ".join(str(error).split()) or type(error).__name__
     return InvalidInput(
         f"{path} is no whole {kind} ({reason[:200]}); it may be truncated: save it "
@@ -319,18 +411,15 @@ def _damaged(path: Path, kind: str, error: Exception) -> InvalidInput:
     )
 
 
-def _text(delimiters: str) -> _Reader:
-    def read_text(path: Path, label: str | None, wanted: Sequence[str]) -> Matrix:
-        return tables.read(path, content_of(path), delimiters, label, wanted)
-
-    return read_text
+def _text(path: Path, label: str | None, wanted: Sequence[str]) -> Matrix:
+    return tables.read(path, content_of(path), label, wanted)
 
 
 _READERS: dict[str, _Reader] = {
     ".npy": _npy,
     ".npz": _npz,
-    ".csv": _text(",;"),
-    ".tsv": _text("\t"),
+    ".csv": _text,
+    ".tsv": _text,
     ".mat": _mat,
     ".parquet": _parquet,
     ".h5ad": _h5ad,

@@ -14,8 +14,12 @@ import numpy as np
 from dgg_jax.checks import InvalidInput
 from dgg_jax.data.dataset import Matrix
 
+MOST_COLUMNS = 2**20  # of any table
 _BLOCK = 2**20  # fields that are held as text at a time, in at most so many lines
 _BLOCK_LINES = 1000
+_SAMPLE = 2**20  # bytes that show what separates fields
+_NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+_TOLD = re.compile(r'"?sep=(.)"?[\r\n]')  # as programs of spreadsheets write it
 # What stands for a number that is missing. Of classes these are names.
 _MISSING = frozenset(("", "na", "n/a", "nan", "null", "none", "?", "-", "."))
 _BOOLS = {"true": 1.0, "false": 0.0}
@@ -64,22 +68,18 @@ class Column(NamedTuple):
 
 
 def read(
-    path: Path,
-    content: bytes,
-    delimiters: str,
-    label: str | None,
-    wanted: Sequence[str] = (),
+    path: Path, content: bytes, label: str | None, wanted: Sequence[str] = ()
 ) -> Matrix:
     """Reads a table of text.
 
-    The first line has names if its fields are no numbers where those below are, or if
-    it counts the columns: 0, 1, 2, ...
+    What separates fields is what most lines agree on, outside of quotes, and what
+    leaves numbers; or what a first line such as "sep=;" says. The first line has names
+    if its fields are no numbers where those below are, or if it counts the columns: 0,
+    1, 2, ...
 
     Args:
       path: of the file, for messages.
       content: its bytes, UTF-8.
-      delimiters: that may separate fields; the most frequent one in the first line
-        does.
       label: name of the column with the classes, or its number from 0, or None.
       wanted: names of columns that are features whatever they hold.
 
@@ -91,24 +91,28 @@ def read(
         commas, or a column is neither of numbers nor of text.
     """
     try:
-        text = content.decode("utf-8-sig")
-        first_line = text.lstrip().partition("\n")[0]
-        delimiter = max(reversed(delimiters), key=first_line.count)
-        reader = csv.reader(
-            io.StringIO(text, newline=""), delimiter=delimiter, strict=True
-        )
+        stream = io.TextIOWrapper(io.BytesIO(content), "utf-8-sig", newline="")
+        told = _TOLD.match(content[:_SAMPLE].decode("utf-8-sig", "replace"))
+        if told:
+            stream.readline()
+        delimiter = told[1] if told else _separator(path, content)
+        _check_width(path, content, delimiter)
+        reader = csv.reader(stream, delimiter=delimiter, strict=True)
         # With their places in the file, for messages.
-        lines = ((reader.line_num, line) for line in reader if line)
-        head = list(itertools.islice(lines, _BLOCK_LINES))
+        skipped = 1 if told else 0
+        lines = ((reader.line_num + skipped, line) for line in reader if line)
+        head = list(itertools.islice(lines, 1))
         if not head:
             raise InvalidInput(f"{path} has no rows; save the data anew.")
         first, width = head[0][1], len(head[0][1])
+        block = max(1, min(_BLOCK_LINES, _BLOCK // width))
+        head += itertools.islice(lines, block)
         names = None
         if _are_names(first, [line for _, line in head[1:]], label):
             names, head = [name.strip() for name in first], head[1:]
         place = place_of(path, label, names, width)
         indices = _leading(names or ())
-        fields = [
+        columns = [
             Fields("line", repr(names[index]) if names else str(index), index < indices)
             for index in range(width)
         ]
@@ -118,29 +122,78 @@ def read(
                 if len(line) != width:
                     raise InvalidInput(
                         f"{path} has {len(line)} fields in line {number}, {width} in "
-                        "the first; every row needs the same number (a comma within a "
-                        "number or text needs quotes)."
+                        f"the first, separated by {_NAMES[delimiter]}; every row needs "
+                        "the same number (where text or numbers hold one, quote them)."
                     )
             numbers = [number for number, _ in head]
-            for index, texts in enumerate(
-                zip(*(line for _, line in head), strict=True)
-            ):
+            parts = zip(*(line for _, line in head), strict=True)
+            for index, fields in enumerate(parts):
                 if index == place:
-                    labels += texts
+                    labels += fields
                 else:
-                    fields[index].add(texts, numbers)
-            head = list(itertools.islice(lines, _BLOCK_LINES))
+                    columns[index].add(fields, numbers)
+            head = list(itertools.islice(lines, block))
     except (UnicodeDecodeError, csv.Error) as error:
         raise InvalidInput(
             f"{path} is no table of text: {error}; save it as .csv in UTF-8."
         ) from error
-    columns = [
-        Column(names[index] if names else "", None)
-        if index == place
-        else one.column(path)._replace(name=names[index] if names else "")
-        for index, one in enumerate(fields)
+    found = [
+        (Column("", None) if index == place else one.column(path))._replace(
+            name=names[index] if names else ""
+        )
+        for index, one in enumerate(columns)
     ]
-    return matrix(path, columns, names is not None, place, labels, wanted)
+    return matrix(path, found, names is not None, place, labels, wanted)
+
+
+def _separator(path: Path, content: bytes) -> str:
+    """What separates the fields, of _NAMES."""
+    sample = content[:_SAMPLE].decode("utf-8-sig", "replace")
+    is_whole = len(content) <= _SAMPLE
+    if not is_whole:
+        sample = sample[: sample.rfind("\n") + 1] or sample
+    usual = "\t" if path.suffix.lower() == ".tsv" else ","
+    # Of equals the usual one.
+    return max((usual, *_NAMES), key=lambda one: _agreement(sample, one, is_whole))
+
+
+def _agreement(sample: str, delimiter: str, is_whole: bool) -> tuple[float, int]:
+    """How well a separator explains a table: by its evidence, then by its columns."""
+    rows = []
+    reader = csv.reader(
+        io.StringIO(sample, newline=""), delimiter=delimiter, strict=True
+    )
+    try:
+        rows += (row for row in itertools.islice(reader, _BLOCK_LINES // 10) if row)
+    except csv.Error as error:
+        if is_whole or "end of data" not in str(error):
+            return 0.0, 0  # a quote ends within a field
+    widths = collections.Counter(map(len, rows)).most_common(1)
+    if not widths or widths[0][0] < 2:
+        return 0.0, 0
+    ((width, count),) = widths
+    fields = [field for row in rows[1:] or rows if len(row) == width for field in row]
+    fields = fields[: _BLOCK // 10]
+    of_numbers, of_one = 0, 0
+    for field in fields:
+        has_comma = delimiter != "," and _COMMA.fullmatch(field) is not None
+        of_numbers += has_comma or is_number(field)
+        of_one += has_comma or _NAMES.keys().isdisjoint({*field} - {delimiter})
+    share = (of_numbers + of_one) / max(1, len(fields))
+    return share * count / len(rows), width
+
+
+def _check_width(path: Path, content: bytes, delimiter: str) -> None:
+    """Refuses more columns than any network takes, before they are split."""
+    start = len(content) - len(content.lstrip())
+    ends = [content.find(end, start) for end in (b"\n", b"\r")]
+    stop = min((end for end in ends if end >= 0), default=len(content))
+    count = content.count(delimiter.encode(), start, stop)
+    if count >= MOST_COLUMNS:
+        raise InvalidInput(
+            f"{path} has {count + 1:,} fields in its first line, more than the "
+            f"{MOST_COLUMNS:,} columns that can be clustered; write one row a line."
+        )
 
 
 def matrix(
@@ -264,7 +317,7 @@ class Fields:
 
     def add(self, fields: Sequence[str], places: Sequence[int]) -> None:
         """Takes the next fields, and where they stand."""
-        joined = "".join(fields)
+        joined = "".join(set(fields))  # of a dictionary, they are few
         try:
             # Python takes 3_12, and digits of any script, for numbers; nobody else.
             if "_" in joined or not joined.isascii():
@@ -273,28 +326,17 @@ class Fields:
             if not (self._is_index or _are_identifiers(fields)):
                 self._texts = None
         except ValueError:
-            pairs = zip(places, fields, strict=True)
-            self._parts.append(np.array([self._value(*pair) for pair in pairs]))
+            known = {field: _understood(field) for field in set(fields)}
+            self._parts.append(np.array([known[field][1] for field in fields]))
+            for place, field in zip(places, fields, strict=True):
+                kind = known[field][0]
+                self._counts[kind] += 1
+                self._first.setdefault(kind, (place, field))
         if self._texts is not None:
             self._texts += fields
             self._seen.update(fields)
             if len(self._seen) < len(self._texts) and not self._is_index:
                 self._texts = None
-
-    def _value(self, place: int, field: str) -> float:
-        plain = field.strip().lower()
-        if is_number(plain):
-            return float(plain)
-        if plain in _MISSING:
-            return np.nan
-        kind = "text"
-        if plain in _BOOLS:
-            kind = "bool"
-        elif _COMMA.fullmatch(field):
-            kind = "comma"
-        self._counts[kind] += 1
-        self._first.setdefault(kind, (place, field))
-        return _BOOLS.get(plain, np.nan)
 
     def column(self, path: Path) -> Column:
         """The column, without a name.
@@ -316,7 +358,8 @@ class Fields:
             return Column("", values, self._texts if self._is_index else None)
         others = texts + bools + commas
         if others and numbers > others:
-            place, field = min(self._first.values())
+            firsts = (self._first.get(kind) for kind in ("text", "bool", "comma"))
+            place, field = min(filter(None, firsts))
             raise InvalidInput(
                 f"{path} has {field[:50]!r} in {self._place} {place}, column "
                 f"{self._name}, where a number is expected; correct it, or take the "
@@ -326,6 +369,18 @@ class Fields:
             return Column("", None, self._texts)
         of_rows = self._is_index or _are_identifiers(self._texts or ())
         return Column("", values, self._texts if of_rows else None)
+
+
+def _understood(field: str) -> tuple[str, float]:
+    """What kind of field it is, and its value if it has one."""
+    plain = field.strip().lower()
+    if is_number(plain):
+        return "number", float(plain)
+    if plain in _MISSING:
+        return "missing", np.nan
+    if plain in _BOOLS:
+        return "bool", _BOOLS[plain]
+    return ("comma" if _COMMA.fullmatch(field) else "text"), np.nan
 
 
 def is_number(text: str) -> bool:
@@ -339,7 +394,7 @@ def is_number(text: str) -> bool:
 
 
 def _are_identifiers(fields: Sequence[str]) -> bool:
-    """Whether digits are no quantity: filled up with zeros, or more than float64 has."""
+    """Whether digits are no quantity: padded by zeros, or more than float64 has."""
     if len(fields) < 2 or not all(map(str.isdigit, fields)):
         return False
     widths = {len(field) for field in fields}
@@ -352,13 +407,13 @@ def _are_names(
 ) -> bool:
     """Whether a first line names the columns."""
     fields = [field.strip() for field in first]
-    numbers = [field for field in fields if is_number(field)]
+    numbers = [field for field in fields if is_number(field) or _COMMA.fullmatch(field)]
     if not numbers or (label in fields and not is_number(label)):
         return True
     if len(numbers) > 2 and numbers == [str(i) for i in range(len(numbers))]:
         return True  # as pandas writes an array
     return any(
-        not is_number(field)
+        field not in numbers
         and field.lower() not in _MISSING
         and any(index < len(row) and is_number(row[index]) for row in rest)
         for index, field in enumerate(fields)

@@ -164,7 +164,7 @@ def test_text_with_a_few_numbers_is_text(frame, count, number):
 @few
 @hypothesis.given(frames(), suffixes)
 def test_new_rows_need_no_index(frame, suffix):
-    """A model takes its columns by name, and what it was trained on whatever it holds."""
+    """A model takes its columns by name, whatever they hold now."""
     frame["user_id"] = np.arange(len(frame)) // 2  # not of one row: kept
     trained = loaded(frame, suffix, index=True)
     assert trained.scaling.columns == (*FEATURES, "user_id")
@@ -290,3 +290,115 @@ def test_names_of_classes_that_look_like_missing_ones():
     frame.loc[5, "kind"] = None
     with pytest.raises(InvalidInput, match="no label in 1 rows, the first row 5"):
         loaded(frame, ".parquet", label="kind")
+
+
+# --- What separates fields ---------------------------------------------------------
+
+SEPARATORS = ",;\t|"
+words = st.text("ab ,;|\t'", min_size=1, max_size=8).filter(
+    lambda word: word.strip() not in ("", "'", ",", ";", "|")
+)
+
+
+@st.composite
+def separated(draw):
+    """Numbers and text between two of them, and how a program writes them."""
+    num_rows = draw(st.integers(2, 8))
+    numbers = st.integers(-999, 999).map(lambda i: i / 8)
+    rows = [
+        [draw(numbers), draw(words), draw(numbers), draw(numbers)]
+        for _ in range(num_rows)
+    ]
+    names = draw(st.lists(words, min_size=4, max_size=4, unique_by=str.strip))
+    return pd.DataFrame(rows, columns=[f"n{name}" for name in names])
+
+
+@few
+@hypothesis.given(
+    separated(),
+    st.sampled_from(SEPARATORS),
+    st.sampled_from((".csv", ".tsv")),
+    st.sampled_from(("\n", "\r\n")),
+    st.booleans(),
+)
+def test_the_separator_is_found(frame, separator, suffix, end, is_told):
+    text = frame.to_csv(sep=separator, index=False, lineterminator=end)
+    if is_told:
+        text = f"sep={separator}{end}{text}"
+    found = text_loaded(text, f"t{suffix}", scaling="none")
+    numbers = frame.iloc[:, [0, 2, 3]]
+    assert found.scaling.columns == tuple(n.strip() for n in numbers.columns)
+    np.testing.assert_array_equal(found.x, numbers.to_numpy(np.float32))
+
+
+@few
+@hypothesis.given(separated(), st.sampled_from(";\t|"), st.booleans())
+def test_decimal_commas_are_refused_by_name(frame, separator, has_header):
+    text = frame.to_csv(sep=separator, index=False, decimal=",", header=has_header)
+    with pytest.raises(
+        InvalidInput, match=r"has '-?\d+,\d+' in line \d.*decimal point"
+    ):
+        text_loaded(text)
+
+
+def test_lines_that_disagree_are_refused():
+    lines = [f"{i},word {i % 3},{i / 4}" for i in range(30)]
+    lines[7] = "7,one, two,3"
+    message = "has 4 fields in line 8, 3 in the first, separated by commas; every row"
+    with pytest.raises(InvalidInput, match=message):
+        text_loaded("\n".join(lines))
+    with pytest.raises(InvalidInput, match=r"'oops' in line 4, column 'b'"):
+        text_loaded("sep=;\na;b\n1;2\n3;oops\n4;5\n4;5\n")
+
+
+# --- Vectors, and what is too large ------------------------------------------------
+
+
+def parquet_loaded(columns, **options):
+    import pyarrow
+    from pyarrow import parquet
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "t.parquet"
+        parquet.write_table(pyarrow.table(columns), path, store_schema=False)
+        return data.load(path, **options)
+
+
+def test_lists_in_parquet_are_columns(caplog):
+    x = np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32)
+    kinds = list("abc") * 10
+    found = parquet_loaded({"v": list(x), "kind": kinds}, label="kind", scaling="none")
+    np.testing.assert_array_equal(found.x, x)
+    assert found.scaling.columns == ("v[0]", "v[1]", "v[2]", "v[3]")
+    assert found.class_names == ("a", "b", "c")
+    uneven = {"v": [[1.0], [2.0, 3.0]], "a": [1.0, 2.0], "t": [b"x", b"y"]}
+    assert parquet_loaded(uneven).scaling.columns == ("a",)
+    assert "left out, since no features: v (lists of 1 to 2 numbers), t" in caplog.text
+    del uneven["a"]
+    with pytest.raises(InvalidInput, match=r"it has: v \(lists of 1 to 2 numbers\), t"):
+        parquet_loaded(uneven)
+
+
+def test_what_expands_without_bound():
+    """A file of 30 KB whose texts would take 12 GB: they are kept once."""
+    import pyarrow
+
+    texts = pyarrow.DictionaryArray.from_arrays(
+        pyarrow.array(np.zeros(300_000, np.int32)), pyarrow.array(["q" * 40_000])
+    )
+    x = np.arange(300_000) % 7
+    assert parquet_loaded({"t": texts, "x": x}).x.shape == (300_000, 1)
+    with pytest.raises(InvalidInput, match="declares 40,000,000 values, out of"):
+        parquet_loaded({f"c{i}": np.zeros(2_000_000) for i in range(20)})
+    with pytest.raises(InvalidInput, match="has 2,000,000 fields in its first line"):
+        text_loaded(",".join(["1"] * 2_000_000))
+
+
+def test_memory_bounds_what_is_read(monkeypatch):
+    from dgg_jax import arrays
+
+    assert 2**28 < arrays.memory() < 2**50
+    assert arrays.most_bytes(2**60) < arrays.memory()
+    monkeypatch.setattr(arrays, "memory", lambda: 2**12)
+    with pytest.raises(InvalidInput, match=r"too much for .* of this machine.*\.npy"):
+        text_loaded("a,b\n" + "1,2\n" * 1000)
