@@ -36,6 +36,7 @@ def load(
     label: str | int | None = None,
     scaling: str = "auto",
     image_size: tuple[int, int] | None = None,
+    layer: str | None = None,
 ) -> Dataset:
     """Returns a data set by name, or from a file or a folder of images of your own.
 
@@ -84,6 +85,7 @@ def load(
         and standardises all else.
       image_size: (H, W) to resize the images of a folder to; by default they must be of
         one size.
+      layer: of an .h5ad file, what to read in place of X: a name in layers, or raw.
 
     Returns:
       The data set; the rows always come in the same order.
@@ -105,13 +107,15 @@ def load(
         raise _unknown(name)
     checks.one_of("split", split, ("all", "train", "test", *_MORE_SPLITS.get(name, ())))
     if name in DATASETS:
-        own.refuse_options(name, label, scaling, image_size)
+        own.refuse_options(name, label, scaling, image_size, layer)
         checks.one_of("tfidf_scaling", tfidf_scaling, preprocessing.TFIDF_SCALINGS)
         folder = data_directory(data_dir)
         options = Options(folder, split, moons_distance, seed, tfidf_scaling)
         dataset = _LOADERS[name](options)
     else:
-        dataset = own.load(name, label=label, scaling=scaling, image_size=image_size)
+        dataset = own.load(
+            name, label=label, scaling=scaling, image_size=image_size, layer=layer
+        )
     return _of_split(dataset, split) if split in ("train", "test") else dataset
 
 

@@ -42,6 +42,7 @@ def refuse_options(
     label: str | int | None,
     scaling: str,
     image_size: tuple[int, int] | None,
+    layer: str | None = None,
 ) -> None:
     """Refuses, for a benchmark, what only files of one's own have.
 
@@ -49,6 +50,7 @@ def refuse_options(
       InvalidInput: naming the first option that was given.
     """
     given = {"label": label, "scaling": scaling, "image_size": image_size}
+    given["layer"] = layer
     for option, value in given.items():
         if value not in (None, "auto"):
             raise InvalidInput(
@@ -63,6 +65,7 @@ def load(
     label: str | int | None = None,
     scaling: str = "auto",
     image_size: tuple[int, int] | None = None,
+    layer: str | None = None,
 ) -> Dataset:
     """Reads, checks and scales a file or a folder of images; see ``data.load``.
 
@@ -73,6 +76,7 @@ def load(
         pixels (integers from 0 to 255, the largest at least 128) by 255 and
         standardises all else.
       image_size: (H, W) to resize the images of a folder to.
+      layer: of an .h5ad file, what to read in place of X: a name in layers, or raw.
 
     Returns:
       The data set; its provenance names what was left out and the scaling.
@@ -84,7 +88,7 @@ def load(
     """
     checks.one_of("scaling", scaling, SCALINGS)
     path = Path(path).expanduser()
-    matrix = _read(path, None if label is None else str(label), image_size)
+    matrix = _read(path, None if label is None else str(label), image_size, (), layer)
     _check_finite(path, matrix)
     x = matrix.features.reshape(len(matrix.features), -1)
     y, class_names = None, None
@@ -96,6 +100,7 @@ def load(
                 raise
             LOGGER.warning("Clustered without labels: %s", error)
     chosen = _scaling(x, matrix, scaling, is_pixels=path.is_dir())
+    chosen = chosen._replace(layer=layer)
     fingerprint = _fingerprint(matrix.features.shape, x, y, class_names)
     if chosen.step != "none" or x.dtype != np.float32:
         x = shift_and_scale(x, chosen.shift, chosen.scale)
@@ -143,7 +148,8 @@ def named_rows(
     shape = () if scaling is None else scaling.feature_shape
     wanted = () if scaling is None else scaling.columns or ()
     size = shape[:2] if path.is_dir() and len(shape) > 1 else None
-    matrix = _read(path, None, size, wanted)
+    layer = None if scaling is None or path.suffix.lower() != ".h5ad" else scaling.layer
+    matrix = _read(path, None, size, wanted, layer)
     if scaling is not None and path.is_dir():
         matrix = matrix._replace(features=_colored_as(matrix.features, shape))
     if wanted and matrix.columns:
@@ -167,6 +173,7 @@ def _read(
     label: str | None,
     image_size: tuple[int, int] | None,
     wanted: Sequence[str] = (),
+    layer: str | None = None,
 ) -> Matrix:
     if not path.exists():
         raise _missing(path)
@@ -182,7 +189,7 @@ def _read(
             f"image_size={image_size} is for folders of images, {path} is a file; "
             "leave it out."
         )
-    return matrices.read(path, label, wanted)
+    return matrices.read(path, label, wanted, layer)
 
 
 def _missing(path: Path) -> MissingData:

@@ -28,6 +28,7 @@ class Scaling(NamedTuple):
       scale: float64 of shape [D], not 0.
       feature_shape: of one row before it was flattened to [D].
       columns: names of the columns in the file, or None.
+      layer: of an .h5ad file, what was read in place of X, or None.
     """
 
     step: str
@@ -35,6 +36,7 @@ class Scaling(NamedTuple):
     scale: np.ndarray
     feature_shape: tuple[int, ...]
     columns: tuple[str, ...] | None = None
+    layer: str | None = None
 
 
 def shift_and_scale(x: np.ndarray, shift: np.ndarray, scale: np.ndarray) -> np.ndarray:

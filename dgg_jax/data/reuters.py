@@ -433,12 +433,18 @@ def _read(path: Path) -> tuple[sparse.csr_array, np.ndarray]:
         archive = arrays.Npz(arrays.read_bytes(path), compressed=False)
         parts = tuple(archive[name] for name in ("data", "indices", "indptr"))
         y = archive["labels"]
-        x = sparse.csr_array(parts, shape=(len(y), int(archive["num_columns"])))
+        if y.ndim != 1 or not np.isin(y, np.arange(len(_ROOTS))).all():
+            raise ValueError(f"labels must be from 0 to {len(_ROOTS) - 1}, one a row")
+        shape = len(y), int(archive["num_columns"].item())
+        checks.in_range("num_columns", shape[1], 1, preprocessing.NUM_WORDS)
+        x = sparse.csr_array(parts, shape=shape, dtype=np.float32)
         x.check_format(full_check=True)
-    except (OSError, ValueError) as error:
+        if not np.isfinite(x.data).all():
+            raise ValueError("data must be finite")
+    except (OSError, ValueError, TypeError) as error:
         reason = str(getattr(error, "strerror", None) or error).splitlines()[0]
         raise InvalidInput(
             f"the prepared documents in {path} must be complete, reading them failed: "
             f"{reason}. Delete that file; the next run prepares it again."
         ) from error
-    return x, y
+    return x, y.astype(np.int32)

@@ -423,11 +423,17 @@ def test_prepared_documents_that_do_not_fit(tmp_path, rcv1):
     path = tmp_path / "dgg_reuters/1.0.0/reuters.npz"
     with np.load(path) as archive:
         kept = dict(archive)
-    for name, changed in {
-        "labels": kept["labels"][1:],
-        "indices": kept["indices"] + 1000,
-        "indptr": kept["indptr"][::-1],
-    }.items():
+    few = {"labels": kept["labels"][1:]}
+    for name, changed in [
+        *few.items(),
+        *{
+            "labels": kept["labels"] + 4,
+            "indices": kept["indices"] + 1000,
+            "indptr": kept["indptr"][::-1],
+            "num_columns": 2**40,
+            "data": np.where(kept["data"] > 0, np.nan, 0.0),
+        }.items(),
+    ]:
         np.savez(path, **kept | {name: changed})
         with pytest.raises(InvalidInput, match="must be complete, reading them failed"):
             load(tmp_path, "reuters")
