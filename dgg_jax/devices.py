@@ -1,10 +1,11 @@
 """All devices of all processes: rows are spread over them, the rest is on each.
 
-With a single device nothing here does anything but put arrays on it.
+With a single device this puts arrays on it, and says how it is compiled for.
 """
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -17,6 +18,53 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from dgg_jax.rows import HostRows
 
 _AXIS = "data"
+# Else XLA times dozens of kernels for every product of matrices: that takes half a
+# minute for an epoch, and what is the fastest may differ from process to process.
+_ON_GPU = {"xla_gpu_autotune_level": 0, "xla_gpu_enable_triton_gemm": False}
+
+
+@functools.cache
+def compiler_options() -> dict[str, Any] | None:
+    """How programs with large products are compiled for a GPU; None elsewhere."""
+    return known_to_xla(_ON_GPU) if jax.default_backend() == "gpu" else None
+
+
+def known_to_xla(options: dict[str, Any]) -> dict[str, Any] | None:
+    """Options for ``jax.jit``, or None if this XLA does not know all of them."""
+    try:
+        jax.jit(lambda: 0, compiler_options=options).lower().compile()
+    except jax.errors.JaxRuntimeError:
+        return None
+    return options
+
+
+def compiled(**keywords: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """``jax.jit`` with ``compiler_options``, which the device tells at the first call.
+
+    Within another compiled function a function has no options but those of the other.
+
+    Args:
+      **keywords: of ``jax.jit``.
+
+    Returns:
+      A decorator.
+    """
+
+    def decorate(function):
+        @functools.cache
+        def program(is_traced):
+            options = None if is_traced else compiler_options()
+            return jax.jit(function, compiler_options=options, **keywords)
+
+        @functools.wraps(function)
+        def call(*arguments, **named):
+            leaves = jax.tree.leaves((arguments, named))
+            is_traced = any(isinstance(leaf, jax.core.Tracer) for leaf in leaves)
+            return program(is_traced)(*arguments, **named)
+
+        return call
+
+    return decorate
 
 
 @functools.cache

@@ -170,3 +170,41 @@ def test_every_device_computes_its_share_of_a_batch(execute, tmp_path):
         # Two rows of sixteen: weights are no product's first two dimensions here.
         shapes = [shape.split(",") for shape in PRODUCT.findall(text)]
         assert shapes and not any("16" in shape for shape in shapes), (loop, shapes)
+
+
+def test_programs_of_a_cpu_get_no_options_of_gpus():
+    assert devices.compiler_options() is None
+
+
+def test_xla_knows_the_options_of_gpus_and_no_others():
+    assert devices.known_to_xla(devices._ON_GPU) == devices._ON_GPU
+    assert devices.known_to_xla({**devices._ON_GPU, "xla_gpu_nonsense": 1}) is None
+
+
+def test_a_program_is_compiled_by_the_options_of_the_device(monkeypatch):
+    asked = []
+
+    def options():
+        asked.append("options")
+        return devices._ON_GPU
+
+    monkeypatch.setattr(devices, "compiler_options", options)
+
+    @devices.compiled(static_argnames="power")
+    def raised(x, power):
+        """Doc."""
+        asked.append("trace")
+        return x**power
+
+    assert asked == []  # importing a module asks for no device
+    assert raised.__doc__ == "Doc."
+    assert [float(raised(x, power=2)) for x in (2.0, 3.0)] == [4.0, 9.0]
+    assert asked == ["options", "trace"]
+
+
+def test_a_program_within_another_has_the_options_of_the_other(monkeypatch):
+    monkeypatch.setattr(devices, "compiler_options", lambda: devices._ON_GPU)
+    double = devices.compiled()(lambda x: x + x)
+    assert float(double(2.0)) == 4.0
+    assert float(jax.jit(lambda x: double(x) + 1)(2.0)) == 5.0
+    assert float(jax.grad(lambda x: double(x))(2.0)) == 2.0

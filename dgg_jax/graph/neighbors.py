@@ -1,6 +1,5 @@
 """The k nearest neighbours of every point, without an N x N matrix."""
 
-import functools
 import os
 from collections.abc import Callable
 from concurrent import futures
@@ -15,6 +14,7 @@ from scipy import sparse
 from scipy.spatial import KDTree
 
 from dgg_jax import checks
+from dgg_jax.devices import compiled
 from dgg_jax.rows import HostRows, SparseRows
 
 EXACT_LIMIT = 200_000  # rows up to which the exact search is the default
@@ -233,7 +233,7 @@ def _by_products(
     return indices, distances
 
 
-@functools.partial(jax.jit, static_argnames=("k", "num_candidates", "at_once"))
+@compiled(static_argnames=("k", "num_candidates", "at_once"))
 def _nearest_in_block(points, half_norms, rows, k, num_candidates, at_once):
     def candidates_of(row):
         # Not in TF32, the default of recent GPUs: spare candidates would not suffice.

@@ -103,7 +103,7 @@ class Model:
         return np.asarray(decode(self.params["decoder"], jnp.asarray(z)))
 
 
-@functools.partial(jax.jit, static_argnums=0)
+@devices.compiled(static_argnums=0)
 def _decode_mean(decode, likelihood, params, z):
     return jax.vmap(likelihood.mean)(decode(params, z))
 

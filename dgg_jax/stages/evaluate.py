@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dgg_jax import metrics
+from dgg_jax import devices, metrics
 from dgg_jax.distributions import sample_gaussian
 from dgg_jax.likelihoods import Likelihood
 from dgg_jax.losses import autoencoder
@@ -35,7 +35,7 @@ def infer(
     return map_blocks(functools.partial(_infer, networks, params), x)
 
 
-@functools.partial(jax.jit, static_argnames="networks")
+@devices.compiled(static_argnames="networks")
 def _infer(networks, params, x):
     def one(x):
         posterior = networks.encode(params["encoder"], x)
@@ -49,7 +49,7 @@ def encode_all(encode: Any, params: Any, x: jax.Array | SparseRows | HostRows) -
     return map_blocks(functools.partial(_encode, encode, params), x)
 
 
-@functools.partial(jax.jit, static_argnames="encode")
+@devices.compiled(static_argnames="encode")
 def _encode(encode, params, x):
     return map_rows(functools.partial(encode, params), x, _BATCH)
 
@@ -103,7 +103,7 @@ def elbo_terms(
     return map_blocks(of_rows, x, log_assignments)
 
 
-@functools.partial(jax.jit, static_argnames=("networks", "draws"))
+@devices.compiled(static_argnames=("networks", "draws"))
 def _elbo_terms(
     networks, likelihood, params, log_weights, x, key, draws, log_assignments
 ):

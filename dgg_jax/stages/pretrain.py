@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from dgg_jax import arrays
+from dgg_jax import arrays, devices
 from dgg_jax.distributions import sample_gaussian
 from dgg_jax.likelihoods import Likelihood
 from dgg_jax.losses import autoencoder
@@ -127,7 +127,7 @@ def layerwise(
     return encoder_params, decoder_params
 
 
-@functools.partial(jax.jit, static_argnames="encode")
+@devices.compiled(static_argnames="encode")
 def _encoded(encode: Any, params: Any, rows: jax.Array | SparseRows) -> jax.Array:
     """A layer of all rows; sparse ones are made dense some at a time."""
     if not isinstance(rows, SparseRows):

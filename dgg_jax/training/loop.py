@@ -135,16 +135,11 @@ def _compiled_in_place(epoch: Epoch) -> Epoch:
 
 
 @functools.cache
-def _compiler_options() -> dict[str, bool] | None:
+def _compiler_options() -> dict[str, Any] | None:
     """How a CPU updates weights in place; else it copies most of them at every step."""
     if jax.default_backend() != "cpu":
-        return None
-    in_place = {"xla_cpu_copy_insertion_use_region_analysis": True}
-    try:
-        jax.jit(lambda: 0, compiler_options=in_place).lower().compile()
-    except jax.errors.JaxRuntimeError:  # an XLA that does not know the option
-        return None
-    return in_place
+        return devices.compiler_options()
+    return devices.known_to_xla({"xla_cpu_copy_insertion_use_region_analysis": True})
 
 
 def _of_restarts(epoch: Epoch, data_axes: Any) -> Epoch:
