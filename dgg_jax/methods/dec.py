@@ -17,7 +17,7 @@ import numpy as np
 from scipy import sparse
 from sklearn.cluster import KMeans
 
-from dgg_jax import checks
+from dgg_jax import checks, devices
 from dgg_jax.losses import dec
 from dgg_jax.methods.parts import AS_NAMED, Parts, autoencoder_networks
 from dgg_jax.methods.pretrained import autoencoder, latent_means, pretrain_and_report
@@ -180,7 +180,7 @@ def log_assignments(
     return map_blocks(of_rows, x)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
+@devices.compiled(static_argnums=(0, 1))
 def _log_assignments(encode, batch_size, params, degrees_of_freedom, x):
     def of_point(x):
         z = encode(params["encoder"], x[None]).mean[0]

@@ -628,7 +628,7 @@ def in_batches(function: Callable[[Any], Any], rows: Any) -> Any:
     )
 
 
-@functools.partial(jax.jit, static_argnames="networks")
+@devices.compiled(static_argnames="networks")
 def infer(
     networks: GmvaeNetworks, params: Any, collections: Any, x: np.ndarray
 ) -> tuple[Gaussian, Gaussian, jax.Array]:
@@ -661,7 +661,7 @@ def infer_batch(
     return z, w, assign(z.mean, mixtures)
 
 
-@functools.partial(jax.jit, static_argnames=("networks", "num_samples", "joint"))
+@devices.compiled(static_argnames=("networks", "num_samples", "joint"))
 def bound_terms(
     networks: GmvaeNetworks,
     likelihood: Likelihood,
