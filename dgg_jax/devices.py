@@ -18,8 +18,8 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from dgg_jax.rows import HostRows
 
 _AXIS = "data"
-# Else XLA times dozens of kernels for every product of matrices: that takes half a
-# minute for an epoch, and what is the fastest may differ from process to process.
+# Else XLA compiles and times kernels for every product of matrices, which takes up to
+# half a minute an epoch; which is the fastest may differ from process to process.
 _ON_GPU = {"xla_gpu_autotune_level": 0, "xla_gpu_enable_triton_gemm": False}
 
 
