@@ -9,7 +9,9 @@ import sys
 HERE = pathlib.Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
+from sklearn.base import BaseEstimator  # noqa: E402
 from sphinx.ext import autosummary  # noqa: E402
+from sphinx.util.inspect import stringify_signature  # noqa: E402
 
 import dgg_jax  # noqa: E402
 from dgg_jax import presets  # noqa: E402
@@ -48,6 +50,7 @@ autodoc_typehints = "none"
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
+napoleon_custom_sections = [("Expert settings", "params_style")]
 
 
 def _skip(app, what, name, member, skip, options):
@@ -69,6 +72,17 @@ def _list_settings(app, what, name, obj, options, lines):
         lines.append("")
 
 
+def _show_constructor(app, what, name, obj, options, signature, returns):
+    """What everyone sets, as the signature of an estimator; below it stands all."""
+    if what != "class" or not issubclass(obj, BaseEstimator):
+        return None
+    parameters = list(inspect.signature(obj).parameters.values())
+    names = [one.name for one in parameters]
+    experts = inspect.Parameter("expert_settings", inspect.Parameter.VAR_KEYWORD)
+    shown = inspect.Signature([*parameters[: names.index("callbacks")], experts])
+    return stringify_signature(shown, show_annotation=False), returns
+
+
 def _keep_underscores(app, what, name, obj, options, lines):
     """Escapes the underscore of scikit-learn's attributes, in rst a link."""
     lines[:] = [re.sub(r"^(:ivar \w+)_:", r"\1\\_:", line) for line in lines]
@@ -76,6 +90,7 @@ def _keep_underscores(app, what, name, obj, options, lines):
 
 def setup(app):
     """Connects the events."""
+    app.connect("autodoc-process-signature", _show_constructor)
     app.connect("autodoc-process-docstring", _list_settings)
     app.connect("autodoc-process-docstring", _keep_underscores, priority=900)
     app.connect("autodoc-skip-member", _skip)

@@ -20,19 +20,30 @@ _FOLDER = pathlib.Path(dgg_jax.__file__).parent / "estimators"
 _BEGIN = "    # Written by python -m experiments.constructors, until the end:\n"
 _END = "    # The end.\n"
 _METHODS = ("dgg", "vade", "gmvae", "dec", "spectralnet", "imsat")
-_WITH_IMAGES = ("dgg", "gmvae")
+# What (H, W), (H, W, 1) or (H, W, 3) of the image in a row of X does.
+_IMAGE_SHAPE = {
+    "dgg": "what the Siamese network is trained on is then warped",
+    "gmvae": "architecture may then be one of convolutions",
+}
 _GENERATIVE = ("dgg", "vade", "gmvae")
 _LEFT_OUT = {"vade": ("clustering",)}  # of the labels of a run; predict has its own
 
-# Arguments that are no settings of a method: type, default and text.
+# Arguments that are no settings of a method: type, default and text. Everyone sets the
+# first five.
+_EVERYONES = ("n_clusters", "preset", "image_shape", "random_state", "verbose")
 _ARGUMENTS = {
     "n_clusters": ("int", presets.Preset().num_clusters, "K, the number of clusters."),
+    "preset": (
+        'Literal["default", "smoke"]',
+        "default",
+        "where settings that are None come from: default (what we recommend) or smoke "
+        "(a few epochs of small networks, to see that everything runs).",
+    ),
     "image_shape": (
         "Sequence[int] | None",
         None,
-        "(H, W), (H, W, 1) or (H, W, 3) of the image in a row of X: DGG then warps "
-        "what its Siamese network is trained on, GMVAE may be convolutional. None if "
-        "there is none.",
+        "(H, W), (H, W, 1) or (H, W, 3) of the image in a row of X: {}. None if there "
+        "is none.",
     ),
     "random_state": (
         "int | np.random.RandomState | None",
@@ -87,59 +98,56 @@ class Argument(typing.NamedTuple):
     text: str
 
 
-def arguments(method: str) -> list[Argument]:
-    """What the constructor of a method's estimator takes, in its order.
+def arguments(method: str) -> tuple[list[Argument], list[Argument]]:
+    """What the constructor of a method's estimator takes: what everyone sets; the rest.
 
     Args:
       method: one of those with an estimator.
     """
-    names = ["n_clusters", "random_state", "verbose", "callbacks"]
-    if method in _WITH_IMAGES:
-        names.insert(1, "image_shape")
+    everyones = {name: Argument(name, *_ARGUMENTS[name]) for name in _EVERYONES}
+    if presets.preset_class(method).counts_clusters:
+        k = everyones["n_clusters"]
+        also = f'{k.text} Or "auto": estimated without labels.'
+        everyones["n_clusters"] = k._replace(
+            annotation='int | Literal["auto"]', text=also
+        )
+    if method in _IMAGE_SHAPE:
+        shape = everyones["image_shape"]
+        text = shape.text.format(_IMAGE_SHAPE[method])
+        everyones["image_shape"] = shape._replace(text=text)
+    else:
+        del everyones["image_shape"]
+    names = ["callbacks"]
     if method in _GENERATIVE:
         names += ["warm_start", "encoder", "decoder"]
-    given = [Argument(name, *_ARGUMENTS[name]) for name in names]
-    if presets.preset_class(method).counts_clusters:
-        also = ' Or "auto": estimated without labels.'
-        given[0] = given[0]._replace(
-            annotation='int | Literal["auto"]', text=given[0].text + also
-        )
-    return given + _settings(method)
+    others = [Argument(name, *_ARGUMENTS[name]) for name in names]
+    return list(everyones.values()), others + _settings(method)
 
 
 def _settings(method: str) -> list[Argument]:
-    """The settings of a method, of those chosen from the data without their default."""
+    """The settings of a method: None is the preset's, of which default's is told."""
     cls = presets.preset_class(method)
     known, of_the_data = presets.settings(cls), presets.of_the_data(method)
     found = []
     for field in dataclasses.fields(cls):
         if field.name in ("num_clusters", *_LEFT_OUT.get(method, ())):
             continue
-        annotation, text = _annotation(field), known[field.name].text
+        annotation, text = _annotation(field.type), known[field.name].text
         if field.name == "likelihood" and method in _GENERATIVE:
-            annotation = "str | Likelihood"
-        default = field.default
+            annotation = f"{annotation} | Likelihood"
         if field.name in of_the_data:
-            annotation = f"{annotation} | None"
-            text, default = f"{text} None chooses it from the data.", None
-        elif known[field.name].choices:
-            text += f" One of {', '.join(known[field.name].choices)}."
-        found.append(Argument(field.name, annotation, default, text))
+            text += " Default: from the data."
+        elif field.default is not None:
+            text += f" Default: {field.default}."
+        found.append(Argument(field.name, f"{annotation} | None", None, text))
     return found
 
 
-def _annotation(field: dataclasses.Field) -> str:
+def _annotation(kind: Any) -> str:
     """The type of a setting as an argument; a list of sizes will do for a tuple."""
-    options = field.type.__args__ if isinstance(field.type, types.UnionType) else ()
-    names = [
-        "Sequence[int]"
-        if typing.get_origin(option) is tuple
-        else "None"
-        if option is type(None)
-        else option.__name__
-        for option in options or (field.type,)
-    ]
-    return " | ".join(names)
+    kinds = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
+    is_sizes = any(typing.get_origin(one) is tuple for one in kinds)
+    return "Sequence[int]" if is_sizes else kind.__name__
 
 
 def constructor(method: str) -> str:
@@ -148,25 +156,36 @@ def constructor(method: str) -> str:
     Args:
       method: one of those with an estimator.
     """
-    first, *others = arguments(method)
-    parameters = [
+    everyones, others = arguments(method)
+    first, *named = everyones
+    return (
+        f"    def __init__(\n        self,\n{_parameters([first])}        *,\n"
+        f"{_parameters(named)}"
+        "        # Expert settings; None is the preset's value.\n"
+        f"{_parameters(others)}    ) -> None:\n"
+        '        """Keeps the settings, which ``fit`` checks.\n\n'
+        f"        Args:\n{_texts(everyones)}\n\n"
+        f'        Expert settings:\n{_texts(others)}\n        """\n'
+        "        self._store(locals())\n"
+    )
+
+
+def _parameters(group: list[Argument]) -> str:
+    return "".join(
         f"        {one.name}: {one.annotation} = {_source(one.default)},\n"
-        for one in (first, *others)
-    ]
-    texts = "\n".join(
+        for one in group
+    )
+
+
+def _texts(group: list[Argument]) -> str:
+    return "\n".join(
         textwrap.fill(
             f"{one.name}: {one.text}",
             88,
             initial_indent=" " * 10,
             subsequent_indent=" " * 12,
         )
-        for one in (first, *others)
-    )
-    return (
-        f"    def __init__(\n        self,\n{parameters[0]}        *,\n"
-        f"{''.join(parameters[1:])}    ) -> None:\n"
-        '        """Keeps the settings, which ``fit`` checks.\n\n        Args:\n'
-        f'{texts}\n        """\n        self._store(locals())\n'
+        for one in group
     )
 
 

@@ -17,6 +17,9 @@ stopped, also without its workdir. --overwrite repeats the runs that are named. 
   python -m experiments.tables --study=results/study/mnist-20000
 
 prints the tables.
+
+Below are the flags that most studies need; --helpfull lists all, under "expert
+settings" every setting of the methods.
 """
 
 import functools

@@ -1,9 +1,11 @@
 """The estimators, beyond what scikit-learn's own checks know of."""
 
+import dataclasses
 import inspect
 import json
 import pathlib
 import pickle
+import re
 import subprocess
 import sys
 import warnings
@@ -280,8 +282,6 @@ def test_where_neighbours_are_near_and_how_fast_it_learns():
 def test_what_is_chosen_from_the_data_is_the_methods_own():
     assert "siamese_warp" in presets.of_the_data("dgg")
     assert presets.of_the_data("spectralnet") == ("batch_size", "siamese_batch_size")
-    told = dgg_jax.SpectralNet().get_params()
-    assert told["siamese_epochs"] == presets.SpectralNetPreset().siamese_epochs
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -289,15 +289,23 @@ def test_the_constructor_has_every_setting(name):
     cls = getattr(dgg_jax, name)
     parameters = inspect.signature(cls).parameters
     preset = presets.preset_class(cls._method)
+    text = inspect.getdoc(cls.__init__)
     for field, value in vars(preset()).items():
         if field in ("num_clusters", "clustering"):
             assert field not in parameters
-        elif field in presets.of_the_data(cls._method):
-            assert parameters[field].default is None
-        else:
-            assert parameters[field].default == value
-            assert f"\n  {field}: " in inspect.getdoc(cls.__init__)
-    assert next(iter(parameters)) == "n_clusters"
+            continue
+        assert parameters[field].default is None
+        (told,) = re.findall(rf"^  {field}: ((?:.|\n    )+)$", text, re.M)
+        default = f"Default: {value}."
+        if field in presets.of_the_data(cls._method):
+            default = "Default: from the data."
+        assert value is None or " ".join(told.split()).endswith(default)
+    everyones = ["n_clusters", "preset", "image_shape", "random_state", "verbose"]
+    if name not in ("DGG", "GMVAE"):
+        everyones.remove("image_shape")
+    assert list(parameters)[: len(everyones)] == everyones
+    assert text.index("\n  verbose: ") < text.index("Expert settings:")
+    assert text.index("Expert settings:") < text.index("\n  callbacks: ")
     assert cls(4).get_params()["n_clusters"] == 4
     with pytest.raises(TypeError, match=f"{name} has no argument 'epohcs'; did you"):
         cls(epohcs=3)
@@ -307,6 +315,40 @@ def test_the_constructor_has_every_setting(name):
         cls(x=3)
     assert clone(cls(epochs=7)).epochs == 7
     assert cls().set_params(epochs=9).epochs == 9
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_preset_has_what_is_not_given(name):
+    x, _ = blobs()
+    cls, method = getattr(dgg_jax, name), getattr(dgg_jax, name)._method
+    default = cls(3)._preset(x, 3)
+    assert default == presets.for_data(method, x, 3)
+    smoke = clone(cls(3, preset="smoke"))
+    assert smoke._preset(x, 3) == presets.for_data(method, x, 3, name="smoke")
+    assert smoke._preset(x, 3).epochs < default.epochs
+    smoke.set_params(epochs=7, hidden_sizes=[8])
+    given = {"epochs": 7, "hidden_sizes": (8,)}
+    changed = dataclasses.replace(presets.for_data(method, x, 3, name="smoke"), **given)
+    assert smoke._preset(x, 3) == changed
+    assert smoke.set_params(epochs=None)._preset(x, 3).epochs < 7
+
+
+def test_the_preset_of_an_estimator(tmp_path):
+    x, _ = blobs()
+    settings = {"hidden_sizes": (8,), "latent_dim": 2, "random_state": 0}
+    fitted = dgg_jax.VaDE(3, preset="smoke", **settings).fit(x)
+    assert fitted.preset_.epochs == 3 and fitted.preset_.hidden_sizes == (8,)
+    fitted.save(tmp_path / "model")
+    loaded = dgg_jax.load(tmp_path / "model")
+    assert loaded.get_params() == fitted.get_params()
+    assert loaded.preset == "smoke" and loaded.epochs is None
+    for name, message in (
+        ("paper", "preset='paper' has the values that the papers print"),
+        ("smoek", "preset='smoek' is unknown; choose one of: default, smoke"),
+        (None, "preset=None is unknown; choose one of: default, smoke"),
+    ):
+        with pytest.raises(InvalidInput, match=message):
+            dgg_jax.VaDE(3, preset=name).fit(x)
 
 
 def test_a_subclass_may_pass_arguments_on():

@@ -149,6 +149,7 @@ def test_every_field_is_described(method):
     for known in settings.values():
         assert known.text.endswith(".")
         assert known.low is None or not known.positive
+        assert all(choice in known.text for choice in known.choices)
 
 
 def test_a_new_default_keeps_what_is_known():

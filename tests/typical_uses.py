@@ -35,6 +35,7 @@ def estimators(x: np.ndarray, encoder: nn.Module) -> None:
     model.export("programs")
     DGG("auto", hidden_sizes=[500, 500], callbacks=[stop_early]).fit(x, knn=knn(x, 10))
     VaDE(3, likelihood=GaussianLikelihood(variance=0.1), encoder=encoder)
+    VaDE(3, preset="smoke", epochs=None, hidden_sizes=None)
     GMVAE(4, num_samples=2, warm_start=True).fit(x).sample(3)
     assert_type(IMSAT(3, random_state=np.random.RandomState(0)).fit(x), IMSAT)
     SpectralNet(3, epochs=2).fit_predict(x)
@@ -43,6 +44,7 @@ def estimators(x: np.ndarray, encoder: nn.Module) -> None:
     DGG(num_clusters=3)  # type: ignore[call-arg]
     DGG("many")  # type: ignore[arg-type]
     DGG(epochs="3")  # type: ignore[arg-type]
+    DGG(preset="paper")  # type: ignore[arg-type]
     DGG(3, 4)  # type: ignore[call-arg, arg-type]
     dgg_jax.load("digits-model").predict(x)
     assert_type(dgg_jax.__version__, str)

@@ -17,6 +17,9 @@ from dgg_jax.presets import METHODS
 from dgg_jax.runs.config import AUTO, DEFAULTS, Config
 from dgg_jax.stages import cluster_count
 
+# Where --helpfull shows what few set; --helpshort shows the flags of this module.
+_OF_EXPERTS = {"module_name": "expert settings"}
+
 _METHOD = flags.DEFINE_enum(
     "method", DEFAULTS["method"], METHODS, "The clustering method."
 )
@@ -72,6 +75,7 @@ flags.DEFINE_enum(
     DEFAULTS["moons_distance"],
     ("near", "far"),
     "Distance of the half circles of moons.",
+    **_OF_EXPERTS,
 )
 flags.DEFINE_enum(
     "tfidf_scaling",
@@ -79,6 +83,7 @@ flags.DEFINE_enum(
     list(preprocessing.TFIDF_SCALINGS),
     f"Length of the rows of {', '.join(TEXTS)}: sqrt_dim (square root of the number of "
     "words, as published) or unit. The default --variance goes with it.",
+    **_OF_EXPERTS,
 )
 _RESUME = flags.DEFINE_boolean(
     "resume", False, "Continue the interrupted run in --workdir."
@@ -91,6 +96,7 @@ flags.DEFINE_float(
     30.0,
     "Least time between two checkpoints within a stage.",
     lower_bound=0.0,
+    **_OF_EXPERTS,
 )
 
 
@@ -126,6 +132,13 @@ class _NumClusters(flags.ArgumentParser):
             raise ValueError("value should be an integer or auto") from None
 
 
+_DEFINE = {
+    bool: flags.DEFINE_boolean,
+    int: flags.DEFINE_integer,
+    float: flags.DEFINE_float,
+}
+
+
 def _define_preset_flags() -> dict[str, str]:
     """Makes every setting of every method a flag, one for all methods that have it."""
     kinds = {}
@@ -144,15 +157,14 @@ def _define_preset_flags() -> dict[str, str]:
                 text += " Of dgg also auto: estimated without labels."
                 flags.DEFINE(_NumClusters(), field.name, None, text)
             elif setting.choices:
-                flags.DEFINE_enum(field.name, None, setting.choices, text)
-            elif field.type is bool:
-                flags.DEFINE_boolean(field.name, None, text)
-            elif field.type is int:
-                flags.DEFINE_integer(field.name, None, text)
-            elif field.type is float:
-                flags.DEFINE_float(field.name, None, text)
+                flags.DEFINE_enum(
+                    field.name, None, setting.choices, text, **_OF_EXPERTS
+                )
+            elif field.type in _DEFINE:
+                _DEFINE[field.type](field.name, None, text, **_OF_EXPERTS)
             else:
-                flags.DEFINE_list(field.name, None, f"{text} Separated by commas.")
+                text += " Separated by commas."
+                flags.DEFINE_list(field.name, None, text, **_OF_EXPERTS)
     return kinds
 
 

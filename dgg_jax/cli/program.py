@@ -18,6 +18,7 @@ COMMANDS = {
     "predict": "clusters new rows with a saved model",
     "report": "draws the report of a finished run anew",
 }
+_HELP = ("h", "help", "helpshort", "helpfull")
 
 
 def main() -> int:
@@ -26,7 +27,7 @@ def main() -> int:
     if pathlib.Path(sys.argv[0]).name == "__main__.py":
         name = "python -m dgg_jax"
     arguments = sys.argv[1:]
-    if not arguments or arguments[0].lstrip("-") in ("h", "help", "helpshort"):
+    if not arguments or arguments[0].lstrip("-") in _HELP:
         print(_usage(name))
         return 0 if arguments else EXIT_INVALID
     if arguments[0] == "--version":
@@ -53,7 +54,8 @@ def _usage(name: str) -> str:
             "",
             *lines,
             "",
-            f"{name} COMMAND --helpshort explains the flags of each.",
+            f"{name} COMMAND --helpshort explains the usual flags of each, --helpfull "
+            "all of them.",
         ]
     )
 

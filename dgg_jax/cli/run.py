@@ -10,6 +10,9 @@
 Writes config.json, metrics.jsonl, checkpoints/, result.json, predictions.npz,
 figures/*.png and report.html to --workdir. A run that was stopped continues with
 --resume.
+
+Below are the flags that most runs need; --helpfull lists all, under "expert
+settings" every setting of the methods.
 """
 
 import pathlib
@@ -26,7 +29,6 @@ from dgg_jax.reports.cells import spread
 from dgg_jax.runs import run as runs
 
 flags.adopt_module_key_flags(run_flags)
-flags.adopt_module_key_flags(distributed)
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -58,6 +58,7 @@ class Clusterer(ClusterMixin, BaseEstimator):
     _scaling: Scaling | None = None  # of the file that the command line trained on
 
     n_clusters: Any
+    preset: Any
     random_state: Any
     verbose: Any
     callbacks: Any
@@ -183,6 +184,7 @@ class Clusterer(ClusterMixin, BaseEstimator):
             x,
             num_clusters,
             image_shape=getattr(self, "image_shape", None),
+            name=self.preset,
             **settings,
         )
 

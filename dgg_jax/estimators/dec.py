@@ -1,6 +1,7 @@
 """DEC as a scikit-learn estimator."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 
@@ -31,66 +32,76 @@ class DEC(Embedder):
         self,
         n_clusters: int = 10,
         *,
+        preset: Literal["default", "smoke"] = "default",
         random_state: int | np.random.RandomState | None = None,
         verbose: bool | int = 0,
+        # Expert settings; None is the preset's value.
         callbacks: Callback | Sequence[Callback] | None = None,
-        precision: str = "float32",
-        epochs: int = 20,
+        precision: str | None = None,
+        epochs: int | None = None,
         batch_size: int | None = None,
-        learning_rate: float = 0.001,
-        decay: float = 1.0,
-        decay_epochs: int = 10,
-        weight_decay: float = 0.0,
+        learning_rate: float | None = None,
+        decay: float | None = None,
+        decay_epochs: int | None = None,
+        weight_decay: float | None = None,
         likelihood: str | None = None,
         variance: float | None = None,
-        hidden_sizes: Sequence[int] = (500, 500, 2000),
-        latent_dim: int = 10,
-        pretrain_layer_epochs: int = 0,
+        hidden_sizes: Sequence[int] | None = None,
+        latent_dim: int | None = None,
+        pretrain_layer_epochs: int | None = None,
         pretrain_autoencoder_epochs: int | None = None,
-        pretrain_vae_epochs: int = 0,
-        pretrain_corruption: float = 0.2,
-        pretrain_learning_rate: float = 0.001,
+        pretrain_vae_epochs: int | None = None,
+        pretrain_corruption: float | None = None,
+        pretrain_learning_rate: float | None = None,
         pretrain_batch_size: int | None = None,
-        device_memory_share: float = 0.5,
-        degrees_of_freedom: float = 1.0,
-        restarts: int = 20,
+        device_memory_share: float | None = None,
+        degrees_of_freedom: float | None = None,
+        restarts: int | None = None,
     ) -> None:
         """Keeps the settings, which ``fit`` checks.
 
         Args:
           n_clusters: K, the number of clusters.
+          preset: where settings that are None come from: default (what we recommend) or
+            smoke (a few epochs of small networks, to see that everything runs).
           random_state: seed of every random number, or RandomState, or None.
           verbose: 1 shows a progress bar and what each stage reaches.
+
+        Expert settings:
           callbacks: a function of (stage, epoch, metrics), or several; one that returns
             True ends the training loop it was called from, and fit goes on with the
             next.
           precision: of matrix products: float32; on GPUs and TPUs, which are faster
             with it, also tf32 or bfloat16, summed in float32. A CPU always takes
-            float32. One of float32, tf32, bfloat16.
-          epochs: epochs of the method's own training.
-          batch_size: points of a batch in it. None chooses it from the data.
-          learning_rate: Adam's initial rate in it.
-          decay: factor of that rate every decay_epochs.
-          decay_epochs: epochs of one stair of that rate.
-          weight_decay: L2 weight decay in it.
+            float32. Default: float32.
+          epochs: epochs of the method's own training. Default: 20.
+          batch_size: points of a batch in it. Default: from the data.
+          learning_rate: Adam's initial rate in it. Default: 0.001.
+          decay: factor of that rate every decay_epochs. Default: 1.0.
+          decay_epochs: epochs of one stair of that rate. Default: 10.
+          weight_decay: L2 weight decay in it. Default: 0.0.
           likelihood: p(x | z): bernoulli (values in [0, 1]), gaussian (fixed variance)
-            or learned_gaussian. None chooses it from the data.
-          variance: lambda, the fixed variance of the gaussian likelihood. None chooses
-            it from the data.
-          hidden_sizes: widths of the encoder's ReLU layers; the decoder mirrors them.
-          latent_dim: L, dimension of the latent space.
-          pretrain_layer_epochs: epochs of each layer's denoising autoencoder; 0 skips.
-          pretrain_autoencoder_epochs: epochs of the deep denoising autoencoder. None
-            chooses it from the data.
-          pretrain_vae_epochs: epochs of the VAE with prior N(0, I); 0 skips.
-          pretrain_corruption: share of inputs set to 0 by the denoising autoencoders.
-          pretrain_learning_rate: Adam's rate in pretraining.
-          pretrain_batch_size: points of a batch in pretraining. None chooses it from
+            or learned_gaussian. Default: from the data.
+          variance: lambda, the fixed variance of the gaussian likelihood. Default: from
             the data.
+          hidden_sizes: widths of the encoder's ReLU layers; the decoder mirrors them.
+            Default: (500, 500, 2000).
+          latent_dim: L, dimension of the latent space. Default: 10.
+          pretrain_layer_epochs: epochs of each layer's denoising autoencoder; 0 skips.
+            Default: 0.
+          pretrain_autoencoder_epochs: epochs of the deep denoising autoencoder.
+            Default: from the data.
+          pretrain_vae_epochs: epochs of the VAE with prior N(0, I); 0 skips. Default:
+            0.
+          pretrain_corruption: share of inputs set to 0 by the denoising autoencoders.
+            Default: 0.2.
+          pretrain_learning_rate: Adam's rate in pretraining. Default: 0.001.
+          pretrain_batch_size: points of a batch in pretraining. Default: from the data.
           device_memory_share: of the device's memory, what data may take before they
-            stay on the host and stream to the device by the batch.
+            stay on the host and stream to the device by the batch. Default: 0.5.
           degrees_of_freedom: of the Student t kernel between latents and centres.
-          restarts: starts of the algorithm; the best objective is kept.
+            Default: 1.0.
+          restarts: starts of the algorithm; the best objective is kept. Default: 20.
         """
         self._store(locals())
 

@@ -1,7 +1,7 @@
 """GMVAE as a scikit-learn estimator."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -42,40 +42,45 @@ class GMVAE(Generative):
         self,
         n_clusters: int = 10,
         *,
+        preset: Literal["default", "smoke"] = "default",
         image_shape: Sequence[int] | None = None,
         random_state: int | np.random.RandomState | None = None,
         verbose: bool | int = 0,
+        # Expert settings; None is the preset's value.
         callbacks: Callback | Sequence[Callback] | None = None,
         warm_start: bool = False,
         encoder: nn.Module | None = None,
         decoder: nn.Module | None = None,
-        precision: str = "float32",
-        epochs: int = 40,
+        precision: str | None = None,
+        epochs: int | None = None,
         batch_size: int | None = None,
-        learning_rate: float = 0.001,
-        decay: float = 1.0,
-        decay_epochs: int = 10,
-        weight_decay: float = 0.0,
+        learning_rate: float | None = None,
+        decay: float | None = None,
+        decay_epochs: int | None = None,
+        weight_decay: float | None = None,
         likelihood: str | Likelihood | None = None,
         variance: float | None = None,
-        architecture: str = "dense",
-        hidden_sizes: Sequence[int] = (500, 500),
-        component_hidden_size: int = 500,
-        latent_dim: int = 10,
-        w_dim: int = 10,
-        num_samples: int = 1,
-        conditional_prior: str = "independent",
-        information_constraint: float = 0.0,
+        architecture: str | None = None,
+        hidden_sizes: Sequence[int] | None = None,
+        component_hidden_size: int | None = None,
+        latent_dim: int | None = None,
+        w_dim: int | None = None,
+        num_samples: int | None = None,
+        conditional_prior: str | None = None,
+        information_constraint: float | None = None,
     ) -> None:
         """Keeps the settings, which ``fit`` checks.
 
         Args:
           n_clusters: K, the number of clusters.
-          image_shape: (H, W), (H, W, 1) or (H, W, 3) of the image in a row of X: DGG
-            then warps what its Siamese network is trained on, GMVAE may be
-            convolutional. None if there is none.
+          preset: where settings that are None come from: default (what we recommend) or
+            smoke (a few epochs of small networks, to see that everything runs).
+          image_shape: (H, W), (H, W, 1) or (H, W, 3) of the image in a row of X:
+            architecture may then be one of convolutions. None if there is none.
           random_state: seed of every random number, or RandomState, or None.
           verbose: 1 shows a progress bar and what each stage reaches.
+
+        Expert settings:
           callbacks: a function of (stage, epoch, metrics), or several; one that returns
             True ends the training loop it was called from, and fit goes on with the
             next.
@@ -87,28 +92,29 @@ class GMVAE(Generative):
             what the likelihood decodes, B rows.
           precision: of matrix products: float32; on GPUs and TPUs, which are faster
             with it, also tf32 or bfloat16, summed in float32. A CPU always takes
-            float32. One of float32, tf32, bfloat16.
-          epochs: epochs of the method's own training.
-          batch_size: points of a batch in it. None chooses it from the data.
-          learning_rate: Adam's initial rate in it.
-          decay: factor of that rate every decay_epochs.
-          decay_epochs: epochs of one stair of that rate.
-          weight_decay: L2 weight decay in it.
+            float32. Default: float32.
+          epochs: epochs of the method's own training. Default: 40.
+          batch_size: points of a batch in it. Default: from the data.
+          learning_rate: Adam's initial rate in it. Default: 0.001.
+          decay: factor of that rate every decay_epochs. Default: 1.0.
+          decay_epochs: epochs of one stair of that rate. Default: 10.
+          weight_decay: L2 weight decay in it. Default: 0.0.
           likelihood: p(x | z): bernoulli (values in [0, 1]), gaussian (fixed variance)
-            or learned_gaussian. None chooses it from the data.
-          variance: lambda, the fixed variance of the gaussian likelihood. None chooses
-            it from the data.
+            or learned_gaussian. Default: from the data.
+          variance: lambda, the fixed variance of the gaussian likelihood. Default: from
+            the data.
           architecture: dense, or the convolutions of tables A.1 and A.3 for mnist or
-            svhn. One of dense, mnist, svhn.
+            svhn. Default: dense.
           hidden_sizes: widths of the dense encoder's ReLU layers; the decoder mirrors
-            them.
-          component_hidden_size: width of the Tanh layer of p(z | w, c).
-          latent_dim: L, dimension of the latent space.
-          w_dim: dimension of w.
-          num_samples: M, draws of z for a point.
-          conditional_prior: independent, eq. (5), or joint, its exact value. One of
-            independent, joint.
+            them. Default: (500, 500).
+          component_hidden_size: width of the Tanh layer of p(z | w, c). Default: 500.
+          latent_dim: L, dimension of the latent space. Default: 10.
+          w_dim: dimension of w. Default: 10.
+          num_samples: M, draws of z for a point. Default: 1.
+          conditional_prior: independent, eq. (5), or joint, its exact value. Default:
+            independent.
           information_constraint: lambda of eq. (7), in nats; 0 is the plain bound.
+            Default: 0.0.
         """
         self._store(locals())
 

@@ -1,7 +1,7 @@
 """IMSAT as a scikit-learn estimator."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -31,50 +31,59 @@ class IMSAT(Clusterer):
         self,
         n_clusters: int = 10,
         *,
+        preset: Literal["default", "smoke"] = "default",
         random_state: int | np.random.RandomState | None = None,
         verbose: bool | int = 0,
+        # Expert settings; None is the preset's value.
         callbacks: Callback | Sequence[Callback] | None = None,
-        precision: str = "float32",
-        epochs: int = 50,
+        precision: str | None = None,
+        epochs: int | None = None,
         batch_size: int | None = None,
-        learning_rate: float = 0.002,
-        decay: float = 1.0,
-        decay_epochs: int = 10,
-        weight_decay: float = 0.0,
-        hidden_sizes: Sequence[int] = (1200, 1200),
-        num_neighbors: int = 10,
-        perturbation_fraction: float = 0.25,
-        perturbation_probe: float = 4.0,
-        batch_norm: bool = True,
-        information_weight: float = 0.1,
-        marginal_weight: float = 4.0,
+        learning_rate: float | None = None,
+        decay: float | None = None,
+        decay_epochs: int | None = None,
+        weight_decay: float | None = None,
+        hidden_sizes: Sequence[int] | None = None,
+        num_neighbors: int | None = None,
+        perturbation_fraction: float | None = None,
+        perturbation_probe: float | None = None,
+        batch_norm: bool | None = None,
+        information_weight: float | None = None,
+        marginal_weight: float | None = None,
     ) -> None:
         """Keeps the settings, which ``fit`` checks.
 
         Args:
           n_clusters: K, the number of clusters.
+          preset: where settings that are None come from: default (what we recommend) or
+            smoke (a few epochs of small networks, to see that everything runs).
           random_state: seed of every random number, or RandomState, or None.
           verbose: 1 shows a progress bar and what each stage reaches.
+
+        Expert settings:
           callbacks: a function of (stage, epoch, metrics), or several; one that returns
             True ends the training loop it was called from, and fit goes on with the
             next.
           precision: of matrix products: float32; on GPUs and TPUs, which are faster
             with it, also tf32 or bfloat16, summed in float32. A CPU always takes
-            float32. One of float32, tf32, bfloat16.
-          epochs: epochs of the method's own training.
-          batch_size: points of a batch in it. None chooses it from the data.
-          learning_rate: Adam's initial rate in it.
-          decay: factor of that rate every decay_epochs.
-          decay_epochs: epochs of one stair of that rate.
-          weight_decay: L2 weight decay in it.
-          hidden_sizes: widths of the ReLU layers of the classifier.
+            float32. Default: float32.
+          epochs: epochs of the method's own training. Default: 50.
+          batch_size: points of a batch in it. Default: from the data.
+          learning_rate: Adam's initial rate in it. Default: 0.002.
+          decay: factor of that rate every decay_epochs. Default: 1.0.
+          decay_epochs: epochs of one stair of that rate. Default: 10.
+          weight_decay: L2 weight decay in it. Default: 0.0.
+          hidden_sizes: widths of the ReLU layers of the classifier. Default: (1200,
+            1200).
           num_neighbors: k, the neighbour whose distance scales the perturbations.
-          perturbation_fraction: their length, as a share of that distance.
+            Default: 10.
+          perturbation_fraction: their length, as a share of that distance. Default:
+            0.25.
           perturbation_probe: xi, length at which their direction is sought, in units of
-            it.
-          batch_norm: whether the classifier has batch normalisation.
-          information_weight: lambda, weight of the mutual information.
-          marginal_weight: mu, weight of the marginal entropy in it.
+            it. Default: 4.0.
+          batch_norm: whether the classifier has batch normalisation. Default: True.
+          information_weight: lambda, weight of the mutual information. Default: 0.1.
+          marginal_weight: mu, weight of the marginal entropy in it. Default: 4.0.
         """
         self._store(locals())
 

@@ -1,7 +1,7 @@
 """SpectralNet as a scikit-learn estimator."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -32,72 +32,82 @@ class SpectralNet(Embedder):
         self,
         n_clusters: int = 10,
         *,
+        preset: Literal["default", "smoke"] = "default",
         random_state: int | np.random.RandomState | None = None,
         verbose: bool | int = 0,
+        # Expert settings; None is the preset's value.
         callbacks: Callback | Sequence[Callback] | None = None,
-        precision: str = "float32",
-        epochs: int = 40,
+        precision: str | None = None,
+        epochs: int | None = None,
         batch_size: int | None = None,
-        learning_rate: float = 0.001,
-        decay: float = 0.9,
-        decay_epochs: int = 10,
-        weight_decay: float = 0.0,
-        siamese_epochs: int = 8,
-        siamese_pairs: int = 2,
-        siamese_pairing: str = "batch",
-        siamese_candidates: int = 2,
-        siamese_margin: float = 5.0,
-        siamese_init: str = "random",
-        siamese_learning_rate: float = 0.0005,
-        siamese_decay: float = 0.1,
-        siamese_decay_epochs: int = 70,
-        siamese_weight_decay: float = 0.0001,
+        learning_rate: float | None = None,
+        decay: float | None = None,
+        decay_epochs: int | None = None,
+        weight_decay: float | None = None,
+        siamese_epochs: int | None = None,
+        siamese_pairs: int | None = None,
+        siamese_pairing: str | None = None,
+        siamese_candidates: int | None = None,
+        siamese_margin: float | None = None,
+        siamese_init: str | None = None,
+        siamese_learning_rate: float | None = None,
+        siamese_decay: float | None = None,
+        siamese_decay_epochs: int | None = None,
+        siamese_weight_decay: float | None = None,
         siamese_batch_size: int | None = None,
-        hidden_sizes: Sequence[int] = (1024, 1024, 512),
-        latent_dim: int = 10,
-        affinity_neighbors: int = 5,
-        laplacian: str = "unnormalized",
-        restarts: int = 10,
+        hidden_sizes: Sequence[int] | None = None,
+        latent_dim: int | None = None,
+        affinity_neighbors: int | None = None,
+        laplacian: str | None = None,
+        restarts: int | None = None,
     ) -> None:
         """Keeps the settings, which ``fit`` checks.
 
         Args:
           n_clusters: K, the number of clusters.
+          preset: where settings that are None come from: default (what we recommend) or
+            smoke (a few epochs of small networks, to see that everything runs).
           random_state: seed of every random number, or RandomState, or None.
           verbose: 1 shows a progress bar and what each stage reaches.
+
+        Expert settings:
           callbacks: a function of (stage, epoch, metrics), or several; one that returns
             True ends the training loop it was called from, and fit goes on with the
             next.
           precision: of matrix products: float32; on GPUs and TPUs, which are faster
             with it, also tf32 or bfloat16, summed in float32. A CPU always takes
-            float32. One of float32, tf32, bfloat16.
-          epochs: epochs of the method's own training.
-          batch_size: points of a batch in it. None chooses it from the data.
-          learning_rate: Adam's initial rate in it.
-          decay: factor of that rate every decay_epochs.
-          decay_epochs: epochs of one stair of that rate.
-          weight_decay: L2 weight decay in it.
+            float32. Default: float32.
+          epochs: epochs of the method's own training. Default: 40.
+          batch_size: points of a batch in it. Default: from the data.
+          learning_rate: Adam's initial rate in it. Default: 0.001.
+          decay: factor of that rate every decay_epochs. Default: 0.9.
+          decay_epochs: epochs of one stair of that rate. Default: 10.
+          weight_decay: L2 weight decay in it. Default: 0.0.
           siamese_epochs: epochs of the Siamese network; 0 takes distances of the data.
-          siamese_pairs: N_t, positive pairs a point.
+            Default: 8.
+          siamese_pairs: N_t, positive pairs a point. Default: 2.
           siamese_pairing: batch: all pairs of what a step embeds, a batch and N_t
             neighbours of each point; drawn: N_t positive and N_t negative ones a point.
-            One of batch, drawn.
+            Default: batch.
           siamese_candidates: nearest points of which the positive pairs are drawn; if
-            no more than siamese_pairs, these are the nearest.
-          siamese_margin: c, distance to which negative pairs are pushed.
-          siamese_init: random, or encoder: from the pretrained encoder. One of encoder,
+            no more than siamese_pairs, these are the nearest. Default: 2.
+          siamese_margin: c, distance to which negative pairs are pushed. Default: 5.0.
+          siamese_init: random, or encoder: from the pretrained encoder. Default:
             random.
-          siamese_learning_rate: Adam's initial rate for the Siamese network.
-          siamese_decay: factor of that rate every siamese_decay_epochs.
-          siamese_decay_epochs: epochs of one stair of that rate.
-          siamese_weight_decay: L2 weight decay of the Siamese network.
-          siamese_batch_size: points of a batch for the Siamese network. None chooses it
-            from the data.
-          hidden_sizes: widths of the ReLU layers of both networks.
-          latent_dim: L, dimension of the Siamese embedding.
+          siamese_learning_rate: Adam's initial rate for the Siamese network. Default:
+            0.0005.
+          siamese_decay: factor of that rate every siamese_decay_epochs. Default: 0.1.
+          siamese_decay_epochs: epochs of one stair of that rate. Default: 70.
+          siamese_weight_decay: L2 weight decay of the Siamese network. Default: 0.0001.
+          siamese_batch_size: points of a batch for the Siamese network. Default: from
+            the data.
+          hidden_sizes: widths of the ReLU layers of both networks. Default: (1024,
+            1024, 512).
+          latent_dim: L, dimension of the Siamese embedding. Default: 10.
           affinity_neighbors: nearest points in a batch that a point is similar to.
-          laplacian: unnormalized or normalized. One of unnormalized, normalized.
-          restarts: starts of the algorithm; the best objective is kept.
+            Default: 5.
+          laplacian: unnormalized or normalized. Default: unnormalized.
+          restarts: starts of the algorithm; the best objective is kept. Default: 10.
         """
         self._store(locals())
 

@@ -1,6 +1,7 @@
 """VaDE as a scikit-learn estimator."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from flax import linen as nn
@@ -35,53 +36,59 @@ class VaDE(MixtureVAE):
         self,
         n_clusters: int = 10,
         *,
+        preset: Literal["default", "smoke"] = "default",
         random_state: int | np.random.RandomState | None = None,
         verbose: bool | int = 0,
+        # Expert settings; None is the preset's value.
         callbacks: Callback | Sequence[Callback] | None = None,
         warm_start: bool = False,
         encoder: nn.Module | None = None,
         decoder: nn.Module | None = None,
-        precision: str = "float32",
-        epochs: int = 20,
+        precision: str | None = None,
+        epochs: int | None = None,
         batch_size: int | None = None,
-        learning_rate: float = 0.001,
-        decay: float = 0.9,
-        decay_epochs: int = 10,
-        weight_decay: float = 0.0,
+        learning_rate: float | None = None,
+        decay: float | None = None,
+        decay_epochs: int | None = None,
+        weight_decay: float | None = None,
         likelihood: str | Likelihood | None = None,
         variance: float | None = None,
-        hidden_sizes: Sequence[int] = (500, 500, 2000),
-        latent_dim: int = 10,
-        pretrain_layer_epochs: int = 0,
+        hidden_sizes: Sequence[int] | None = None,
+        latent_dim: int | None = None,
+        pretrain_layer_epochs: int | None = None,
         pretrain_autoencoder_epochs: int | None = None,
-        pretrain_vae_epochs: int = 0,
-        pretrain_corruption: float = 0.2,
-        pretrain_learning_rate: float = 0.001,
+        pretrain_vae_epochs: int | None = None,
+        pretrain_corruption: float | None = None,
+        pretrain_learning_rate: float | None = None,
         pretrain_batch_size: int | None = None,
-        device_memory_share: float = 0.5,
-        num_neighbors: int = 20,
-        init: str = "spectral",
-        eigenvectors_per_cluster: float = 1.6,
-        variance_floor: float = 0.001,
-        label_epochs: int = 8,
-        restarts: int = 1,
-        initial_weights: str = "labels",
-        initial_variances: str = "labels",
-        assignment: str = "sample",
-        num_samples: int = 1,
-        reconstruction_weight: float = 1.0,
-        kl_warmup_epochs: int = 0,
-        kl_term: bool = True,
-        learning_rate_floor: float = 0.0,
-        mixture_learning_rate: float = 2e-05,
-        mixture_decay: float = 0.9,
+        device_memory_share: float | None = None,
+        num_neighbors: int | None = None,
+        init: str | None = None,
+        eigenvectors_per_cluster: float | None = None,
+        variance_floor: float | None = None,
+        label_epochs: int | None = None,
+        restarts: int | None = None,
+        initial_weights: str | None = None,
+        initial_variances: str | None = None,
+        assignment: str | None = None,
+        num_samples: int | None = None,
+        reconstruction_weight: float | None = None,
+        kl_warmup_epochs: int | None = None,
+        kl_term: bool | None = None,
+        learning_rate_floor: float | None = None,
+        mixture_learning_rate: float | None = None,
+        mixture_decay: float | None = None,
     ) -> None:
         """Keeps the settings, which ``fit`` checks.
 
         Args:
           n_clusters: K, the number of clusters.
+          preset: where settings that are None come from: default (what we recommend) or
+            smoke (a few epochs of small networks, to see that everything runs).
           random_state: seed of every random number, or RandomState, or None.
           verbose: 1 shows a progress bar and what each stage reaches.
+
+        Expert settings:
           callbacks: a function of (stage, epoch, metrics), or several; one that returns
             True ends the training loop it was called from, and fit goes on with the
             next.
@@ -93,55 +100,64 @@ class VaDE(MixtureVAE):
             what the likelihood decodes, B rows.
           precision: of matrix products: float32; on GPUs and TPUs, which are faster
             with it, also tf32 or bfloat16, summed in float32. A CPU always takes
-            float32. One of float32, tf32, bfloat16.
-          epochs: epochs of the method's own training.
-          batch_size: points of a batch in it. None chooses it from the data.
-          learning_rate: Adam's initial rate in it.
-          decay: factor of that rate every decay_epochs.
-          decay_epochs: epochs of one stair of that rate.
-          weight_decay: L2 weight decay in it.
+            float32. Default: float32.
+          epochs: epochs of the method's own training. Default: 20.
+          batch_size: points of a batch in it. Default: from the data.
+          learning_rate: Adam's initial rate in it. Default: 0.001.
+          decay: factor of that rate every decay_epochs. Default: 0.9.
+          decay_epochs: epochs of one stair of that rate. Default: 10.
+          weight_decay: L2 weight decay in it. Default: 0.0.
           likelihood: p(x | z): bernoulli (values in [0, 1]), gaussian (fixed variance)
-            or learned_gaussian. None chooses it from the data.
-          variance: lambda, the fixed variance of the gaussian likelihood. None chooses
-            it from the data.
-          hidden_sizes: widths of the encoder's ReLU layers; the decoder mirrors them.
-          latent_dim: L, dimension of the latent space.
-          pretrain_layer_epochs: epochs of each layer's denoising autoencoder; 0 skips.
-          pretrain_autoencoder_epochs: epochs of the deep denoising autoencoder. None
-            chooses it from the data.
-          pretrain_vae_epochs: epochs of the VAE with prior N(0, I); 0 skips.
-          pretrain_corruption: share of inputs set to 0 by the denoising autoencoders.
-          pretrain_learning_rate: Adam's rate in pretraining.
-          pretrain_batch_size: points of a batch in pretraining. None chooses it from
+            or learned_gaussian. Default: from the data.
+          variance: lambda, the fixed variance of the gaussian likelihood. Default: from
             the data.
+          hidden_sizes: widths of the encoder's ReLU layers; the decoder mirrors them.
+            Default: (500, 500, 2000).
+          latent_dim: L, dimension of the latent space. Default: 10.
+          pretrain_layer_epochs: epochs of each layer's denoising autoencoder; 0 skips.
+            Default: 0.
+          pretrain_autoencoder_epochs: epochs of the deep denoising autoencoder.
+            Default: from the data.
+          pretrain_vae_epochs: epochs of the VAE with prior N(0, I); 0 skips. Default:
+            0.
+          pretrain_corruption: share of inputs set to 0 by the denoising autoencoders.
+            Default: 0.2.
+          pretrain_learning_rate: Adam's rate in pretraining. Default: 0.001.
+          pretrain_batch_size: points of a batch in pretraining. Default: from the data.
           device_memory_share: of the device's memory, what data may take before they
-            stay on the host and stream to the device by the batch.
-          num_neighbors: S, neighbours of a point in the graph.
+            stay on the host and stream to the device by the batch. Default: 0.5.
+          num_neighbors: S, neighbours of a point in the graph. Default: 20.
           init: labels to start from: spectral (of the graph), kmeans or gmm (of the
-            latents). One of spectral, kmeans, gmm.
+            latents). Default: spectral.
           eigenvectors_per_cluster: times K, the most eigenvectors that spectral init
-            tries.
-          variance_floor: smallest initial variance of a mixture component.
+            tries. Default: 1.6.
+          variance_floor: smallest initial variance of a mixture component. Default:
+            0.001.
           label_epochs: epochs that fit the whole model to the initial labels; 0 skips.
+            Default: 8.
           restarts: runs of initialisation and training; the best is kept: in VaDE by
             the objective (the ELBO, but for another reconstruction_weight or kl_term),
             in DGG by the information that the graph's neighbours have of each other's
-            cluster.
-          initial_weights: pi to start from: labels (their shares) or uniform. One of
-            labels, uniform.
+            cluster. Default: 1.
+          initial_weights: pi to start from: labels (their shares) or uniform. Default:
+            labels.
           initial_variances: sigma_c^2 to start from: labels (their moments) or unit.
             With init=gmm, labels are the fitted mixture's own weights and variances.
-            One of labels, unit.
+            Default: labels.
           assignment: q(c | x) in training: sample, eq. (11), or mean_field (its
-            optimum). One of sample, mean_field.
-          num_samples: M, draws of z for a point.
+            optimum). Default: sample.
+          num_samples: M, draws of z for a point. Default: 1.
           reconstruction_weight: alpha, weight of the reconstruction in the objective.
+            Default: 1.0.
           kl_warmup_epochs: epochs in which the weight of the other terms rises to 1.
+            Default: 0.
           kl_term: false trains an autoencoder through the posterior mean, then fits a
-            Gaussian mixture to its latents: the paper's AE+GMM.
+            Gaussian mixture to its latents: the paper's AE+GMM. Default: True.
           learning_rate_floor: rate below which the networks' rate does not fall.
-          mixture_learning_rate: Adam's initial rate for pi, mu_c and sigma_c.
-          mixture_decay: factor of that rate every decay_epochs.
+            Default: 0.0.
+          mixture_learning_rate: Adam's initial rate for pi, mu_c and sigma_c. Default:
+            2e-05.
+          mixture_decay: factor of that rate every decay_epochs. Default: 0.9.
         """
         self._store(locals())
 

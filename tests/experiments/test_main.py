@@ -580,7 +580,7 @@ def test_the_command_of_a_run_repeats_it(untrained, tmp_path, arguments, command
 
 
 def test_help_describes_every_flag(xla):
-    outcome = execute(xla, "--helpshort")
+    outcome = execute(xla, "--helpfull")
     assert outcome.err == ""
     words = " ".join(outcome.out.split())
     for method in presets.METHODS:
@@ -598,6 +598,19 @@ def test_help_describes_every_flag(xla):
     for name in ("dataset", "data_dir", "workdir", "seed", "preset", "moons_distance"):
         assert f"--{name}:" in words
     assert "--[no]resume:" in words and "--[no]overwrite:" in words
+
+
+def test_short_help_describes_what_everyone_sets(xla):
+    outcome = execute(xla, "--helpshort")
+    assert outcome.err == ""
+    shown = re.findall(r"^  --(?:\[no\])?(\w+):", outcome.out, re.M)
+    assert shown == [
+        "data_dir", "dataset", "image_size", "label", "method", "num_clusters",
+        "num_rows", "overwrite", "preset", "resume", "scaling", "seed", "workdir",
+    ]  # fmt: skip
+    told = '--helpfull lists all, under "expert settings" every setting of the methods.'
+    assert told in " ".join(outcome.out.split())
+    assert execute(xla, "--help") == outcome
 
 
 def test_a_wrong_flag_of_a_process_is_one_line(xla, tmp_path):

@@ -50,7 +50,8 @@ def console(*arguments, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code"), [((), 2), (("--help",), 0), (("help",), 0), (("-h",), 0)]
+    ("arguments", "code"),
+    [((), 2), (("--help",), 0), (("help",), 0), (("--helpfull",), 0)],
 )
 def test_without_a_command_it_lists_them(arguments, code, monkeypatch, capsys):
     outcome = console(*arguments, monkeypatch=monkeypatch, capsys=capsys)
