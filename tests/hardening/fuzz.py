@@ -92,7 +92,8 @@ def targets(folder: pathlib.Path) -> list[Target]:
     for made in (models, numpy_files, tables, idx_files, mnist):
         made.mkdir(parents=True)
     x = np.random.default_rng(0).random((12, 3)).astype(np.float32)
-    model = tiny("DGG", hidden_sizes=(4,), classifier_epochs=0, epochs=0).fit(x)
+    untrained = dict.fromkeys(("pretrain_autoencoder_epochs", "classifier_epochs"), 0)
+    model = tiny("DGG", epochs=0, **untrained).fit(x)
     model.save(models / "model")
     load = functools.partial(_load, expected=model.predict_proba(_ROW))
     np.save(numpy_files / "x.npy", x)
@@ -169,9 +170,13 @@ def _read_mnist(path: pathlib.Path) -> str:
 def run(cases: range, seed: int) -> list[Result]:
     """Runs cases; a case depends on the seed and its number alone."""
     results = []
-    with _scratch() as folder, warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore")
-        every = targets(folder / "valid")
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        contextlib.chdir(folder),
+        warnings.catch_warnings(action="ignore"),
+        np.errstate(all="ignore"),
+    ):
+        every = targets(pathlib.Path("valid"))
         # Settings differ from case to case: whole programs would be compiled anew.
         with jax.disable_jit():
             for case in cases:
@@ -179,9 +184,8 @@ def run(cases: range, seed: int) -> list[Result]:
                 shutil.copytree(target.folder, "case")
                 source = random.Random(f"{seed}, {case}").randbytes(_SOURCE)
                 path, mutation = _mutated(target, source)
-                results.append(
-                    Result(case, target.name, mutation, *_outcome(target, path))
-                )
+                outcome, reason = _outcome(target, path)
+                results.append(Result(case, target.name, mutation, outcome, reason))
                 shutil.rmtree("case")
                 if (case + 1) % 100 == 0:
                     print(f"{case + 1} cases", file=sys.stderr, flush=True)
@@ -224,13 +228,6 @@ def _outcome(target: Target, path: pathlib.Path) -> tuple[str, str]:
         marker.unlink()
         return "FAILS", "code was executed"
     return outcome, reason
-
-
-@contextlib.contextmanager
-def _scratch() -> Iterator[pathlib.Path]:
-    """A folder to work in, which is the current one meanwhile."""
-    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
-        yield pathlib.Path(folder)
 
 
 @contextlib.contextmanager

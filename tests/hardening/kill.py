@@ -31,26 +31,11 @@ from dgg_jax.training.checkpoints import Checkpoints
 from tests.hardening.heading import heading
 
 _COMMAND = (
-    sys.executable,
-    "-m",
-    "experiments.main",
-    "--preset=smoke",
-    "--hidden_sizes=64,32",
-    "--pretrain_layer_epochs=1",
-    "--pretrain_autoencoder_epochs=6",
-    "--pretrain_vae_epochs=3",
-    "--siamese_epochs=4",
-    "--classifier_epochs=5",
-    "--label_epochs=4",
-    "--epochs=8",
-    "--checkpoint_seconds=0",
+    "-m experiments.main --preset=smoke --hidden_sizes=64,32 --pretrain_layer_epochs=1 "
+    "--pretrain_autoencoder_epochs=6 --pretrain_vae_epochs=3 --siamese_epochs=4 "
+    "--classifier_epochs=5 --label_epochs=4 --epochs=8 --checkpoint_seconds=0"
 )
-_OF_THE_SESSION = {
-    "seconds",
-    "peak_memory_mib",
-    "peak_device_memory_mib",
-    "finished",
-}
+_OF_THE_SESSION = {"seconds", "finished", "peak_memory_mib", "peak_device_memory_mib"}
 
 
 class Moment(NamedTuple):
@@ -76,7 +61,7 @@ class Child:
         resume = ["--resume"] if (workdir / "config.json").exists() else []
         with open(self._log, "w") as log:
             self._process = subprocess.Popen(
-                [*_COMMAND, f"--workdir={workdir}", *resume],
+                [sys.executable, *_COMMAND.split(), f"--workdir={workdir}", *resume],
                 env={
                     **os.environ,
                     "JAX_COMPILATION_CACHE_DIR": str(workdir.parent / "compiled"),

@@ -45,15 +45,10 @@ _PICKLE = pickle.dumps(_Payload())
 _OBJECTS = np.array([_Payload(), _Payload()], object)
 
 
-def _npz(arrays: dict[str, Any]) -> bytes:
+def _saved(save: Callable[..., None], *array: Any, **arrays: Any) -> bytes:
+    """What np.save or np.savez write."""
     buffer = io.BytesIO()
-    np.savez(buffer, **arrays)
-    return buffer.getvalue()
-
-
-def _npy(array: Any) -> bytes:
-    buffer = io.BytesIO()
-    np.save(buffer, array)
+    save(buffer, *array, **arrays)
     return buffer.getvalue()
 
 
@@ -88,9 +83,9 @@ _SHAPES = (
     "(2, 2)",
     "4",
     "(-1, 4)",
+    f"({'1,' * 99})",
     f"({2**40}, 4)",
     f"(0, {10**30})",
-    f"({'1,' * 100})",
 )
 _NO_HEADERS = (
     "{'descr': '<f4', 'shape': (2, 2)",
@@ -155,15 +150,9 @@ def _of_bytes(damage: Callable[[Draw, bytes], bytes]) -> Mutation:
 def no_file(draw, path):
     """Nothing where a file is expected, or what is none."""
     path.unlink()
-    ways = (
-        lambda: None,
-        path.mkdir,
-        lambda: path.symlink_to(path),
-        lambda: path.symlink_to("absent"),
-        lambda: path.symlink_to("/dev/zero"),
-        lambda: os.mkfifo(path),
-    )
-    pick(draw, ways)()
+    other = pick(draw, (path.name, "absent", "/dev/zero"))
+    link, pipe = lambda: path.symlink_to(other), lambda: os.mkfifo(path)
+    pick(draw, (lambda: None, path.mkdir, link, pipe))()
 
 
 OF_A_FILE: tuple[Mutation, ...] = (*map(_of_bytes, _DAMAGES), no_file)
@@ -242,19 +231,16 @@ _VALUES = st.recursive(
 )
 
 
-@_of_description
 def other_value(draw, description):
     container, key = _entry(draw, description)
     container[key] = draw(_VALUES)
 
 
-@_of_description
 def without_entry(draw, description):
     container, key = _entry(draw, description)
     del container[key]
 
 
-@_of_description
 def added_entry(draw, description):
     container, key = _entry(draw, description)
     if isinstance(container, dict):
@@ -263,7 +249,6 @@ def added_entry(draw, description):
         container.append(draw(_VALUES))
 
 
-@_of_description
 def other_header(draw, description):
     kinds = ("VaDE", "GMVAE", "DEC", "SpectralNet", "IMSAT", "dict", "__class__")
     formats = (0, 2, -1, 10**30, "1", None)
@@ -271,7 +256,6 @@ def other_header(draw, description):
     description[name] = pick(draw, others)
 
 
-@_of_description
 def other_setting(draw, description):
     changes = (
         ("num_clusters", (1, 2, 4, 10**9, 10**19)),
@@ -298,7 +282,6 @@ def other_description(draw, path):
     (path / DESCRIPTION).write_text(pick(draw, texts))
 
 
-@_of_arrays
 def other_array(draw, arrays):
     name = pick(draw, list(arrays))
     array = np.atleast_1d(arrays[name])
@@ -316,7 +299,6 @@ def other_array(draw, arrays):
     return arrays | {name: pick(draw, changes)}
 
 
-@_of_arrays
 def without_array(draw, arrays):
     prefix = pick(draw, list(arrays))
     if draw(st.booleans()):
@@ -324,32 +306,19 @@ def without_array(draw, arrays):
     return {name: a for name, a in arrays.items() if not name.startswith(prefix)}
 
 
-@_of_arrays
 def added_array(draw, arrays):
-    names = (
-        "learned/fit",
-        "learned/__class__",
-        "learned/labels_/x",
-        "model",
-        "model/encoder",
-        "model/encoder/hidden_0/kernel/x",
-        "../../../etc/passwd",
-        "/etc/passwd",
-        "C:\\x",
-        "",
-        "a/" * 30_000,
-        "a//b",
-    )
-    return arrays | {pick(draw, names): np.ones(3, np.float32)}
+    within = f"{pick(draw, list(arrays))}/x"
+    names = ("learned/fit", "learned/__class__", "model", "model/encoder", within)
+    paths = ("../../../etc/passwd", "/etc/passwd", "C:\\x", "", "a/" * 30_000, "a//b")
+    return arrays | {pick(draw, names + paths): np.ones(3, np.float32)}
 
 
-@_of_arrays
 def pickled(draw, arrays):
     """Objects where arrays are expected; unpickling them would be seen."""
     name = pick(draw, list(arrays))
     contents = (
         arrays | {name: _OBJECTS},
-        _npy(_OBJECTS),
+        _saved(np.save, _OBJECTS),
         _PICKLE,
         _zip({f"{name}.npy": _PICKLE}),
         _zip({f"{name}.npy": _header(_OF_OBJECTS, _PICKLE)}),
@@ -357,11 +326,11 @@ def pickled(draw, arrays):
     return pick(draw, contents)
 
 
-@_of_arrays
 def bomb(draw, arrays):
     """Small files that declare, or expand to, far more than they hold."""
     name = f"{pick(draw, list(arrays))}.npy"
-    zeros, huge = {name: _npy(np.zeros(2**20, np.float32))}, {name: _header(_HUGE)}
+    zeros = {name: _saved(np.save, np.zeros(2**20, np.float32))}
+    huge = {name: _header(_HUGE)}
     deflated = _zip(zeros, zipfile.ZIP_DEFLATED)
     contents = (
         deflated,
@@ -374,15 +343,13 @@ def bomb(draw, arrays):
     return pick(draw, contents)
 
 
-@_of_arrays
 def odd_header(draw, arrays):
-    members = {f"{name}.npy": _npy(array) for name, array in arrays.items()}
+    members = {f"{name}.npy": _saved(np.save, array) for name, array in arrays.items()}
     return _zip(members | {pick(draw, list(members)): _odd_npy(draw, bytes(16))})
 
 
-@_of_arrays
-def damaged_arrays(draw, arrays):
-    return pick(draw, _DAMAGES)(draw, _npz(arrays))
+def damaged(draw, arrays):
+    return pick(draw, _DAMAGES)(draw, _saved(np.savez, **arrays))
 
 
 def no_folder(draw, path):
@@ -391,21 +358,21 @@ def no_folder(draw, path):
         path.write_bytes(b"x")
 
 
-OF_A_MODEL: tuple[Mutation, ...] = (
-    *map(_in_folder, OF_A_FILE),
-    other_value,
-    without_entry,
-    added_entry,
-    other_header,
-    other_setting,
-    other_description,
+_CHANGES = (other_value, without_entry, added_entry, other_header, other_setting)
+_OF_ARRAYS = (
     other_array,
     without_array,
     added_array,
     pickled,
     bomb,
     odd_header,
-    damaged_arrays,
+    damaged,
+)
+OF_A_MODEL: tuple[Mutation, ...] = (
+    *map(_in_folder, OF_A_FILE),
+    *map(_of_description, _CHANGES),
+    *map(_of_arrays, _OF_ARRAYS),
+    other_description,
     no_folder,
 )
 
@@ -423,9 +390,9 @@ def other_npy(draw, path):
     )
     array = pick(draw, arrays)
     if path.suffix == ".npy":
-        path.write_bytes(_npy(array))
+        path.write_bytes(_saved(np.save, array))
     else:
-        path.write_bytes(_npz({pick(draw, ("x", "y")): array}))
+        path.write_bytes(_saved(np.savez, **{pick(draw, ("x", "y")): array}))
 
 
 def other_numpy_header(draw, path):
@@ -439,20 +406,21 @@ def other_container(draw, path):
         _PICKLE,
         _zip({}),
         _zip({"x": _PICKLE}),
-        _zip({"../x.npy": _npy(ones)}),
-        _npz({"a": ones, "b": ones}),
-        _npz({"x": ones, "y": _OBJECTS}),
+        _zip({"../x.npy": _saved(np.save, ones)}),
+        _saved(np.savez, a=ones, b=ones),
+        _saved(np.savez, x=ones, y=_OBJECTS),
     )
     path.write_bytes(pick(draw, contents))
 
 
 @functools.cache
 def _bombs() -> tuple[bytes, ...]:
-    zeros = _zip({"x.npy": _npy(np.zeros((2**10, 2**10)))}, zipfile.ZIP_DEFLATED)
-    many = {f"{i}.npy": _npy(np.zeros(2**20)) for i in range(10)}
+    zeros = _saved(np.save, np.zeros(2**20))
+    one = _zip({"x.npy": zeros}, zipfile.ZIP_DEFLATED)
+    many = {f"{i}.npy": zeros for i in range(10)}
     return (
-        _declaring(2**32 - 2, zeros),
-        _declaring(10, zeros),
+        _declaring(2**32 - 2, one),
+        _declaring(10, one),
         _zip(many, zipfile.ZIP_LZMA),
     )
 

@@ -1,4 +1,5 @@
 import pathlib
+import tempfile
 from types import SimpleNamespace
 
 import numpy as np
@@ -92,21 +93,41 @@ def test_the_report_in_a_file_says_where_it_is_from(numpy_files, tmp_path, capsy
 CONTENT = b"\x93NUMPY" + bytes(range(100))
 
 
-@pytest.mark.parametrize(
-    "damage", malformed._DAMAGES, ids=lambda damage: damage.__name__
-)
-def test_bytes_are_damaged_in_many_ways(damage):
-    contents = set()
+def drawn(make):
+    """What a function of hypothesis' draw makes, of fifty cases."""
+    made = []
 
     @settings(max_examples=50, database=None, derandomize=True)
     @given(st.data())
     def check(data):
-        contents.add(damage(data.draw, CONTENT))
+        made.append(make(data.draw))
 
     check()
+    return set(made)
+
+
+@pytest.mark.parametrize("damage", malformed._DAMAGES)
+def test_bytes_are_damaged_in_many_ways(damage):
+    contents = drawn(lambda draw: damage(draw, CONTENT))
     assert len(contents - {CONTENT}) > 20
     lengths = {len(content) for content in contents}
     if damage is malformed.flipped:
         assert lengths == {len(CONTENT)}
     else:
         assert min(lengths) < len(CONTENT) < max(lengths)
+
+
+def test_a_file_gives_way_to_all_that_is_none(tmp_path):
+    def kind(draw):
+        path = pathlib.Path(tempfile.mkdtemp(dir=tmp_path)) / "file"
+        path.write_bytes(CONTENT)
+        malformed.no_file(draw, path)
+        if path.is_symlink():
+            target = str(path.readlink())
+            return "itself" if target == path.name else target
+        if path.exists():
+            return "folder" if path.is_dir() else "pipe" * path.is_fifo()
+        return "missing"
+
+    links = {"itself", "absent", "/dev/zero"}
+    assert drawn(kind) == {"missing", "folder", "pipe"} | links
