@@ -4,7 +4,8 @@
     python -m experiments.large_data --rows=10000,100000,1000000 --columns=784
 
 The neighbours are planted, so that no search is measured. Dense rows lie in a memory
-map in a temporary file (TMPDIR), sparse ones in memory. ``--device_memory_share=1e-6``
+map in a temporary file (TMPDIR), sparse ones in memory. Every setting of DGG is a flag;
+training is short by default, with batches of 256 rows. ``--device_memory_share=1e-6``
 makes any data too large for the device.
 """
 
@@ -20,6 +21,7 @@ from typing import Any
 from absl import app, flags
 
 from dgg_jax import arrays, checks, presets
+from dgg_jax.cli import flags as run_flags
 from dgg_jax.cli.command import answer, parse_flags
 from dgg_jax.data import synthetic
 
@@ -30,18 +32,21 @@ _ROWS = flags.DEFINE_list(
     "rows", ["685071"], "N, several of which are measured in turn."
 )
 _COLUMNS = flags.DEFINE_integer("columns", 2000, "D.", lower_bound=1)
-_SHARE = flags.DEFINE_float(
-    "device_memory_share", 0.5, "Of the device's memory, what data may take."
-)
-_HIDDEN = flags.DEFINE_list(
-    "hidden_sizes", ["500", "500", "2000"], "Widths of the encoder's layers."
-)
-_BATCH = flags.DEFINE_integer("batch_size", 256, "Of every loop.", lower_bound=1)
-_EPOCHS = flags.DEFINE_integer("epochs", 5, "Of the joint training.", lower_bound=2)
-_PRETRAIN = flags.DEFINE_integer(
-    "pretrain_epochs", 2, "Of the autoencoder.", lower_bound=1
-)
-_NEIGHBORS = flags.DEFINE_integer("num_neighbors", 20, "S.", lower_bound=1)
+for _field in dataclasses.fields(presets.DGGPreset):
+    flags.declare_key_flag(_field.name)
+
+_SHORT = {
+    "batch_size": 256,
+    "pretrain_batch_size": 256,
+    "epochs": 5,
+    "pretrain_layer_epochs": 0,
+    "pretrain_autoencoder_epochs": 2,
+    "pretrain_vae_epochs": 1,
+    "label_epochs": 0,
+    "classifier_epochs": 2,
+    "num_neighbors": 20,
+    "init": "kmeans",
+}
 
 
 def generate(num_rows: int) -> tuple[Any, Any, presets.DGGPreset]:
@@ -53,26 +58,8 @@ def generate(num_rows: int) -> tuple[Any, Any, presets.DGGPreset]:
         out = arrays.temporary((num_rows, _COLUMNS.value))
         x, y = synthetic.planted_rows(num_rows, _COLUMNS.value, out=out)
         preset = presets.dgg("mnist")
-    batch_size = _BATCH.value
-    return (
-        x,
-        y,
-        dataclasses.replace(
-            preset,
-            device_memory_share=_SHARE.value,
-            hidden_sizes=tuple(_integers("hidden_sizes", _HIDDEN.value)),
-            batch_size=batch_size,
-            pretrain_batch_size=batch_size,
-            epochs=_EPOCHS.value,
-            pretrain_layer_epochs=0,
-            pretrain_autoencoder_epochs=_PRETRAIN.value,
-            pretrain_vae_epochs=1,
-            label_epochs=0,
-            classifier_epochs=2,
-            num_neighbors=_NEIGHBORS.value,
-            init="kmeans",
-        ),
-    )
+    changes = {**_SHORT, **run_flags.changes_from_flags()}
+    return x, y, dataclasses.replace(preset, **changes)
 
 
 def measure(num_rows: int) -> dict[str, Any]:
@@ -87,7 +74,7 @@ def measure(num_rows: int) -> dict[str, Any]:
     from dgg_jax.training import Run
 
     x, y, preset = generate(num_rows)
-    neighbors = synthetic.planted_neighbors(y, _NEIGHBORS.value)
+    neighbors = synthetic.planted_neighbors(y, preset.num_neighbors)
     seconds, last = defaultdict(list), [time.perf_counter()]
     anonymous = [_anonymous_mib()]
 
@@ -129,23 +116,19 @@ def _anonymous_mib() -> int | None:
     return int(fields["RssAnon"].split()[0]) // 2**10
 
 
-def _integers(name: str, values: Sequence[str]) -> list[int]:
-    for value in values:
-        if not value.isdecimal() or int(value) < 1:
-            raise checks.InvalidInput(
-                f"{name} must be positive integers, separated by commas, got {value!r}."
-            )
-    return [int(value) for value in values]
-
-
 def main(arguments: Sequence[str]) -> int:
     """Measures every number of rows, and prints a line of JSON for each."""
     return answer(arguments, _measure_all, example="--kind=words")
 
 
 def _measure_all() -> int:
-    for num_rows in _integers("rows", _ROWS.value):
-        print(json.dumps(measure(num_rows)), flush=True)
+    for number in _ROWS.value:
+        if not number.isdecimal() or int(number) < 1:
+            raise checks.InvalidInput(
+                f"rows must be positive integers, separated by commas, got {number!r}."
+            )
+    for number in _ROWS.value:
+        print(json.dumps(measure(int(number))), flush=True)
     return 0
 
 
