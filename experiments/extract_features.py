@@ -9,6 +9,7 @@ of the last convolution's map. By default --output is stl10_resnet50.npz in --da
 where experiments.main finds it. Needs Keras: pip install 'dgg-jax[features]'.
 """
 
+import contextlib
 import os
 import pathlib
 import time
@@ -18,14 +19,8 @@ import numpy as np
 from absl import app, flags
 
 from dgg_jax import checks
-from dgg_jax.cli.command import (
-    DATA_DIR,
-    EXIT_STORAGE,
-    OUTPUT,
-    answer,
-    fail,
-    parse_flags,
-)
+from dgg_jax.cli import command
+from dgg_jax.cli.command import DATA_DIR, OUTPUT
 from experiments import resnet
 
 _DATASET = flags.DEFINE_enum("dataset", "stl10", ("stl10",), "Whose images.")
@@ -51,7 +46,7 @@ flags.declare_key_flag("data_dir")
 
 def main(arguments: Sequence[str]) -> int:
     """Reads, computes and writes; a user's mistake is one line on stderr."""
-    return answer(
+    return command.answer(
         arguments,
         _extract,
         example="--dataset=stl10",
@@ -78,9 +73,6 @@ def _extract() -> int:
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         partial.touch()  # better now than after the work
-    except OSError as error:
-        return _fail_to_write(output, error)
-    try:
         features = _features(splits)
         size = _IMAGE_SIZE.value
         stl10.write_features(
@@ -91,9 +83,13 @@ def _extract() -> int:
         )
         os.replace(partial, output)
     except OSError as error:
-        return _fail_to_write(output, error)
+        reason = error.strerror or error
+        message = f"--output={output} cannot be written: {reason}."
+        return command.fail(message, command.EXIT_STORAGE)
     finally:
-        partial.unlink(missing_ok=True)
+        # Below what is no folder there is nothing to delete, and no way to ask.
+        with contextlib.suppress(OSError):
+            partial.unlink()
     num_rows = sum(len(rows.labels) for rows in features.values())
     seconds = time.monotonic() - start
     print(f"{num_rows:,} x {stl10.NUM_FEATURES:,} features in {seconds:.0f} s")
@@ -127,10 +123,5 @@ def _features(splits: dict) -> dict:
     return found
 
 
-def _fail_to_write(output: pathlib.Path, error: OSError) -> int:
-    reason = error.strerror or error
-    return fail(f"--output={output} cannot be written: {reason}.", EXIT_STORAGE)
-
-
 if __name__ == "__main__":
-    app.run(main, flags_parser=parse_flags)
+    app.run(main, flags_parser=command.parse_flags)

@@ -246,7 +246,7 @@ def _own_data() -> Dataset | None:
 def _image_size() -> tuple[int, int] | None:
     if not _IMAGE_SIZE.value:
         return None
-    size = _sizes("image_size", _IMAGE_SIZE.value)
+    size = integers("image_size", _IMAGE_SIZE.value)
     if len(size) != 2 or min(size) < 1:
         raise checks.InvalidInput(
             f"--image_size must be H,W, as in 32,32; got {','.join(map(str, size))}."
@@ -257,7 +257,12 @@ def _image_size() -> tuple[int, int] | None:
 def changes_from_flags() -> dict[str, Any]:
     """The settings that flags have changed."""
     values = {name: flags.FLAGS[name].value for name in _PRESET_FLAGS}
-    return {name: _sizes(name, v) for name, v in values.items() if v is not None}
+    return {name: _setting(name, v) for name, v in values.items() if v is not None}
+
+
+def _setting(name: str, value: Any) -> Any:
+    """The value of a setting, whose flag may be a list."""
+    return integers(name, value) if isinstance(value, list) else value
 
 
 def parse_setting(method: str, name: str, text: str) -> Any:
@@ -278,20 +283,22 @@ def parse_setting(method: str, name: str, text: str) -> Any:
             f"{', '.join(names)}."
         )
     try:
-        return _sizes(name, flags.FLAGS[name].parser.parse(text))
+        return _setting(name, flags.FLAGS[name].parser.parse(text))
     except ValueError as error:
         if isinstance(error, checks.InvalidInput):
             raise
         raise checks.InvalidInput(f"{name}={text} is not valid: {error}.") from None
 
 
-def _sizes(name: str, value: Any) -> Any:
-    """A list flag as a tuple of integers; other values as they are."""
-    if not isinstance(value, list):
-        return value
+def integers(name: str, values: list[str]) -> tuple[int, ...]:
+    """What a flag lists.
+
+    Raises:
+      InvalidInput: if it is not integers.
+    """
     try:
-        return tuple(int(size) for size in value)
+        return tuple(int(value) for value in values)
     except ValueError:
         raise checks.InvalidInput(
-            f"{name} must be integers separated by commas, got {','.join(value)!r}."
+            f"{name} must be integers separated by commas, got {','.join(values)!r}."
         ) from None

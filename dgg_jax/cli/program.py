@@ -47,16 +47,12 @@ def main() -> int:
 
 
 def _usage(name: str) -> str:
-    lines = [f"  {name} {command:<9} {text}" for command, text in COMMANDS.items()]
-    return "\n".join(
-        [
-            "Deep clustering by Gaussian mixture VAEs with graph embedding.",
-            "",
-            *lines,
-            "",
-            f"{name} COMMAND --helpshort explains the usual flags of each, --helpfull "
-            "all of them.",
-        ]
+    lines = [f"  {name} {command:<9} {text}\n" for command, text in COMMANDS.items()]
+    return (
+        "Deep clustering by Gaussian mixture VAEs with graph embedding.\n\n"
+        f"{''.join(lines)}\n"
+        f"{name} COMMAND --helpshort explains the usual flags of each, --helpfull all of "
+        "them."
     )
 
 

@@ -85,13 +85,7 @@ def seeds() -> list[int]:
     Raises:
       InvalidInput: if one is not valid, or there is none.
     """
-    values = SEEDS.value
-    try:
-        numbers = [int(value) for value in values]
-    except ValueError:
-        raise checks.InvalidInput(
-            f"seeds must be integers separated by commas, got {','.join(values)!r}."
-        ) from None
+    numbers = run_flags.integers("seeds", SEEDS.value)
     for seed in numbers:
         checks.in_range("seeds", seed, 0, 2**32 - 1)
     if not numbers:

@@ -15,27 +15,27 @@ class Row(NamedTuple):
 
     Attributes:
       method: its name.
-      seeds: of the finished runs.
+      paper: what a paper reports, or None.
+      source: which paper.
+      score: which score that is: accuracy or confident_label_accuracy.
+      seeds: of the finished runs; none of a method that is only quoted.
       accuracy: of each run, or None without labels.
       nmi: likewise.
       ari: likewise.
       confident: the accuracy of GMVAE's own score (erratum E62), or None.
       seconds: of all stages of each run, what it shares with others included.
-      paper: what a paper reports, or None.
-      score: which score that is: accuracy or confident_label_accuracy.
-      source: which paper.
     """
 
     method: str
-    seeds: list[int]
-    accuracy: list[float] | None
-    nmi: list[float] | None
-    ari: list[float] | None
-    confident: list[float] | None
-    seconds: list[float]
     paper: float | None
-    score: str
     source: str
+    score: str = ""
+    seeds: Sequence[int] = ()
+    accuracy: list[float] | None = None
+    nmi: list[float] | None = None
+    ari: list[float] | None = None
+    confident: list[float] | None = None
+    seconds: list[float] | None = None
 
     @property
     def difference(self) -> float | None:
@@ -107,13 +107,18 @@ def reported_data(result: dict[str, Any]) -> str:
     return "" if config.get("num_rows") else config["dataset"]
 
 
+def _quoted(dataset: str) -> list[Row]:
+    """What papers report of methods that are not in this library."""
+    reported = published.QUOTED.get(dataset, {}).items()
+    return [
+        Row(f"{name}, quoted", *figure_and_source)
+        for name, figure_and_source in reported
+    ]
+
+
 def comma_separated(rows: Sequence[Row], dataset: str) -> str:
     """The table as csv, numbers in full; quoted methods have 0 runs."""
-    lines = [_cells(row) for row in rows]
-    lines += [
-        {"method": f"{name}, quoted", "runs": 0, "paper": figure, "source": source}
-        for name, (figure, source) in published.QUOTED.get(dataset, {}).items()
-    ]
+    lines = [_cells(row) for row in (*rows, *_quoted(dataset))]
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, list(lines[0]), lineterminator="\n")
     writer.writeheader()
@@ -137,7 +142,7 @@ def text_table(
     measured |= {"nmi": "NMI", "ari": "ARI", "seconds": "seconds"}
     header = ("method", "runs", *measured.values(), "paper", "difference")
     lines = []
-    for row in rows:
+    for row in (*rows, *_quoted(dataset)):
         values = [
             cells.spread(getattr(row, name), 0 if name == "seconds" else 4)
             for name in measured
@@ -145,10 +150,6 @@ def text_table(
         paper = "-" if row.paper is None else f"{row.paper:.4f} ({row.source})"
         difference = "-" if row.difference is None else f"{row.difference:+.4f}"
         lines.append((row.method, str(len(row.seeds)), *values, paper, difference))
-    for name, (figure, source) in published.QUOTED.get(dataset, {}).items():
-        dashes = ["-"] * len(measured)
-        paper = f"{figure:.4f} ({source})"
-        lines.append((f"{name}, quoted", "0", *dashes, paper, "-"))
     columns = zip(header, *lines, strict=True)
     header, *lines = zip(*(c for c in columns if {*c[1:]} != {"-"}), strict=True)
     return header, lines

@@ -35,16 +35,6 @@ class ReportFigure(NamedTuple):
     caption: str
     figure: Figure
 
-    @property
-    def width(self) -> int:
-        """In pixels of CSS."""
-        return round(self.figure.get_figwidth() * _CSS_PIXELS_PER_INCH)
-
-    @property
-    def height(self) -> int:
-        """In pixels of CSS."""
-        return round(self.figure.get_figheight() * _CSS_PIXELS_PER_INCH)
-
 
 def png(figure: Figure) -> bytes:
     """A figure as a PNG image."""
@@ -136,5 +126,6 @@ _ENVIRONMENT.filters |= {
     "duration": duration,
     "number": number,
     "percent": percent,
+    "pixels": lambda inches: round(inches * _CSS_PIXELS_PER_INCH),
     "plural": plural,
 }
