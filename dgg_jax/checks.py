@@ -300,6 +300,32 @@ def blocks(
         yield start, block.toarray() if sparse.issparse(block) else block
 
 
+def sparse_format(x: sparse.csr_array | sparse.csc_array) -> None:
+    """Checks that a sparse matrix refers to nothing but its own values.
+
+    scipy's ``check_format`` takes differences, which overflow: pointers that leave the
+    values pass it, and are read and written to.
+
+    Args:
+      x: by compressed rows or columns.
+
+    Raises:
+      ValueError: if pointers or indices leave their bounds.
+    """
+    pointers, indices, values = x.indptr, x.indices, x.data
+    rows, columns = x.shape if x.format == "csr" else x.shape[::-1]
+    if (
+        pointers.shape != (rows + 1,)
+        or pointers[0] != 0
+        or (pointers[1:] < pointers[:-1]).any()
+        or not pointers[-1] <= len(indices) == len(values)
+    ):
+        raise ValueError("pointers of a sparse matrix leave its values")
+    used = indices[: pointers[-1]]
+    if len(used) and not 0 <= used.min() <= used.max() < columns:
+        raise ValueError("indices of a sparse matrix leave its shape")
+
+
 def rows(x: Any, num_features: int, name: str = "x") -> np.ndarray:
     """Returns x, if dense as float32, if it is [N, D] with the D of training.
 
@@ -371,6 +397,28 @@ def is_image(feature_shape: Sequence[int]) -> bool:
     return len(feature_shape) == 2 or (
         len(feature_shape) == 3 and feature_shape[2] in (1, 3)
     )
+
+
+def shows_images(x: np.ndarray) -> bool:
+    """Whether arrays [N, H, W] or [N, H, W, 3] are images, by all that one sees.
+
+    That is: sides of at least four pixels, none more than twice the other, and values
+    of pixels: in [0, 1], or whole ones to 255. Windows of a time series are not.
+    """
+    shape = x.shape[1:]
+    if not is_image(shape):
+        return False
+    short, long = sorted(shape[:2])
+    if short < 4 or long > 2 * short:
+        return False
+    low, high = x.min(), x.max()
+    return bool(low >= 0 and (high <= 1 or (high <= 255 and are_whole(x))))
+
+
+def are_whole(x: np.ndarray) -> bool:
+    """Whether values [N, ...] are whole numbers."""
+    flat = x.reshape(len(x), -1)
+    return all((block == np.floor(block)).all() for _, block in blocks(flat))
 
 
 def image_shape(

@@ -139,7 +139,7 @@ def _array(path: Path, stored: Any, size: int) -> np.ndarray:
         parts = tuple(stored[name][()] for name in ("data", "indices", "indptr"))
         found = _SPARSE[form](parts, shape=shape)
         # An index out of bounds would be written to, whatever lies there.
-        found.check_format(full_check=True)
+        checks.sparse_format(found)
         x = found.toarray()
     if x.dtype.kind not in "biuf":
         raise InvalidInput(f"{path} must hold real numbers, got {x.dtype}.")

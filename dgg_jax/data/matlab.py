@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import sparse
 
-from dgg_jax import arrays
+from dgg_jax import arrays, checks
 from dgg_jax.checks import InvalidInput
 
 _HEADER = 128  # bytes
@@ -161,7 +161,7 @@ class Mat:
             found = sparse.csc_array(
                 (values[:used].astype(np.float64), indices[:used], starts), shape
             )
-            found.check_format(full_check=True)
+            checks.sparse_format(found)
             return found
         if kind not in _CLASSES:
             raise ValueError(f"{name!r} is a structure, function or object")

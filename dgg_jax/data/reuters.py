@@ -438,7 +438,7 @@ def _read(path: Path) -> tuple[sparse.csr_array, np.ndarray]:
         shape = len(y), int(archive["num_columns"].item())
         checks.in_range("num_columns", shape[1], 1, preprocessing.NUM_WORDS)
         x = sparse.csr_array(parts, shape=shape, dtype=np.float32)
-        x.check_format(full_check=True)
+        checks.sparse_format(x)
         if not np.isfinite(x.data).all():
             raise ValueError("data must be finite")
     except (OSError, ValueError, TypeError) as error:

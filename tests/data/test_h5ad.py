@@ -19,7 +19,7 @@ h5py = pytest.importorskip("h5py", reason="h5ad needs h5py")
 pytestmark = pytest.mark.filterwarnings("ignore")  # of the package that writes files
 
 X = np.random.default_rng(0).poisson(1.0, (12, 5)).astype(np.float32)
-few = hypothesis.settings(max_examples=40, deadline=None)
+few = hypothesis.settings(max_examples=100, deadline=None)
 
 
 def written(x=X, change=None, **parts):
@@ -128,8 +128,11 @@ def test_sparse_matrices_are_checked_before_use(form, part, place, value):
         parts = [group[name][()].copy() for name in ("data", "indices", "indptr")]
         pointers, others = parts[2], parts[1]
         width = X.shape[1] if kind is sparse.csr_array else X.shape[0]
-        sound = (np.diff(pointers) >= 0).all() and 0 <= others.min() <= others.max()
-        if sound and others.max() < width and not pointers[0]:
+        sound = (
+            np.diff(pointers.astype(np.int64)) >= 0
+        ).all() and 0 <= others.min() <= others.max()
+        sound = sound and not pointers[0] and pointers[-1] <= len(others)
+        if sound and others.max() < width:
             expected[:] = kind(tuple(parts), shape=X.shape).toarray()
         else:
             expected[:] = np.nan
