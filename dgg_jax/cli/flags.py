@@ -41,11 +41,22 @@ _SCALING = flags.DEFINE_enum(
     DEFAULTS["scaling"],
     own.SCALINGS,
     "Of a file of your own: standard (columns to mean 0, variance 1), minmax (to [0, "
-    "1]), none, or auto: values in [0, 1] as they are, 8-bit pixels divided by 255, "
-    "all else standardised.",
+    "1]), pixels (divided by 255), none, or auto: values in [0, 1] as they are, what "
+    "is taken for 8-bit pixels divided by 255, all else standardised.",
+)
+_LAYER = flags.DEFINE_string(
+    "layer",
+    None,
+    "Of an .h5ad file: what to read in place of X, a name in layers, or raw.",
 )
 _IMAGE_SIZE = flags.DEFINE_list(
     "image_size", None, "H,W to resize the images of a folder to."
+)
+_IMAGE_SHAPE = flags.DEFINE_list(
+    "image_shape",
+    None,
+    "Of a file of your own: H,W or H,W,3 of the image in a row; none if rows are no "
+    "images. By default what has the shape and the values of images is taken for them.",
 )
 flags.declare_key_flag("data_dir")
 flags.declare_key_flag("workdir")
@@ -103,7 +114,7 @@ flags.DEFINE_float(
 # Flags that the configuration holds as they are given.
 _OF_THE_SAME_NAME = (
     *("method", "seed", "moons_distance", "tfidf_scaling", "data_dir", "resume"),
-    *("overwrite", "checkpoint_seconds", "label", "scaling", "num_rows"),
+    *("overwrite", "checkpoint_seconds", "label", "scaling", "num_rows", "layer"),
 )
 _OF_EVERY = [field.name for field in dataclasses.fields(presets.Preset)]
 
@@ -208,6 +219,7 @@ def from_flags(check_method: bool = True) -> Config:
         changes=changes,
         own=_own_data(),
         image_size=_image_size(),
+        image_shape=_image_shape(),
         is_auto=is_auto,
     )
     config = config._replace(preset=config.preset_with({}))
@@ -224,7 +236,12 @@ def _own_data() -> Dataset | None:
       InvalidInput: if flags do not fit --dataset, or the file cannot be used.
     """
     name = ALIASES.get(_DATASET.value, _DATASET.value)
-    options = {"scaling": _SCALING.value, "image_size": _image_size()}
+    options = {
+        "scaling": _SCALING.value,
+        "image_size": _image_size(),
+        "layer": _LAYER.value,
+        "image_shape": _image_shape(),
+    }
     if name in DATASETS:
         own.refuse_options(name, _LABEL.value, **options)
         return None
@@ -252,6 +269,15 @@ def _image_size() -> tuple[int, int] | None:
             f"--image_size must be H,W, as in 32,32; got {','.join(map(str, size))}."
         )
     return size
+
+
+def _image_shape() -> tuple[int, ...] | None:
+    """Of the image in a row; () if there is none, None if it is not said."""
+    if _IMAGE_SHAPE.value is None:
+        return None
+    if _IMAGE_SHAPE.value == ["none"]:
+        return ()
+    return _sizes("image_shape", _IMAGE_SHAPE.value)
 
 
 def changes_from_flags() -> dict[str, Any]:

@@ -51,8 +51,8 @@ def _usage(name: str) -> str:
     return (
         "Deep clustering by Gaussian mixture VAEs with graph embedding.\n\n"
         f"{''.join(lines)}\n"
-        f"{name} COMMAND --helpshort explains the usual flags of each, --helpfull all of "
-        "them."
+        f"{name} COMMAND --helpshort explains the usual flags of each, --helpfull all "
+        "of them."
     )
 
 

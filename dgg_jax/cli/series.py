@@ -33,6 +33,8 @@ _OF_THE_DATA = (
     "label",
     "scaling",
     "image_size",
+    "layer",
+    "image_shape",
     "data_sha256",
 )
 

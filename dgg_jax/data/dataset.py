@@ -20,6 +20,7 @@ class Matrix(NamedTuple):
       left_out: names of what is no feature.
       suspected: names of columns that may be none, and are kept.
       names: of the rows, strings of shape [N], or None if the file has none.
+      ground: what transparent images are seen on, or None if there are none.
     """
 
     features: np.ndarray
@@ -28,6 +29,7 @@ class Matrix(NamedTuple):
     left_out: tuple[str, ...] = ()
     suspected: tuple[str, ...] = ()
     names: np.ndarray | None = None
+    ground: str | None = None
 
 
 class Dataset(NamedTuple):
@@ -48,6 +50,7 @@ class Dataset(NamedTuple):
       fingerprint: SHA-256 of what a file of one's own holds; else None.
       names: of the rows in a file of one's own, strings of shape [N]: its index, cells,
         files or what else tells them apart; None if there are none.
+      is_image: of a file of one's own, whether a data point is taken for an image.
     """
 
     x: np.ndarray | sparse.csr_array
@@ -62,6 +65,7 @@ class Dataset(NamedTuple):
     scaling: Scaling | None = None
     fingerprint: str | None = None
     names: np.ndarray | None = None
+    is_image: bool = True
 
     @property
     def image_shape(self) -> tuple[int, ...] | None:
@@ -70,7 +74,8 @@ class Dataset(NamedTuple):
         What is less than four pixels wide or high is rather a column of numbers.
         """
         shape = self.feature_shape
-        return shape if checks.is_image(shape) and min(shape[:2]) >= 4 else None
+        is_image = self.is_image and checks.is_image(shape)
+        return shape if is_image and min(shape[:2]) >= 4 else None
 
 
 def random_rows(dataset: Dataset, num_rows: int | None, seed: int = 0) -> Dataset:

@@ -6,7 +6,7 @@ before.
 
 import difflib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +37,7 @@ def load(
     scaling: str = "auto",
     image_size: tuple[int, int] | None = None,
     layer: str | None = None,
+    image_shape: Sequence[int] | None = None,
 ) -> Dataset:
     """Returns a data set by name, or from a file or a folder of images of your own.
 
@@ -80,12 +81,15 @@ def load(
       label: of a file: name of the column, array or key of obs with the classes, if
         any; of a table without names the column's number, from 0.
       scaling: of a file: "standard" (every column to mean 0 and variance 1), "minmax"
-        (to [0, 1]), "none", or "auto", which takes values in [0, 1] as they are,
-        divides 8-bit pixels (integers from 0 to 255, the largest at least 128) by 255
-        and standardises all else.
+        (to [0, 1]), "pixels" (divided by 255), "none", or "auto", which takes values in
+        [0, 1] as they are, divides what it takes for 8-bit pixels by 255 (whole numbers
+        to 255 of images, of bytes, or in columns named as pixels; in a folder of images
+        without any from 128 on, by the largest) and standardises all else.
       image_size: (H, W) to resize the images of a folder to; by default they must be of
         one size.
       layer: of an .h5ad file, what to read in place of X: a name in layers, or raw.
+      image_shape: of a file: (H, W), (H, W, 1) or (H, W, 3) of the image in a row, ()
+        if there is none. None takes arrays of the shape and values of images for ones.
 
     Returns:
       The data set; the rows always come in the same order.
@@ -107,14 +111,19 @@ def load(
         raise _unknown(name)
     checks.one_of("split", split, ("all", "train", "test", *_MORE_SPLITS.get(name, ())))
     if name in DATASETS:
-        own.refuse_options(name, label, scaling, image_size, layer)
+        own.refuse_options(name, label, scaling, image_size, layer, image_shape)
         checks.one_of("tfidf_scaling", tfidf_scaling, preprocessing.TFIDF_SCALINGS)
         folder = data_directory(data_dir)
         options = Options(folder, split, moons_distance, seed, tfidf_scaling)
         dataset = _LOADERS[name](options)
     else:
         dataset = own.load(
-            name, label=label, scaling=scaling, image_size=image_size, layer=layer
+            name,
+            label=label,
+            scaling=scaling,
+            image_size=image_size,
+            layer=layer,
+            image_shape=image_shape,
         )
     return _of_split(dataset, split) if split in ("train", "test") else dataset
 

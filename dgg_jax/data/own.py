@@ -2,7 +2,9 @@
 
 import difflib
 import hashlib
+import math
 import os
+import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,8 +25,9 @@ from dgg_jax.data.preprocessing import (
 )
 from dgg_jax.log import LOGGER
 
-SCALINGS = ("auto", "none", "standard", "minmax")
+SCALINGS = ("auto", "none", "standard", "minmax", "pixels")
 _BRIGHT = 128  # least largest value of what we take for 8-bit pixels
+_PIXEL = re.compile(r"(pixel|px)[ _.]?\d+|\d+x\d+", re.IGNORECASE)  # names of columns
 
 
 def is_path(name: str | os.PathLike[str]) -> bool:
@@ -43,6 +46,7 @@ def refuse_options(
     scaling: str,
     image_size: tuple[int, int] | None,
     layer: str | None = None,
+    image_shape: Sequence[int] | None = None,
 ) -> None:
     """Refuses, for a benchmark, what only files of one's own have.
 
@@ -50,7 +54,7 @@ def refuse_options(
       InvalidInput: naming the first option that was given.
     """
     given = {"label": label, "scaling": scaling, "image_size": image_size}
-    given["layer"] = layer
+    given |= {"layer": layer, "image_shape": image_shape}
     for option, value in given.items():
         if value not in (None, "auto"):
             raise InvalidInput(
@@ -66,17 +70,20 @@ def load(
     scaling: str = "auto",
     image_size: tuple[int, int] | None = None,
     layer: str | None = None,
+    image_shape: Sequence[int] | None = None,
 ) -> Dataset:
     """Reads, checks and scales a file or a folder of images; see ``data.load``.
 
     Args:
       path: a file that ``matrices.read`` reads, or a folder as ``pictures.read``.
       label: column, array or key with the classes, or None.
-      scaling: one of SCALINGS. auto takes values in [0, 1] as they are, divides 8-bit
-        pixels (integers from 0 to 255, the largest at least 128) by 255 and
-        standardises all else.
+      scaling: one of SCALINGS. auto takes values in [0, 1] as they are, divides what is
+        taken for 8-bit pixels by 255 and standardises all else.
       image_size: (H, W) to resize the images of a folder to.
       layer: of an .h5ad file, what to read in place of X: a name in layers, or raw.
+      image_shape: (H, W), (H, W, 1) or (H, W, 3) of the image in a row, () if there is
+        none; None takes images of a folder for ones, and arrays of the shape and the
+        values of images.
 
     Returns:
       The data set; its provenance names what was left out and the scaling.
@@ -99,11 +106,14 @@ def load(
             if label is not None:
                 raise
             LOGGER.warning("Clustered without labels: %s", error)
-    chosen = _scaling(x, matrix, scaling, is_pixels=path.is_dir())
-    chosen = chosen._replace(layer=layer)
+    shape, is_image = _shape(path, matrix, image_shape)
+    is_image_told = bool(image_shape)
+    chosen = _scaling(path, x, matrix, scaling, shape, is_image, is_image_told)
+    chosen = chosen._replace(layer=layer, ground=matrix.ground)
     fingerprint = _fingerprint(matrix.features.shape, x, y, class_names)
     if chosen.step != "none" or x.dtype != np.float32:
         x = shift_and_scale(x, chosen.shift, chosen.scale)
+    _tell(path, matrix, chosen, is_image)
     _warn(path, x, matrix)
     likelihood, variance = likelihood_for(x)
     return Dataset(
@@ -118,6 +128,7 @@ def load(
         scaling=chosen,
         fingerprint=fingerprint,
         names=matrix.names,
+        is_image=is_image,
     )
 
 
@@ -148,8 +159,9 @@ def named_rows(
     shape = () if scaling is None else scaling.feature_shape
     wanted = () if scaling is None else scaling.columns or ()
     size = shape[:2] if path.is_dir() and len(shape) > 1 else None
+    ground = None if scaling is None else scaling.ground or "white"
     layer = None if scaling is None or path.suffix.lower() != ".h5ad" else scaling.layer
-    matrix = _read(path, None, size, wanted, layer)
+    matrix = _read(path, None, size, wanted, layer, ground)
     if scaling is not None and path.is_dir():
         matrix = matrix._replace(features=_colored_as(matrix.features, shape))
     if wanted and matrix.columns:
@@ -174,6 +186,7 @@ def _read(
     image_size: tuple[int, int] | None,
     wanted: Sequence[str] = (),
     layer: str | None = None,
+    ground: str | None = None,
 ) -> Matrix:
     if not path.exists():
         raise _missing(path)
@@ -183,7 +196,7 @@ def _read(
                 f"label={label!r}: the classes of images are the folders they lie in, "
                 f"within {path}; leave it out."
             )
-        return pictures.read(path, image_size)
+        return pictures.read(path, image_size, ground)
     if image_size is not None:
         raise InvalidInput(
             f"image_size={image_size} is for folders of images, {path} is a file; "
@@ -264,28 +277,98 @@ def _text(value: object) -> str:
     )
 
 
-def _scaling(x: np.ndarray, matrix: Matrix, wanted: str, is_pixels: bool) -> Scaling:
+def _shape(
+    path: Path, matrix: Matrix, told: Sequence[int] | None
+) -> tuple[tuple[int, ...], bool]:
+    """The shape of a data point, and whether it is taken for an image."""
+    shape = matrix.features.shape[1:]
+    if not told:
+        is_image = path.is_dir() or checks.shows_images(matrix.features)
+        return shape, told is None and is_image
+    checks.image_shape(told, math.prod(shape), "image_shape")
+    return tuple(told), True
+
+
+def _scaling(
+    path: Path,
+    x: np.ndarray,
+    matrix: Matrix,
+    wanted: str,
+    shape: tuple[int, ...],
+    is_image: bool,
+    is_image_told: bool,
+) -> Scaling:
     num_features = x.shape[1]
     shift, scale = np.zeros(num_features), np.ones(num_features)
+    most = 255.0
     if wanted == "auto":
-        low, high = x.min(), x.max()
-        if is_pixels or (_BRIGHT <= high <= 255 and low >= 0 and _are_whole(x)):
-            wanted = "divide_by(255)"
+        low, high = float(x.min()), float(x.max())
+        if path.is_dir():
+            wanted = "pixels"
+            most = high if 0 < high < _BRIGHT else most  # masks, classes, digits
+        elif low >= 0 and high <= 1:
+            wanted = "none"
         else:
-            wanted = "none" if low >= 0 and high <= 1 else "standard"
-    if wanted == "divide_by(255)":
-        scale = np.full(num_features, 255.0)
+            are_pixels = _BRIGHT <= high <= 255 and low >= 0 and checks.are_whole(x)
+            # Small whole numbers are mostly ages or counts: more must speak for it.
+            are_pixels &= (
+                is_image_told
+                or _are_of_pixels(matrix.columns)
+                or (
+                    matrix.columns is None
+                    and (is_image or x.dtype == np.uint8 or high == 255)
+                )
+            )
+            wanted = "pixels" if are_pixels else "standard"
+    if wanted == "pixels":
+        scale = np.full(num_features, most)
     elif wanted == "standard":
         shift, scale = standardize(x)
     elif wanted == "minmax":
         shift, scale = min_max(x)
-    step = {"standard": "standardize", "minmax": "min_max"}.get(wanted, wanted)
-    shape = matrix.features.shape[1:]
+    steps = {"standard": "standardize", "minmax": "min_max"}
+    step = {**steps, "pixels": f"divide_by({most:g})"}.get(wanted, wanted)
     return Scaling(step, shift, scale, shape, matrix.columns)
 
 
-def _are_whole(x: np.ndarray) -> bool:
-    return all((block == block // 1).all() for _, block in checks.blocks(x))
+def _are_of_pixels(names: Sequence[str] | None) -> bool:
+    """Whether columns are named as pixels are: pixel0, 1x1, or counted."""
+    if names is None:
+        return False
+    counted = (tuple(str(i + first) for i in range(len(names))) for first in (0, 1))
+    return names in counted or all(map(_PIXEL.fullmatch, names))
+
+
+def _tell(path: Path, matrix: Matrix, scaling: Scaling, is_image: bool) -> None:
+    """Says what is taken for what, and the flag for what it is not."""
+    shape = matrix.features.shape[1:]
+    sides = " x ".join(map(str, scaling.feature_shape))
+    if is_image and not path.is_dir():
+        LOGGER.info(
+            f"{path}: rows are taken for images of {sides}; --image_shape=none if they "
+            "are none."
+        )
+    elif len(shape) > 1 and not path.is_dir():
+        flag = f"--image_shape={','.join(map(str, shape))} if they are images"
+        hint = f"; {flag}" if checks.is_image(shape) else ""
+        LOGGER.info(f"{path}: arrays of {sides} are taken for rows of numbers{hint}.")
+    if scaling.ground == "alpha":
+        LOGGER.info(
+            f"{path}: all that is seen of the images has one colour; what is taken is "
+            "how opaque they are."
+        )
+    elif scaling.ground is not None:
+        LOGGER.info(f"{path}: transparent pixels are seen on {scaling.ground}.")
+    if scaling.step == "divide_by(255)" and not path.is_dir():
+        LOGGER.info(
+            f"{path}: whole numbers to 255 are taken for 8-bit pixels, and divided by "
+            "255; --scaling=standard if they are none."
+        )
+    elif scaling.step.startswith("divide_by(") and scaling.scale[0] != 255:
+        LOGGER.warning(
+            f"{path}: no pixel is larger than {scaling.scale[0]:g} of 255; all are "
+            f"divided by {scaling.scale[0]:g} (--scaling=pixels: by 255)."
+        )
 
 
 def _fingerprint(
@@ -345,7 +428,7 @@ def _provenance(
     path: Path, matrix: Matrix, scaling: Scaling, class_names: tuple[str, ...] | None
 ) -> str:
     num_rows = len(matrix.features)
-    shape = scaling.feature_shape
+    shape = matrix.features.shape[1:]
     if len(shape) > 1:
         kind = f"arrays of {' x '.join(map(str, shape))}"
     else:
@@ -355,6 +438,11 @@ def _provenance(
         parts.append(f"{len(class_names):,} classes")
     if matrix.left_out:
         parts.append(f"without {tables.listed(matrix.left_out, 5)}")
+    if scaling.layer is not None:
+        parts.append(f"layer {scaling.layer}")
+    if scaling.ground is not None:
+        on = "as alpha" if scaling.ground == "alpha" else f"on {scaling.ground}"
+        parts.append(f"transparency {on}")
     step = "no scaling" if scaling.step == "none" else scaling.step
     return f"{', '.join(parts)}; {step}" + (", flatten" if len(shape) > 1 else "")
 

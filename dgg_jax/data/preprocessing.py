@@ -29,6 +29,7 @@ class Scaling(NamedTuple):
       feature_shape: of one row before it was flattened to [D].
       columns: names of the columns in the file, or None.
       layer: of an .h5ad file, what was read in place of X, or None.
+      ground: what transparent images were seen on, or None.
     """
 
     step: str
@@ -37,6 +38,7 @@ class Scaling(NamedTuple):
     feature_shape: tuple[int, ...]
     columns: tuple[str, ...] | None = None
     layer: str | None = None
+    ground: str | None = None
 
 
 def shift_and_scale(x: np.ndarray, shift: np.ndarray, scale: np.ndarray) -> np.ndarray:

@@ -48,6 +48,9 @@ class Config(NamedTuple):
       label: of such data: the column with the classes, or None.
       scaling: of such data, as it was asked for.
       image_size: of a folder of images, or None.
+      layer: of an .h5ad file, or None for X.
+      image_shape: of the image in a row of such data, () if there is none; None if it
+        was not said.
       num_rows: of a random part of the data, or None for all.
       is_auto: whether K is estimated.
       cluster_count: the estimate and its evidence, as ``ClusterCount._asdict``; None
@@ -71,6 +74,8 @@ class Config(NamedTuple):
     label: str | None = None
     scaling: str = DEFAULTS["scaling"]
     image_size: tuple[int, int] | None = None
+    layer: str | None = None
+    image_shape: tuple[int, ...] | None = None
     num_rows: int | None = None
     is_auto: bool = False
     cluster_count: dict[str, Any] | None = None
@@ -106,6 +111,8 @@ class Config(NamedTuple):
             identity["label"] = self.label
             identity["scaling"] = self.scaling
             identity["image_size"] = self.image_size
+            identity["layer"] = self.layer
+            identity["image_shape"] = self.image_shape
             identity["data_sha256"] = self.own.fingerprint
         if self.is_auto:
             identity["num_clusters"] = AUTO
@@ -194,7 +201,9 @@ def _as_flag(value: Any) -> str:
     """The value of a flag, as one writes it."""
     if isinstance(value, bool):
         return str(value).lower()
-    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    if isinstance(value, tuple):
+        return ",".join(map(str, value)) or "none"
+    return str(value)
 
 
 def resolve(preset: Preset, changes: Mapping[str, Any]) -> Preset:

@@ -98,7 +98,7 @@ def _config(
     Raises:
       InvalidInput: if data of one's own are others now.
     """
-    size = identity.get("image_size")
+    size, shape = identity.get("image_size"), identity.get("image_shape")
     config = Config(
         method=identity["method"],
         dataset=identity["dataset"],
@@ -115,6 +115,8 @@ def _config(
         label=identity.get("label"),
         scaling=identity.get("scaling", DEFAULTS["scaling"]),
         image_size=None if size is None else tuple(size),
+        layer=identity.get("layer"),
+        image_shape=None if shape is None else tuple(shape),
         num_rows=identity.get("num_rows"),
         is_auto=identity.get("num_clusters") == AUTO,
         cluster_count=identity.get("cluster_count"),
@@ -126,6 +128,8 @@ def _config(
         label=config.label,
         scaling=config.scaling,
         image_size=config.image_size,
+        layer=config.layer,
+        image_shape=config.image_shape,
     )
     own = random_rows(whole, config.num_rows)
     if own.fingerprint != identity["data_sha256"]:

@@ -93,7 +93,8 @@ def report_inputs(
     state: State,
 ) -> ReportInputs:
     """Gathers what the report shows."""
-    is_image = checks.is_image(dataset.feature_shape)
+    shape = dataset.feature_shape if dataset.is_image else dataset.x.shape[1:]
+    is_image = checks.is_image(shape)
     in_plane = dataset.feature_shape == (2,)
     num_samples = _POINTS_PER_CLUSTER if in_plane else _SAMPLES_PER_CLUSTER
     labels = state["labels"]
@@ -113,7 +114,7 @@ def report_inputs(
         result=result,
         history=history,
         x=dataset.x,
-        feature_shape=dataset.feature_shape,
+        feature_shape=shape,
         y=dataset.y,
         class_names=dataset.class_names,
         labels=labels,

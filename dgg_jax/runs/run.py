@@ -72,7 +72,8 @@ def check_workdir(config: Config) -> dict[str, Any] | None:
             return None
         different = _differences(theirs, config.identity())
         remedy = "choose another --workdir, or delete it by --overwrite"
-        same_file = not {"dataset", "label", "image_size"} & different.keys()
+        read_alike = {"dataset", "label", "image_size", "layer", "image_shape"}
+        same_file = not read_alike & different.keys()
         if same_file and "data_sha256" in different:
             raise checks.InvalidInput(
                 f"{config.workdir} holds a run on other data: {config.dataset} has "

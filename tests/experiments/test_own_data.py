@@ -7,12 +7,12 @@ import shlex
 
 import numpy as np
 import pytest
-from absl import logging
 
 import dgg_jax
 from dgg_jax import presets, saving
 from dgg_jax.cli import compare, predict
 from dgg_jax.data.preprocessing import Scaling
+from dgg_jax.log import LOGGER
 from dgg_jax.runs import run as runs
 from tests.experiments.command_line import assert_refused, call
 from tests.methods.toy import blobs
@@ -24,7 +24,7 @@ TINY = ("--preset=smoke", "--pretrain_layer_epochs=0", "--hidden_sizes=8")
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(logging, "warning", lambda *arguments: None)
+    monkeypatch.setattr(LOGGER, "warning", lambda *arguments: None)
     return tmp_path
 
 
@@ -129,6 +129,28 @@ def test_an_embedding_is_that_of_its_method(embedding, name):
     preset = presets.for_data(method, blobs()[0], 3, name=name)
     assert preset.embedding == embedding
     assert preset.embedding == presets.preset(method, "digits", name).embedding
+
+
+def test_flags_say_what_is_an_image(untrained):
+    np.save("windows.npy", np.random.default_rng(0).normal(size=(60, 5, 6)))
+    run = ("--dataset=windows.npy", "--num_clusters=3")
+    assert call(*run).code == 0
+    assert call(*run, "--image_shape=5,6", "--workdir=images").code == 0
+    assert call(*run, "--image_shape=none", "--workdir=rows").code == 0
+    (unsaid, rows), (images, dataset), (none, _) = untrained
+    assert unsaid.preset.siamese_warp == none.preset.siamese_warp == 0.0
+    assert images.preset.siamese_warp == 5 / 16 and dataset.image_shape == (5, 6)
+    assert rows.image_shape is None and rows.feature_shape == (5, 6)
+    for config in (unsaid, images, none):
+        again = shlex.split(config.command())[3:]
+        assert call(*again, f"--workdir={config.image_shape}").code == 0
+        assert untrained[-1][0].identity() == config.identity()
+    outcome = call(*run, "--image_shape=5,5", "--workdir=other")
+    assert_refused(outcome, "image_shape must be", "D = 30", "got (5, 5)")
+    outcome = call(*run, "--image_shape=a", "--workdir=other")
+    assert_refused(outcome, "image_shape must be integers separated by commas")
+    outcome = call(*run, "--layer=counts", "--workdir=other")
+    assert_refused(outcome, "layer='counts' is for .h5ad files")
 
 
 @pytest.mark.parametrize("method", presets.METHODS)
