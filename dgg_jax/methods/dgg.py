@@ -17,7 +17,6 @@ from scipy import sparse
 
 from dgg_jax.distributions import sample_gaussian
 from dgg_jax.graph import graph_information, smoothing, smoothing_operator
-from dgg_jax.images import RandomWarp
 from dgg_jax.likelihoods import Likelihood
 from dgg_jax.losses import dgg
 from dgg_jax.methods import mixture_vae
@@ -76,6 +75,7 @@ from dgg_jax.training import (
     optimize,
 )
 from dgg_jax.types import ElboTerms, Gaussian, Graph, Mixture
+from dgg_jax.warps import RandomWarp
 
 __all__ = ["Model", "count_clusters", "run", "samples_per_cluster", "traversals"]
 
