@@ -277,7 +277,7 @@ def _image_shape() -> tuple[int, ...] | None:
         return None
     if _IMAGE_SHAPE.value == ["none"]:
         return ()
-    return _sizes("image_shape", _IMAGE_SHAPE.value)
+    return integers("image_shape", _IMAGE_SHAPE.value)
 
 
 def changes_from_flags() -> dict[str, Any]:
