@@ -17,8 +17,9 @@ from dgg_jax.methods.parts import (
 )
 from dgg_jax.methods.problem import Problem, kmeans_metrics
 from dgg_jax.networks import Networks, initial_params
-from dgg_jax.stages import evaluate, pretrain
-from dgg_jax.training import Diverged, Metrics, Schedule, State
+from dgg_jax.stages import evaluate
+from dgg_jax.stages.pretrain import AutoencoderLoss, VaeLoss, layerwise
+from dgg_jax.training import Diverged, Loss, Metrics, Schedule, State, optimize
 from dgg_jax.types import Gaussian
 
 
@@ -54,37 +55,43 @@ def pretrained(problem: Problem) -> State:
     )
     if not preset.pretrain_vae_epochs:
         return params
+    epochs, loss = preset.pretrain_vae_epochs, VaeLoss(autoencoder(problem))
     return share(
         "vae",
         vae_identity(problem),
-        lambda: pretrain.vae(
-            problem.x,
-            params,
-            autoencoder(problem),
-            likelihood(problem),
-            schedule=_schedule(problem, preset.pretrain_vae_epochs),
-            key=keys[4],
-            monitor=problem.runner,
-        ),
+        lambda: train_autoencoder(problem, "vae", loss, params, keys[4], epochs),
     )
+
+
+def train_autoencoder(
+    problem: Problem, loop: str, loss: Loss, params: State, key: jax.Array, epochs: int
+) -> State:
+    """Minimises a loss over (x, likelihood) by Adam, as pretraining does.
+
+    Args:
+      problem: what is clustered.
+      loop: name of the loop.
+      loss: AutoencoderLoss or VaeLoss.
+      params: {"encoder", "decoder"}.
+      key: random key.
+      epochs: how long.
+    """
+    return optimize(
+        loop,
+        loss,
+        params,
+        (problem.x, likelihood(problem)),
+        key,
+        _schedule(problem, epochs),
+        num_points=len(problem.x),
+        monitor=problem.runner,
+    ).params
 
 
 def autoencoder_identity(problem: Problem) -> dict[str, Any]:
     """What the pretrained autoencoder depends on, for runs that share it."""
-    names = (
-        "likelihood",
-        "variance",
-        "hidden_sizes",
-        "latent_dim",
-        "precision",
-        "pretrain_layer_epochs",
-        "pretrain_autoencoder_epochs",
-        "pretrain_corruption",
-        "pretrain_learning_rate",
-        "pretrain_batch_size",
-    )
-    identity = {name: getattr(problem.preset, name) for name in names}
-    return identity | {"seed": problem.seed, "parts": repr(problem.parts)}
+    settings = problem.preset.autoencoder_settings()
+    return settings | {"seed": problem.seed, "parts": repr(problem.parts)}
 
 
 def vae_identity(problem: Problem) -> dict[str, Any]:
@@ -105,7 +112,7 @@ def _autoencoder(problem: Problem, keys: jax.Array) -> State:
         depth = len(preset.hidden_sizes)
         hidden = [f"hidden_{index}" for index in range(depth)]
         layers = zip([*hidden, "mean"], ["output", *hidden[::-1]], strict=True)
-        params["encoder"], params["decoder"] = pretrain.layerwise(
+        params["encoder"], params["decoder"] = layerwise(
             x,
             params["encoder"],
             params["decoder"],
@@ -116,16 +123,9 @@ def _autoencoder(problem: Problem, keys: jax.Array) -> State:
             key=keys[2],
             monitor=problem.runner,
         )
-    return pretrain.deep_autoencoder(
-        x,
-        params,
-        autoencoder(problem),
-        likelihood(problem),
-        corruption=preset.pretrain_corruption,
-        schedule=_schedule(problem, preset.pretrain_autoencoder_epochs),
-        key=keys[3],
-        monitor=problem.runner,
-    )
+    loss = AutoencoderLoss(autoencoder(problem), preset.pretrain_corruption)
+    epochs = preset.pretrain_autoencoder_epochs
+    return train_autoencoder(problem, "autoencoder", loss, params, keys[3], epochs)
 
 
 def _schedule(problem: Problem, epochs: int) -> Schedule:

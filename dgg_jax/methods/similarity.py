@@ -11,8 +11,9 @@ from dgg_jax.graph import knn
 from dgg_jax.methods.problem import Problem
 from dgg_jax.networks import Network, initial_params
 from dgg_jax.rows import HostRows
-from dgg_jax.stages import evaluate, graph
-from dgg_jax.training import Schedule, State
+from dgg_jax.stages import evaluate
+from dgg_jax.stages.graph import Augment, SiameseLoss
+from dgg_jax.training import Schedule, State, optimize
 
 
 def siamese_embedding(
@@ -20,7 +21,7 @@ def siamese_embedding(
     module: nn.Module,
     initial: State | None,
     origin: dict[str, Any] | None = None,
-    augment: graph.Augment | None = None,
+    augment: Augment | None = None,
 ) -> tuple[State, np.ndarray]:
     """Trains the Siamese network of supplement 5 of DGG and embeds all points.
 
@@ -29,7 +30,7 @@ def siamese_embedding(
       module: the network.
       initial: its parameters from a pretrained encoder, for siamese_init=encoder.
       origin: what the result depends on, for runs that share it; None: they do not.
-      augment: of the rows that it is trained on, see ``stages.graph.train_siamese``.
+      augment: of the rows that it is trained on, see ``SiameseLoss``.
 
     Returns:
       The network's parameters and the embedding, shape [N, L].
@@ -54,7 +55,7 @@ def _train(
     network: Network,
     initial: State | None,
     neighbors: np.ndarray,
-    augment: graph.Augment | None,
+    augment: Augment | None,
 ) -> State:
     preset, key = problem.preset, problem.key("graph")
     if preset.siamese_init == "encoder":
@@ -62,15 +63,19 @@ def _train(
     else:
         first = jax.random.fold_in(key, 1)
         params = initial_params(network.module, first, problem.x[:1])
-    return graph.train_siamese(
-        problem.x,
-        neighbors,
+    return optimize(
+        "siamese",
+        SiameseLoss(
+            network,
+            preset.siamese_margin,
+            min(preset.siamese_pairs, neighbors.shape[1]),
+            preset.siamese_pairing,
+            augment,
+        ),
         params,
-        network,
-        margin=preset.siamese_margin,
-        num_pairs=preset.siamese_pairs,
-        pairing=preset.siamese_pairing,
-        schedule=Schedule(
+        (problem.x, neighbors),
+        key,
+        Schedule(
             preset.siamese_epochs,
             preset.siamese_batch_size,
             preset.siamese_learning_rate,
@@ -78,10 +83,9 @@ def _train(
             decay_epochs=preset.siamese_decay_epochs,
             weight_decay=preset.siamese_weight_decay,
         ),
-        key=key,
+        num_points=len(problem.x),
         monitor=problem.runner,
-        augment=augment,
-    )
+    ).params
 
 
 def embed_all(network: Network, params: State, x: np.ndarray) -> np.ndarray:

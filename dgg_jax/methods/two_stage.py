@@ -41,7 +41,6 @@ eigenvectors and the smallest inertia. It also expects a connected graph, which 
 graphs often are not: here the eigenvectors of components are written down.
 """
 
-import functools
 import math
 
 import numpy as np
@@ -52,9 +51,9 @@ from dgg_jax.graph import neighbor_weights, spectral_labels
 from dgg_jax.methods.pretrained import (
     autoencoder,
     latent_means,
-    likelihood,
     mean_elbo,
     pretrain_and_report,
+    train_autoencoder,
 )
 from dgg_jax.methods.problem import Outcome, Problem, clustered, kmeans_metrics
 from dgg_jax.methods.similarity import nearest
@@ -65,8 +64,9 @@ from dgg_jax.presets import (
     Preset,
     SpectralPreset,
 )
-from dgg_jax.stages import initialize, pretrain
-from dgg_jax.training import Metrics, Run, Schedule, State
+from dgg_jax.stages import initialize
+from dgg_jax.stages.pretrain import AutoencoderLoss, VaeLoss
+from dgg_jax.training import Metrics, Run, State
 from dgg_jax.types import Graph
 
 STAGES = {
@@ -183,22 +183,13 @@ def spectral_clusters(problem: Problem, state: State) -> tuple[State, Metrics]:
 def embed(problem: Problem, state: State) -> tuple[State, Metrics]:
     """The autoencoder, trained on; reports K-means of the latents."""
     preset, networks = problem.preset, autoencoder(problem)
-    train = pretrain.vae
+    loop, loss = "vae", VaeLoss(networks)
     if preset.embedding != "vae":
         noise = preset.pretrain_corruption if preset.embedding == "dae" else 0.0
-        train = functools.partial(pretrain.deep_autoencoder, corruption=noise)
-    params = train(
-        problem.x,
-        {"encoder": state["encoder"], "decoder": state["decoder"]},
-        networks,
-        likelihood(problem),
-        schedule=Schedule(
-            preset.embedding_epochs,
-            preset.pretrain_batch_size,
-            preset.pretrain_learning_rate,
-        ),
-        key=problem.key("embed"),
-        monitor=problem.runner,
+        loop, loss = "autoencoder", AutoencoderLoss(networks, noise)
+    params = {"encoder": state["encoder"], "decoder": state["decoder"]}
+    params = train_autoencoder(
+        problem, loop, loss, params, problem.key("embed"), preset.embedding_epochs
     )
     latents = latent_means(problem, networks, params)
     metrics = kmeans_metrics(problem, latents, "embed")

@@ -80,6 +80,12 @@ class AutoencoderPreset(DecoderPreset):
         high=1,
     )
 
+    def autoencoder_settings(self) -> dict[str, Any]:
+        """The settings that the pretrained autoencoder depends on."""
+        names = {field.name for field in dataclasses.fields(AutoencoderPreset)}
+        names -= {"num_clusters", "pretrain_vae_epochs", "device_memory_share"}
+        return {name: getattr(self, name) for name in names}
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SiamesePreset(NetworkPreset):

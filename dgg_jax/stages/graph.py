@@ -10,79 +10,33 @@ import numpy as np
 
 from dgg_jax.graph import neighbor_weights
 from dgg_jax.losses import siamese
-from dgg_jax.training import Loss, Monitor, Schedule, StepOutput, optimize
+from dgg_jax.training import Loss, StepOutput
 from dgg_jax.types import Graph
 
 # (key, rows [B, D]) -> rows [B, D]
 Augment = Callable[[jax.Array, jax.Array], jax.Array]
 
 
-def train_siamese(
-    x: np.ndarray,
-    neighbors: np.ndarray,
-    params: Any,
-    embed: Callable[[Any, jax.Array], jax.Array],
-    *,
-    margin: float,
-    num_pairs: int,
-    pairing: str,
-    schedule: Schedule,
-    key: jax.Array,
-    monitor: Monitor,
-    augment: Augment | None = None,
-) -> Any:
-    """Trains the embedding that measures similarity, supplement 5 of DGG.
-
-    A step embeds the points of a batch and N_t neighbours of each; of more neighbours
-    than that, each step draws anew. With "drawn" pairs every point makes N_t positive
-    ones, with its neighbours, and N_t negative ones, with points at random: those of
-    the same shuffled batch, which are embedded anyway. With those of the "batch" all
-    pairs of what is embedded count: a point and its neighbours are positive to one
-    another and negative to all others. The negative ones are as random as when drawn,
-    only more: their mean has less noise, for no more embeddings.
-
-    Args:
-      x: data, shape [N, D].
-      neighbors: nearest neighbours of each point, shape [N, P].
-      params: initial parameters of the embedding.
-      embed: from (params, x [B, D]) to [B, L].
-      margin: distance to which negative pairs are pushed.
-      num_pairs: N_t; cut to P.
-      pairing: batch or drawn.
-      schedule: epochs, batch and learning rate.
-      key: random key.
-      monitor: follows the loop ``siamese``.
-      augment: changes the rows that a step sees in a way that keeps their clusters;
-        hashable. None takes them as they are.
-
-    Returns:
-      The trained parameters.
-    """
-    state = optimize(
-        "siamese",
-        SiameseLoss(
-            embed, margin, min(num_pairs, neighbors.shape[1]), pairing, augment
-        ),
-        params,
-        (x, neighbors),
-        key,
-        schedule,
-        num_points=len(neighbors),
-        monitor=monitor,
-    )
-    return state.params
-
-
 @dataclasses.dataclass(frozen=True)
 class SiameseLoss(Loss):
-    """The contrastive loss of a batch, over (x, neighbors [N, P]).
+    """The contrastive loss of a batch, supplement 5 of DGG, over (x, neighbors [N, P]).
+
+    It trains the embedding that measures similarity. A step embeds the points of a
+    batch and N_t neighbours of each; of more neighbours than that, each step draws
+    anew. With "drawn" pairs every point makes N_t positive ones, with its neighbours,
+    and N_t negative ones, with points at random: those of the same shuffled batch,
+    which are embedded anyway. With those of the "batch" all pairs of what is embedded
+    count: a point and its neighbours are positive to one another and negative to all
+    others. The negative ones are as random as when drawn, only more: their mean has
+    less noise, for no more embeddings.
 
     Attributes:
       embed: from (params, x [B, D]) to [B, L].
       margin: distance to which negative pairs are pushed.
       num_pairs: N_t, at most P.
-      pairing: batch or drawn; see ``train_siamese``.
-      augment: changes the rows that a step sees, or None.
+      pairing: batch or drawn.
+      augment: changes the rows that a step sees in a way that keeps their clusters;
+        None takes them as they are.
     """
 
     embed: Callable[[Any, jax.Array], jax.Array]

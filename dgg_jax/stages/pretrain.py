@@ -139,6 +139,8 @@ def _encoded(encode: Any, params: Any, rows: jax.Array | SparseRows) -> jax.Arra
 class AutoencoderLoss(Loss):
     """-ln p(x | mean of the corrupted x), over (x, likelihood).
 
+    A deep denoising autoencoder through the latent mean, all layers together.
+
     Attributes:
       networks: encoder and decoder.
       corruption: share of inputs set to 0.
@@ -156,45 +158,6 @@ class AutoencoderLoss(Loss):
         decoded = self.networks.decode(params["decoder"], latents)
         value = -jnp.mean(jax.vmap(likelihood.log_prob)(x, decoded))
         return value, StepOutput({"loss": value})
-
-
-def deep_autoencoder(
-    x: np.ndarray,
-    params: Params,
-    networks: Networks,
-    likelihood: Likelihood,
-    *,
-    corruption: float,
-    schedule: Schedule,
-    key: jax.Array,
-    monitor: Monitor,
-) -> Params:
-    """Trains all layers together as a denoising autoencoder through the latent mean.
-
-    Args:
-      x: data, shape [N, D].
-      params: {"encoder", "decoder"}.
-      networks: encoder and decoder.
-      likelihood: p(x | z), whose negative log is the reconstruction loss.
-      corruption: share of inputs set to 0.
-      schedule: epochs, batch and learning rate.
-      key: random key.
-      monitor: follows the loop ``autoencoder``.
-
-    Returns:
-      The trained {"encoder", "decoder"}.
-    """
-    state = optimize(
-        "autoencoder",
-        AutoencoderLoss(networks, corruption),
-        params,
-        (x, likelihood),
-        key,
-        schedule,
-        num_points=len(x),
-        monitor=monitor,
-    )
-    return state.params
 
 
 @dataclasses.dataclass(frozen=True)
@@ -226,40 +189,3 @@ class VaeLoss(Loss):
             "latent_entropy": means.latent_entropy,
         }
         return -means.total, StepOutput(metrics)
-
-
-def vae(
-    x: np.ndarray,
-    params: Params,
-    networks: Networks,
-    likelihood: Likelihood,
-    *,
-    schedule: Schedule,
-    key: jax.Array,
-    monitor: Monitor,
-) -> Params:
-    """Trains encoder and decoder as a VAE with prior N(0, I).
-
-    Args:
-      x: data, shape [N, D].
-      params: {"encoder", "decoder"}.
-      networks: encoder and decoder.
-      likelihood: p(x | z).
-      schedule: epochs, batch and learning rate.
-      key: random key.
-      monitor: follows the loop ``vae``.
-
-    Returns:
-      The trained {"encoder", "decoder"}.
-    """
-    state = optimize(
-        "vae",
-        VaeLoss(networks),
-        params,
-        (x, likelihood),
-        key,
-        schedule,
-        num_points=len(x),
-        monitor=monitor,
-    )
-    return state.params

@@ -7,8 +7,8 @@ import pytest
 
 from dgg_jax.graph import knn
 from dgg_jax.networks import Embedding
-from dgg_jax.stages.graph import draw_neighbors, neighbor_purity, train_siamese
-from dgg_jax.training import Monitor, Schedule
+from dgg_jax.stages.graph import SiameseLoss, draw_neighbors, neighbor_purity
+from dgg_jax.training import Monitor, Schedule, optimize
 
 
 class Metrics(Monitor):
@@ -18,6 +18,19 @@ class Metrics(Monitor):
     def epoch_end(self, loop, epoch, num_epochs, state, metrics):
         assert loop == "siamese"
         self.lines.append(metrics)
+
+
+def train(loss, x, neighbors, params, schedule, monitor, seed=0):
+    return optimize(
+        "siamese",
+        loss,
+        params,
+        (x, neighbors),
+        jax.random.key(seed),
+        schedule,
+        num_points=len(x),
+        monitor=monitor,
+    ).params
 
 
 @pytest.fixture(scope="module")
@@ -41,18 +54,8 @@ def test_positive_pairs_end_closer_than_negative_ones(data, pairing):
         return network.apply({"params": params}, x)
 
     monitor = Metrics()
-    trained = train_siamese(
-        x,
-        neighbors,
-        params,
-        embed,
-        margin=3.0,
-        num_pairs=2,
-        pairing=pairing,
-        schedule=Schedule(40, 16, 1e-2),
-        key=jax.random.key(1),
-        monitor=monitor,
-    )
+    loss = SiameseLoss(embed, margin=3.0, num_pairs=2, pairing=pairing)
+    trained = train(loss, x, neighbors, params, Schedule(40, 16, 1e-2), monitor, seed=1)
     assert len(monitor.lines) == 40
     assert monitor.lines[-1]["loss"] < 0.7 * monitor.lines[0]["loss"]
     for line in monitor.lines:
@@ -84,19 +87,15 @@ def siamese_metrics(
 ):
     """Metrics of training an embedding that is the data times 1."""
     monitor = Metrics()
-    train_siamese(
-        x,
-        neighbors,
-        {"scale": jnp.ones(())},
+    loss = SiameseLoss(
         lambda params, x: params["scale"] * x,
-        margin=margin,
-        num_pairs=num_pairs,
-        pairing=pairing,
-        schedule=Schedule(epochs, batch_size, 1e-9),
-        key=jax.random.key(0),
-        monitor=monitor,
-        augment=augment,
+        margin,
+        min(num_pairs, neighbors.shape[1]),
+        pairing,
+        augment,
     )
+    schedule = Schedule(epochs, batch_size, 1e-9)
+    train(loss, x, neighbors, {"scale": jnp.ones(())}, schedule, monitor)
     return monitor.lines
 
 

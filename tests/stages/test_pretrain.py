@@ -8,7 +8,7 @@ import pytest
 from dgg_jax.likelihoods import Bernoulli, GaussianLikelihood, LearnedVarianceGaussian
 from dgg_jax.networks import Decoder, Encoder, Network, Networks
 from dgg_jax.stages import pretrain
-from dgg_jax.training import Monitor, Schedule
+from dgg_jax.training import Monitor, Schedule, optimize
 from dgg_jax.types import Gaussian
 
 NUM_POINTS, NUM_FEATURES, NUM_LATENT, SIZES = 48, 6, 2, (8, 5)
@@ -162,20 +162,25 @@ def test_layers_are_denoising_autoencoders_one_after_the_other(x, name):
     ]
 
 
+def train(loop, loss, params, data, monitor):
+    return optimize(
+        loop,
+        loss,
+        params,
+        data,
+        jax.random.key(2),
+        Schedule(60, 10 * NUM_POINTS, 1e-2),
+        num_points=NUM_POINTS,
+        monitor=monitor,
+    ).params
+
+
 @pytest.mark.parametrize("name", ["bernoulli", "learned"])
 def test_deep_autoencoder_lowers_its_loss_and_spares_the_logvar_head(x, name):
     params, monitor = initial(name), Losses()
     networks, likelihood = functions(name)
-    trained = pretrain.deep_autoencoder(
-        x,
-        params,
-        networks,
-        likelihood,
-        corruption=0.5,
-        schedule=Schedule(60, 10 * NUM_POINTS, 1e-2),
-        key=jax.random.key(2),
-        monitor=monitor,
-    )
+    loss = pretrain.AutoencoderLoss(networks, corruption=0.5)
+    trained = train("autoencoder", loss, params, (x, likelihood), monitor)
     curve = monitor.curves["autoencoder"]
     assert len(curve) == 60
     assert curve[-1] < curve[0] - 0.3
@@ -191,14 +196,9 @@ def test_deep_autoencoder_lowers_its_loss_and_spares_the_logvar_head(x, name):
 @pytest.mark.parametrize("name", ["gaussian", "learned"])
 def test_vae_raises_its_elbo_and_trains_everything(x, name):
     params, monitor = initial(name), Losses()
-    trained = pretrain.vae(
-        x,
-        params,
-        *functions(name),
-        schedule=Schedule(60, 10 * NUM_POINTS, 1e-2),
-        key=jax.random.key(2),
-        monitor=monitor,
-    )
+    networks, likelihood = functions(name)
+    loss = pretrain.VaeLoss(networks)
+    trained = train("vae", loss, params, (x, likelihood), monitor)
     curve = monitor.curves["vae"]
     assert curve[-1] < curve[0] - 0.3
     assert changed(params, trained) == all_names(params)
