@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
+from matplotlib.figure import Figure
+
 from dgg_jax import plots
 from dgg_jax.reports import page
-from dgg_jax.reports.page import ReportFigure
 from dgg_jax.reports.run import METHODS
 
 
@@ -26,7 +27,6 @@ def html(
       command: that made the comparison.
     """
     scored = [row for row in rows if row.accuracy]
-    item = _accuracies(scored) if scored else None
     versions = results[0]["versions"].items()
     data = results[0]["dataset"]
     return page.render(
@@ -38,8 +38,7 @@ def html(
         header=header,
         cells=[(METHODS.get(line[0], line[0]), *line[1:]) for line in cells],
         words=[n for n, name in enumerate(header) if name in ("method", "paper")],
-        accuracies=item,
-        image=item and page.png(item.figure),
+        accuracies=page.picture(_accuracies(scored)) if scored else None,
         stages=_stages(results),
         command=command,
         devices=", ".join(sorted({result["device"] for result in results})),
@@ -47,18 +46,12 @@ def html(
     )
 
 
-def _accuracies(rows: Sequence[Any]) -> ReportFigure:
-    figure = plots.run_accuracies(
+def _accuracies(rows: Sequence[Any]) -> Figure:
+    return plots.run_accuracies(
         [METHODS.get(row.method, row.method) for row in rows],
         [row.accuracy for row in rows],
         # GMVAE's figure is of another score.
         [row.paper if row.score == "accuracy" else None for row in rows],
-    )
-    return ReportFigure(
-        "accuracies",
-        "Accuracy of every run",
-        "A dot is a run, the bar their mean, the open mark the paper's figure.",
-        figure,
     )
 
 

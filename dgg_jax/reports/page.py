@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import jinja2
 import numpy as np
+from markupsafe import Markup
 from matplotlib.figure import Figure
 
 DASH = "\N{EN DASH}"
@@ -20,27 +21,26 @@ _CSS_PIXELS_PER_INCH = 96
 _MINUS = "\N{MINUS SIGN}"
 
 
-class ReportFigure(NamedTuple):
-    """One figure of the report.
+class Picture(NamedTuple):
+    """A figure as an image.
 
     Attributes:
-      name: of the file, without its ending.
-      title: what it shows.
-      caption: what to look for.
-      figure: the figure.
+      png: the content of a PNG file.
+      width: in pixels of CSS.
+      height: likewise.
     """
 
-    name: str
-    title: str
-    caption: str
-    figure: Figure
+    png: bytes
+    width: int
+    height: int
 
 
-def png(figure: Figure) -> bytes:
-    """A figure as a PNG image."""
+def picture(figure: Figure) -> Picture:
+    """Draws a figure as an image."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=_DPI, pil_kwargs={"optimize": True})
-    return buffer.getvalue()
+    width, height = figure.get_size_inches() * _CSS_PIXELS_PER_INCH
+    return Picture(buffer.getvalue(), round(width), round(height))
 
 
 def render(template: str, **values: Any) -> str:
@@ -50,6 +50,8 @@ def render(template: str, **values: Any) -> str:
 
 def text(value: Any) -> Any:
     """What stands on a page: of nothing an en dash, of lists and dicts their JSON."""
+    if isinstance(value, Markup):  # which a template has made
+        return value
     if value is None or value == "":
         return DASH
     if isinstance(value, Mapping | list | tuple):
@@ -126,6 +128,5 @@ _ENVIRONMENT.filters |= {
     "duration": duration,
     "number": number,
     "percent": percent,
-    "pixels": lambda inches: round(inches * _CSS_PIXELS_PER_INCH),
     "plural": plural,
 }

@@ -2,10 +2,11 @@
 
 import math
 import pathlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from dgg_jax import plots
 from dgg_jax.checks import is_image
@@ -14,7 +15,6 @@ from dgg_jax.metrics import collapse_warning, thin_clusters
 from dgg_jax.plots.confusion import class_name
 from dgg_jax.plots.palette import cluster_color
 from dgg_jax.reports import page, scores
-from dgg_jax.reports.page import ReportFigure
 from dgg_jax.stages.cluster_count import ClusterCount
 
 _SCORES = {"accuracy": "ACC", "nmi": "NMI", "ari": "ARI"}
@@ -102,153 +102,69 @@ def write_report(workdir: pathlib.Path, inputs: ReportInputs) -> pathlib.Path:
     workdir = pathlib.Path(workdir)
     folder = workdir / "figures"
     folder.mkdir(parents=True, exist_ok=True)
-    sections = report_figures(inputs)
-    images = {}
-    for item in (item for _, drawn in sections for item in drawn):
-        images[item.name] = page.png(item.figure)
-        write_atomically(folder / f"{item.name}.png", images[item.name])
-    html = page.render("run.html", **_shown(inputs), sections=sections, images=images)
+    pictures = {
+        name: page.picture(figure) for name, figure in report_figures(inputs).items()
+    }
+    for name, picture in pictures.items():
+        write_atomically(folder / f"{name}.png", picture.png)
+    html = page.render("run.html", **_shown(inputs), pictures=pictures)
     write_atomically(workdir / "report.html", html.encode())
     return workdir / "report.html"
 
 
-def report_figures(inputs: ReportInputs) -> list[tuple[str, list[ReportFigure]]]:
-    """Draws all figures that make sense for these data, by section.
+def report_figures(inputs: ReportInputs) -> dict[str, Figure]:
+    """Draws all figures that make sense for these data; the template says of what.
 
     Args:
       inputs: the finished run.
 
     Returns:
-      Pairs of a section's heading and its figures.
+      Figures by their names.
     """
-    sections = {
-        "How many clusters": _estimated(inputs),
-        "What the clusters look like": _found(inputs),
-        "What the model generates": _generated(inputs),
-        "How training went": _curves(inputs),
-    }
-    drawn = [(heading, list(figures)) for heading, figures in sections.items()]
-    return [(heading, figures) for heading, figures in drawn if figures]
-
-
-def _estimated(inputs: ReportInputs) -> Iterator[ReportFigure]:
-    if inputs.config.get("cluster_count"):
-        count = ClusterCount.from_dict(inputs.config["cluster_count"])
-        yield ReportFigure(
-            "cluster_counts",
-            "Estimated without labels",
-            f"{count.describe()} What is there is found at many sizes and makes a "
-            "level stretch, what chance makes at few: with a steady fall, any "
-            "number is as good as another.",
-            plots.cluster_counts(*count, count.is_plateau),
-        )
-
-
-def _found(inputs: ReportInputs) -> Iterator[ReportFigure]:
-    in_plane = tuple(inputs.feature_shape) == (2,)
-    hint = ""
-    if inputs.y is not None:
-        hint = (
-            " A class has the colour of the cluster matched to it, so the panels "
-            "differ in colour where the clustering errs."
-        )
+    shape, labels, y = inputs.feature_shape, inputs.labels, inputs.y
+    num_clusters = inputs.probabilities.shape[1]
+    in_plane = tuple(shape) == (2,)
+    figures = {}
+    if count := _estimate(inputs):
+        figures["cluster_counts"] = plots.cluster_counts(*count, count.is_plateau)
     if in_plane:
-        yield ReportFigure(
-            "points",
-            "Data",
-            "Do the colours follow the shapes that the eye sees?" + hint,
-            plots.points(inputs.x, inputs.labels, inputs.y, inputs.class_names),
-        )
+        figures["points"] = plots.points(inputs.x, labels, y, inputs.class_names)
     if inputs.embedding is not None or not in_plane:
-        yield _latents(inputs, hint)
-    if inputs.y is not None:
-        yield ReportFigure(
-            "confusion",
-            "Classes and clusters",
-            "Framed cells are the best one-to-one matching, which ACC counts. A row "
-            "with two dark cells is a class that was split, a column with two dark "
-            "cells a cluster that joins classes.",
-            plots.confusion_matrix(inputs.y, inputs.labels, inputs.class_names),
+        figures["latents"] = plots.latent_picture(
+            _embedding(inputs),
+            labels,
+            y,
+            inputs.class_names,
+            max_points=500 if inputs.config.get("preset") == "smoke" else 1500,
         )
-    yield ReportFigure(
-        "sizes",
-        "Cluster sizes",
-        "Empty or tiny clusters are the sign of a collapse.",
-        plots.cluster_sizes(inputs.labels, inputs.probabilities.shape[1]),
-    )
-
-
-def _latents(inputs: ReportInputs, hint: str) -> ReportFigure:
-    """The latents in the plane; of a method without any, the data."""
-    if inputs.embedding is None:
-        embedding, title, shown = inputs.x, "Data", "the rows"
-    else:
-        embedding, title, shown = inputs.embedding, "Latent space", "the latents"
-    if embedding.shape[1] <= 2:
-        caption = f"{shown.capitalize()} as they are. "
-        caption += "Look for clusters that touch or share an island."
-    else:
-        caption = (
-            f"t-SNE of {shown}. Look for islands of two colours and for clusters in "
-            "several pieces; distances between islands mean little."
-        )
-    figure = plots.latent_picture(
-        embedding,
-        inputs.labels,
-        inputs.y,
-        inputs.class_names,
-        max_points=500 if inputs.config.get("preset") == "smoke" else 1500,
-    )
-    return ReportFigure("latents", title, caption + hint, figure)
-
-
-def _generated(inputs: ReportInputs) -> Iterator[ReportFigure]:
-    shape, logvar = inputs.feature_shape, inputs.mixture_logvar
+    if y is not None:
+        figures["confusion"] = plots.confusion_matrix(y, labels, inputs.class_names)
+    figures["sizes"] = plots.cluster_sizes(labels, num_clusters)
     if inputs.samples is not None:
-        caption = (
-            "Decoded latents drawn from each component. Clusters should differ from "
-            "each other and resemble the data."
-        )
-        if is_image(shape):
-            caption = (
-                "One row a cluster: decoded latents drawn from its component. A row "
-                "should show one kind of thing, in its variety."
-            )
-        yield ReportFigure(
-            "samples",
-            "Generated from each cluster",
-            caption,
-            plots.cluster_samples(inputs.samples, shape),
-        )
+        figures["samples"] = plots.cluster_samples(inputs.samples, shape)
+    logvar = inputs.mixture_logvar
     if is_image(shape) and inputs.traversals is not None:
-        sizes = np.bincount(inputs.labels, minlength=inputs.probabilities.shape[1])
+        sizes = np.bincount(labels, minlength=num_clusters)
         largest = np.sort(np.argsort(-sizes, kind="stable")[:4]).tolist()
-        yield ReportFigure(
-            "traversals",
-            "Along each latent dimension",
-            "Rows move one latent dimension by four standard deviations either way. "
-            "Dimensions with a long bar should change the image, those without "
-            "should not.",
-            plots.traversals(inputs.traversals, shape, logvar, largest),
+        figures["traversals"] = plots.traversals(
+            inputs.traversals, shape, logvar, largest
         )
     if logvar is not None:
-        yield ReportFigure(
-            "variances",
-            "Variance of each component",
-            "Few long bars mean that few factors vary within the cluster.",
-            plots.component_variances(logvar),
-        )
-
-
-def _curves(inputs: ReportInputs) -> Iterator[ReportFigure]:
+        figures["variances"] = plots.component_variances(logvar)
     if inputs.history:
-        yield ReportFigure(
-            "curves",
-            "Training",
-            "Each panel has its own scale. A curve that still rises or falls at its "
-            "end asks for more epochs.",
-            plots.training_curves(inputs.history),
-        )
+        figures["curves"] = plots.training_curves(inputs.history)
+    return figures
+
+
+def _estimate(inputs: ReportInputs) -> ClusterCount | None:
+    """What K was estimated from, if it was."""
+    count = inputs.config.get("cluster_count")
+    return ClusterCount.from_dict(count) if count else None
+
+
+def _embedding(inputs: ReportInputs) -> np.ndarray:
+    """The latents; of a method without any, the data."""
+    return inputs.x if inputs.embedding is None else inputs.embedding
 
 
 def _shown(inputs: ReportInputs) -> dict[str, Any]:
@@ -268,6 +184,10 @@ def _shown(inputs: ReportInputs) -> dict[str, Any]:
         "final": final,
         "shape": inputs.x.shape,
         "labelled": inputs.y is not None,
+        "embedded": inputs.embedding is not None,
+        "drawn_as_they_are": _embedding(inputs).shape[1] <= 2,
+        "images": is_image(inputs.feature_shape),
+        "estimate": _estimate(inputs),
         "accuracy": page.as_number(final.get("accuracy")),
         "confidence": inputs.probabilities.max(axis=1).mean(),
         "used": len(np.unique(inputs.labels)),

@@ -123,7 +123,7 @@ def test_the_report_is_one_page_with_its_figures(
 @pytest.fixture
 def words(tmp_path, monkeypatch):
     """Writes a report without figures, for tests of what it says."""
-    monkeypatch.setattr("dgg_jax.reports.run.report_figures", lambda _: [])
+    monkeypatch.setattr("dgg_jax.reports.run.report_figures", lambda _: {})
 
     def write(**changes):
         return write_report(tmp_path, fake(**changes))
@@ -161,7 +161,7 @@ def test_everything_is_escaped(words):
 
 
 def test_names_of_classes_and_settings_are_escaped(tmp_path, monkeypatch):
-    monkeypatch.setattr("dgg_jax.reports.run.report_figures", lambda _: [])
+    monkeypatch.setattr("dgg_jax.reports.run.report_figures", lambda _: {})
     evil = '<script>alert("x")</script>'
     inputs = fake()._replace(class_names=[evil] * 3, config={evil: {evil: evil}})
     path = write_report(tmp_path, inputs)
@@ -235,8 +235,7 @@ def test_a_method_without_a_model_shows_none(tmp_path):
     assert names == {"latents", "confusion", "sizes"}
     # In the plane the data are their own picture.
     flat = fake(shape=(2,))._replace(history=[], **nothing)
-    ((_, drawn),) = report_figures(flat)
-    assert [item.name for item in drawn] == ["points", "confusion", "sizes"]
+    assert list(report_figures(flat)) == ["points", "confusion", "sizes"]
 
 
 def test_without_labels_the_tiles_speak_of_clusters(words):
@@ -247,7 +246,7 @@ def test_without_labels_the_tiles_speak_of_clusters(words):
 
 
 def test_an_empty_cluster_is_pointed_out(tmp_path, monkeypatch):
-    monkeypatch.setattr("dgg_jax.reports.run.report_figures", lambda _: [])
+    monkeypatch.setattr("dgg_jax.reports.run.report_figures", lambda _: {})
     inputs = fake()
     without_values = parsed(write_report(tmp_path, inputs)).texts.count("\N{EN DASH}")
     inputs = inputs._replace(labels=np.minimum(inputs.labels, 1))
@@ -258,7 +257,7 @@ def test_an_empty_cluster_is_pointed_out(tmp_path, monkeypatch):
 
 
 def test_a_failed_write_leaves_the_old_report(tmp_path, monkeypatch):
-    monkeypatch.setattr("dgg_jax.reports.run.report_figures", lambda _: [])
+    monkeypatch.setattr("dgg_jax.reports.run.report_figures", lambda _: {})
     path = write_report(tmp_path, fake())
     before = path.read_bytes()
 
@@ -272,10 +271,18 @@ def test_a_failed_write_leaves_the_old_report(tmp_path, monkeypatch):
     assert not list(tmp_path.rglob("*.partial"))
 
 
-def test_figures_are_grouped_and_captioned():
-    sections = report_figures(fake(shape=(2,)))
-    assert [len(figures) for _, figures in sections] == [4, 2, 1]
-    assert all(item.caption.endswith(".") for _, items in sections for item in items)
+@pytest.mark.parametrize(
+    ("labelled", "counts"), [(True, [4, 2, 1]), (False, [3, 2, 1])]
+)
+def test_figures_are_grouped_and_captioned(tmp_path, labelled, counts):
+    inputs = fake(shape=(2,), num_latents=3, labelled=labelled)
+    text = write_report(tmp_path, inputs).read_text(encoding="utf-8")
+    sections = [section.count("<figure") for section in text.split("<section>")]
+    assert [count for count in sections if count] == counts
+    captions = re.findall(r"<figcaption><strong>(.+?)\.</strong>(.+?)</fig", text, re.S)
+    titles, texts = zip(*captions, strict=True)
+    assert len(set(titles)) == sum(counts) and all(t.strip()[-1] in ".?" for t in texts)
+    assert re.findall(r' alt="(.+?)"', text) == list(titles)
 
 
 @pytest.mark.parametrize(
