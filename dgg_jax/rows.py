@@ -102,15 +102,17 @@ class SparseRows:
     def __getitem__(self, rows: Any) -> jax.Array:
         """The rows of an index, slice or array of indices, dense [..., D] in float32.
 
-        As with arrays of jax, an index that is out of range is that of the last row.
+        As with arrays of jax, negative indices count from the end, and one beyond it is
+        that of the last row.
         """
         if isinstance(rows, slice):
             rows = np.arange(*rows.indices(len(self)))
         rows = jnp.asarray(rows)
         starts = jnp.asarray(self.starts)
         slots = jnp.arange(self.width).reshape(*[1] * rows.ndim, self.width)
-        entries = starts[rows][..., None] + slots
-        real = entries < starts[rows + 1][..., None]
+        entries = starts[:-1][rows][..., None] + slots
+        real = entries < starts[1:][rows][..., None]
+        # Slots that a row does not fill get a column that does not exist: "drop" below.
         columns = jnp.where(real, jnp.asarray(self.columns)[entries], self.num_columns)
         values = jnp.asarray(self.values)[entries]
 
@@ -138,20 +140,22 @@ def sparse_rows(matrix: sparse.csr_array) -> SparseRows:
              [0., 2., 0.]], dtype=float32)
     """
     matrix = sparse.csr_array(matrix)
-    matrix.sum_duplicates()
+    if not matrix.has_canonical_format:
+        matrix = matrix.copy()  # else the caller's arrays would change
+        matrix.sum_duplicates()
     starts = matrix.indptr.astype(np.int32)
     return SparseRows(
         starts,
         matrix.indices.astype(np.int32),
         matrix.data.astype(np.float32),
         num_columns=matrix.shape[1],
-        width=int(np.diff(starts).max(initial=1)),
+        width=int(np.diff(starts).max(initial=1)),  # of no entries an array of one slot
     )
 
 
 def device_memory() -> int:
     """Bytes of memory of the device; of a CPU, those of the machine."""
-    statistics = jax.local_devices()[0].memory_stats() or {}
+    statistics = jax.local_devices()[0].memory_stats() or {}  # None of a CPU
     if "bytes_limit" in statistics:
         return statistics["bytes_limit"]
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -185,13 +189,14 @@ def place(
     if isinstance(x, SparseRows | HostRows):
         return x
     limit = memory_share * device_memory()
-    needed = 2 * 4 * x.shape[0] * x.shape[1]
+    needed = 2 * 4 * x.shape[0] * x.shape[1]  # rows and statistics, float32
     if needed <= limit:
         x = x.toarray() if sparse.issparse(x) else x
         return np.ascontiguousarray(x, np.float32)
     if sparse.issparse(x) and may_stay_sparse:
-        needed = 8 * (2 + num_neighbors) * x.nnz
-        if needed <= limit and needed // 8 < 2**31:  # which SparseRows can count
+        entries = (2 + num_neighbors) * x.nnz  # of a row, of itself and its neighbours
+        needed = 8 * entries  # column and value, of 4 bytes each
+        if needed <= limit and entries < 2**31:  # which SparseRows can count
             return sparse_rows(x)
     logging.warning(
         "The %d x %d data and what training keeps of them take %.0f MiB, more than "
@@ -243,10 +248,10 @@ def map_points(function: Callable[[Any], Any], points: Any, batch_size: int) -> 
     if not batch_size < num_points < 2 * batch_size:
         return jax.lax.map(function, points, batch_size=batch_size)
     half = (num_points + 1) // 2
-    odd = 2 * half - num_points  # whose last point is there twice
+    missing = 2 * half - num_points  # 1 of an odd number: its last point is there twice
 
     def evened(leaf):
-        return jnp.concatenate([leaf, leaf[num_points - odd :]])
+        return jnp.concatenate([leaf, leaf[num_points - missing :]])
 
     results = jax.lax.map(function, jax.tree.map(evened, points), batch_size=half)
     return jax.tree.map(lambda leaf: leaf[:num_points], results)

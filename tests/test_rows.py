@@ -56,7 +56,15 @@ def test_shape_and_matrix(dense):
 
 def test_entries_that_are_stored_twice_are_summed():
     matrix = sparse.csr_array(([1.0, 2.0, 5.0], [1, 1, 0], [0, 2, 3]), (2, 2))
+    for array in (matrix.data, matrix.indices, matrix.indptr):
+        array.flags.writeable = False  # it is the caller's
     np.testing.assert_array_equal(sparse_rows(matrix)[:], [[0.0, 3.0], [5.0, 0.0]])
+
+
+@pytest.mark.parametrize("index", [-1, -9, 9, 10, 100])
+def test_indices_beyond_the_rows_are_those_of_an_array(dense, index):
+    x = sparse_rows(sparse.csr_array(dense))
+    np.testing.assert_array_equal(x[index], jnp.asarray(dense)[index])
 
 
 def test_map_rows(dense):
