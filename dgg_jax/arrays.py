@@ -70,6 +70,7 @@ def temporary(shape: tuple[int, ...], dtype: np.dtype = np.float32) -> np.memmap
         if hasattr(os, "posix_fallocate"):
             # A disk that is full later would end the process without a word.
             os.posix_fallocate(file.fileno(), 0, max(size, 1))
+        # The map keeps the file, which has no name any more, until it goes itself.
         return np.memmap(file, dtype, "w+", shape=shape)
 
 
@@ -95,7 +96,7 @@ def read_npy(content: bytes, *, text: bool = False) -> np.ndarray:
         header declares.
     """
     shape, order, dtype, start = _layout(io.BytesIO(content), len(content), text)
-    return np.ndarray(shape, dtype, content, start, order=order).copy()
+    return np.ndarray(shape, dtype, content, start, order=order).copy()  # to be written
 
 
 @_value_errors()

@@ -72,6 +72,7 @@ def mesh() -> Mesh | None:
     """All devices of all processes in a line; None where there is a single one."""
     if jax.device_count() == 1:
         return None
+    # XLA decides how what follows is spread; under jax's default, Explicit, types do.
     return jax.make_mesh((jax.device_count(),), (_AXIS,), (AxisType.Auto,))
 
 
@@ -130,19 +131,20 @@ def put(tree: Any, num_points: int, axes: Any = None) -> Any:
             lambda leaf: leaf if isinstance(leaf, HostRows) else jnp.asarray(leaf), tree
         )
 
-    def place(axis, leaves):
-        axis = 0 if axis is None else 1
+    def put_leaves(axis, leaves):
+        axis = 0 if axis is None else 1  # of the rows: 0 of in_axes is the restarts
 
-        def place_one(leaf):
+        def put_leaf(leaf):
             if isinstance(leaf, HostRows):
                 return leaf
             if np.size(leaf) < num_points or np.ndim(leaf) <= axis:
                 return put_everywhere(leaf)
-            return _spread(np.asanyarray(leaf), axis)
+            return _spread(np.asarray(leaf), axis)
 
-        return jax.tree.map(place_one, leaves)
+        return jax.tree.map(put_leaf, leaves)
 
-    return jax.tree.map(place, axes, tree, is_leaf=lambda axis: axis is None)
+    # None is a leaf here, to jax an empty tree.
+    return jax.tree.map(put_leaves, axes, tree, is_leaf=lambda axis: axis is None)
 
 
 def _spread(rows: np.ndarray, axis: int) -> Spread:
@@ -166,18 +168,19 @@ def put_everywhere(tree: Any) -> Any:
     if mesh() is None:
         return jax.tree.map(jnp.asarray, tree)
 
-    def place(leaf):
+    def put_leaf(leaf):
         if isinstance(leaf, jax.Array) and jnp.issubdtype(
             leaf.dtype, jax.dtypes.prng_key
         ):
-            bits = place(jax.random.key_data(leaf))
+            # numpy has no keys.
+            bits = put_leaf(jax.random.key_data(leaf))
             return jax.random.wrap_key_data(bits, impl=jax.random.key_impl(leaf))
         leaf = np.asarray(leaf)
         return jax.make_array_from_callback(
             leaf.shape, _everywhere(), lambda index: leaf[index]
         )
 
-    return jax.tree.map(place, tree)
+    return jax.tree.map(put_leaf, tree)
 
 
 def put_picked(source: HostRows, indices: np.ndarray) -> jax.Array:
@@ -211,6 +214,7 @@ def gather(tree: Any) -> Any:
         if isinstance(array, jax.Array) and not (
             array.is_fully_addressable or array.is_fully_replicated
         ):
+            # jax gathers arrays that are spread over processes as tiles only.
             array = multihost_utils.process_allgather(array, tiled=True)
         array = np.asarray(array)
         if not _is_spread(node):
@@ -298,6 +302,7 @@ def split_batch(indices: jax.Array) -> jax.Array:
         return indices
     devices = mesh().size
     if len(indices) % devices:
+        # While it is traced: once a compilation, not once a step.
         logging.warning(
             "A batch of %d rows does not divide by the %d devices: each of them "
             "computes all of it. Take a batch_size that is a multiple of %d.",

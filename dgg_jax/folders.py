@@ -30,6 +30,7 @@ def lock(folder: pathlib.Path) -> IO[str]:
       OSError: if it cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    # Not "w": whose it is, if another's, is read from it.
     file = open(folder / LOCK, "a+")  # noqa: SIM115
     try:
         if fcntl is not None:
@@ -70,7 +71,7 @@ def clear(folder: pathlib.Path, marker: str) -> None:
       marker: the file that says what the folder holds.
     """
 
-    def order(path: pathlib.Path) -> tuple[bool, bool]:
+    def order(path: pathlib.Path) -> tuple[bool, bool]:  # False comes before True
         return path.name == marker, path.name != "result.json"
 
     for path in sorted(folder.iterdir(), key=order):

@@ -13,7 +13,8 @@ from jax.experimental import multihost_utils
 
 from dgg_jax import checks
 
-_CHUNK = 2**24  # bytes sent at a time: one size, one compiled program
+# Bytes sent at a time: two sizes, so that jax compiles two programs.
+_SMALL_CHUNK, _CHUNK = 2**12, 2**24
 
 T = TypeVar("T")
 
@@ -25,8 +26,8 @@ def join(
 ) -> None:
     """Makes this process one of several, before anything else asks jax for a device.
 
-    Without arguments jax finds its place from the environment: Slurm, Kubernetes, Open
-    MPI or a TPU pod.
+    Without arguments jax finds it in the environment: of Slurm, Kubernetes, Open MPI or
+    a TPU pod.
 
     Args:
       coordinator_address: host:port of process 0, which all others can reach.
@@ -38,14 +39,14 @@ def join(
         the environment says nothing.
       RuntimeError: if the others do not come.
     """
-    place = (coordinator_address, num_processes, process_id)
-    if None in place and place != (None, None, None):
+    told = (coordinator_address, num_processes, process_id)
+    if None in told and told != (None, None, None):
         raise checks.InvalidInput(
             "coordinator_address, num_processes and process_id go together, got "
             f"{coordinator_address}, {num_processes} and {process_id}; give all three, "
             "or none where Slurm, Kubernetes, Open MPI or a TPU pod tells them."
         )
-    if None not in place:
+    if None not in told:
         checks.in_range("num_processes", num_processes, 1)
         checks.in_range("process_id", process_id, 0, num_processes - 1)
         host, _, port = coordinator_address.rpartition(":")
@@ -55,7 +56,7 @@ def join(
                 f"{coordinator_address!r}."
             )
     try:
-        jax.distributed.initialize(*place)
+        jax.distributed.initialize(*told)
     except ValueError as error:
         raise checks.InvalidInput(
             f"the environment does not say which process this is ({error}); give "
@@ -135,10 +136,11 @@ def _broadcast(message: bytes) -> bytes:
     # As bytes: jax makes int64 int32.
     length = np.frombuffer(len(message).to_bytes(8), np.uint8)
     length = int.from_bytes(multihost_utils.broadcast_one_to_all(length).tobytes())
+    size = _SMALL_CHUNK if length <= _SMALL_CHUNK else _CHUNK
     chunks = []
-    for start in range(0, length, _CHUNK):
-        chunk = np.zeros(_CHUNK if length > 4096 else 4096, np.uint8)
-        own = np.frombuffer(message[start : start + _CHUNK], np.uint8)
+    for start in range(0, length, size):
+        chunk = np.zeros(size, np.uint8)
+        own = np.frombuffer(message[start : start + size], np.uint8)
         chunk[: len(own)] = own
         chunks.append(multihost_utils.broadcast_one_to_all(chunk).tobytes())
     return b"".join(chunks)[:length]

@@ -20,7 +20,7 @@ _SHOWN = ("loss", "objective", "accuracy")
 
 
 class Progress:
-    """Callbacks of ``methods.base.Run`` that tell the user."""
+    """Callbacks of ``training.Run`` that tell the user."""
 
     def __init__(self, stages: Sequence[str], say: Callable[[str], None] = LOGGER.info):
         """Starts.

@@ -68,7 +68,7 @@ def save(
     try:
         (partial / ARRAYS).write_bytes(content)
         (partial / DESCRIPTION).write_text(text)
-        partial.chmod(0o755)
+        partial.chmod(0o755)  # mkdtemp lets its owner alone in
         if path.exists():
             os.replace(path, old)  # a folder cannot take the place of a full one
         os.replace(partial, path)

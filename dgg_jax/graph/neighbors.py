@@ -12,6 +12,7 @@ from jax.experimental import multihost_utils
 from numpy.typing import ArrayLike
 from scipy import sparse
 from scipy.spatial import KDTree
+from sklearn.neighbors import NearestNeighbors
 
 from dgg_jax import checks
 from dgg_jax.devices import compiled
@@ -163,10 +164,10 @@ def _by_tree(
     for start in range(0, len(rows), block_size):
         block = slice(start, min(start + block_size, len(rows)))
         lengths, candidates = tree.query(x[rows[block]], num_candidates, workers=-1)
-        lengths = lengths.astype(np.float32)
+        lengths = lengths.astype(np.float32)  # so that ties are those of the result
         farthest = lengths[:, -1].copy()
-        lengths[candidates == rows[block, None]] = np.inf
-        order = np.lexsort((candidates, lengths))[:, :k]
+        lengths[candidates == rows[block, None]] = np.inf  # the point itself
+        order = np.lexsort((candidates, lengths))[:, :k]  # by length, then by index
         indices[block] = np.take_along_axis(candidates, order, axis=1)
         distances[block] = np.take_along_axis(lengths, order, axis=1)
         if num_candidates < len(x):
@@ -199,6 +200,7 @@ def _by_products(
 
     # Distances do not change; products of small numbers lose less.
     points = x - x.mean(axis=0)
+    # The nearest have the largest p q - |q|^2 / 2 = (|p|^2 - |p - q|^2) / 2.
     half_norms = 0.5 * np.sum(points**2, axis=1)
     padding = -len(x) % _GROUP
     if padding:
@@ -284,7 +286,7 @@ def _approximate(
 ) -> tuple[np.ndarray, np.ndarray]:
     num_points = x.shape[0]
     _check_installed(num_points, "or ask for method='exact'")
-    import pynndescent
+    import pynndescent  # of an extra
 
     index = pynndescent.NNDescent(x, n_neighbors=k + 1, random_state=0)
     indices, distances = index.neighbor_graph
@@ -331,8 +333,6 @@ def _check_installed(num_points: int, otherwise: str) -> None:
 
 def _exact_of_sparse(x: sparse.csr_array, rows: np.ndarray, k: int) -> np.ndarray:
     """Indices of the k nearest other points of some rows, shape [rows, k]."""
-    from sklearn.neighbors import NearestNeighbors
-
     search = NearestNeighbors(n_neighbors=k + 1, algorithm="brute").fit(x)
     indices = search.kneighbors(x[rows], return_distance=False)
     itself = indices == rows[:, None]

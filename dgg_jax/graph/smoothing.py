@@ -142,6 +142,7 @@ def smooth_data(
     if isinstance(likelihood, Bernoulli):
         statistics = total.astype(np.float32)
     else:
+        # At eta = 2 a point that is nobody's neighbour speaks for none, itself neither.
         mean = total / np.where(degree > 0, degree, 1.0)[:, None]
         scatter = _scatter(x, transposed, mean)
         if isinstance(likelihood, GaussianLikelihood):
@@ -258,6 +259,7 @@ def _scatter(
         owner = np.repeat(np.arange(start, stop), np.diff(pointer[start : stop + 1]))
         squared = (x[transposed.indices[entries]] - mean[owner]) ** 2
         squared *= transposed.data[entries, None]
+        # Of an empty row reduceat would give the first entry of the next.
         filled = np.flatnonzero(np.diff(pointer[start : stop + 1]))
         if len(filled):
             scatter[start + filled] = np.add.reduceat(

@@ -67,7 +67,7 @@ def spectral_embedding(affinity: sparse.csr_array, num_eigenvectors: int) -> np.
         return known
 
     def deflated(v):
-        v = np.ravel(v)
+        v = np.ravel(v)  # a matrix comes column by column, as [N, 1]
         # The shift by the identity makes all eigenvalues >= 0, so that the largest in
         # magnitude are the leading ones; the known ones drop to 0.
         share = np.bincount(component, root_degree * v) / mass
@@ -166,7 +166,7 @@ def spectral_labels(
     most = min(num_eigenvectors, num_points - 2)
     vectors = spectral_embedding(affinity_matrix(graph), most)
     numbers = np.linspace(min(num_clusters, most), most, 5).round().astype(int)
-    random = np.random.RandomState(seed)
+    random = np.random.RandomState(seed)  # a stream: of a number all starts are equal
     candidates = []
     for number in dict.fromkeys(numbers.tolist()):
         leading = vectors[:, :number]

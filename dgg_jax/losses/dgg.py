@@ -108,6 +108,7 @@ def update_prior(
         weights=(weights, "S"),
         graph_strength=(graph_strength, ""),
     )
+    # Also before: the gradient of ln(0 + ... + 0) is NaN.
     log_assignments = floor_log(
         jnp.concatenate([log_assignment[None], neighbor_log_assignments], axis=0)
     )

@@ -71,6 +71,7 @@ def mutual_information(log_assignments: Array) -> MutualInformation:
       Array(0.6931, dtype=float32)
     """
     checks.shapes(log_assignments=(log_assignments, "B K"))
+    # Floored, because the gradient of ln(0 + ... + 0) is NaN.
     log_marginal = jax.nn.logsumexp(floor_log(log_assignments), axis=0) - math.log(
         len(log_assignments)
     )

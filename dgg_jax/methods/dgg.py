@@ -244,20 +244,20 @@ def _count_clusters(problem: Problem, state: State) -> tuple[State, Metrics]:
 def build_graph(problem: Problem, state: State) -> tuple[State, Metrics]:
     """The similarity graph; reports K-means of where its neighbours are near."""
     preset, runner = problem.preset, problem.runner
-    space, where = _graph_space(problem, state)
+    space, identity = _graph_space(problem, state)
     if problem.neighbors is not None:
         indices, distances = problem.neighbors
     else:
         found = runner.share(
             "neighbors",
-            where | {"num_candidates": preset.num_candidates},
+            identity | {"num_candidates": preset.num_candidates},
             lambda: nearest(problem, space, preset.num_candidates, "neighbors"),
         )
         indices, distances = found["indices"], found["distances"]
 
     def drawn(num_neighbors: int, choice: str) -> Graph:
         return neighbor_graph.draw_neighbors(
-            indices[:, : preset.num_candidates],
+            indices[:, : preset.num_candidates],  # given ones may be more
             distances[:, : preset.num_candidates],
             num_neighbors,
             choice=choice,
@@ -279,14 +279,15 @@ def build_graph(problem: Problem, state: State) -> tuple[State, Metrics]:
 def _graph_space(
     problem: Problem, state: State
 ) -> tuple[np.ndarray | HostRows, dict[str, Any]]:
-    """Points whose distances make the graph, and what they depend on."""
+    """Points whose distances make the graph, and what these depend on."""
     space = _graph_of(problem)
     if space == "siamese":
         warp = _warp(problem)
-        origin = vae_identity(problem) | problem.preset.siamese_settings()
-        origin["warp"] = repr(warp)
+        identity = vae_identity(problem) | problem.preset.siamese_settings()
+        identity["warp"] = repr(warp)
         module, initial = _siamese(problem, state)
-        return siamese_embedding(problem, module, initial, origin, warp)[1], origin
+        _, embedding = siamese_embedding(problem, module, initial, identity, warp)
+        return embedding, identity
     if space == "latents":
         return latent_means(problem, _networks(problem), state), vae_identity(problem)
     # Dense, but for rows that stay on the host.
@@ -595,23 +596,23 @@ class NodeLoss(Loss):
     networks: Networks
     sampled: bool
 
-    def __call__(self, params, prepared, indices, key):
+    def __call__(self, params, data, indices, key):
         """The value of a batch; see ``training.Loss``."""
-        data, smoothed_log_prior = prepared
-        statistics = take(data.smoothed.statistics, indices)
+        node, smoothed_log_prior = data
+        statistics = take(node.smoothed.statistics, indices)
         posterior, log_assignment, decoded = _infer(
-            self.networks, self.sampled, params, data.x[indices], key
+            self.networks, self.sampled, params, node.x[indices], key
         )
         terms_of_batch = jax.vmap(dgg.node_terms, (0, 0, 0, 0, 0, 0, None, None))
         terms = terms_of_batch(
             statistics,
-            data.smoothed.degree[indices],
+            node.smoothed.degree[indices],
             decoded,
             posterior,
             log_assignment,
             smoothed_log_prior[indices],
             params["mixture"],
-            data.likelihood,
+            node.likelihood,
         )
         return _output(terms, log_assignment)
 
@@ -680,26 +681,27 @@ class LabelLoss(Loss):
     networks: Networks
     sampled: bool
 
-    def __call__(self, params, prepared, indices, key):
+    def __call__(self, params, data, indices, key):
         """The value of a batch; see ``training.Loss``."""
-        data, labels = prepared
+        node, labels = data
         labels = labels[indices]
-        statistics = take(data.smoothed.statistics, indices)
+        statistics = take(node.smoothed.statistics, indices)
         posterior, log_assignment, decoded = _infer(
-            self.networks, self.sampled, params, data.x[indices], key
+            self.networks, self.sampled, params, node.x[indices], key
         )
         num_clusters = log_assignment.shape[1]
+        # -inf is safe: losses take 0 ln 0 as 0, with a finite gradient.
         held = jnp.log(jax.nn.one_hot(labels, num_clusters))
         terms_of_batch = jax.vmap(dgg.node_terms, (0, 0, 0, 0, 0, None, None, None))
         terms = terms_of_batch(
             statistics,
-            data.smoothed.degree[indices],
+            node.smoothed.degree[indices],
             decoded,
             posterior,
             held,
-            jnp.zeros(num_clusters),
+            jnp.zeros(num_clusters),  # of r, whose term is constant under held labels
             params["mixture"],
-            data.likelihood,
+            node.likelihood,
         )
         fit = jnp.take_along_axis(log_assignment, labels[:, None], axis=1)
         value = -jnp.mean(terms.total) - jnp.mean(fit)

@@ -435,7 +435,7 @@ def _assessed(problem: Problem, state: State, draws: int) -> tuple[State, Metric
         params,
         collections,
         problem.x[_scored(problem)],
-        jax.random.key(0),
+        jax.random.key(0),  # the same draws for every model: they are compared
         num_samples=draws,
         joint=preset.conditional_prior == "joint",
     )

@@ -91,7 +91,7 @@ class Model:
             self.params,
             self.log_weights,
             self._placed(x),
-            jax.random.key(0),
+            jax.random.key(0),  # as in ``pretrained.mean_elbo``
             draws,
         )
         return np.asarray(terms.total)
@@ -142,10 +142,11 @@ def records_of_best(problem: Problem, state: State) -> list[Metrics]:
     best = int(state["restart"])
     selected = []
     for record in problem.runner.records:
-        restarts = record.get("restarts", [{}])
-        chosen = {**record, **restarts[min(best, len(restarts) - 1)]}
-        if len(restarts) == 1:
-            chosen.pop("restarts", None)
+        chosen = dict(record)
+        if "restarts" in record:  # not those of the pretraining and the graph
+            chosen |= record["restarts"][best]
+            if len(record["restarts"]) == 1:
+                del chosen["restarts"]
         selected.append(chosen)
     return selected
 
@@ -208,22 +209,22 @@ def initial_mixtures(
     """
     num_clusters = problem.preset.num_clusters
     posterior = evaluate.encode_all(networks.encode, state["encoder"], problem.x)
-    starts, reports = [], []
+    entries, reports = [], []
     for restart in range(problem.preset.restarts):
-        starts.append(initial_mixture(posterior, restart))
-        labels = starts[-1]["initial_labels"]
+        entries.append(initial_mixture(posterior, restart))
+        labels = entries[-1]["initial_labels"]
         shares = np.eye(num_clusters, dtype=np.float32)[labels].mean(axis=0)
-        with np.errstate(divide="ignore"):
+        with np.errstate(divide="ignore"):  # an empty cluster has -inf
             log_weights = np.log(shares)
         elbo = mean_elbo(
             problem,
             networks,
-            {**state, "mixture": Mixture(**starts[-1]["mixture"])},
+            {**state, "mixture": Mixture(**entries[-1]["mixture"])},
             log_weights,
-            log_assignments=evaluate.log_one_hot(labels, num_clusters, np.float32),
+            log_assignments=evaluate.log_one_hot(labels, num_clusters),
         )
         reports.append(label_metrics(labels) | elbo)
-    return stacked(starts), {"restarts": reports}
+    return stacked(entries), {"restarts": reports}
 
 
 def label_mixture(

@@ -47,7 +47,7 @@ class Outcome(NamedTuple):
     records: list[Metrics]
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False)  # arrays compare to no single bool
 class Problem:
     """Data to cluster, and everything that is known and wanted.
 
@@ -206,5 +206,5 @@ def kmeans_metrics(
         with threads_for(len(embedding)):
             return problem.scores(kmeans.fit_predict(embedding))
     sample = np.random.default_rng(seed).permutation(len(embedding))[:_SAMPLE]
-    kmeans.fit(embedding[np.sort(sample)])
+    kmeans.fit(embedding[np.sort(sample)])  # a disk is read in order
     return problem.scores(map_blocks(kmeans.predict, embedding))

@@ -20,7 +20,7 @@ def siamese_embedding(
     problem: Problem,
     module: nn.Module,
     initial: State | None,
-    origin: dict[str, Any] | None = None,
+    identity: dict[str, Any] | None = None,
     augment: Augment | None = None,
 ) -> tuple[State, np.ndarray]:
     """Trains the Siamese network of supplement 5 of DGG and embeds all points.
@@ -29,7 +29,7 @@ def siamese_embedding(
       problem: of a method whose preset is a SiamesePreset.
       module: the network.
       initial: its parameters from a pretrained encoder, for siamese_init=encoder.
-      origin: what the result depends on, for runs that share it; None: they do not.
+      identity: what the result depends on, for runs that share it; None: they do not.
       augment: of the rows that it is trained on, see ``SiameseLoss``.
 
     Returns:
@@ -43,10 +43,10 @@ def siamese_embedding(
     def trained():
         return _train(problem, network, initial, neighbors, augment)
 
-    if origin is None:
+    if identity is None:
         params = trained()
     else:
-        params = problem.runner.share("siamese", origin, trained)
+        params = problem.runner.share("siamese", identity, trained)
     return params, embed_all(network, params, problem.x)
 
 
@@ -116,6 +116,7 @@ def nearest_in_data(problem: Problem, num_neighbors: int) -> State:
     """As ``nearest``, in the data: searched once for all runs that share a folder."""
     num_neighbors = min(num_neighbors, len(problem.x) - 1)
     name = "input_neighbors"
+    # A run that shares no folder remembers them by itself.
     return problem.runner.share(
         name,
         {"num_neighbors": num_neighbors},

@@ -185,7 +185,7 @@ def train(problem: Problem, state: State) -> tuple[State, Metrics]:
             network, preset.affinity_neighbors, preset.laplacian == "normalized"
         ),
         initial_params(network.module, init_key, points[:1]),
-        (points, points),
+        (points, points),  # what the network sees, and where affinities are measured
         key,
         training_schedule(preset),
         num_points=len(points),

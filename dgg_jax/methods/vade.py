@@ -195,7 +195,7 @@ def _initial_mixture(
         fitted = initialize.diagonal_mixture(latents, num_clusters, seed=seed)
         entries = {
             "initial_labels": fitted.predict(latents).astype(np.int32),
-            **_start_of(problem, fitted),
+            **_parameters_of(problem, fitted),
         }
     else:
         entries = mixture_vae.label_mixture(problem, posterior, graph, restart)
@@ -210,7 +210,7 @@ def _initial_mixture(
     return entries
 
 
-def _start_of(problem: Problem, fitted: GaussianMixture) -> State:
+def _parameters_of(problem: Problem, fitted: GaussianMixture) -> State:
     """The mixture [K, L] and logits [K] of a diagonal one of scikit-learn."""
     variances = np.maximum(fitted.covariances_, problem.preset.variance_floor)
     mixture = {"mean": fitted.means_, "logvar": np.log(variances)}
@@ -228,8 +228,9 @@ def _with_narrow_posteriors(problem: Problem, encoder: State) -> State:
     if "bias" not in encoder.get("logvar", {}):
         return encoder
     latents = latent_means(problem, autoencoder(problem), {"encoder": encoder})
-    spread = np.maximum(latents.var(axis=0), problem.preset.variance_floor)
-    logvar = {**encoder["logvar"], "bias": np.log(0.01 * spread)}
+    variance = np.maximum(latents.var(axis=0), problem.preset.variance_floor)
+    narrow = np.log(0.01 * variance)  # the kernel of the head is 0
+    logvar = {**encoder["logvar"], "bias": narrow}
     return {**encoder, "logvar": logvar}
 
 
@@ -300,7 +301,7 @@ def train(problem: Problem, state: State) -> tuple[State, Metrics]:
 
 def _with_fitted_mixtures(problem: Problem, models: State) -> State:
     """Mixtures of the latents of autoencoders, which leave their own untrained."""
-    starts = []
+    mixtures = []
     for restart in range(problem.preset.restarts):
         model = restart_of(models, restart)
         fitted = initialize.diagonal_mixture(
@@ -308,8 +309,8 @@ def _with_fitted_mixtures(problem: Problem, models: State) -> State:
             problem.preset.num_clusters,
             seed=problem.numpy_seed("train", restart),
         )
-        starts.append(_start_of(problem, fitted))
-    return with_mixture({**models, **mixture_vae.stacked(starts)})
+        mixtures.append(_parameters_of(problem, fitted))
+    return with_mixture({**models, **mixture_vae.stacked(mixtures)})
 
 
 def choose_restart(problem: Problem, state: State) -> tuple[State, Metrics]:
@@ -414,7 +415,7 @@ def vade_objective(
         "data": (x, likelihood, labels) if held else (x, likelihood),
         "data_axes": (None, None, 0) if held else None,
         "prepare": KlWeight(num_steps, preset.kl_warmup_epochs),
-        "prepared_from": (),
+        "prepared_from": (),  # the state alone
         "rates": _rates_of_mixture(rate),
     }
 
@@ -470,14 +471,15 @@ class VadeLoss(Loss):
     num_samples: int
     reconstruction_weight: float
 
-    def __call__(self, params, prepared, indices, key):
+    def __call__(self, params, data, indices, key):
         """The value of a batch; see ``training.Loss``."""
-        (x, likelihood, *labels), kl_weight = prepared
+        (x, likelihood, *labels), kl_weight = data
         x = x[indices]
         posterior, z, decoded = _draw(self.networks, params, x, key, self.num_samples)
         held = None
         if labels:
             num_clusters = len(params["logits"])
+            # -inf is safe: losses take 0 ln 0 as 0, with a finite gradient.
             held = jnp.log(jax.nn.one_hot(labels[0][indices], num_clusters))
         axes = (0, 0, 0, 0, 0, None, None, None)
         terms, log_assignment = jax.vmap(self._terms, axes)(
@@ -549,9 +551,9 @@ class ReconstructionLoss(Loss):
 
     networks: Networks
 
-    def __call__(self, params, prepared, indices, key):
+    def __call__(self, params, data, indices, key):
         """The value of a batch; see ``training.Loss``."""
-        (x, likelihood), _ = prepared
+        (x, likelihood), _ = data
         x = x[indices]
         mean = self.networks.encode(params["encoder"], x).mean
         decoded = self.networks.decode(params["decoder"], mean)

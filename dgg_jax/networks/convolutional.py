@@ -225,6 +225,7 @@ class TransposedConvolution(nn.Module):
     def __call__(self, code: jax.Array) -> jax.Array:
         """Maps [B, h, w, features] to images [B, H, W, C]."""
         size = self.layer.kernel
+        # The kernel is that of ``convolve``: its last axis comes in here.
         init = nn.initializers.lecun_normal(in_axis=-1, out_axis=-2)
         kernel = self.param("kernel", init, (size, size, self.channels, code.shape[-1]))
         code, kernel = nn.dtypes.promote_dtype(code, kernel)

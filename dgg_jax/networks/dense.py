@@ -152,7 +152,7 @@ class NormalizedClassifier(nn.Module):
 
     hidden_sizes: Sequence[int]
     num_clusters: int
-    epsilon: float = 2e-5
+    epsilon: float = 2e-5  # that of Chainer, in which the released code is written
 
     @nn.compact
     def __call__(

@@ -26,7 +26,7 @@ def with_precision(precision: str) -> contextlib.AbstractContextManager:
 
 @functools.partial(jax.jit, static_argnums=0)
 def initial_params(module: nn.Module, key: jax.Array, x: jax.Array) -> Any:
-    """Parameters to start from; one program draws all, of which jax makes no pass."""
+    """Parameters to start from, by one program, without the pass through the module."""
     return module.init(key, x)["params"]
 
 

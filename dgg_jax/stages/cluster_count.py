@@ -108,8 +108,9 @@ def estimate_num_clusters(
 
 
 def _count(points: np.ndarray, size: int, metric: str) -> int:
-    from sklearn.cluster import HDBSCAN
+    from sklearn.cluster import HDBSCAN  # as long
 
+    # Without a copy it overwrites the distances that the next size needs.
     hdbscan = HDBSCAN(
         min_cluster_size=size, min_samples=_MIN_SAMPLES, metric=metric, copy=True
     )

@@ -55,10 +55,11 @@ def _encode(encode, params, x):
 
 
 def row_key(key: jax.Array, x: jax.Array) -> jax.Array:
-    """A random key of a row's values [D]: neither its place nor other rows matter."""
+    """A random key of a row's values [D]: neither its index nor other rows matter."""
     bits = jax.lax.bitcast_convert_type(x.astype(jnp.float32), jnp.uint32)
-    place = jnp.arange(x.size, dtype=jnp.uint32) * jnp.uint32(0x9E3779B9)
-    mixed = bits + place  # then the finaliser of MurmurHash3
+    # 2^32 over the golden ratio: equal values in other columns mix to other numbers.
+    column = jnp.arange(x.size, dtype=jnp.uint32) * jnp.uint32(0x9E3779B9)
+    mixed = bits + column  # then the finaliser of MurmurHash3
     mixed = (mixed ^ (mixed >> 16)) * jnp.uint32(0x85EBCA6B)
     mixed = (mixed ^ (mixed >> 13)) * jnp.uint32(0xC2B2AE35)
     mixed = mixed ^ (mixed >> 16)
@@ -155,12 +156,10 @@ def label_metrics(y: np.ndarray | None, labels: np.ndarray) -> dict[str, float |
     }
 
 
-def log_one_hot(
-    labels: np.ndarray, num_clusters: int, dtype: type = np.float64
-) -> np.ndarray:
+def log_one_hot(labels: np.ndarray, num_clusters: int) -> np.ndarray:
     """ln gamma [N, K] of labels [N]: 0 for the cluster of a row, else -inf."""
     with np.errstate(divide="ignore"):
-        return np.log(np.eye(num_clusters, dtype=dtype)[labels])
+        return np.log(np.eye(num_clusters, dtype=np.float32)[labels])
 
 
 def balance_metrics(labels: np.ndarray, log_assignments: np.ndarray) -> dict[str, Any]:

@@ -21,6 +21,8 @@ from dgg_jax.types import Gaussian
 
 Params = dict[str, Any]
 
+_BATCH = 1000  # of sparse rows that are dense at once
+
 
 def _linear(params: Params, h: jax.Array) -> jax.Array:
     return h @ params["kernel"] + params["bias"][None]
@@ -51,9 +53,9 @@ class LayerLoss(Loss):
         corrupted = autoencoder.corrupt(h, key, self.corruption)
         decoded = _linear(params["outer"], self.encode(params["inner"], corrupted))
         if self.outermost:
-            variance = params.get("logvar")
-            if variance is not None:
-                logvar = jnp.broadcast_to(variance[None], decoded.shape)
+            logvar = params.get("logvar")
+            if logvar is not None:
+                logvar = jnp.broadcast_to(logvar[None], decoded.shape)
                 decoded = Gaussian(decoded, logvar)
             values = -jax.vmap(likelihood.log_prob)(h, decoded)
         else:
@@ -101,6 +103,7 @@ def layerwise(
         outermost = depth == 0
         encode = _linear if depth == len(layers) - 1 else _relu
         params = {"inner": encoder_params[inner], "outer": decoder_params[outer]}
+        # Of the head of a learned variance the bias alone: one for each column.
         if outermost and "logvar" in decoder_params:
             params["logvar"] = decoder_params["logvar"]["bias"]
         params = optimize(
@@ -122,8 +125,7 @@ def layerwise(
             }
         encoded = functools.partial(_encoded, encode, params["inner"])
         hidden = map_blocks(encoded, features, allocate=arrays.temporary)
-        on_host = isinstance(features, HostRows)
-        features = HostRows(hidden) if on_host else hidden
+        features = HostRows(hidden) if isinstance(features, HostRows) else hidden
     return encoder_params, decoder_params
 
 
@@ -132,7 +134,7 @@ def _encoded(encode: Any, params: Any, rows: jax.Array | SparseRows) -> jax.Arra
     """A layer of all rows; sparse ones are made dense some at a time."""
     if not isinstance(rows, SparseRows):
         return encode(params, rows)
-    return map_rows(lambda row: encode(params, row[None])[0], rows, 1000)
+    return map_rows(lambda row: encode(params, row[None])[0], rows, _BATCH)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -30,7 +30,7 @@ class Checkpoints:
     """
 
     def __init__(self, directory: pathlib.Path):
-        self.directory = pathlib.Path(directory).absolute()
+        self.directory = pathlib.Path(directory).absolute()  # orbax takes no other
         self._checkpointer = _checkpointer() if processes.is_first() else None
         self._damaged: dict[str, list[pathlib.Path]] = {}
 
@@ -66,7 +66,7 @@ class Checkpoints:
             )
             for old in self._newest_first(series)[_KEPT:]:
                 shutil.rmtree(old)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError) as error:  # tensorstore raises the latter
             self.discard_partial()
             number = _os_error_number(error)
             if number is None:
@@ -112,6 +112,7 @@ class Checkpoints:
     def _load(self, folder: pathlib.Path, template: Any) -> tuple[Any, Any]:
         restore_tree = ocp.args.PyTreeRestore()
         if template is not None:
+            # As numpy's: of jax's arrays orbax would restore devices and sharding, too.
             template = jax.tree.map(np.asarray, jax.device_get(template))
             restore_args = ocp.checkpoint_utils.construct_restore_args(template)
             restore_tree = ocp.args.PyTreeRestore(template, restore_args=restore_args)
@@ -151,6 +152,7 @@ class Checkpoints:
 
     def _newest_first(self, series: str) -> list[pathlib.Path]:
         folders = (self.directory / series).glob("*/")
+        # What a save leaves half-written has a suffix of orbax.
         steps = [folder for folder in folders if folder.name.isdecimal()]
         return sorted(steps, key=lambda folder: -int(folder.name))
 

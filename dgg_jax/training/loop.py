@@ -215,6 +215,7 @@ def compile_streamed_epoch(
 
         steps = first_step + jnp.arange(len(batches))
         order = batches, jax.vmap(taken)(batches, steps)
+        # Whole in every process, whose host gathers by it.
         return step_key, *devices.everywhere(order)
 
     def chunk(state, data, step_key):
@@ -272,9 +273,9 @@ def compile_prepare(
     Returns:
       A function of the same arguments, whose result is on the devices.
     """
-    axis = 1 if restarts else 0
+    axis = 1 if restarts else 0  # of the points, outside of vmap
 
-    def prepared(state, source):
+    def traced(state, source):
         state = state._replace(table=devices.rows_of(state.table))
         return devices.spread(prepare(state, devices.rows_of(source)), num_points, axis)
 
@@ -286,7 +287,7 @@ def compile_prepare(
 
     if streamed:
         return called
-    return jax.jit(jax.vmap(prepared, in_axes=(0, None)) if restarts else prepared)
+    return jax.jit(jax.vmap(traced, in_axes=(0, None)) if restarts else traced)
 
 
 def _shuffled(
@@ -317,6 +318,7 @@ def _step(
         state.params, data, indices, key, *collections
     )
     updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+    # A shuffle has no index twice and none out of bounds: XLA need not look.
     table = jax.tree.map(
         lambda table, rows: table.at[indices].set(
             rows, unique_indices=True, mode="promise_in_bounds"
@@ -470,7 +472,7 @@ def optimize(
       Diverged: if a metric of any step is not finite.
     """
     streamed = streaming.is_streamed(data)
-    optimizer, epoch, prepared = _compiled(
+    optimizer, epoch, compiled_prepare = _compiled(
         loss,
         # How long it trains does not change what is compiled.
         schedule._replace(epochs=0),
@@ -493,9 +495,9 @@ def optimize(
             prepared_from = devices.put(prepared_from, num_points)
         key = devices.put_everywhere(key)
         options["put"] = lambda state: put_state(state, num_points, restarts)
-    if prepared is not None:
+    if compiled_prepare is not None:
         source = data if prepared_from is None else prepared_from
-        options["prepare"] = lambda state: prepared(state, source)
+        options["prepare"] = lambda state: compiled_prepare(state, source)
     state = fit(
         loop,
         epoch,
@@ -510,7 +512,7 @@ def optimize(
     return devices.on_one(state)
 
 
-@functools.lru_cache(maxsize=64)
+@functools.lru_cache(maxsize=64)  # of programs, which take memory
 def _compiled(
     loss: Loss,
     schedule: Schedule,
@@ -536,20 +538,22 @@ def _compiled(
         num_points=num_points,
         batch_size=batch_size,
         restarts=restarts,
+        # What is prepared from a restart's state is its own.
         data_axes=data_axes if prepare is None else (data_axes, 0),
     )
-    prepared = prepare and compile_prepare(
-        prepare, num_points=num_points, restarts=restarts, streamed=streamed
-    )
-    return optimizer, epoch, prepared
+    if prepare is not None:
+        prepare = compile_prepare(
+            prepare, num_points=num_points, restarts=restarts, streamed=streamed
+        )
+    return optimizer, epoch, prepare
 
 
 def _check_finite(loop: str, index: int, per_step: dict[str, np.ndarray]) -> None:
     """Names the first step with a non-finite metric, and a term before any total."""
     first = None
-    for name, values in sorted(
-        per_step.items(), key=lambda metric: metric[0] in _TOTALS
-    ):
+    terms_first = sorted(per_step, key=lambda name: name in _TOTALS)  # False, then True
+    for name in terms_first:
+        values = per_step[name]
         bad = ~np.isfinite(values).reshape(-1, values.shape[-1]).all(axis=0)
         if bad.any() and (first is None or bad.argmax() < first[0]):
             first = int(bad.argmax()), name, len(bad)

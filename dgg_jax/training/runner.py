@@ -131,6 +131,7 @@ class Run(Monitor):
           OSError: if the workdir cannot be written; what it held before is whole.
         """
         self._started.append(name)
+        # A run goes through the same stages every time.
         if len(self._started) <= len(self.records):
             return self._state
         # Later stages are there if the checkpoint after this one was damaged.
@@ -143,7 +144,7 @@ class Run(Monitor):
         except Diverged as error:
             raise Diverged(f"{error} of stage {name}") from None
         for entry, values in entries.items():
-            # The last update of a loop is seen here first.
+            # The last update of a loop is seen here first. -inf is ln 0 of a gamma.
             if any(np.isnan(leaf).any() for leaf in jax.tree.leaves(values)):
                 raise Diverged(f"{entry} is not finite at the end of stage {name}")
         state = _on_host({**arguments[-1], **entries})
@@ -250,7 +251,8 @@ class Run(Monitor):
         if self._shared is None:
             return _of_first(compute())
         text = json.dumps(identity, sort_keys=True)
-        series = f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+        digest = hashlib.sha256(text.encode()).hexdigest()[:16]  # tells enough apart
+        series = f"{name}-{digest}"
         restored = self._shared.restore(series)
         if restored is not None:
             _, arrays, record = restored

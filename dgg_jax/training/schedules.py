@@ -71,6 +71,7 @@ def adam(
         rate.decay_epochs * steps_per_epoch,
         rate.decay,
         staircase=True,
+        # Of a rate that does not fall, optax takes it for a ceiling.
         end_value=rate.floor if rate.decay < 1.0 else None,
     )
     return optax.chain(optax.add_decayed_weights(weight_decay), optax.adam(schedule))

@@ -91,8 +91,8 @@ def chunks(
       Batches [..., chunk, B], and for each source its rows [..., chunk, n, D].
     """
     num_steps = batches.shape[-2]
-    total = sum(4 * taken.size * source.num_columns for source in sources)
-    num_chunks = min(num_steps, -(-total // _CHUNK_BYTES)) or 1
+    total = sum(4 * taken.size * source.num_columns for source in sources)  # float32
+    num_chunks = max(1, min(num_steps, -(-total // _CHUNK_BYTES)))
     size = -(-num_steps // num_chunks)
 
     def gather(start):
