@@ -332,7 +332,7 @@ def rows(x: Any, num_features: int, name: str = "x") -> np.ndarray:
     Raises:
       InvalidInput: otherwise.
     """
-    # Those of dgg_jax.rows, which imports jax, have num_columns.
+    # Those of dgg_jax.placement.rows, which imports jax, have num_columns.
     if not (hasattr(x, "num_columns") or sparse.issparse(x)):
         x = np.asarray(x, np.float32)
     if len(x.shape) != 2 or x.shape[1] != num_features:

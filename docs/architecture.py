@@ -10,8 +10,8 @@ import ast
 import collections
 import contextlib
 import io
+import itertools
 import pathlib
-import re
 import sys
 import tempfile
 import tokenize
@@ -219,7 +219,11 @@ def measured(stack: list[tuple[str, str]]) -> list[tuple[str, str]]:
 
 
 def draw() -> None:
-    """Draws the layers, downwards, and who imports whom."""
+    """Draws the layers, downwards, and who imports whom, but for what follows.
+
+    Left out are the lowest layer, which everything may import, and an arrow where
+    others lead to the same part.
+    """
     import grimp
     import matplotlib
 
@@ -235,14 +239,14 @@ def draw() -> None:
         for contract in contracts["tool"]["importlinter"]["contracts"]
         if contract["type"] == "layers"
     )
-    layers = [[name.strip() for name in re.split(r"[|:]", line)] for line in layers]
-    counts = _imports_between(grimp.build_graph("dgg_jax"))
+    layers = [[name.strip() for name in line.split("|")] for line in layers[1:-1]]
+    counts = _imports_between(grimp.build_graph("dgg_jax"), {*itertools.chain(*layers)})
     figure, axes = pyplot.subplots(figsize=(9, 0.95 * len(layers)))
     places = {}
     for row, names in enumerate(layers):
         for column, name in enumerate(names):
             places[name] = (column + 0.5) / len(names), -row
-    for (importer, imported), count in sorted(counts.items()):
+    for (importer, imported), count in sorted(_without_detours(counts).items()):
         (x, y), (to_x, to_y) = places[importer], places[imported]
         axes.add_patch(
             FancyArrowPatch(
@@ -252,8 +256,8 @@ def draw() -> None:
                 arrowstyle="-|>",
                 mutation_scale=7,
                 linewidth=0.35 + 0.25 * count**0.5,
-                color="#7a8793",
-                alpha=0.55,
+                color="#55636f",
+                alpha=0.8,
             )
         )
     for name, (x, y) in places.items():
@@ -277,15 +281,31 @@ def draw() -> None:
     figure.savefig(DRAWING, metadata={"Date": None})
 
 
-def _imports_between(graph) -> dict[tuple[str, str], int]:
+def _imports_between(graph, parts: set[str]) -> dict[tuple[str, str], int]:
     """How many modules of one part of dgg_jax import one of another."""
     counts: collections.Counter = collections.Counter()
     for module in graph.modules:
         for imported in graph.find_modules_directly_imported_by(module):
             ends = [name.split(".")[1] for name in (module, imported) if "." in name]
-            if len(ends) == 2 and ends[0] != ends[1]:
+            if len(set(ends)) == 2 and set(ends) <= parts:
                 counts[ends[0], ends[1]] += 1
     return dict(counts)
+
+
+def _without_detours(counts: dict[tuple[str, str], int]) -> dict[tuple[str, str], int]:
+    """The arrows that lead where no others lead: there are no circles."""
+    below: dict[str, set[str]] = collections.defaultdict(set)
+    for importer, imported in counts:
+        below[importer].add(imported)
+
+    def reached(part: str) -> set[str]:
+        return below[part].union(*map(reached, below[part]))
+
+    return {
+        (importer, imported): count
+        for (importer, imported), count in counts.items()
+        if not any(imported in reached(other) for other in below[importer])
+    }
 
 
 def main(arguments: list[str]) -> None:

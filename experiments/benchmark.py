@@ -107,7 +107,7 @@ def _measure(names: Sequence[str], output: pathlib.Path) -> None:
             f"output {output} cannot be written: {error.strerror or error}; choose "
             "another --output."
         ) from error
-    from dgg_jax.folders import write_atomically
+    from dgg_jax.storage.folders import write_atomically
 
     quick = _QUICK.value
     settings = Settings(

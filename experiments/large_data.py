@@ -20,10 +20,11 @@ from typing import Any
 
 from absl import app, flags
 
-from dgg_jax import arrays, checks, presets
+from dgg_jax import checks, presets
 from dgg_jax.cli import flags as run_flags
 from dgg_jax.cli.command import answer, parse_flags
 from dgg_jax.data import synthetic
+from dgg_jax.storage import arrays
 
 _KIND = flags.DEFINE_enum(
     "kind", "rows", ("rows", "words"), "Dense rows in [0, 1], or sparse tf-idf."

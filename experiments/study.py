@@ -203,7 +203,7 @@ def _write(files: dict[pathlib.Path, Config], results: series.Results) -> str:
     Returns:
       Where they are, and what prints their tables.
     """
-    from dgg_jax.folders import write_atomically
+    from dgg_jax.storage.folders import write_atomically
 
     for path, config in files.items():
         if config.workdir in results and not path.exists():

@@ -17,11 +17,12 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from dgg_jax import checks, folders, presets
+from dgg_jax import checks, presets
 from dgg_jax.cli import command, series
 from dgg_jax.cli import flags as run_flags
 from dgg_jax.reports import comparison
 from dgg_jax.runs.config import Config
+from dgg_jax.storage import folders
 
 _METHODS = flags.DEFINE_list(
     "methods", list(presets.METHODS), "Methods to compare, separated by commas."
@@ -99,8 +100,8 @@ def _write(made: series.Series, results: series.Results) -> str:
     Returns:
       The table in markdown, and where the page is.
     """
-    from dgg_jax.folders import write_atomically
     from dgg_jax.reports import comparison_page
+    from dgg_jax.storage.folders import write_atomically
 
     configs, workdir = made.configs, made.workdir
     # In the order of the command, not in that in which they came.

@@ -35,7 +35,7 @@ def _is_alone() -> bool:
 
 
 def _processes() -> ModuleType:
-    from dgg_jax import processes  # imports jax, which takes seconds
+    from dgg_jax.placement import processes  # imports jax, which takes seconds
 
     return processes
 

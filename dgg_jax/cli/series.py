@@ -9,13 +9,14 @@ from typing import Any, NamedTuple
 
 from absl import flags
 
-from dgg_jax import checks, folders
+from dgg_jax import checks
 from dgg_jax.cli import command
 from dgg_jax.cli import flags as run_flags
 from dgg_jax.reports import scores
 from dgg_jax.runs import run as runs
 from dgg_jax.runs.config import AUTO, Config
 from dgg_jax.runs.programs import program
+from dgg_jax.storage import folders
 
 # Shared, so that programs can be imported together.
 SEEDS = flags.DEFINE_list(
@@ -287,7 +288,7 @@ def _claim(series: Series, clear: Callable[[], None]) -> contextlib.ExitStack:
     Raises:
       InvalidInput: if it, or a run to be deleted, is in use or cannot be written.
     """
-    from dgg_jax.folders import write_atomically
+    from dgg_jax.storage.folders import write_atomically
 
     workdir = series.workdir
     with contextlib.ExitStack() as claimed:

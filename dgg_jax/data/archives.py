@@ -7,10 +7,10 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from dgg_jax import arrays
 from dgg_jax.checks import InvalidInput
 from dgg_jax.data import compressed
 from dgg_jax.data.compressed import REMEDY
+from dgg_jax.storage import arrays
 
 
 def read_zip(path: Path, names: Sequence[str], inner: str = "") -> list[bytes]:

@@ -21,11 +21,11 @@ from typing import Any
 
 import numpy as np
 
-from dgg_jax import folders
 from dgg_jax.checks import InvalidInput
 from dgg_jax.data.sources import Rows, Source, Splits, sha256_of
 from dgg_jax.log import tell
 from dgg_jax.progress import draws_bars
+from dgg_jax.storage import folders
 
 with warnings.catch_warnings():
     # Deprecations inside these packages are nothing that our users can act on.

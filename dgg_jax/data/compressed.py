@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
-from dgg_jax import arrays
 from dgg_jax.checks import InvalidInput
+from dgg_jax.storage import arrays
 
 REMEDY = "Replace it with a fresh copy of the original file"
 _FORMATS = {b"\x1f\x8b": ("gzip", gzip.open), b"BZh": ("bzip2", bz2.open)}

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from dgg_jax import arrays
 from dgg_jax.checks import InvalidInput
+from dgg_jax.storage import arrays
 
 OTHERWISE = "or save it as .npz or .csv"  # where an extra is missing
 _COPIES = 4  # of a file that memory must have room for

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 from absl import logging
 
-from dgg_jax import arrays
 from dgg_jax.checks import InvalidInput
 from dgg_jax.data import archives, matlab, preprocessing
 from dgg_jax.data.dataset import Dataset, Options
 from dgg_jax.data.fetching import fetch
 from dgg_jax.data.sources import Layout, Rows, Source, Splits
+from dgg_jax.storage import arrays
 
 ACTIVITIES = (
     "Walking",

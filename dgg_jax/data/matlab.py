@@ -9,8 +9,9 @@ from typing import NamedTuple
 import numpy as np
 from scipy import sparse
 
-from dgg_jax import arrays, checks
+from dgg_jax import checks
 from dgg_jax.checks import InvalidInput
+from dgg_jax.storage import arrays
 
 _HEADER = 128  # bytes
 _MATRIX, _COMPRESSED = 14, 15

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 from scipy import sparse
 
-from dgg_jax import arrays
 from dgg_jax.checks import InvalidInput
 from dgg_jax.data import contents, h5ad, parquet, tables
 from dgg_jax.data.dataset import Matrix
+from dgg_jax.storage import arrays
 
 _Reader = Callable[[Path, str | None, Sequence[str]], Matrix]
 _ZIP_MAGIC = b"PK"

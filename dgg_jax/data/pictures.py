@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from dgg_jax import arrays
 from dgg_jax.checks import InvalidInput, one_of
 from dgg_jax.data.matrices import Matrix
 from dgg_jax.data.tables import listed
+from dgg_jax.storage import arrays
 
 SUFFIXES = (
     ".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm",

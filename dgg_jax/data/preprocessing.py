@@ -10,7 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy import sparse
 
-from dgg_jax import arrays, checks
+from dgg_jax import checks
+from dgg_jax.storage import arrays
 
 NUM_WORDS = 2000  # of the papers' texts
 # Squared length of a row of D words, by the name of the scaling.

@@ -16,12 +16,13 @@ import numpy as np
 from absl import logging
 from scipy import sparse
 
-from dgg_jax import arrays, checks
+from dgg_jax import checks
 from dgg_jax.checks import InvalidInput, MissingData
 from dgg_jax.data import archives, compressed, matlab, preprocessing
 from dgg_jax.data.dataset import Dataset, Options
 from dgg_jax.data.fetching import fetch
 from dgg_jax.data.sources import Layout, Rows, Source, Splits
+from dgg_jax.storage import arrays
 
 TEXTS = ("reuters10k", "reuters", "reuters_r8")
 _VARIANCE = 10.0  # E26, for rows of length sqrt(D)

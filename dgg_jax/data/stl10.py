@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 from absl import logging
 
-from dgg_jax import arrays
 from dgg_jax.checks import InvalidInput, MissingData
 from dgg_jax.data.dataset import Dataset, Options
 from dgg_jax.data.sources import Layout, Rows, Source, Splits
+from dgg_jax.storage import arrays
 
 CLASS_NAMES = (
     "airplane",

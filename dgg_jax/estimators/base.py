@@ -28,13 +28,14 @@ from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from dgg_jax import checks, methods, metrics, presets, saving
+from dgg_jax import checks, methods, metrics, presets
 from dgg_jax.data.preprocessing import Scaling
 from dgg_jax.distributions import sample_gaussian
 from dgg_jax.log import tell
 from dgg_jax.methods import Parts
 from dgg_jax.progress import Progress
 from dgg_jax.stages import cluster_count
+from dgg_jax.storage import saving
 from dgg_jax.training import Metrics, Run, State
 from dgg_jax.types import Gaussian, Graph
 

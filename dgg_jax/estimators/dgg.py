@@ -201,7 +201,7 @@ class DGG(MixtureVAE):
             Default: node.
           graph_strength: eta in [0, 2], the weight of the graph; 1 is the paper.
             Default: 1.6.
-          siamese_warp: strength of the random warps (``images.RandomWarp``) of what the
+          siamese_warp: strength of the random warps (``RandomWarp``) of what the
             Siamese network is trained on, if the rows are images; 0 for none. Default:
             from the data.
         """

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from dgg_jax import checks, methods, presets, saving
+from dgg_jax import checks, methods, presets
 from dgg_jax.data import Dataset
 from dgg_jax.data.preprocessing import Scaling
 from dgg_jax.estimators.base import SHIFT_AND_SCALE, Clusterer
@@ -18,6 +18,7 @@ from dgg_jax.estimators.gmvae import GMVAE
 from dgg_jax.estimators.imsat import IMSAT
 from dgg_jax.estimators.spectralnet import SpectralNet
 from dgg_jax.estimators.vade import VaDE
+from dgg_jax.storage import saving
 from dgg_jax.training import Metrics, State
 from dgg_jax.types import Graph
 
@@ -43,8 +44,8 @@ def load(
       The fitted estimator.
 
     Raises:
-      dgg_jax.saving.InvalidModel: if the folder is no saved model, of a later format,
-        damaged, or does not hold what its description says.
+      dgg_jax.storage.saving.InvalidModel: if the folder is no saved model, of a later
+        format, damaged, or does not hold what its description says.
       ValueError: if a module of one's own is missing.
     """
     description, arrays = saving.load(path)

@@ -15,8 +15,8 @@ from scipy.spatial import KDTree
 from sklearn.neighbors import NearestNeighbors
 
 from dgg_jax import checks
-from dgg_jax.devices import compiled
-from dgg_jax.rows import HostRows, SparseRows
+from dgg_jax.placement.devices import compiled
+from dgg_jax.placement.rows import HostRows, SparseRows
 
 EXACT_LIMIT = 200_000  # rows up to which the exact search is the default
 # Distances by their products are rounded; this many more candidates than asked

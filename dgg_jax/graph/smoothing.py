@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import sparse
 
-from dgg_jax import arrays, checks, devices
+from dgg_jax import checks
 from dgg_jax.distributions import floor_log
 from dgg_jax.likelihoods import (
     Bernoulli,
@@ -22,7 +22,9 @@ from dgg_jax.likelihoods import (
     GaussianLikelihood,
     Likelihood,
 )
-from dgg_jax.rows import HostRows, SparseRows, sparse_rows
+from dgg_jax.placement import devices
+from dgg_jax.placement.rows import HostRows, SparseRows, sparse_rows
+from dgg_jax.storage import arrays
 from dgg_jax.types import Graph
 
 _BLOCK_ELEMENTS = 2**24  # float64 elements a host computation holds at a time

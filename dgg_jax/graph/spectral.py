@@ -9,7 +9,7 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 from sklearn.cluster import KMeans
 
 from dgg_jax import checks
-from dgg_jax.rows import threads_for
+from dgg_jax.placement.rows import threads_for
 from dgg_jax.types import Graph
 
 # Points up to which all eigenvectors are computed: a Lanczos iteration breaks down on

@@ -17,13 +17,14 @@ import numpy as np
 from scipy import sparse
 from sklearn.cluster import KMeans
 
-from dgg_jax import checks, devices
+from dgg_jax import checks
 from dgg_jax.losses import dec
 from dgg_jax.methods.parts import AS_NAMED, Parts, autoencoder_networks
 from dgg_jax.methods.pretrained import autoencoder, latent_means, pretrain_and_report
 from dgg_jax.methods.problem import Outcome, Problem, clustered, training_schedule
+from dgg_jax.placement import devices
+from dgg_jax.placement.rows import HostRows, SparseRows, map_blocks, map_rows, place
 from dgg_jax.presets import DECPreset
-from dgg_jax.rows import HostRows, SparseRows, map_blocks, map_rows, place
 from dgg_jax.stages import evaluate
 from dgg_jax.training import (
     Loss,

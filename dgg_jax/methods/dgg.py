@@ -59,11 +59,12 @@ from dgg_jax.networks import (
     Networks,
     initial_params,
 )
+from dgg_jax.placement.rows import HostRows, SparseRows, take
 from dgg_jax.presets import DGGPreset
-from dgg_jax.rows import HostRows, SparseRows, take
 from dgg_jax.stages import cluster_count, evaluate
 from dgg_jax.stages import graph as neighbor_graph
 from dgg_jax.stages.cluster_count import ClusterCount
+from dgg_jax.stages.warps import RandomWarp
 from dgg_jax.training import (
     Loss,
     Metrics,
@@ -75,7 +76,6 @@ from dgg_jax.training import (
     optimize,
 )
 from dgg_jax.types import ElboTerms, Gaussian, Graph, Mixture
-from dgg_jax.warps import RandomWarp
 
 __all__ = ["Model", "count_clusters", "run", "samples_per_cluster", "traversals"]
 

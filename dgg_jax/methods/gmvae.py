@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from dgg_jax import checks, devices, metrics
+from dgg_jax import checks, metrics
 from dgg_jax.distributions import sample_gaussian
 from dgg_jax.likelihoods import Likelihood, as_pytree
 from dgg_jax.losses import gmvae
@@ -37,6 +37,7 @@ from dgg_jax.networks import (
     with_precision,
 )
 from dgg_jax.networks.convolutional import feature_shapes
+from dgg_jax.placement import devices
 from dgg_jax.presets import GMVAEPreset
 from dgg_jax.stages import evaluate
 from dgg_jax.stages.evaluate import row_key

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dgg_jax import checks, devices
+from dgg_jax import checks
 from dgg_jax.distributions import sample_gaussian
 from dgg_jax.graph.neighbors import check_search
 from dgg_jax.likelihoods import Likelihood, as_pytree
@@ -21,8 +21,9 @@ from dgg_jax.methods.parts import AS_NAMED, Parts, likelihood_of
 from dgg_jax.methods.pretrained import latent_means, mean_elbo
 from dgg_jax.methods.problem import Problem
 from dgg_jax.networks import Networks
+from dgg_jax.placement import devices
+from dgg_jax.placement.rows import place
 from dgg_jax.presets import MixturePreset
-from dgg_jax.rows import place
 from dgg_jax.stages import evaluate, initialize
 from dgg_jax.training import Metrics, State, TrainState
 from dgg_jax.types import Gaussian, Graph, Mixture

@@ -11,8 +11,8 @@ from sklearn.cluster import KMeans
 
 from dgg_jax import checks
 from dgg_jax.methods.parts import AS_NAMED, Parts
+from dgg_jax.placement.rows import HostRows, SparseRows, map_blocks, place, threads_for
 from dgg_jax.presets import AutoencoderPreset, Preset, TrainingPreset
-from dgg_jax.rows import HostRows, SparseRows, map_blocks, place, threads_for
 from dgg_jax.stages import evaluate
 from dgg_jax.training import Metrics, Run, Schedule, State
 

@@ -10,7 +10,7 @@ from flax import linen as nn
 from dgg_jax.graph import knn
 from dgg_jax.methods.problem import Problem
 from dgg_jax.networks import Network, initial_params
-from dgg_jax.rows import HostRows
+from dgg_jax.placement.rows import HostRows
 from dgg_jax.stages import evaluate
 from dgg_jax.stages.graph import Augment, SiameseLoss
 from dgg_jax.training import Schedule, State, optimize

@@ -47,8 +47,8 @@ from dgg_jax.methods.pretrained import (
 from dgg_jax.methods.problem import Outcome, Problem, training_schedule
 from dgg_jax.methods.similarity import nearest
 from dgg_jax.networks import Networks
+from dgg_jax.placement.rows import HostRows, SparseRows
 from dgg_jax.presets import VaDEPreset
-from dgg_jax.rows import HostRows, SparseRows
 from dgg_jax.stages import evaluate, initialize
 from dgg_jax.training import (
     Loss,

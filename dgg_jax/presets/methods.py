@@ -261,7 +261,7 @@ class DGGPreset(MixturePreset, SiamesePreset):
     epochs: int = 80
     siamese_warp: float = setting(
         0.0,
-        "strength of the random warps (``images.RandomWarp``) of what the Siamese "
+        "strength of the random warps (``RandomWarp``) of what the Siamese "
         "network is trained on, if the rows are images; 0 for none.",
         low=0,
     )

@@ -10,12 +10,12 @@ from matplotlib.figure import Figure
 
 from dgg_jax import plots
 from dgg_jax.checks import is_image
-from dgg_jax.folders import write_atomically
 from dgg_jax.metrics import collapse_warning, thin_clusters
 from dgg_jax.plots.confusion import class_name
 from dgg_jax.plots.palette import cluster_color
 from dgg_jax.reports import page, scores
 from dgg_jax.stages.cluster_count import ClusterCount
+from dgg_jax.storage.folders import write_atomically
 
 _SCORES = {"accuracy": "ACC", "nmi": "NMI", "ari": "ARI"}
 _CONFIDENT = "confident_label_accuracy"  # GMVAE's own score, erratum E62

@@ -11,7 +11,7 @@ from typing import Any
 
 import jax
 
-from dgg_jax import saving
+from dgg_jax.storage import saving
 
 
 def origin(module: str) -> dict[str, Any]:

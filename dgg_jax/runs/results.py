@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from dgg_jax import checks, methods, saving
+from dgg_jax import checks, methods
 from dgg_jax.data import Dataset
 from dgg_jax.reports import published
 from dgg_jax.reports.run import ReportInputs
@@ -17,6 +17,7 @@ from dgg_jax.runs.origin import (
     peak_device_memory_mib,
     peak_memory_mib,
 )
+from dgg_jax.storage import saving
 from dgg_jax.training import Metrics, State
 
 _SAMPLES_PER_CLUSTER = 10  # as images or rows of a table

@@ -11,12 +11,13 @@ from typing import Any
 
 from scipy import sparse
 
-from dgg_jax import checks, folders, presets
+from dgg_jax import checks, presets
 from dgg_jax.data import Dataset
 from dgg_jax.log import LOGGER
 from dgg_jax.runs.config import Config
 from dgg_jax.stages import cluster_count
 from dgg_jax.stages.cluster_count import ClusterCount
+from dgg_jax.storage import folders
 
 _FEW_ROWS = 10_000  # in whose smoke run compiling takes longer than all else
 
@@ -120,7 +121,7 @@ def _differences(theirs: dict[str, Any], ours: dict[str, Any]) -> dict[str, Any]
 def load_data(config: Config) -> Dataset:
     """The data set of a run; of sparse data that have to be dense, the size is told.
 
-    Others take them as they are, and ``dgg_jax.rows.place`` decides.
+    Others take them as they are, and ``dgg_jax.placement.rows.place`` decides.
 
     Raises:
       InvalidInput: if there is none, or it does not fit into memory.
@@ -237,7 +238,8 @@ def run(
     """
     began = time.monotonic()
     # jax and what needs it take seconds to import; mistakes are told before.
-    from dgg_jax import methods, processes
+    from dgg_jax import methods
+    from dgg_jax.placement import processes
     from dgg_jax.progress import Progress
     from dgg_jax.training import Run
 
@@ -274,7 +276,7 @@ def run(
 
 
 def _write_config(config: Config) -> None:
-    from dgg_jax.folders import write_atomically
+    from dgg_jax.storage.folders import write_atomically
 
     text = json.dumps(config.identity(), indent=2) + "\n"
     write_atomically(config.workdir / "config.json", text)
@@ -301,7 +303,8 @@ def train_and_report(
     Returns:
       The content of result.json.
     """
-    from dgg_jax import methods, processes
+    from dgg_jax import methods
+    from dgg_jax.placement import processes
 
     LOGGER.info(f"{config.method} on {dataset.provenance}")
     progress.resume(runner.records)
@@ -326,7 +329,8 @@ def train_and_report(
 
 def _with_estimated_clusters(config: Config, dataset: Any, runner: Any) -> Config:
     """Estimates K, tells what from, and fixes it in config.json."""
-    from dgg_jax import methods, processes
+    from dgg_jax import methods
+    from dgg_jax.placement import processes
 
     count = methods.method(config.method).count_clusters(
         dataset.x,

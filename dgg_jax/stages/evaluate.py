@@ -7,13 +7,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dgg_jax import devices, metrics
+from dgg_jax import metrics
 from dgg_jax.distributions import sample_gaussian
 from dgg_jax.likelihoods import Likelihood
 from dgg_jax.losses import autoencoder
 from dgg_jax.losses.elbo import elbo
 from dgg_jax.networks import Networks
-from dgg_jax.rows import HostRows, SparseRows, map_blocks, map_points, map_rows
+from dgg_jax.placement import devices
+from dgg_jax.placement.rows import (
+    HostRows,
+    SparseRows,
+    map_blocks,
+    map_points,
+    map_rows,
+)
 from dgg_jax.types import ElboTerms, Gaussian
 
 _BATCH = 1000

@@ -10,12 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from dgg_jax import arrays, devices
 from dgg_jax.distributions import sample_gaussian
 from dgg_jax.likelihoods import Likelihood
 from dgg_jax.losses import autoencoder
 from dgg_jax.networks import Networks
-from dgg_jax.rows import HostRows, SparseRows, map_blocks, map_rows
+from dgg_jax.placement import devices
+from dgg_jax.placement.rows import HostRows, SparseRows, map_blocks, map_rows
+from dgg_jax.storage import arrays
 from dgg_jax.training import Loss, Monitor, Schedule, StepOutput, optimize
 from dgg_jax.types import Gaussian
 

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from dgg_jax import devices
-from dgg_jax.rows import HostRows
+from dgg_jax.placement import devices
+from dgg_jax.placement.rows import HostRows
 from dgg_jax.training import streaming
 from dgg_jax.training.schedules import Rate, Schedule, adam_by_entry
 from dgg_jax.training.state import TrainState, create_state, put_state

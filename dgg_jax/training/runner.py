@@ -12,9 +12,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dgg_jax import folders, processes
-from dgg_jax.folders import write_atomically
-from dgg_jax.training.checkpoints import Checkpoints
+from dgg_jax.placement import processes
+from dgg_jax.storage import folders
+from dgg_jax.storage.checkpoints import Checkpoints
+from dgg_jax.storage.folders import write_atomically
 from dgg_jax.training.loop import Diverged, Monitor
 from dgg_jax.training.state import TrainState
 

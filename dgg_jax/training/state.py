@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from dgg_jax import devices
+from dgg_jax.placement import devices
 
 
 class TrainState(NamedTuple):

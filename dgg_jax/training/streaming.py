@@ -15,8 +15,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from dgg_jax import devices
-from dgg_jax.rows import HostRows
+from dgg_jax.placement import devices
+from dgg_jax.placement.rows import HostRows
 
 _CHUNK_BYTES = 2**26  # gathered for the steps of one chunk
 _AHEAD = 2  # chunks gathered before they are needed

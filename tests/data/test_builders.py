@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dgg_jax import data, folders
+from dgg_jax import data
 from dgg_jax.checks import InvalidInput, MissingData
 from dgg_jax.data import builders, fetching, images, sources
+from dgg_jax.storage import folders
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -178,14 +178,14 @@ def test_damaged_members(tmp_path, tiny):
 
 def test_a_zip_bomb_is_refused(tmp_path, tiny, monkeypatch):
     write_zip(tiny, tmp_path)
-    monkeypatch.setattr("dgg_jax.arrays.most_bytes", lambda size: 1000)
+    monkeypatch.setattr("dgg_jax.storage.arrays.most_bytes", lambda size: 1000)
     with pytest.raises(InvalidInput, match=r"declares [\d,]+ bytes, too many"):
         load(tmp_path)
 
 
 def test_a_bomb_in_a_mat_is_refused(tmp_path, tiny, monkeypatch):
     write_mat(tiny, tmp_path)
-    monkeypatch.setattr("dgg_jax.arrays.most_bytes", lambda size: 1000)
+    monkeypatch.setattr("dgg_jax.storage.arrays.most_bytes", lambda size: 1000)
     with pytest.raises(InvalidInput, match="expand out of proportion to its size"):
         load(tmp_path)
 

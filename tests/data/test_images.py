@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 import scipy.io
 
-from dgg_jax import arrays, data, presets
+from dgg_jax import data, presets
 from dgg_jax.checks import InvalidInput, MissingData
 from dgg_jax.data import builders, images
 from dgg_jax.data.preprocessing import to_unit_interval
 from dgg_jax.methods import gmvae
+from dgg_jax.storage import arrays
 
 NAMES = ("fashion_mnist", "usps", "svhn")
 

@@ -632,7 +632,7 @@ def test_nothing_is_unpickled(tmp_path):
 @pytest.fixture
 def large(monkeypatch):
     """Files of 1 KiB are large, and looked at in blocks of some rows."""
-    from dgg_jax import arrays
+    from dgg_jax.storage import arrays
 
     monkeypatch.setattr(arrays, "LARGE", 2**10)
     whole = checks.blocks

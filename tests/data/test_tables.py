@@ -395,7 +395,7 @@ def test_what_expands_without_bound():
 
 
 def test_memory_bounds_what_is_read(monkeypatch):
-    from dgg_jax import arrays
+    from dgg_jax.storage import arrays
 
     assert 2**28 < arrays.memory() < 2**50
     assert arrays.most_bytes(2**60) < arrays.memory()

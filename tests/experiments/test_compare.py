@@ -11,14 +11,15 @@ import signal
 import numpy as np
 import pytest
 
-from dgg_jax import data, folders, presets
+from dgg_jax import data, presets
 from dgg_jax.cli import command
 from dgg_jax.cli import compare as program
 from dgg_jax.data import Dataset
 from dgg_jax.reports import comparison, comparison_page, published
 from dgg_jax.runs import run as runs
+from dgg_jax.storage import folders
+from dgg_jax.storage.checkpoints import Checkpoints
 from dgg_jax.training import Diverged
-from dgg_jax.training.checkpoints import Checkpoints
 from tests.experiments.command_line import assert_refused, call
 
 

@@ -24,7 +24,7 @@ import pytest
 from absl import flags
 
 import dgg_jax
-from dgg_jax import data, folders, presets
+from dgg_jax import data, presets
 from dgg_jax.cli import command
 from dgg_jax.cli import flags as config_module
 from dgg_jax.cli import run as main
@@ -34,7 +34,8 @@ from dgg_jax.methods import dgg
 from dgg_jax.progress import Progress
 from dgg_jax.reports import published
 from dgg_jax.runs import run as runs
-from dgg_jax.training.checkpoints import Checkpoints
+from dgg_jax.storage import folders
+from dgg_jax.storage.checkpoints import Checkpoints
 from tests.experiments.command_line import Outcome, assert_refused, call
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
@@ -942,7 +943,7 @@ def test_a_run_of_gmvae(xla, tmp_path, monkeypatch):
 
 
 def test_progress_is_sparse_in_plain_lines(capsys, monkeypatch):
-    from dgg_jax import progress as module
+    from dgg_jax.training import progress as module
 
     now = [0.0]
     monkeypatch.setattr(module.time, "monotonic", lambda: now[0])

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 import dgg_jax
-from dgg_jax import presets, saving
+from dgg_jax import presets
 from dgg_jax.cli import compare, predict
 from dgg_jax.data.preprocessing import Scaling
 from dgg_jax.log import LOGGER
 from dgg_jax.runs import run as runs
+from dgg_jax.storage import saving
 from tests.experiments.command_line import assert_refused, call
 from tests.methods.toy import blobs
 

@@ -264,7 +264,7 @@ def test_a_failed_write_leaves_the_old_report(tmp_path, monkeypatch):
     def fail(*_):
         raise OSError(28, "disk full")
 
-    monkeypatch.setattr("dgg_jax.folders.os.replace", fail)
+    monkeypatch.setattr("dgg_jax.storage.folders.os.replace", fail)
     with pytest.raises(OSError, match="disk full"):
         write_report(tmp_path, fake(name="other"))
     assert path.read_bytes() == before

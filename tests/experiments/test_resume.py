@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from dgg_jax.training.checkpoints import Checkpoints
+from dgg_jax.storage.checkpoints import Checkpoints
 from tests.hardening import kill
 
 pytestmark = pytest.mark.slow

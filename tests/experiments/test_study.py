@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from dgg_jax import checks, folders, presets
+from dgg_jax import checks, presets
 from dgg_jax.data.dataset import Dataset, random_rows
 from dgg_jax.runs import results as results_module
 from dgg_jax.runs import run as runs
+from dgg_jax.storage import folders
 from dgg_jax.training import Diverged
 from experiments import study as program
 from tests.experiments.command_line import assert_refused, call

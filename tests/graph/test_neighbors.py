@@ -15,7 +15,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from dgg_jax.checks import InvalidInput, NotInstalled
 from dgg_jax.graph import knn, neighbors
-from dgg_jax.rows import sparse_rows
+from dgg_jax.placement.rows import sparse_rows
 
 
 @pytest.fixture

@@ -37,9 +37,10 @@ import numpy as np
 from hypothesis import strategies as st
 
 import dgg_jax
-from dgg_jax import checks, saving
+from dgg_jax import checks
 from dgg_jax.data import idx, images, own, sources
 from dgg_jax.runs.origin import origin
+from dgg_jax.storage import saving
 from tests.hardening import malformed
 from tests.hardening.check_estimators import tiny
 from tests.hardening.heading import heading

@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from dgg_jax.training.checkpoints import Checkpoints
+from dgg_jax.storage.checkpoints import Checkpoints
 from tests.hardening.heading import heading
 
 _COMMAND = (

@@ -23,8 +23,8 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as of_numpy
 
-from dgg_jax import saving
-from dgg_jax.saving import ARRAYS, DESCRIPTION
+from dgg_jax.storage import saving
+from dgg_jax.storage.saving import ARRAYS, DESCRIPTION
 
 MARKER = "executed-by-unpickling"
 Draw = Callable[[st.SearchStrategy[Any]], Any]

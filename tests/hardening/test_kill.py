@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from dgg_jax.training.checkpoints import Checkpoints
+from dgg_jax.storage.checkpoints import Checkpoints
 from tests.hardening import kill
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from dgg_jax import methods, rows
+from dgg_jax import methods
 from dgg_jax.methods import problem
-from dgg_jax.rows import HostRows
+from dgg_jax.placement import rows
+from dgg_jax.placement.rows import HostRows
 from dgg_jax.training import streaming
 from tests.methods.test_sparse import preset
 from tests.methods.toy import blobs

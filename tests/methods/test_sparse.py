@@ -8,9 +8,10 @@ import optax
 import pytest
 from scipy import sparse
 
-from dgg_jax import methods, presets, rows
+from dgg_jax import methods, presets
 from dgg_jax.methods import Problem, problem
-from dgg_jax.rows import HostRows, SparseRows, sparse_rows
+from dgg_jax.placement import rows
+from dgg_jax.placement.rows import HostRows, SparseRows, sparse_rows
 from dgg_jax.training import StepOutput, compile_epoch
 from dgg_jax.training.state import create_state
 from tests.methods.toy import blobs

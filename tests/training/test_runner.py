@@ -733,7 +733,7 @@ def test_remains_of_a_killed_save_are_deleted_at_the_start(tmp_path):
 
 HOLDER = """
 import pathlib, sys, time
-from dgg_jax import folders
+from dgg_jax.storage import folders
 
 lock = folders.lock(pathlib.Path(sys.argv[1]))
 print("locked", flush=True)

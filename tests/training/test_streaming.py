@@ -7,7 +7,7 @@ import optax
 import pytest
 from scipy import sparse
 
-from dgg_jax.rows import HostRows
+from dgg_jax.placement.rows import HostRows
 from dgg_jax.training import Loss, Schedule, StepOutput, compile_epoch, streaming
 from dgg_jax.training.loop import (
     Monitor,

@@ -15,7 +15,7 @@ from absl import logging
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from dgg_jax.rows import HostRows
+from dgg_jax.placement.rows import HostRows
 
 _AXIS = "data"
 # Else XLA compiles and times kernels for every product of matrices, which takes up to

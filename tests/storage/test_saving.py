@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 
 import dgg_jax
-from dgg_jax import saving
-from dgg_jax.saving import InvalidModel
+from dgg_jax.storage import saving
+from dgg_jax.storage.saving import InvalidModel
 from tests.hardening.check_estimators import NAMES
 from tests.methods.toy import blobs
 from tests.trees import assert_same
 
-SAVED = pathlib.Path(__file__).parent / "saved"  # by earlier versions, and never again
+# By earlier versions, and never again.
+SAVED = pathlib.Path(__file__).parents[1] / "saved"
 
 ARRAYS = {
     "model": {"encoder": {"kernel": np.arange(6.0, dtype=np.float32).reshape(2, 3)}},
@@ -101,7 +102,7 @@ def test_a_failed_replacement_brings_the_old_model_back(folder, tmp_path, monkey
             raise OSError(28, "No space left on device")
         replace(source, target)
 
-    monkeypatch.setattr("dgg_jax.saving.os.replace", fail)
+    monkeypatch.setattr("dgg_jax.storage.saving.os.replace", fail)
     with pytest.raises(OSError, match="No space left"):
         saving.save(folder, {"kind": "New"}, {}, overwrite=True)
     monkeypatch.undo()

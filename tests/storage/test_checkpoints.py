@@ -14,7 +14,7 @@ import numpy as np
 import optax
 import pytest
 
-from dgg_jax.training.checkpoints import Checkpoints
+from dgg_jax.storage.checkpoints import Checkpoints
 from dgg_jax.training.state import create_state
 
 
@@ -317,7 +317,7 @@ def test_a_read_only_disk_leaves_the_checkpoint_before(small_disk):
 LIMITED = """
 import resource, sys
 import numpy as np
-from dgg_jax.training.checkpoints import Checkpoints
+from dgg_jax.storage.checkpoints import Checkpoints
 
 checkpoints = Checkpoints(sys.argv[1])
 checkpoints.save("train", 1, {"w": np.ones(2)}, {"at": 1})

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from dgg_jax.warps import RandomWarp
+from dgg_jax.stages.warps import RandomWarp
 
 
 def blobs(shape, num_rows=6):

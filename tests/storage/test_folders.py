@@ -2,7 +2,7 @@
 
 import pytest
 
-from dgg_jax import folders
+from dgg_jax.storage import folders
 
 
 def test_write_atomically_replaces_a_file(tmp_path):

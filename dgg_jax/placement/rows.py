@@ -133,7 +133,7 @@ def sparse_rows(matrix: sparse.csr_array) -> SparseRows:
 
     Example:
       >>> from scipy import sparse
-      >>> from dgg_jax.rows import sparse_rows
+      >>> from dgg_jax.placement.rows import sparse_rows
       >>> rows = sparse_rows(sparse.csr_array([[0.0, 2.0, 0.0], [1.0, 0.0, 3.0]]))
       >>> rows[[1, 0]]
       Array([[1., 0., 3.],

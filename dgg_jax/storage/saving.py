@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from dgg_jax import checks
-from dgg_jax.arrays import Npz, read_bytes
+from dgg_jax.storage.arrays import Npz, read_bytes
 from dgg_jax.version import __version__
 
 FORMAT = 1  # of the folder; a later version reads all earlier ones

@@ -13,7 +13,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from absl import logging
 
-from dgg_jax import devices, processes
+from dgg_jax.placement import devices, processes
 
 _KEPT = 2  # checkpoints of a series: should the newest be damaged, there is another
 

@@ -7,8 +7,8 @@ import zipfile
 import numpy as np
 import pytest
 
-from dgg_jax import arrays
-from dgg_jax.arrays import Npz, most_bytes, read_bytes, read_npy
+from dgg_jax.storage import arrays
+from dgg_jax.storage.arrays import Npz, most_bytes, read_bytes, read_npy
 
 
 def npy(array):

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from dgg_jax import rows as rows_module
 from dgg_jax.graph import knn, neighbor_weights, smoothing, smoothing_operator
 from dgg_jax.likelihoods import (
     Bernoulli,
     GaussianLikelihood,
     LearnedVarianceGaussian,
 )
-from dgg_jax.rows import (
+from dgg_jax.placement import rows as rows_module
+from dgg_jax.placement.rows import (
     HostRows,
     SparseRows,
     map_blocks,

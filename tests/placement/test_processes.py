@@ -7,7 +7,8 @@ import sys
 import jax
 import pytest
 
-from dgg_jax import checks, processes
+from dgg_jax import checks
+from dgg_jax.placement import processes
 
 
 def test_one_process_is_the_first_and_asks_nobody():
@@ -58,7 +59,7 @@ def free_port():
 PROGRAM = """
 import sys
 import jax, numpy as np
-from dgg_jax import devices, processes
+from dgg_jax.placement import devices, processes
 from dgg_jax.checks import InvalidInput
 
 address, number = sys.argv[1], int(sys.argv[2])

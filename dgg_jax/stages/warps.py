@@ -29,7 +29,7 @@ class RandomWarp:
 
     Example:
       >>> import jax, jax.numpy as jnp
-      >>> from dgg_jax.warps import RandomWarp
+      >>> from dgg_jax.stages.warps import RandomWarp
       >>> warp = RandomWarp((28, 28))
       >>> warp(jax.random.key(0), jnp.ones((3, 784))).shape
       (3, 784)

@@ -12,11 +12,11 @@ import jax
 import numpy as np
 import pytest
 
-from dgg_jax import devices
+from dgg_jax.placement import devices
 from tests.spread_run import NUM_FEATURES, NUM_POINTS
 from tests.trees import assert_same
 
-REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
+REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_one_device_gets_the_arrays_as_they_are():
 
 ROUND_TRIP = """
 import jax, numpy as np
-from dgg_jax import devices
+from dgg_jax.placement import devices
 assert jax.device_count() == 8
 rows = np.arange(22, dtype=np.float32).reshape(11, 2)
 restarts = np.stack([rows, -rows])
@@ -136,8 +136,8 @@ def test_rows_stream_to_eight_devices_as_they_lie_on_one(execute, tmp_path):
 
 PICKED = """
 import numpy as np
-from dgg_jax import devices
-from dgg_jax.rows import HostRows
+from dgg_jax.placement import devices
+from dgg_jax.placement.rows import HostRows
 
 class Noted(HostRows):
     def __getitem__(self, rows):

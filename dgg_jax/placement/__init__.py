@@ -1,0 +1,1 @@
+"""Where data live: on devices, on the host, in processes."""

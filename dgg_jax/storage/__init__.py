@@ -1,0 +1,1 @@
+"""What is kept on disk, and how nothing of it is lost."""
