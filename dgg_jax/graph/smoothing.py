@@ -308,8 +308,9 @@ def multiply(buckets: RowBuckets, table: jax.Array) -> jax.Array:
     """The product of a bucketed matrix [N, M] and a table [M, K], shape [N, K]."""
     # Every row asks for rows anywhere: to send the table once is the least.
     table = devices.everywhere(table)
+    # Not in TF32, the default of recent GPUs: rows of weights would not sum to 1.
     products = [
-        jnp.einsum("rsk,rs->rk", table[indices], weights)
+        jnp.einsum("rsk,rs->rk", table[indices], weights, precision="highest")
         for indices, weights in zip(buckets.indices, buckets.weights, strict=True)
     ]
     products = devices.everywhere(jnp.concatenate(products))

@@ -177,7 +177,8 @@ def train(problem: Problem, state: State) -> tuple[State, Metrics]:
     ).params
     learned, moments = {"model": params}, ()
     if preset.batch_norm:
-        _, moments = module.apply({"params": params}, problem.x)
+        with with_precision(preset.precision):
+            _, moments = module.apply({"params": params}, problem.x)
         layers = {str(index): layer._asdict() for index, layer in enumerate(moments)}
         learned["moments"] = layers
     model = Model(preset, params, problem.num_features, moments)

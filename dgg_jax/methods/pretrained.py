@@ -16,7 +16,7 @@ from dgg_jax.methods.parts import (
     likelihood_of,
 )
 from dgg_jax.methods.problem import Problem, kmeans_metrics
-from dgg_jax.networks import Networks, initial_params
+from dgg_jax.networks import Networks, initial_params, with_precision
 from dgg_jax.stages import evaluate
 from dgg_jax.stages.pretrain import AutoencoderLoss, VaeLoss, layerwise
 from dgg_jax.training import Diverged, Loss, Metrics, Schedule, State, optimize
@@ -112,17 +112,18 @@ def _autoencoder(problem: Problem, keys: jax.Array) -> State:
         depth = len(preset.hidden_sizes)
         hidden = [f"hidden_{index}" for index in range(depth)]
         layers = zip([*hidden, "mean"], ["output", *hidden[::-1]], strict=True)
-        params["encoder"], params["decoder"] = layerwise(
-            x,
-            params["encoder"],
-            params["decoder"],
-            list(layers),
-            likelihood(problem),
-            corruption=preset.pretrain_corruption,
-            schedule=_schedule(problem, preset.pretrain_layer_epochs),
-            key=keys[2],
-            monitor=problem.runner,
-        )
+        with with_precision(preset.precision):  # as in a Network, which they are not
+            params["encoder"], params["decoder"] = layerwise(
+                x,
+                params["encoder"],
+                params["decoder"],
+                list(layers),
+                likelihood(problem),
+                corruption=preset.pretrain_corruption,
+                schedule=_schedule(problem, preset.pretrain_layer_epochs),
+                key=keys[2],
+                monitor=problem.runner,
+            )
     loss = AutoencoderLoss(autoencoder(problem), preset.pretrain_corruption)
     epochs = preset.pretrain_autoencoder_epochs
     return train_autoencoder(problem, "autoencoder", loss, params, keys[3], epochs)

@@ -25,7 +25,7 @@ from dgg_jax.methods.problem import (
     training_schedule,
 )
 from dgg_jax.methods.similarity import embed_all, siamese_embedding
-from dgg_jax.networks import Embedding, Network, initial_params
+from dgg_jax.networks import Embedding, Network, initial_params, with_precision
 from dgg_jax.presets import SpectralNetPreset
 from dgg_jax.training import Loss, Metrics, Run, State, StepOutput, optimize
 
@@ -230,7 +230,9 @@ def spectral_embedding(
     Returns:
       Y, shape [N, K].
     """
-    return _outputs(params.network, x, apply, batch_size) @ params.orthonormalizer
+    outputs = _outputs(params.network, x, apply, batch_size)
+    with with_precision("float32"):  # in TF32 Y^T Y would be N I to three digits only
+        return outputs @ params.orthonormalizer
 
 
 def orthonormalized(
@@ -271,7 +273,8 @@ class SpectralNetLoss(Loss):
         """The value of a batch; see ``training.Loss``."""
         x, embedding = data
         outputs = self.apply(params, x[indices])
-        outputs = outputs @ spectralnet.orthonormalizer(outputs)
+        with with_precision("float32"):  # with the gradient of the QR decomposition
+            outputs = outputs @ spectralnet.orthonormalizer(outputs)
         near = spectralnet.gaussian_affinity(embedding[indices], self.num_neighbors)
         value = spectralnet.loss(outputs, near, normalized=self.normalized)
         return value, StepOutput({"loss": value})

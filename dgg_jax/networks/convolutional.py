@@ -127,7 +127,6 @@ def _kernel_gradient(
     return jnp.transpose(output[:, :, :size], (1, 2, 0, 3))
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def convolve(
     image: jax.Array, kernel: jax.Array, layer: ConvolutionalLayer
 ) -> jax.Array:
@@ -141,10 +140,9 @@ def convolve(
     Returns:
       Shape [B, h, w, F].
     """
-    return _correlate(image, kernel, layer)
+    return _convolve(image, kernel, layer, jax.config.jax_default_matmul_precision)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def convolve_transposed(
     code: jax.Array, kernel: jax.Array, layer: ConvolutionalLayer
 ) -> jax.Array:
@@ -158,6 +156,22 @@ def convolve_transposed(
     Returns:
       Shape [B, H, W, C].
     """
+    precision = jax.config.jax_default_matmul_precision
+    return _convolve_transposed(code, kernel, layer, precision)
+
+
+# jax traces the rule of a gradient where ``with_precision`` has ended: it is handed on.
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _convolve(image, kernel, layer, precision):
+    del precision
+    return _correlate(image, kernel, layer)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _convolve_transposed(code, kernel, layer, precision):
+    del precision
     _, size, stride, padding = layer
     margin = size - 1 - padding
     return lax.conv_general_dilated(
@@ -170,22 +184,31 @@ def convolve_transposed(
     )
 
 
-convolve.defvjp(
-    lambda image, kernel, layer: (convolve(image, kernel, layer), (image, kernel)),
-    lambda layer, residuals, code: (
-        convolve_transposed(code, residuals[1], layer),
-        _kernel_gradient(residuals[0], code, layer),
-    ),
+def _convolve_gradients(layer, precision, residuals, code):
+    image, kernel = residuals
+    with jax.default_matmul_precision(precision):
+        return (
+            convolve_transposed(code, kernel, layer),
+            _kernel_gradient(image, code, layer),
+        )
+
+
+def _convolve_transposed_gradients(layer, precision, residuals, image):
+    code, kernel = residuals
+    with jax.default_matmul_precision(precision):
+        return convolve(image, kernel, layer), _kernel_gradient(image, code, layer)
+
+
+_convolve.defvjp(
+    lambda image, kernel, *rest: (_convolve(image, kernel, *rest), (image, kernel)),
+    _convolve_gradients,
 )
-convolve_transposed.defvjp(
-    lambda code, kernel, layer: (
-        convolve_transposed(code, kernel, layer),
+_convolve_transposed.defvjp(
+    lambda code, kernel, *rest: (
+        _convolve_transposed(code, kernel, *rest),
         (code, kernel),
     ),
-    lambda layer, residuals, image: (
-        convolve(image, residuals[1], layer),
-        _kernel_gradient(image, residuals[0], layer),
-    ),
+    _convolve_transposed_gradients,
 )
 
 

@@ -4,11 +4,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import sparse
 
+from dgg_jax.graph import smoothing
 from dgg_jax.methods import dgg, gmvae, imsat
 from dgg_jax.methods.parts import autoencoder_modules
-from dgg_jax.networks import Encoder, Network
+from dgg_jax.methods.pretrained import pretrained
+from dgg_jax.methods.problem import Problem
+from dgg_jax.methods.spectralnet import SpectralNetLoss
+from dgg_jax.networks import ConvolutionalLayer, Embedding, Encoder, Network
+from dgg_jax.networks.convolutional import Convolution, TransposedConvolution
 from dgg_jax.presets import preset
+from dgg_jax.stages import pretrain
+from dgg_jax.training import Run
 from tests.methods.toy import blobs
 
 PRODUCTS = {
@@ -88,6 +96,58 @@ def test_the_networks_of_gmvae_have_it_too():
     lines = products(forward, params, *inputs)
     assert len(lines) == 6 + 3 + 3
     assert all(PRODUCTS["tf32"] in line for line in lines)
+
+
+@pytest.mark.parametrize("module", [Convolution, TransposedConvolution])
+def test_convolutions_and_their_gradients_have_the_precision(module):
+    layer = ConvolutionalLayer(3, kernel=4, stride=2, padding=1)
+    module = module(layer) if module is Convolution else module(layer, channels=3)
+    x = jnp.ones((2, 4, 4, 3))
+    params = module.init(jax.random.key(0), x)["params"]
+
+    def total(params, x):
+        return jnp.sum(Network(module, "float32")(params, x))
+
+    text = str(jax.make_jaxpr(jax.value_and_grad(total, argnums=(0, 1)))(params, x))
+    assert text.count("conv_general_dilated[") == 3
+    assert text.count("precision=(Precision.HIGHEST, Precision.HIGHEST)") == 3
+
+
+def test_layers_are_pretrained_with_the_precision(monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        pretrain,
+        "layerwise",
+        lambda x, encoder, decoder, *arguments, **settings: (
+            seen.append(jax.config.jax_default_matmul_precision) or (encoder, decoder)
+        ),
+    )
+    settings = dataclasses.replace(
+        preset("dgg", "digits"), pretrain_layer_epochs=1, pretrain_autoencoder_epochs=1
+    )
+    x = np.random.default_rng(0).random((30, 5), np.float32)
+    runner = Run()
+    problem = Problem.of(x, settings, runner=runner)
+    runner.stage("pretrain", lambda state: (pretrained(problem), {}), {})
+    assert seen == ["highest"]
+
+
+def test_products_outside_of_networks_are_precise():
+    network = Network(Embedding((3,), 2))
+    x, key = jnp.ones((4, 5)), jax.random.key(0)
+    params = network.module.init(key, x)["params"]
+    loss = SpectralNetLoss(network, num_neighbors=2, normalized=False)
+
+    def value(params):
+        return loss(params, (x, x), jnp.arange(4), key)[0]
+
+    buckets = smoothing.bucket_rows(sparse.csr_array(np.ones((4, 4))))
+    for lines in (
+        products(jax.grad(value), params),
+        products(smoothing.multiply, buckets, x),
+    ):
+        assert lines
+        assert all(PRODUCTS["float32"] in line for line in lines)
 
 
 def test_on_a_cpu_lower_precision_is_float32_and_says_so(caplog):
