@@ -59,6 +59,7 @@ class Progress:
         if self._draws_bars:
             if self._loop != loop:
                 self.close()
+                # A resumed loop does not begin at 1.
                 self._bar = auto.tqdm(
                     total=num_epochs, initial=epoch - 1, desc=f"  {loop}", leave=False
                 )

@@ -230,7 +230,7 @@ def _by_products(
             block = slice(start, start + block_size)
             indices[block], distances[block] = indices_found, distances_found
             progress(block.stop, len(rows))
-    finally:
+    finally:  # progress may raise, to stop the run
         pool.shutdown(cancel_futures=True)
     return indices, distances
 
@@ -271,7 +271,7 @@ def _largest(scores: jax.Array, count: int) -> jax.Array:
       scores: shape [N].
       count: at most N.
     """
-    if len(scores) < 2 * _GROUP * count:
+    if len(scores) < 2 * _GROUP * count:  # the groups would leave half of them or more
         return jnp.sort(jax.lax.top_k(scores, count)[1])
     scores = jnp.pad(scores, (0, -len(scores) % _GROUP), constant_values=-jnp.inf)
     scores = scores.reshape(-1, _GROUP)
@@ -288,6 +288,7 @@ def _approximate(
     _check_installed(num_points, "or ask for method='exact'")
     import pynndescent  # of an extra
 
+    # With a fixed seed, so that the graph is a function of the data alone.
     index = pynndescent.NNDescent(x, n_neighbors=k + 1, random_state=0)
     indices, distances = index.neighbor_graph
     # The point itself is first unless duplicates displace it: mark it, or else the

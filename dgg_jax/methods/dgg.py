@@ -361,7 +361,7 @@ def fit_to_labels(problem: Problem, state: State) -> tuple[State, Metrics]:
             LabelLoss(networks, preset.classifier_input == "sample"),
             models,
             (data, state["initial_labels"]),
-            jax.vmap(jax.random.fold_in, (0, None))(keys, 2),
+            jax.vmap(jax.random.fold_in, (0, None))(keys, 2),  # 1 is the classifier's
             Schedule(preset.label_epochs, preset.batch_size, preset.learning_rate),
             num_points=len(problem.x),
             monitor=problem.runner,

@@ -179,6 +179,7 @@ def train(problem: Problem, state: State) -> tuple[State, Metrics]:
     if preset.batch_norm:
         with with_precision(preset.precision):
             _, moments = module.apply({"params": params}, problem.x)
+        # A State is of nested dicts, their keys strings.
         layers = {str(index): layer._asdict() for index, layer in enumerate(moments)}
         learned["moments"] = layers
     model = Model(preset, params, problem.num_features, moments)

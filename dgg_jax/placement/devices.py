@@ -152,7 +152,7 @@ def _spread(rows: np.ndarray, axis: int) -> Spread:
     missing = -num_rows % mesh().size
     shape = (*rows.shape[:axis], num_rows + missing, *rows.shape[axis + 1 :])
 
-    def share(index):
+    def share(index):  # where a device's part of the padded array lies in it
         start, stop, _ = index[axis].indices(shape[axis])
         own = rows[(*index[:axis], slice(start, min(stop, num_rows)))]
         padding = [(0, 0)] * rows.ndim

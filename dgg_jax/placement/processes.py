@@ -119,7 +119,7 @@ def ahead(function: Callable[[], T]) -> T:
       InvalidInput: if it has failed in another process, lest this one waits for it.
     """
     results, failures = [], []
-    on_first(lambda: results.append(function()))
+    on_first(lambda: results.append(function()))  # returns None: nothing is sent
     if not is_first():
         try:
             results.append(function())

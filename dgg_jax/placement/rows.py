@@ -54,6 +54,7 @@ class HostRows:
         if isinstance(rows, slice):
             return self._dense(rows)
         rows = np.asarray(rows)
+        # scipy picks by one axis of indices only.
         return self._dense(rows.ravel()).reshape(*rows.shape, self.num_columns)
 
     def _dense(self, rows: slice | np.ndarray) -> np.ndarray:
@@ -226,7 +227,7 @@ def map_rows(
     """A function of one row [D], mapped over all rows in batches."""
     if not isinstance(x, SparseRows):
         return map_points(function, x, batch_size)
-    indices = jnp.arange(len(x))
+    indices = jnp.arange(len(x))  # of x itself lax.map would slice the fields
     return map_points(lambda index: function(x[index]), indices, batch_size)
 
 

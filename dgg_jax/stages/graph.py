@@ -160,7 +160,7 @@ def draw_neighbors(
         # Ranks of random numbers: a draw without replacement for every row.
         noise = rng.random((num_points, num_candidates), np.float32)
         kept = np.argpartition(noise, num_neighbors - 1, axis=1)[:, :num_neighbors]
-        kept.sort(axis=1)
+        kept.sort(axis=1)  # nearest first again
         indices = np.take_along_axis(indices, kept, axis=1)
         distances = np.take_along_axis(distances, kept, axis=1)
     return neighbor_weights(

@@ -73,7 +73,7 @@ def save(
             os.replace(path, old)  # a folder cannot take the place of a full one
         os.replace(partial, path)
     finally:
-        if old.exists() and not path.exists():
+        if old.exists() and not path.exists():  # the second rename has failed
             os.replace(old, path)
         shutil.rmtree(partial, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)

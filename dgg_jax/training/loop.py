@@ -404,6 +404,7 @@ def fit(
     """
     state, finished = monitor.restore(loop, state)
     state = put(state)
+    # On the device once, not at every call of the epoch.
     data = jax.tree.map(
         lambda leaf: leaf if isinstance(leaf, HostRows) else jnp.asarray(leaf), data
     )
@@ -554,6 +555,7 @@ def _check_finite(loop: str, index: int, per_step: dict[str, np.ndarray]) -> Non
     terms_first = sorted(per_step, key=lambda name: name in _TOTALS)  # False, then True
     for name in terms_first:
         values = per_step[name]
+        # Of any restart.
         bad = ~np.isfinite(values).reshape(-1, values.shape[-1]).all(axis=0)
         if bad.any() and (first is None or bad.argmax() < first[0]):
             first = int(bad.argmax()), name, len(bad)

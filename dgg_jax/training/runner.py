@@ -138,7 +138,7 @@ class Run(Monitor):
         # Later stages are there if the checkpoint after this one was damaged.
         self._delete_loops(lambda stage: stage != name)
         self._cut_history(lambda line: line["stage"] not in self._started)
-        self._seconds_before = 0.0
+        self._seconds_before = 0.0  # of this stage, in sessions that were killed
         self._began = self._saved = time.monotonic()
         try:
             entries, metrics = function(*arguments)

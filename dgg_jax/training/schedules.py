@@ -110,4 +110,4 @@ def adam_by_entry(
         for name, rate in rates.items()
     }
     rest = adam(rate, steps_per_epoch=steps_per_epoch, weight_decay=weight_decay)
-    return optax.partition({**own, "": rest}, labels)
+    return optax.partition({**own, "": rest}, labels)  # "" names no entry
