@@ -29,7 +29,7 @@ from typing import Any
 from absl import app, flags
 
 from dgg_jax import checks
-from dgg_jax.cli.command import OUTPUT, answer, parse_flags
+from dgg_jax.cli.command import DATA_DIR, OUTPUT, answer, parse_flags
 from dgg_jax.reports import cells
 from experiments.benchmarks import timing
 from experiments.benchmarks.settings import Settings
@@ -107,18 +107,17 @@ def _measure(names: Sequence[str], output: pathlib.Path) -> None:
             f"output {output} cannot be written: {error.strerror or error}; choose "
             "another --output."
         ) from error
+    from dgg_jax.runs import origin as origins
     from dgg_jax.storage.folders import write_atomically
 
-    quick = _QUICK.value
-    settings = Settings(
-        quick=quick,
-        repetitions=_REPETITIONS.value or (3 if quick else 7),
-        data_dir=flags.FLAGS["data_dir"].value,
-    )
-    origin = _origin(settings)
+    repetitions = _REPETITIONS.value or (3 if _QUICK.value else 7)
+    settings = Settings(_QUICK.value, repetitions, DATA_DIR.value)
+    origin = origins.origin("experiments.benchmark")
+    load = round(os.getloadavg()[0], 2)
+    origin |= {"settings": settings._asdict(), "load": load}
     print(f"{origin['device']}; {origin['threads']} threads", flush=True)
-    if origin["load"] > 0.5:
-        print(f"Other work disturbs the figures: load {origin['load']} at the start.")
+    if load > 0.5:
+        print(f"Other work disturbs the figures: load {load} at the start.")
     measured = []
     for name in names:
         print(name, flush=True)
@@ -130,17 +129,6 @@ def _measure(names: Sequence[str], output: pathlib.Path) -> None:
             content = {**origin, "finished": finished, "figures": measured}
             write_atomically(output, json.dumps(content, indent=2) + "\n")
     print(f"Figures  {output}")
-
-
-def _origin(settings: Settings) -> dict[str, Any]:
-    """Where, with what and how the figures are measured."""
-    from dgg_jax.runs.origin import origin
-
-    return {
-        **origin("experiments.benchmark"),
-        "settings": settings._asdict(),
-        "load": round(os.getloadavg()[0], 2),
-    }
 
 
 def markdown(content: dict[str, Any]) -> str:

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits
 
-from dgg_jax.plots.scatter import cluster_and_class_panels
+from dgg_jax.plots.scatter import check_lengths, cluster_and_class_panels
 
 
 def latent_picture(
@@ -42,11 +42,7 @@ def latent_picture(
         raise ValueError(
             f"embedding must have shape [N, L] with L >= 1, got {embedding.shape}."
         )
-    if len(labels) != len(embedding):
-        raise ValueError(
-            f"labels must have one entry for each of the {len(embedding)} rows of "
-            f"embedding, got {len(labels)}."
-        )
+    check_lengths(len(embedding), labels=labels, y=y)
     random = np.random.default_rng(seed)
     if embedding.shape[1] == 2:
         unit = "latent dimension"

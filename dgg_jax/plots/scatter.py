@@ -77,12 +77,7 @@ def cluster_and_class_panels(
             f"points must have shape [N, 2], got {positions.shape}; other data have "
             "latent_picture."
         )
-    for name, values in (("labels", labels), ("y", y)):
-        if values is not None and len(values) != len(positions):
-            raise ValueError(
-                f"{name} must have one entry for each of the {len(positions)} points, "
-                f"got {len(values)}."
-            )
+    check_lengths(len(positions), labels=labels, y=y)
     figure, panels = panel_grid(1 if y is None else 2, 2, 3.7, 3.6)
     names = {k: str(k) for k in np.unique(labels)}
     scatter_groups(panels[0], positions, labels, cluster_colors(labels), names)
@@ -108,6 +103,20 @@ def cluster_and_class_panels(
         else:
             bare(axes)
     return figure
+
+
+def check_lengths(num_points: int, **arrays: np.ndarray | None) -> None:
+    """Checks that each array that is there has one entry for each point.
+
+    Raises:
+      ValueError: otherwise.
+    """
+    for name, values in arrays.items():
+        if values is not None and len(values) != num_points:
+            raise ValueError(
+                f"{name} must have one entry for each of the {num_points} points, got "
+                f"{len(values)}."
+            )
 
 
 def scatter_groups(

@@ -121,24 +121,21 @@ def report_figures(inputs: ReportInputs) -> dict[str, Figure]:
     Returns:
       Figures by their names.
     """
-    shape, labels, y = inputs.feature_shape, inputs.labels, inputs.y
+    shape, labels = inputs.feature_shape, inputs.labels
+    y, names = inputs.y, inputs.class_names
     num_clusters = inputs.probabilities.shape[1]
     in_plane = tuple(shape) == (2,)
     figures = {}
     if count := _estimate(inputs):
         figures["cluster_counts"] = plots.cluster_counts(*count, count.is_plateau)
     if in_plane:
-        figures["points"] = plots.points(inputs.x, labels, y, inputs.class_names)
+        figures["points"] = plots.points(inputs.x, labels, y, names)
     if inputs.embedding is not None or not in_plane:
-        figures["latents"] = plots.latent_picture(
-            _embedding(inputs),
-            labels,
-            y,
-            inputs.class_names,
-            max_points=500 if inputs.config.get("preset") == "smoke" else 1500,
-        )
+        embedding = _embedding(inputs)
+        most = 500 if inputs.config.get("preset") == "smoke" else 1500
+        figures["latents"] = plots.latent_picture(embedding, labels, y, names, most)
     if y is not None:
-        figures["confusion"] = plots.confusion_matrix(y, labels, inputs.class_names)
+        figures["confusion"] = plots.confusion_matrix(y, labels, names)
     figures["sizes"] = plots.cluster_sizes(labels, num_clusters)
     if inputs.samples is not None:
         figures["samples"] = plots.cluster_samples(inputs.samples, shape)
@@ -146,9 +143,8 @@ def report_figures(inputs: ReportInputs) -> dict[str, Figure]:
     if is_image(shape) and inputs.traversals is not None:
         sizes = np.bincount(labels, minlength=num_clusters)
         largest = np.sort(np.argsort(-sizes, kind="stable")[:4]).tolist()
-        figures["traversals"] = plots.traversals(
-            inputs.traversals, shape, logvar, largest
-        )
+        along = inputs.traversals
+        figures["traversals"] = plots.traversals(along, shape, logvar, largest)
     if logvar is not None:
         figures["variances"] = plots.component_variances(logvar)
     if inputs.history:

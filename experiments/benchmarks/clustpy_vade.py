@@ -8,6 +8,7 @@ import torch
 from clustpy.deep import VaDE
 from clustpy.deep import get_dataloader as dataloader
 
+from dgg_jax.presets import DGGPreset
 from experiments.benchmarks.epochs import Epochs
 
 
@@ -35,25 +36,17 @@ class VadeEpochs(Epochs):
     """
 
     def __init__(
-        self,
-        x: np.ndarray,
-        *,
-        num_clusters: int,
-        latent_dim: int,
-        batch_size: int,
-        pretrain_epochs: int,
-        epochs: int,
+        self, x: np.ndarray, preset: DGGPreset, pretrain_epochs: int, epochs: int
     ):
         """Prepares a training with ClustPy's own networks, 500-500-2000 as the papers'.
 
         Args:
           x: data in [0, 1], shape [N, D].
-          num_clusters: K.
-          latent_dim: L.
-          batch_size: B.
+          preset: with K, L and the size of a batch.
           pretrain_epochs: of its autoencoder.
           epochs: how often it will be called.
         """
+        batch_size = preset.batch_size
         self.labels: np.ndarray | None = None
 
         def train(paused):
@@ -62,11 +55,11 @@ class VadeEpochs(Epochs):
                 dataloader(x, batch_size, True), paused, pretrain_epochs + 1
             )
             model = VaDE(
-                num_clusters,
+                preset.num_clusters,
                 batch_size=batch_size,
                 pretrain_epochs=pretrain_epochs,
                 clustering_epochs=epochs + 1,
-                embedding_size=latent_dim,
+                embedding_size=preset.latent_dim,
                 custom_dataloaders=(train_loader, dataloader(x, batch_size, False)),
                 random_state=0,
             )

@@ -78,22 +78,14 @@ def distance_products(x: np.ndarray) -> Callable[[], None]:
 def _searches(
     x: np.ndarray, source: str, k: int, settings: Settings
 ) -> Iterator[Figure]:
-    found = {}
-
-    def kept(name, search):
-        def run():
-            found[name] = search()
-
-        return run
-
     def brute_force():
         search = NearestNeighbors(n_neighbors=k, algorithm="brute", n_jobs=-1).fit(x)
         return search.kneighbors(return_distance=False)  # without the points themselves
 
     searches = {
-        "knn": kept("knn", lambda: knn(x, k, method="exact")[0]),
+        "knn": lambda: knn(x, k, method="exact")[0],
         "products": distance_products(x),
-        "scikit-learn": kept("scikit-learn", brute_force),
+        "scikit-learn": brute_force,
     }
     lacking = checks.lacking("approximate")
     if lacking:
@@ -105,13 +97,13 @@ def _searches(
             index = pynndescent.NNDescent(x, n_neighbors=k + 1, random_state=0)
             return index.neighbor_graph[0][:, 1:]
 
-        searches["pynndescent"] = kept("pynndescent", descent)
+        searches["pynndescent"] = descent
     timings = timing.interleave(searches, settings.repetitions)
     details = {"data": source, "rows": len(x), "features": x.shape[1], "k": k}
     title = f"kNN, {len(x):,} x {x.shape[1]}, k = {k}"
     yield timing.ratio(f"{title} / its products", timings, "knn", "products", **details)
-    for name in [name for name in found if name != "knn"]:
-        recall = {"recall": recall_of(found[name], found["knn"])}
+    for name in [name for name in searches if name not in ("knn", "products")]:
+        recall = {"recall": recall_of(timings[name].last, timings["knn"].last)}
         yield timing.ratio(
             f"{title} / {name}", timings, "knn", name, **details, **recall
         )

@@ -86,16 +86,9 @@ def _tuples(
 
     torch.set_num_threads(threads())
     torch.manual_seed(0)
-    preset = workload.preset
     for count in num_neighbors:
         given = workload.with_neighbors(count)
-        theirs = TupleTraining(
-            params,
-            given.x,
-            given.graph.indices,
-            batch_size=preset.batch_size,
-            learning_rate=preset.learning_rate,
-        )
+        theirs = TupleTraining(params, given.x, given.graph.indices, given.preset)
         with (
             workloads.dgg_epochs(given, params=params) as node,
             workloads.dgg_epochs(given, params=params, objective="tuple") as ours,
@@ -124,14 +117,8 @@ def _vade(
     """ClustPy's VaDE over ours; the accuracy is of its labels alone."""
     from experiments.benchmarks.clustpy_vade import VadeEpochs
 
-    preset = workload.preset
     theirs = VadeEpochs(
-        workload.x,
-        num_clusters=preset.num_clusters,
-        latent_dim=preset.latent_dim,
-        batch_size=preset.batch_size,
-        pretrain_epochs=pretrain_epochs,
-        epochs=1 + settings.repetitions,
+        workload.x, workload.preset, pretrain_epochs, 1 + settings.repetitions
     )
     with contextlib.ExitStack() as opened:
         epochs = {

@@ -14,10 +14,12 @@ class Timing(NamedTuple):
     Attributes:
       first: seconds of the first call, which compiles and places data.
       seconds: of each later call.
+      last: what the last call returned.
     """
 
     first: float
     seconds: tuple[float, ...]
+    last: Any = None
 
     @property
     def median(self) -> float:
@@ -84,18 +86,16 @@ def interleave(
     Returns:
       The timing of each.
     """
-
-    def seconds(function):
-        began = clock()
-        jax.block_until_ready(function())
-        return clock() - began
-
-    first = {name: seconds(function) for name, function in callables.items()}
-    later = {name: [] for name in callables}
-    for _ in range(repetitions):
+    seconds, last = {name: [] for name in callables}, {}
+    for _ in range(1 + repetitions):
         for name, function in callables.items():
-            later[name].append(seconds(function))
-    return {name: Timing(first[name], tuple(later[name])) for name in callables}
+            began = clock()
+            last[name] = jax.block_until_ready(function())
+            seconds[name].append(clock() - began)
+    return {
+        name: Timing(first, tuple(later), last[name])
+        for name, (first, *later) in seconds.items()
+    }
 
 
 def ratio(

@@ -9,6 +9,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from dgg_jax.presets import DGGPreset
+
 
 class TupleModel(nn.Module):
     """Encoder, decoder, linear classifier and mixture, from the parameters of ours.
@@ -71,12 +73,6 @@ class TupleModel(nn.Module):
         constant = (self.mixture_logvar + math.log(2.0 * math.pi)).sum(-1)
         return -0.5 * (constant + squared)
 
-    @torch.no_grad()
-    def predict(self, x: torch.Tensor) -> np.ndarray:
-        """Cluster labels from the posterior means of x [N, D]."""
-        means = [self.mean(self.encoder(part)) for part in x.split(4096)]
-        return self.classifier(torch.cat(means)).argmax(-1).numpy()
-
 
 class TupleTraining:
     """Epochs of Adam on tuples: each call is one.
@@ -90,9 +86,7 @@ class TupleTraining:
         params: Mapping[str, Any],
         x: np.ndarray,
         indices: np.ndarray,
-        *,
-        batch_size: int,
-        learning_rate: float,
+        preset: DGGPreset,
     ):
         """Copies parameters, rows and neighbours into tensors.
 
@@ -100,13 +94,13 @@ class TupleTraining:
           params: of DGG, to start from.
           x: data, shape [N, D].
           indices: neighbours, shape [N, S].
-          batch_size: B.
-          learning_rate: Adam's.
+          preset: with the size of a batch and Adam's rate.
         """
         self.model = TupleModel(params)
         self._x, self._indices = _tensor(x), torch.tensor(np.asarray(indices)).long()
-        self._batch_size = min(batch_size, len(x))
-        self._optimizer = torch.optim.Adam(self.model.parameters(), lr=learning_rate)
+        self._batch_size = min(preset.batch_size, len(x))
+        rate = preset.learning_rate
+        self._optimizer = torch.optim.Adam(self.model.parameters(), lr=rate)
 
     def __call__(self) -> None:
         """Trains for an epoch; as ours, it leaves out the last, smaller batch."""
@@ -121,9 +115,12 @@ class TupleTraining:
             loss.backward()
             self._optimizer.step()
 
+    @torch.no_grad()
     def predict(self) -> np.ndarray:
-        """Cluster labels of all rows, [N]."""
-        return self.model.predict(self._x)
+        """Cluster labels from the posterior means of all rows, [N]."""
+        model = self.model
+        means = [model.mean(model.encoder(part)) for part in self._x.split(4096)]
+        return model.classifier(torch.cat(means)).argmax(-1).numpy()
 
 
 def _tensor(array: Any) -> torch.Tensor:
