@@ -247,9 +247,9 @@ def data_matrix(
       unit_interval: whether the likelihood needs values in [0, 1].
 
     Raises:
-      InvalidInput: if x is not a matrix, has fewer rows than clusters, holds NaN or
-        infinite values (how many, where first), is constant, or leaves [0, 1] under a
-        Bernoulli likelihood.
+      InvalidInput: if x is not a matrix, has fewer rows, or different ones, than
+        clusters, holds NaN or infinite values (how many, where first), is constant, or
+        leaves [0, 1] under a Bernoulli likelihood.
     """
     if x.ndim != 2 or x.shape[1] == 0:
         raise InvalidInput(
@@ -282,12 +282,29 @@ def data_matrix(
         raise InvalidInput(
             f"x is constant (every value is {low:g}); there is nothing to cluster."
         )
+    different = _num_different(x, num_clusters)
+    if different < num_clusters:
+        raise InvalidInput(
+            f"num_clusters={num_clusters} exceeds the {different} different rows of x; "
+            "ask for at most one cluster a different row."
+        )
     if unit_interval and (low < 0.0 or high > 1.0):
         raise InvalidInput(
             f"the Bernoulli likelihood needs values in [0, 1], x has values in "
             f"[{low:g}, {high:g}]; scale x (8-bit pixels: divide by 255) or use "
             "likelihood=gaussian."
         )
+
+
+def _num_different(x: np.ndarray | sparse.csr_array, most: int) -> int:
+    """How many rows differ, counted no further than so many."""
+    seen: set[bytes] = set()
+    for _, block in blocks(x):
+        for row in block:
+            seen.add((row + 0).tobytes())  # -0 is 0
+            if len(seen) >= most:
+                return most
+    return len(seen)
 
 
 def blocks(
@@ -340,6 +357,67 @@ def rows(x: Any, num_features: int, name: str = "x") -> np.ndarray:
             f"{name} must be [N, {num_features}], as in training, got shape {x.shape}."
         )
     return x
+
+
+def neighbors_of(knn: Any) -> tuple[Any, Any]:
+    """Indices and distances of nearest neighbours, in whatever form they come.
+
+    Args:
+      knn: the pair, as ``graph.knn`` returns it; or the sparse matrix [N, N] that
+        scikit-learn's ``kneighbors_graph`` or ``KNeighborsTransformer`` returns.
+
+    Returns:
+      The pair; of a matrix both [N, k], nearest first and without the points
+      themselves.
+
+    Raises:
+      InvalidInput: if it is neither.
+    """
+    if sparse.issparse(knn):
+        return _of_graph(knn)
+    if isinstance(knn, tuple | list) and len(knn) == 2:
+        kinds = [np.asarray(part).dtype.kind for part in knn]
+        if kinds[0] == "f" and kinds[1] in "iu":
+            raise InvalidInput(
+                "knn must be (indices, distances), got distances first, as "
+                "scikit-learn's kneighbors returns them; exchange them, and leave out "
+                "the points themselves."
+            )
+        return tuple(knn)
+    got = type(knn).__name__
+    shape = getattr(knn, "shape", None)
+    raise InvalidInput(
+        "knn must be a pair (indices, distances) of shape [N, k], as dgg_jax.graph.knn "
+        "returns it, or the sparse matrix of scikit-learn's kneighbors_graph; got "
+        f"{got}{'' if shape is None else f' of shape {shape}'}."
+    )
+
+
+def _of_graph(knn: Any) -> tuple[np.ndarray, np.ndarray]:
+    """The pair of a sparse matrix of distances, or of ones."""
+    if knn.ndim != 2 or knn.shape[0] != knn.shape[1]:
+        raise InvalidInput(
+            f"knn must be a matrix [N, N] of distances, got shape {knn.shape}; give "
+            "that of the rows of X to each other."
+        )
+    graph = sparse.csr_array(knn)
+    sparse_format(graph)
+    num_points = graph.shape[0]
+    rows = np.repeat(np.arange(num_points), np.diff(graph.indptr))
+    others = rows != graph.indices
+    rows, indices, distances = rows[others], graph.indices[others], graph.data[others]
+    counts = np.bincount(rows, minlength=num_points)
+    few, many = counts.min(), counts.max()
+    # One more where copies of a point take its own place.
+    if few == 0 or many > few + 1:
+        raise InvalidInput(
+            f"knn must have as many neighbours in every row, got {few} to {many}; "
+            "kneighbors_graph(X, k, mode='distance') has."
+        )
+    order = np.lexsort((distances, rows))
+    ranks = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
+    nearest = order[ranks < few].reshape(num_points, few)
+    return indices[nearest], distances[nearest]
 
 
 def neighbors(

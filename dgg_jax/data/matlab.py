@@ -18,10 +18,14 @@ _MATRIX, _COMPRESSED = 14, 15
 _STORED = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8"}
 _STORED |= {12: "i8", 13: "u8"}
 _TEXT = {1: "latin1", 2: "latin1", 4: "utf-16", 16: "utf-8", 17: "utf-16", 18: "utf-32"}
-_CELL, _CHAR, _SPARSE = 1, 4, 5
+_CELL, _STRUCT, _CHAR, _SPARSE, _OPAQUE = 1, 2, 4, 5, 17
 _CLASSES = {6: "f8", 7: "f4", 8: "i1", 9: "u1", 10: "i2", 11: "u2", 12: "i4"}
 _CLASSES |= {13: "u4", 14: "i8", 15: "u8"}
 _COMPLEX = 8
+
+
+class Unusable(ValueError):
+    """What a variable holds is sound, but no array of numbers or text."""
 
 
 class _Element(NamedTuple):
@@ -111,7 +115,8 @@ class Mat:
           each row of characters or each cell.
 
         Raises:
-          ValueError: if it is none of these, or damaged.
+          Unusable: if it is none of these.
+          ValueError: if it is damaged.
         """
         return self._array(self._variables[name])
 
@@ -141,6 +146,9 @@ class Mat:
         if len(parts) < 3:
             raise ValueError("a variable has no flags, dimensions or name")
         flags = int(self._numbers(parts[0])[0])
+        if flags & 0xFF == _OPAQUE:  # its second part is the name
+            name = bytes(parts[1].data).decode("latin1")
+            return _Matrix(_OPAQUE, 0, (), name, [])
         shape = tuple(self._numbers(parts[1]).tolist())
         if min(shape, default=-1) < 0:
             raise ValueError(f"a variable has shape {shape}")
@@ -152,8 +160,20 @@ class Mat:
         if kind == _CELL:
             texts = [self._cell(self._matrix(part)) for part in parts]
             return np.array(texts, dtype=str)
-        if not parts or flags & _COMPLEX:
-            raise ValueError(f"{name!r} holds no real numbers")
+        if kind == _STRUCT:
+            fields = ", ".join(self._fields(parts)) or "no fields"
+            raise Unusable(
+                f"{name!r} is a structure with {fields}; in MATLAB, save('x.mat', "
+                f"'-struct', '{name}') saves these"
+            )
+        if flags & _COMPLEX:
+            raise Unusable(f"{name!r} holds complex numbers; save real(x) or abs(x)")
+        if kind not in (*_CLASSES, _CHAR, _SPARSE):
+            raise Unusable(
+                f"{name!r} is a function, table or object; save its numbers as a matrix"
+            )
+        if not parts:
+            raise ValueError(f"{name!r} holds no numbers")
         if kind == _CHAR:
             return self._rows(shape, parts[0])
         if kind == _SPARSE:
@@ -164,8 +184,6 @@ class Mat:
             )
             checks.sparse_format(found)
             return found
-        if kind not in _CLASSES:
-            raise ValueError(f"{name!r} is a structure, function or object")
         values = self._numbers(parts[0])
         if values.size != math.prod(shape):
             raise ValueError(
@@ -178,6 +196,13 @@ class Mat:
         if element.kind not in _STORED:
             raise ValueError(f"numbers are of unknown kind {element.kind}")
         return np.frombuffer(element.data, self._order + _STORED[element.kind])
+
+    def _fields(self, parts: Sequence[_Element]) -> list[str]:
+        """The names of a structure's fields, of one length each."""
+        length = int(self._numbers(parts[0])[0])
+        text = bytes(parts[1].data)
+        names = [text[i : i + length] for i in range(0, len(text), max(1, length))]
+        return [name.split(b"\0")[0].decode("latin1") for name in names]
 
     def _rows(self, shape: tuple[int, ...], element: _Element) -> np.ndarray:
         if element.kind not in _TEXT:
@@ -193,13 +218,14 @@ class Mat:
 
     def _cell(self, matrix: _Matrix) -> str:
         """The one string or number in a cell."""
-        if matrix.kind == _CELL:
-            raise ValueError("a cell holds cells")
         if matrix.kind == _CHAR and 0 in matrix.shape:
             return ""
+        several = "a cell holds more than one string or number; save a matrix"
+        if matrix.kind == _CELL:
+            raise Unusable(several)
         values = self._array(matrix)
         if sparse.issparse(values) or values.size != 1:
-            raise ValueError("a cell holds more than one string or number")
+            raise Unusable(several)
         return str(values.item())
 
 

@@ -162,7 +162,7 @@ def _mat(path: Path, label: str | None, wanted: Sequence[str]) -> Matrix:
             f"{path} is of MATLAB 7.3 (HDF5), which is not read; save it in MATLAB by "
             "save('x.mat', 'X', 'y', '-v7')."
         )
-    from dgg_jax.data.matlab import Mat
+    from dgg_jax.data.matlab import Mat, Unusable
 
     y = None
     try:
@@ -173,6 +173,8 @@ def _mat(path: Path, label: str | None, wanted: Sequence[str]) -> Matrix:
             y = file[labels]
     except InvalidInput:
         raise
+    except Unusable as error:
+        raise InvalidInput(f"{path} has no matrix in {name!r}: {error}.") from error
     except Exception as error:  # damaged bytes make numpy and zlib raise anything
         raise contents.damaged(path, "MATLAB file", error) from error
     if sparse.issparse(x):

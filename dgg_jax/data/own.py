@@ -18,6 +18,7 @@ from dgg_jax.data.dataset import Dataset
 from dgg_jax.data.matrices import Matrix
 from dgg_jax.data.preprocessing import (
     Scaling,
+    check_offset,
     likelihood_for,
     min_max,
     shift_and_scale,
@@ -110,6 +111,9 @@ def load(
     is_image_told = bool(image_shape)
     chosen = _scaling(path, x, matrix, scaling, shape, is_image, is_image_told)
     chosen = chosen._replace(layer=layer, ground=matrix.ground)
+    if scaling == "none":
+        remedy = "let --scaling=standard centre and scale it"
+        check_offset(x, matrix.columns, remedy)
     fingerprint = _fingerprint(matrix.features.shape, x, y, class_names)
     if chosen.step != "none" or x.dtype != np.float32:
         x = shift_and_scale(x, chosen.shift, chosen.scale)

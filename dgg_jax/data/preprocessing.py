@@ -11,12 +11,16 @@ import numpy as np
 from scipy import sparse
 
 from dgg_jax import checks
+from dgg_jax.log import LOGGER
 from dgg_jax.storage import arrays
 
 NUM_WORDS = 2000  # of the papers' texts
 # Squared length of a row of D words, by the name of the scaling.
 TFIDF_SCALINGS = {"sqrt_dim": float, "unit": lambda dim: 1.0}
 
+# Of a mean from 0, in standard deviations: what is warned of, and what is refused.
+_FAR, _MOST_OFFSET = 10.0, 150.0
+_MOST_UNEVEN = 30.0  # of the deviations of columns, the largest to the least
 _BLOCK = 4096  # rows that are scaled at a time, in float64
 
 
@@ -91,6 +95,61 @@ def standardize(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     deviation = np.sqrt(squares / len(x))
     # The square of a tiny deviation is 0.
     return mean, np.where(constant | (deviation == 0.0), 1.0, deviation)
+
+
+def check_offset(x: np.ndarray, names: Sequence[str] | None, remedy: str) -> None:
+    """Refuses values that lie too far off 0 for their spread, before a lossy cast.
+
+    Near 1.7e9 float32 has multiples of 128, and of 1000 and 1001 networks see 1000.
+
+    Args:
+      x: finite numbers, shape [N, D].
+      names: of the columns, or None.
+      remedy: for the message.
+
+    Raises:
+      InvalidInput: naming a column, its mean and its spread.
+    """
+    offset, spread = _offset_and_spread(x)
+    column = int(offset.argmax())
+    widest = spread.max()
+    if widest == 0 or offset[column] < _FAR * widest:
+        return
+    name = column if names is None else repr(names[column])
+    lies = (
+        f"column {name} of the data lies {offset[column]:g} from 0, where no column "
+        f"spreads wider than {widest:g}"
+    )
+    if offset[column] < _MOST_OFFSET * widest:
+        LOGGER.warning(f"{lies}, which networks hardly tell apart; {remedy}.")
+        return
+    raise checks.InvalidInput(
+        f"{lies}: neither float32 nor a network tells its values apart; {remedy}."
+    )
+
+
+def advice_on_scale(x: np.ndarray | sparse.csr_array) -> str:
+    """What to say of columns that are on no scale that suits networks, or nothing."""
+    if sparse.issparse(x) or (x.min() >= 0.0 and x.max() <= 1.0):
+        return ""
+    offset, spread = _offset_and_spread(x)
+    some = spread[spread > 0]
+    if not len(some) or (
+        offset.max() < 3 * some.max() and some.max() < _MOST_UNEVEN * some.min()
+    ):
+        return ""
+    return (
+        f" The columns of X have means of up to {offset.max():.3g} and spreads from "
+        f"{some.min():.3g} to {some.max():.3g}: scale them first, as by "
+        "make_pipeline(StandardScaler(), DGG())."
+    )
+
+
+def _offset_and_spread(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """|mean| and standard deviation of the columns, 0 where one is constant."""
+    mean, spread = standardize(x)
+    constant = _constant(x)[1]
+    return np.where(constant, 0.0, abs(mean)), np.where(constant, 0.0, spread)
 
 
 def column_means(x: np.ndarray | sparse.csr_array) -> np.ndarray:

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import difflib
 import inspect
+import math
 import numbers
 import os
 import pathlib
@@ -29,9 +30,9 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from dgg_jax import checks, methods, metrics, presets
-from dgg_jax.data.preprocessing import Scaling
+from dgg_jax.data.preprocessing import Scaling, advice_on_scale, check_offset
 from dgg_jax.distributions import sample_gaussian
-from dgg_jax.log import tell
+from dgg_jax.log import LOGGER, tell
 from dgg_jax.methods import Parts
 from dgg_jax.progress import Progress
 from dgg_jax.stages import cluster_count
@@ -93,8 +94,9 @@ class Clusterer(ClusterMixin, BaseEstimator):
         """Trains on the rows of X.
 
         Args:
-          X: array of any kind, scipy.sparse matrix or data frame, shape [N, D]; values
-            in [0, 1] for the Bernoulli likelihood.
+          X: array of any kind, scipy.sparse matrix or data frame, shape [N, D], arrays
+            [N, H, W] of images, or an AnnData object; values in [0, 1] for the
+            Bernoulli likelihood.
           y: not used.
 
         Returns:
@@ -115,7 +117,10 @@ class Clusterer(ClusterMixin, BaseEstimator):
             opened.enter_context(_k_as_n_clusters())
             x = self._rows(X, reset=True)
             estimates, num_clusters = self._num_clusters(known.get("start"))
-            preset = self._preset(x, num_clusters)
+            image_shape = getattr(self, "image_shape", None)
+            if known.get("image_shape", ()) is None:
+                image_shape = known["image_shape"] = _image_shape(X)
+            preset = self._preset(x, num_clusters, image_shape)
             if not getattr(self, "warm_start", False):
                 self._preprocessing = Clusterer._preprocessing
                 self._scaling = None
@@ -138,12 +143,13 @@ class Clusterer(ClusterMixin, BaseEstimator):
                 count = method.count_clusters(x, preset, runner, seed=seed, **networks)
                 if not count.is_plateau:
                     warnings.warn(count.describe(), stacklevel=3)
-                preset = self._preset(x, count.num_clusters)
+                preset = self._preset(x, count.num_clusters, image_shape)
             _, state, records = method.run(x, preset, seed=seed, runner=runner, **known)
         self._keep(preset, state, records, runner.history)
         thin = metrics.thin_clusters(self.labels_, preset.num_clusters)
         if thin:
             text = metrics.collapse_warning(thin, preset.num_clusters)
+            text += advice_on_scale(x)
             warnings.warn(text, ConvergenceWarning, stacklevel=3)
         return self
 
@@ -163,20 +169,34 @@ class Clusterer(ClusterMixin, BaseEstimator):
         return False, start.preset.num_clusters
 
     def _rows(self, X: Any, *, reset: bool) -> np.ndarray | sparse.csr_array:
+        X = _as_matrix(X)
+        # What float32 does not hold is looked at in float64 before it is cast.
+        kind = getattr(X, "dtype", np.float64)
+        is_exact = np.result_type(kind, np.float32) == np.float32
         X = validate_data(
             self,
             X,
             reset=reset,
             accept_sparse="csr",
-            dtype=np.float32,
+            dtype=np.float32 if is_exact else (np.float64, np.float32),
             order="C",
             ensure_min_samples=2 if reset else 1,
         )
-        if not sparse.issparse(X):
-            return np.asarray(X)
-        return sparse.csr_array(X) if self._takes_sparse else X.toarray()
+        rows = _as_float32(X)
+        if reset and not sparse.issparse(X):
+            names = getattr(self, "feature_names_in_", None)
+            pipeline = f"make_pipeline(StandardScaler(), {type(self).__name__}())"
+            check_offset(X, names, f"scale it, as by {pipeline}")
+        if not sparse.issparse(rows):
+            return np.asarray(rows)
+        return sparse.csr_array(rows) if self._takes_sparse else rows.toarray()
 
-    def _preset(self, x: np.ndarray, num_clusters: int) -> presets.Preset:
+    def _preset(
+        self,
+        x: np.ndarray,
+        num_clusters: int,
+        image_shape: Sequence[int] | None = None,
+    ) -> presets.Preset:
         settings = {name: getattr(self, name) for name in self.settings()}
         if not isinstance(settings.get("likelihood"), str | None):
             settings["likelihood"] = None
@@ -184,7 +204,7 @@ class Clusterer(ClusterMixin, BaseEstimator):
             self._method,
             x,
             num_clusters,
-            image_shape=getattr(self, "image_shape", None),
+            image_shape=image_shape,
             name=self.preset,
             **settings,
         )
@@ -530,16 +550,18 @@ class MixtureVAE(Generative):
         X: Any,
         y: Any = None,
         *,
-        knn: tuple[np.ndarray, np.ndarray] | None = None,
+        knn: Any = None,
     ) -> Self:
         """Trains on the rows of X.
 
         Args:
-          X: array of any kind, scipy.sparse matrix or data frame, shape [N, D]; values
-            in [0, 1] for the Bernoulli likelihood.
+          X: array of any kind, scipy.sparse matrix or data frame, shape [N, D], arrays
+            [N, H, W] of images, or an AnnData object; values in [0, 1] for the
+            Bernoulli likelihood.
           y: not used.
-          knn: nearest neighbours of the rows, indices and distances [N, k] without the
-            row itself, as ``dgg_jax.graph.knn`` returns them; None searches them.
+          knn: nearest neighbours of the rows: indices and distances [N, k] without the
+            row itself, as ``dgg_jax.graph.knn`` returns them; or the sparse matrix of
+            scikit-learn's ``kneighbors_graph``. None searches them.
 
         Returns:
           The fitted estimator.
@@ -548,7 +570,8 @@ class MixtureVAE(Generative):
           ValueError: if X, knn or a setting cannot be used; before any work.
           dgg_jax.training.Diverged: if a loss is not finite.
         """
-        return self._fit(X, neighbors=knn, **self._arguments())
+        neighbors = None if knn is None else checks.neighbors_of(knn)
+        return self._fit(X, neighbors=neighbors, **self._arguments())
 
     def bic(self, X: Any) -> float:
         """-2 N ELBO + p ln N, to compare numbers of clusters; the lower the better.
@@ -563,6 +586,64 @@ class MixtureVAE(Generative):
         scores = self.score_samples(X)
         num_parameters = 2 * self.means_.size + len(self.weights_) - 1
         return float(-2.0 * scores.sum() + num_parameters * np.log(len(scores)))
+
+
+def _as_matrix(X: Any) -> Any:
+    """X as a matrix: arrays [N, ...] become rows, an AnnData object a data frame."""
+    if hasattr(X, "obs_names") and hasattr(X, "var_names"):
+        X = _of_anndata(X)
+    if sparse.issparse(X) and X.format in ("csr", "csc"):
+        checks.sparse_format(X)
+    if isinstance(X, list | tuple) and len(X) and np.ndim(X[0]) > 1:
+        X = np.asarray(X)
+    shape = getattr(X, "shape", ())
+    if len(shape) > 2:
+        X = np.asarray(X).reshape(shape[0], math.prod(shape[1:]))
+    return X
+
+
+def _of_anndata(X: Any) -> Any:
+    """The matrix of an AnnData object, with the names of its genes."""
+    import pandas as pd  # which anndata has brought
+
+    if X.X is None:
+        have = ", ".join(X.layers) or "none"
+        raise checks.InvalidInput(
+            f"X is an AnnData object without X; its layers are: {have}. Give one by "
+            "AnnData(adata.layers[name], adata.obs, adata.var)."
+        )
+    matrix, names = (X.to_memory() if X.isbacked else X).X, X.var_names
+    if sparse.issparse(matrix):
+        return pd.DataFrame.sparse.from_spmatrix(sparse.csc_matrix(matrix), None, names)
+    return pd.DataFrame(np.asarray(matrix), columns=names)
+
+
+def _as_float32(X: np.ndarray | sparse.spmatrix) -> np.ndarray | sparse.spmatrix:
+    """X as float32, of which no value is too large for it."""
+    if X.dtype == np.float32:  # perhaps a memory map
+        return X
+    with np.errstate(over="ignore"):
+        X = X.astype(np.float32)
+    values = X.data if sparse.issparse(X) else X
+    if not np.isfinite(values).all():
+        raise checks.InvalidInput(
+            "Input X contains a value too large for float32; scale it, or leave its "
+            "row out."
+        )
+    return X
+
+
+def _image_shape(X: Any) -> tuple[int, ...] | None:
+    """The shape of the images that X [N, H, W, ...] consists of, if it shows some."""
+    X = np.asarray(X) if isinstance(X, list | tuple) else X
+    if len(getattr(X, "shape", ())) < 3 or not checks.shows_images(np.asarray(X)):
+        return None
+    shape = tuple(X.shape[1:])
+    LOGGER.info(
+        f"X is taken for images of {' x '.join(map(str, shape))}; siamese_warp=0 if "
+        "they are none."
+    )
+    return shape
 
 
 def _plain(value: Any) -> Any:

@@ -427,6 +427,15 @@ def test_new_rows_are_scaled_as_those_of_training(tmp_path):
             own.new_rows(write(tmp_path / "new.csv", content), scaling)
 
 
+def test_what_a_cast_would_lose_is_refused(tmp_path):
+    x = np.random.default_rng(0).normal([0, 1.7e9], size=(50, 2))
+    path = write(tmp_path / "x.csv", "a,b\n" + "\n".join(f"{a},{b}" for a, b in x))
+    np.testing.assert_allclose(data.load(path).x.std(axis=0), 1, rtol=1e-4)
+    message = r"column 'b' of the data lies 1.7e\+09 from 0.*--scaling=standard"
+    with pytest.raises(InvalidInput, match=message):
+        data.load(path, scaling="none")
+
+
 def test_new_images_are_brought_to_the_size_of_training(tmp_path):
     for index in range(2):
         colored = np.stack([PIXELS[index]] * 3, axis=-1)
@@ -514,7 +523,9 @@ def zipped(**members):
         ("x.mat", mat(X=X)[:-20], "no whole MATLAB file"),
         ("x.mat", b"noise" * 100, "no whole MATLAB file"),
         ("x.mat", mat(a=X, b=X), "it has: a, b"),
-        ("x.mat", mat(X={"field": 1}), "'X' is a structure"),
+        ("x.mat", mat(X={"a": X, "bc": 1}), "'X' is a structure with a, bc; .*'-str"),
+        ("x.mat", mat(X=X * 1j), "'X' holds complex numbers; save real"),
+        ("x.mat", mat(X=np.array([X, "a"], object)), "a cell holds more than one"),
         ("x.mat", mat(X=np.ones((3, 4)), y=np.ones(4)), "4.*for 3 rows.*transpose"),
     ],
 )  # fmt: skip
@@ -522,6 +533,7 @@ def test_what_cannot_be_used(tmp_path, name, content, message):
     path = write(tmp_path / name, content)
     with pytest.raises(InvalidInput, match=message) as caught:
         data.load(path)
+    assert "truncated" not in str(caught.value) or "whole" in message
     assert "\n" not in str(caught.value) and name in str(caught.value)
 
 

@@ -1,0 +1,243 @@
+"""What fit takes: graphs, images, annotated matrices, and values far off zero."""
+
+import logging
+import warnings
+
+import hypothesis
+import hypothesis.strategies as st
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import sparse
+from sklearn.neighbors import (
+    KNeighborsTransformer,
+    NearestNeighbors,
+    kneighbors_graph,
+    radius_neighbors_graph,
+)
+
+from dgg_jax import DEC, DGG, GMVAE, checks
+from dgg_jax.checks import InvalidInput
+from dgg_jax.data import preprocessing
+
+few = hypothesis.settings(max_examples=25, deadline=None)
+X = np.random.default_rng(0).normal(size=(40, 3))
+TINY = {
+    **{"hidden_sizes": (8,), "latent_dim": 2, "pretrain_autoencoder_epochs": 1},
+    **{"pretrain_vae_epochs": 1, "label_epochs": 1, "classifier_epochs": 1},
+    **{"classifier_hidden_sizes": (8,), "epochs": 1, "siamese_epochs": 0},
+    **{"num_neighbors": 3, "random_state": 0},
+}
+QUIET = pytest.mark.filterwarnings("ignore:.*may have collapsed")
+
+
+# --- knn= --------------------------------------------------------------------------
+
+
+@few
+@hypothesis.given(
+    st.integers(0, 99),
+    st.integers(5, 30),
+    st.integers(1, 4),
+    st.sampled_from(("csr", "csc", "coo", "lil")),
+    st.booleans(),
+    st.booleans(),
+)
+def test_graphs_of_scikit_learn(seed, num_points, k, form, is_shuffled, has_self):
+    x = np.random.default_rng(seed).normal(size=(num_points, 3))
+    distances, indices = NearestNeighbors(n_neighbors=k).fit(x).kneighbors()
+    if has_self:
+        transformer = KNeighborsTransformer(n_neighbors=k, mode="distance")
+        graph = transformer.fit_transform(x)
+    else:
+        graph = kneighbors_graph(x, k, mode="distance")
+    if is_shuffled:
+        graph.sort_indices()  # no longer nearest first
+    found = checks.neighbors_of(graph.asformat(form))
+    checked = checks.neighbors(*found, num_points=num_points)
+    np.testing.assert_array_equal(checked[0], indices)
+    np.testing.assert_allclose(checked[1], distances, rtol=1e-6)
+
+
+def test_a_graph_of_copies_and_one_of_ones():
+    x = np.repeat(X[:10], 3, axis=0)  # any of three is the nearest of a point
+    transformer = KNeighborsTransformer(n_neighbors=4, mode="distance")
+    indices, distances = checks.neighbors_of(transformer.fit_transform(x))
+    checks.neighbors(indices, distances, num_points=30)
+    assert indices.shape == (30, 4) and (distances[:, :2] == 0).all()
+    indices, distances = checks.neighbors_of(kneighbors_graph(X, 5))
+    checks.neighbors(indices, distances, num_points=40)
+    assert (distances == 1).all()
+
+
+@QUIET
+def test_a_graph_trains_as_the_pair_does():
+    graph = kneighbors_graph(X, 10, mode="distance")
+    pair = checks.neighbors_of(graph)
+    settings = TINY | {"num_candidates": 5, "init_neighbors": 5}
+    of_graph, of_pair = (
+        DGG(2, **settings).fit(X, knn=knn).probabilities_ for knn in (graph, pair)
+    )
+    np.testing.assert_array_equal(of_graph, of_pair)
+
+
+@pytest.mark.parametrize(
+    ("knn", "message"),
+    [
+        (np.zeros((40, 20), int), r"must be a pair .*got ndarray of shape \(40, 20\)"),
+        (np.zeros((2, 40, 20), int), r"must be a pair .*got ndarray of shape \(2, 40"),
+        ({"indices": 0}, "must be a pair .*got dict"),
+        ("auto", "must be a pair .*got str"),
+        ((1, 2, 3), "must be a pair .*got tuple"),
+        (NearestNeighbors(n_neighbors=3).fit(X).kneighbors(), "distances first.*excha"),
+        (
+            radius_neighbors_graph(X, 1.0, mode="distance"),
+            r"as many .* every row.*\d to",
+        ),
+        (sparse.eye_array(40).tocsr(), "as many neighbours in every row, got 0 to 0"),
+        (sparse.csr_array((40, 39)), r"a matrix \[N, N\] of distances, got shape"),
+        (kneighbors_graph(X[:30], 5), r"shape \[40, k\]"),
+    ],
+)
+def test_other_neighbours_are_one_clear_error(knn, message):
+    with pytest.raises(InvalidInput, match=message):
+        DGG(2, **TINY).fit(X, knn=knn)
+
+
+# --- Arrays of images, annotated matrices, sparse ones -----------------------------
+
+
+@QUIET
+def test_arrays_of_images(caplog):
+    images = np.random.default_rng(0).random((40, 6, 5))
+    flat = images.reshape(40, 30)
+    of_images = GMVAE(2, hidden_sizes=(4,), latent_dim=2, epochs=1, random_state=0)
+    of_images.fit(images)
+    assert of_images.n_features_in_ == 30
+    expected = of_images.predict_proba(flat)
+    for form in (images, list(images), images[..., None], images.tolist()):
+        np.testing.assert_array_equal(of_images.predict_proba(form), expected)
+    with caplog.at_level(logging.INFO, "dgg_jax"):
+        warped = DGG(2, **TINY | {"siamese_epochs": 1}).fit(images)
+    assert "X is taken for images of 6 x 5; siamese_warp=0 if they ar" in caplog.text
+    assert warped.preset_.siamese_warp == 5 / 16
+    windows = np.random.default_rng(0).normal(size=(40, 12, 4))
+    assert DGG(2, **TINY).fit(windows).preset_.siamese_warp == 0
+    assert DGG(2, **TINY).fit(flat).preset_.siamese_warp == 0
+
+
+@QUIET
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.parametrize("form", [np.asarray, sparse.csr_matrix])
+def test_annotated_matrices(form):
+    anndata = pytest.importorskip("anndata", reason="needs anndata")
+    genes = pd.DataFrame(index=["g1", "g2", "g3"])
+    x = form(np.random.default_rng(0).poisson(1.0, (40, 3)).astype(np.float32))
+    cells = anndata.AnnData(x, var=genes)
+    plain = x.toarray() if sparse.issparse(x) else x
+    estimator = DEC(2, hidden_sizes=(4,), latent_dim=2, epochs=1, random_state=0)
+    labels = estimator.fit(cells).labels_
+    assert estimator.feature_names_in_.tolist() == ["g1", "g2", "g3"]
+    frame = pd.DataFrame(plain, columns=genes.index)
+    np.testing.assert_array_equal(estimator.predict(frame), labels)
+    np.testing.assert_array_equal(estimator.predict(cells), labels)
+    with pytest.raises(ValueError, match=r"same order|should match"):
+        estimator.predict(cells[:, ["g2", "g1", "g3"]])
+    cells.layers["counts"] = x
+    cells.X = None
+    with pytest.raises(InvalidInput, match=r"without X; its layers are: counts. Give"):
+        estimator.fit(cells)
+
+
+def test_sparse_matrices_are_checked_before_use():
+    for kind in (sparse.csr_matrix, sparse.csc_array):
+        broken = kind(np.eye(40, 6))
+        broken.indices[3] = 10**6
+        with pytest.raises(ValueError, match="indices of a sparse matrix leave its"):
+            DGG(2, **TINY).fit(broken)
+
+
+# --- Far off zero, and fewer rows than clusters ------------------------------------
+
+
+@few
+@hypothesis.given(
+    st.floats(2.3, 12).map(lambda power: 10**power),
+    st.integers(0, 2),
+    st.sampled_from((np.float64, np.float32)),
+)
+def test_what_a_cast_would_lose_is_refused(offset, column, kind):
+    x = X.copy()
+    # Beyond that, the caller has lost it.
+    x[:, column] += x.std() * (offset if kind is np.float64 else min(offset, 1e5))
+    with pytest.raises(InvalidInput, match=rf"column {column} of the data.*StandardSc"):
+        DGG(2, **TINY).fit(x.astype(kind))
+    # By its name, where it has one.
+    frame = pd.DataFrame(x, columns=["a", "b", "c"])
+    with pytest.raises(InvalidInput, match=rf"column '{'abc'[column]}' of the data"):
+        DGG(2, **TINY).fit(frame)
+
+
+def test_seconds_of_unix_are_not_constant():
+    for dtype in (np.float64, np.int64):
+        with pytest.raises(InvalidInput) as caught:
+            DEC(2).fit((10 * X + 1.7e9).astype(dtype))
+        assert "constant" not in str(caught.value)
+        assert "float32" in str(caught.value) and "DEC()" in str(caught.value)
+
+
+def test_what_is_no_such_offset():
+    for x in (
+        X + 5,
+        X * 1e9,
+        np.c_[X, np.full(40, 1e6)],  # constant
+        np.c_[X, 1 + X[:, 0] * 1e-6],  # spreads little, for what it adds
+        np.full((40, 3), 1.7e9),
+    ):
+        preprocessing.check_offset(x, None, "")
+
+
+def test_an_offset_that_may_do_is_warned_of(caplog):
+    preprocessing.check_offset(X + 30, ["a", "b", "c"], "scale it")
+    assert "which networks hardly tell apart; scale it." in caplog.text
+
+
+def test_values_are_cast_as_before():
+    x = np.random.default_rng(0).normal(size=(50, 4)) * 1e3
+    estimator = DGG(2)
+    for kind in (np.float64, np.float32, np.int64, np.int8, bool):
+        rows = estimator._rows(x.astype(kind), reset=True)
+        assert rows.dtype == np.float32
+        np.testing.assert_array_equal(rows, x.astype(kind).astype(np.float32))
+    x[3, 2] = 1e300
+    with pytest.raises(ValueError, match="too large for float32"):
+        estimator._rows(x, reset=True)
+
+
+def test_advice_on_scale():
+    assert preprocessing.advice_on_scale(X) == ""
+    assert preprocessing.advice_on_scale(abs(X) % 1) == ""
+    assert "scale them first" in preprocessing.advice_on_scale(X + 20)
+    assert "scale them first" in preprocessing.advice_on_scale(X * [1, 1, 1000])
+    uneven = np.r_[X, X] * [1.0, 1e4, 1e-4]
+    settings = {"hidden_sizes": (4,), "latent_dim": 2, "random_state": 0}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        GMVAE(20, **settings, epochs=1).fit(uneven)
+    text = " ".join(str(one.message) for one in caught)
+    assert "may have collapsed" in text and "make_pipeline(StandardScaler()" in text
+
+
+@few
+@hypothesis.given(st.integers(1, 5), st.integers(2, 6), st.booleans())
+def test_more_clusters_than_different_rows(different, more, is_sparse):
+    rows = np.random.default_rng(0).normal(size=(different, 3))
+    x = rows[np.arange(60) % different]
+    x[x == 0] = -0.0
+    num_clusters = different + more
+    x = sparse.csr_array(x) if is_sparse else x
+    message = f"n_clusters={num_clusters} exceeds the {different} different rows of x"
+    with pytest.raises(InvalidInput, match=message):
+        DEC(num_clusters).fit(x)
+    dense = x.toarray() if is_sparse else x
+    checks.data_matrix(dense, different, unit_interval=False)
