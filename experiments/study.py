@@ -41,8 +41,8 @@ DEFAULT = "default"
 _VARIANTS = flags.DEFINE_list(
     "variants", [DEFAULT], "Variants of the preset, separated by commas; see above."
 )
-_RESULTS = flags.DEFINE_string(
-    "results", "results/study", "Folder of the results of all studies."
+_RESULTS = flags.DEFINE(
+    command.Path(), "results", "results/study", "Folder of the results of all studies."
 )
 flags.declare_key_flag("seeds")
 flags.adopt_module_key_flags(run_flags)

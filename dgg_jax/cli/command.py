@@ -21,21 +21,41 @@ EXIT_INVALID = 2
 EXIT_DIVERGED = 3
 EXIT_STORAGE = 4
 
-DATA_DIR = flags.DEFINE_string(
+
+class Path(flags.ArgumentParser):
+    """Parses the path of a file or folder: ~ is the user's home, as in a shell."""
+
+    syntactic_help = "a path"
+
+    def parse(self, argument: str) -> str:
+        """The path, with ~ expanded."""
+        return os.path.expanduser(argument)
+
+
+_PLAIN = flags.ArgumentSerializer()
+DATA_DIR = flags.DEFINE(
+    Path(),
     "data_dir",
     None,
     "Folder with the original files of the data set, and for downloads; by default "
     "dgg_jax in the user's cache folder.",
+    serializer=_PLAIN,
 )
 # Shared, so that programs can be imported together.
-WORKDIR = flags.DEFINE_string(
+WORKDIR = flags.DEFINE(
+    Path(),
     "workdir",
     None,
     "Folder of the run; by default runs/<dataset>-<method>-<seed>, of another preset "
     "than default runs/<dataset>-<method>-<preset>-<seed>.",
+    serializer=_PLAIN,
 )
-OUTPUT = flags.DEFINE_string(
-    "output", None, "The file to write, also over an old one; see above."
+OUTPUT = flags.DEFINE(
+    Path(),
+    "output",
+    None,
+    "The file to write, also over an old one; see above.",
+    serializer=_PLAIN,
 )
 
 

@@ -6,8 +6,9 @@ Every run of a deep method leaves its model in its folder. The data are a data s
 name, or a file or folder of images as --dataset of a run takes them. A model
 that was trained on such a file holds the numbers that scaled it, and new rows are
 scaled by them; for other models rows must come scaled as those of training (model.json
-says how). The output has a line a row: its cluster, the probability of that cluster,
-and of all.
+says how). The output has a line a row: its name, if the data have one (the file of an
+image, the index or id of a row), its cluster, the probability of that cluster, and of
+all.
 """
 
 import csv
@@ -19,11 +20,11 @@ import numpy as np
 from absl import flags
 
 from dgg_jax import checks, data
-from dgg_jax.cli.command import DATA_DIR, OUTPUT, answer
+from dgg_jax.cli.command import DATA_DIR, OUTPUT, Path, answer
 from dgg_jax.data import own
 from dgg_jax.data.matrices import SUFFIXES
 
-_MODEL = flags.DEFINE_string("model", None, "Folder of a saved model.")
+_MODEL = flags.DEFINE(Path(), "model", None, "Folder of a saved model.")
 _DATA = flags.DEFINE_string(
     "data", None, "A file, a folder of images, or the name of a data set."
 )
@@ -57,13 +58,13 @@ def _predict() -> int:
 
     keep_compiled()
     model = dgg_jax.load(_MODEL.value)
-    x, note = _rows(_DATA.value, model)
+    x, names, note = _rows(_DATA.value, model)
     if hasattr(model, "predict_proba"):
         probabilities = model.predict_proba(x)
         labels = probabilities.argmax(axis=1)
     else:
         probabilities, labels = None, model.predict(x)
-    _write(pathlib.Path(OUTPUT.value), labels, probabilities)
+    _write(pathlib.Path(OUTPUT.value), names, labels, probabilities)
     sizes = np.bincount(labels, minlength=model.n_clusters)
     print(f"{type(model).__name__} of {_MODEL.value}: {x.shape[0]:,} rows; {note}")
     for cluster, size in enumerate(sizes):
@@ -81,9 +82,9 @@ def _check_data(name: str) -> None:
         )
 
 
-def _rows(name: str, model: Any) -> tuple[np.ndarray, str]:
-    """New rows as the model needs them, and how they were scaled, in words."""
-    scaling = model._scaling
+def _rows(name: str, model: Any) -> tuple[np.ndarray, np.ndarray | None, str]:
+    """New rows as the model needs them, their names, and how they were scaled."""
+    scaling, names = model._scaling, None
     if name in data.DATASETS:
         # The steps of the model's data say how texts were scaled.
         unit = "tf_idf('unit')" in (model._preprocessing or "")
@@ -91,15 +92,17 @@ def _rows(name: str, model: Any) -> tuple[np.ndarray, str]:
         found = data.load(name, data_dir=DATA_DIR.value, tfidf_scaling=tfidf_scaling)
         x, note = found.x, "scaled as a benchmark"
     elif scaling is None:
-        x, note = own.new_rows(name, None), "taken as they are"
+        x, names = own.named_rows(name, None)
+        note = "taken as they are"
         note += f" (the model: {model._preprocessing})"
     else:
-        x, note = own.new_rows(name, scaling), f"{scaling.step}, as in training"
+        x, names = own.named_rows(name, scaling)
+        note = f"{scaling.step}, as in training"
         if scaling.step == "none":
             note = "not scaled, as in training"
     if getattr(model.preset_, "likelihood", None) == "bernoulli":
         note += _check_unit_interval(name, x, model)
-    return x, note
+    return x, names, note
 
 
 def _check_unit_interval(name: str, x: np.ndarray, model: Any) -> str:
@@ -121,13 +124,18 @@ def _check_unit_interval(name: str, x: np.ndarray, model: Any) -> str:
 
 
 def _write(
-    path: pathlib.Path, labels: np.ndarray, probabilities: np.ndarray | None
+    path: pathlib.Path,
+    names: np.ndarray | None,
+    labels: np.ndarray,
+    probabilities: np.ndarray | None,
 ) -> None:
-    names, columns = ["cluster"], [labels]
+    header, columns = ["cluster"], [labels]
+    if names is not None:
+        header, columns = ["name", *header], [names, *columns]
     if probabilities is not None:
-        names += ["probability", *(f"p{k}" for k in range(probabilities.shape[1]))]
+        header += ["probability", *(f"p{k}" for k in range(probabilities.shape[1]))]
         columns += [probabilities.max(axis=1), *probabilities.T]
     with open(path, "w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(names)
+        writer.writerow(header)
         writer.writerows(zip(*(column.tolist() for column in columns), strict=True))

@@ -368,7 +368,7 @@ class Clusterer(ClusterMixin, BaseEstimator):
                 value = getattr(self, name)
                 value = value._asdict() if isinstance(value, Graph) else value
                 arrays["learned"][name] = value
-        saving.save(path, description, arrays, overwrite=overwrite)
+        saving.save(os.path.expanduser(path), description, arrays, overwrite=overwrite)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -525,7 +525,7 @@ class Generative(Embedder):
         Raises:
           OSError: if it cannot be written.
         """
-        model, path = self.model_, pathlib.Path(path)
+        model, path = self.model_, pathlib.Path(path).expanduser()
         (batch,) = jax.export.symbolic_shape("batch")
         rows = jax.ShapeDtypeStruct((batch, self.n_features_in_), jnp.float32)
         programs = {

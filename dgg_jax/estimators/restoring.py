@@ -48,7 +48,7 @@ def load(
         format, damaged, or does not hold what its description says.
       ValueError: if a module of one's own is missing.
     """
-    description, arrays = saving.load(path)
+    description, arrays = saving.load(os.path.expanduser(path))
     given = {"encoder": encoder, "decoder": decoder, "likelihood": likelihood}
     try:
         estimator = _restored(description, arrays, given)

@@ -26,6 +26,7 @@ _TERMS = {
     "cluster_prior": "Cluster prior",
     "cluster_entropy": "Cluster entropy",
 }
+_TYPICAL = 3  # rows of a cluster that are named
 METHODS = {  # as the papers write them
     "dgg": "DGG",
     "vade": "VaDE",
@@ -63,6 +64,7 @@ class ReportInputs(NamedTuple):
         None of a method that generates nothing.
       traversals: decoded means along each latent dimension, shape [K, L, 15, D], or
         None.
+      names: of the points, strings of shape [N], or None.
     """
 
     config: dict[str, Any]
@@ -80,6 +82,7 @@ class ReportInputs(NamedTuple):
     weights: np.ndarray
     samples: np.ndarray | None
     traversals: np.ndarray | None
+    names: np.ndarray | None = None
 
 
 def write_report(workdir: pathlib.Path, inputs: ReportInputs) -> pathlib.Path:
@@ -180,6 +183,7 @@ def _shown(inputs: ReportInputs) -> dict[str, Any]:
         "final": final,
         "shape": inputs.x.shape,
         "labelled": inputs.y is not None,
+        "named": inputs.names is not None,
         "embedded": inputs.embedding is not None,
         "drawn_as_they_are": _embedding(inputs).shape[1] <= 2,
         "images": is_image(inputs.feature_shape),
@@ -259,8 +263,13 @@ def _cluster(inputs: ReportInputs, cluster: int) -> dict[str, Any]:
     members = inputs.labels == cluster
     size = int(members.sum())
     confidence = dominant = purity = None
+    typical: list[str] = []
     if size:
-        confidence = inputs.probabilities.max(axis=1)[members].mean()
+        certain = inputs.probabilities.max(axis=1)[members]
+        confidence = certain.mean()
+        if inputs.names is not None:
+            most = np.argsort(-certain, kind="stable")[:_TYPICAL]
+            typical = inputs.names[members][most].tolist()
     if size and inputs.y is not None:
         classes, counts = np.unique(np.asarray(inputs.y)[members], return_counts=True)
         dominant = class_name(classes[counts.argmax()], inputs.class_names)
@@ -273,4 +282,5 @@ def _cluster(inputs: ReportInputs, cluster: int) -> dict[str, Any]:
         "confidence": confidence,
         "dominant": dominant,
         "purity": purity,
+        "typical": typical,
     }

@@ -43,7 +43,7 @@ def load_run(workdir: str | os.PathLike, data_dir: str | None = None) -> Finishe
       InvalidInput: if it is no finished run of this version, or the file with the data
         of one's own is not what was clustered.
     """
-    workdir = pathlib.Path(workdir)
+    workdir = pathlib.Path(workdir).expanduser()
     if not (workdir / "config.json").is_file():
         raise checks.InvalidInput(
             f"{workdir} holds no run; name the folder that a run has written."

@@ -70,12 +70,15 @@ def collect(
     }
 
 
-def predictions(state: State) -> bytes:
-    """An npz file: labels [N], probabilities [N, K], embedding [N, L].
+def predictions(state: State, names: np.ndarray | None = None) -> bytes:
+    """An npz file: labels [N], probabilities [N, K], embedding [N, L], names [N].
 
-    The last two where the method has them.
+    The second and third where the method has them, the last, of the rows, where the
+    data have them.
     """
     arrays = {"labels": state["labels"]}
+    if names is not None:
+        arrays["names"] = names
     if "log_assignment" in state:
         arrays["probabilities"] = np.exp(state["log_assignment"])
     if "latent_mean" in state:
@@ -126,4 +129,5 @@ def report_inputs(
         weights=probabilities.mean(axis=0),
         samples=samples,
         traversals=traversals,
+        names=dataset.names,
     )

@@ -371,7 +371,7 @@ def _report(
     if estimator is not None:
         estimator.save(config.workdir / "model", overwrite=True)
     result = results.collect(config, dataset, records, time.monotonic() - began)
-    predictions = results.predictions(state)
+    predictions = results.predictions(state, dataset.names)
     folders.write_atomically(config.workdir / "predictions.npz", predictions)
     report.write_report(
         config.workdir,

@@ -7,13 +7,15 @@ import shlex
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import dgg_jax
 from dgg_jax import presets
-from dgg_jax.cli import compare, predict
+from dgg_jax.cli import compare, predict, report
 from dgg_jax.data.preprocessing import Scaling
 from dgg_jax.log import LOGGER
 from dgg_jax.runs import run as runs
+from dgg_jax.runs.finished import load_run
 from dgg_jax.storage import saving
 from tests.experiments.command_line import assert_refused, call
 from tests.methods.toy import blobs
@@ -309,3 +311,73 @@ def test_a_comparison():
     table("zoo.csv", x + 1.0, y)
     outcome = call(*flags, program=compare)
     assert_refused(outcome, "holds another comparison", "data_sha256=")
+
+
+def test_results_say_which_row_they_are_of(folder):
+    rng = np.random.default_rng(0)
+    (folder / "photos").mkdir()
+    numbers = [1, 2, 10, 9, 100, 20]
+    for number in numbers:
+        pixels = rng.integers(0, 255, (8, 8), np.uint8)
+        Image.fromarray(pixels).save(folder / "photos" / f"{number}.png")
+    run = ("--dataset=photos", "--method=kmeans", "--num_clusters=2", "--workdir=run")
+    assert call(*run).code == 0
+    arrays = np.load("run/predictions.npz")
+    names = [f"{number}.png" for number in sorted(numbers)]
+    assert arrays["names"].tolist() == names
+    assert arrays["names"].shape == arrays["labels"].shape
+    page = pathlib.Path("run/report.html").read_text()
+    assert "Most certain" in page and any(name in page for name in names)
+    # The report is drawn anew from what is there.
+    pathlib.Path("run/report.html").unlink()
+    assert call("--workdir=run", program=report).code == 0
+    assert "Most certain" in pathlib.Path("run/report.html").read_text()
+    # A part of the rows has the names of these.
+    x, _ = blobs()
+    table = [f"cell {i}," + ",".join(map(str, row)) for i, row in enumerate(x.tolist())]
+    pathlib.Path("cells.csv").write_text("\n".join(["cell,a,b,c", *table]))
+    run = ("--dataset=cells.csv", "--method=kmeans", "--num_clusters=2")
+    assert call(*run, "--num_rows=20", "--workdir=part").code == 0
+    found = np.load("part/predictions.npz")["names"]
+    assert len(found) == 20 and set(found) < {f"cell {i}" for i in range(len(x))}
+
+
+def test_predictions_have_the_names_of_rows():
+    x, _ = blobs()
+    settings = {"hidden_sizes": (4,), "epochs": 1, "latent_dim": 2}
+    model = dgg_jax.GMVAE(2, **settings, random_state=0).fit(x)
+    model.save("model")
+    index = [f"id {i}" for i in range(len(x))]
+    lines = [
+        ",".join([name, *map(str, row)]) for name, row in zip(index, x, strict=True)
+    ]
+    pathlib.Path("x.csv").write_text("\n".join([",a,b,c", *lines]))
+    flags = ("--model=model", "--data=x.csv", "--output=out.csv")
+    outcome = call(*flags, program=predict)
+    assert outcome.code == 0, outcome.err
+    with open("out.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["name", "cluster", "probability", "p0", "p1"]
+    assert [row["name"] for row in rows] == index
+    assert [int(row["cluster"]) for row in rows] == model.predict(x).tolist()
+
+
+def test_the_home_of_the_user_is_meant(monkeypatch, folder):
+    home = folder / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    x, _ = blobs()
+    np.save(home / "x.npy", x)
+    run = ("--dataset=~/x.npy", "--num_clusters=2", "--method=gmvae")
+    outcome = call(*run, "--preset=smoke", "--workdir=~/run", "--epochs=0")
+    assert outcome.code == 0, outcome.err
+    flags = ("--model=~/run/model", "--data=~/x.npy", "--output=~/out.csv")
+    assert call(*flags, program=predict).code == 0
+    assert call("--workdir=~/run", program=report).code == 0
+    model = dgg_jax.load("~/run/model")
+    model.save("~/again")
+    model.export("~/programs")
+    made = ["again", "out.csv", "programs", "run", "x.npy"]
+    assert sorted(path.name for path in home.iterdir()) == made
+    assert load_run("~/run").result["dataset"]["name"] == "x.npy"
+    assert [path.name for path in folder.iterdir()] == ["home"]
