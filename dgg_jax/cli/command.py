@@ -1,6 +1,7 @@
 """What every command line does alike: messages, signals, mistakes and its status."""
 
 import contextlib
+import io
 import logging
 import os
 import pathlib
@@ -122,6 +123,8 @@ def answer(
       The status of the process.
     """
     limit_logs()
+    if isinstance(sys.stdout, io.TextIOWrapper):  # paths need not be text, as told here
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         if len(arguments) > 1:
             raise checks.InvalidInput(

@@ -1,11 +1,14 @@
 """Atomic checkpoints of pytrees by orbax."""
 
+import contextlib
 import hashlib
 import json
 import os
 import pathlib
 import re
 import shutil
+import tempfile
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -58,12 +61,13 @@ class Checkpoints:
         try:
             for damaged in self._damaged.pop(series, []):
                 shutil.rmtree(damaged)
-            self._checkpointer.save(
-                folder,
-                args=ocp.args.Composite(
-                    tree=ocp.args.PyTreeSave(tree), record=ocp.args.JsonSave(signed)
-                ),
-            )
+            with _plain(folder) as plain:
+                self._checkpointer.save(
+                    plain,
+                    args=ocp.args.Composite(
+                        tree=ocp.args.PyTreeSave(tree), record=ocp.args.JsonSave(signed)
+                    ),
+                )
             for old in self._newest_first(series)[_KEPT:]:
                 shutil.rmtree(old)
         except (OSError, ValueError) as error:  # tensorstore raises the latter
@@ -116,10 +120,9 @@ class Checkpoints:
             template = jax.tree.map(np.asarray, jax.device_get(template))
             restore_args = ocp.checkpoint_utils.construct_restore_args(template)
             restore_tree = ocp.args.PyTreeRestore(template, restore_args=restore_args)
-        restored = self._checkpointer.restore(
-            folder,
-            args=ocp.args.Composite(tree=restore_tree, record=ocp.args.JsonRestore()),
-        )
+        args = ocp.args.Composite(tree=restore_tree, record=ocp.args.JsonRestore())
+        with _plain(folder) as plain:
+            restored = self._checkpointer.restore(plain, args=args)
         tree, signed = jax.tree.map(np.asarray, restored.tree), restored.record
         # orbax does not notice most flipped bits.
         if signed["sha256"] != _digest(tree, signed["record"]):
@@ -170,6 +173,29 @@ def _checkpointer() -> ocp.Checkpointer:
         record=ocp.JsonCheckpointHandler(multiprocessing_options=alone),
     )
     return ocp.Checkpointer(handler, multiprocessing_options=alone)
+
+
+@contextlib.contextmanager
+def _plain(folder: pathlib.Path) -> Iterator[pathlib.Path]:
+    """A path of the folder that orbax understands, whatever its name is.
+
+    It takes brackets for patterns, "gs:/" for a server and backslashes for slashes, and
+    names must be text. Past any such thing it is led by a link.
+    """
+    if _is_plain(folder):
+        yield folder
+        return
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    places = map(pathlib.Path, (tempfile.gettempdir(), "/tmp"))  # TMPDIR may be odd too
+    with tempfile.TemporaryDirectory(dir=next(filter(_is_plain, places))) as made:
+        link = pathlib.Path(made, "link")
+        link.symlink_to(folder.parent, target_is_directory=True)
+        yield link / folder.name
+
+
+def _is_plain(path: pathlib.Path) -> bool:
+    names = path.relative_to(path.anchor).as_posix()
+    return re.fullmatch(r"[\w./-]*", names, re.ASCII) is not None
 
 
 def _digest(tree: Any, record: Any) -> str:

@@ -837,6 +837,21 @@ def test_divergence_names_the_place_and_keeps_the_checkpoint(
         assert np.isfinite(leaf).all()
 
 
+def test_a_workdir_may_have_any_name(xla, tmp_path, monkeypatch):
+    x = np.random.default_rng(0).random((60, 4)).astype(np.float32)
+    use_data(monkeypatch, x, np.arange(60) % 3)
+    workdir = tmp_path / "[1]*?%s'\"\n\\ü\udcff"
+    flags = "--method=kmeans", "--num_clusters=3", f"--workdir={workdir}"
+    outcome = call(*flags)
+    assert outcome.code == 0 and outcome.err == "", outcome.err
+    stages = json.loads((workdir / "result.json").read_text())["stages"]
+    (workdir / "result.json").unlink()
+    outcome = call(*flags, "--resume")
+    assert outcome.code == 0 and outcome.err == "", outcome.err
+    # The seconds, too: they are of the checkpoint.
+    assert json.loads((workdir / "result.json").read_text())["stages"] == stages
+
+
 # --- Other methods -----------------------------------------------------------------
 
 

@@ -7,12 +7,15 @@ import random
 import shutil
 import subprocess
 import sys
+import tempfile
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from dgg_jax.storage.checkpoints import Checkpoints
 from dgg_jax.training.state import create_state
@@ -156,6 +159,48 @@ def test_series_are_apart_and_can_be_deleted(checkpoints, reopen):
     # A deleted series starts anew, also at a lower step.
     opened.save("stages", 0, {"w": np.zeros(1)}, {"name": "new"})
     assert opened.restore("stages")[2] == {"name": "new"}
+
+
+# What shells, URLs, patterns, formats and encodings give a meaning to.
+_ODD = "[]{}*?!'\"\\%$~#&;|<>:= \n\t\x7f\u00fc\u2028\U0001d11e\udcff"
+_NAMES = st.text(
+    st.sampled_from(_ODD + "a")
+    | st.characters(exclude_characters="/\0", codec="utf-8"),
+    min_size=1,
+    max_size=30,
+).filter(lambda name: name not in (".", ".."))
+
+
+@given(name=_NAMES)
+@example(name="run [1]")
+@example(name="gs:")
+@example(name="a\\b")
+@example(name="\udcff")
+@settings(max_examples=30, deadline=None)
+def test_a_folder_may_have_any_name(name):
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoints = Checkpoints(os.path.join(folder, name, "checkpoints"))
+        for step in (1, 2):
+            checkpoints.save("train", step, random_tree(step), {"at": step})
+        checkpoints.discard_partial()
+        checkpoints.close()
+        opened = Checkpoints(checkpoints.directory)
+        step, tree, record = opened.restore("train", random_tree(0))
+        opened.close()
+        assert (step, record) == (2, {"at": 2})
+        assert_equal(tree, random_tree(2))
+        assert sorted(os.listdir(checkpoints.directory / "train")) == ["1", "2"]
+
+
+def test_a_temporary_folder_of_odd_name_does_not_matter(tmp_path, monkeypatch):
+    odd = tmp_path / "tmp [1]"
+    odd.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(odd))
+    checkpoints = Checkpoints(tmp_path / "run [1]")
+    checkpoints.save("train", 1, random_tree(1), {})
+    assert_equal(checkpoints.restore("train")[1], random_tree(1))
+    assert os.listdir(odd) == []
+    checkpoints.close()
 
 
 # --- Damage ------------------------------------------------------------------------
