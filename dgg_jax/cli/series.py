@@ -258,7 +258,7 @@ def _check_folder(series: Series) -> None:
     try:
         if path.exists():
             theirs = json.loads(path.read_text())
-        elif not folders.is_unused(workdir, path.name):
+        elif not folders.is_unused(workdir):
             theirs = None
         else:
             return

@@ -52,7 +52,7 @@ def check_workdir(config: Config) -> dict[str, Any] | None:
     path = config.workdir / "config.json"
     try:
         if not path.exists():
-            if not folders.is_unused(config.workdir, path.name):
+            if not folders.is_unused(config.workdir):
                 raise checks.InvalidInput(
                     f"{config.workdir} is not empty and holds no run of this program; "
                     "choose another --workdir."

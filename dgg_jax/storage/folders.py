@@ -1,8 +1,12 @@
 """Folders that one process at a time works in, and files that are whole."""
 
+import contextlib
+import errno
 import os
 import pathlib
+import secrets
 import shutil
+from collections.abc import Iterator
 from typing import IO
 
 from dgg_jax import checks
@@ -13,6 +17,8 @@ except ImportError:  # Windows: nothing is refused there
     fcntl = None
 
 LOCK = ".lock"
+_PARTIAL = ".dgg-{}.partial"
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0)  # where there are none, none is followed
 
 
 def lock(folder: pathlib.Path) -> IO[str]:
@@ -30,8 +36,10 @@ def lock(folder: pathlib.Path) -> IO[str]:
       OSError: if it cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    # Not "w": whose it is, if another's, is read from it.
-    file = open(folder / LOCK, "a+")  # noqa: SIM115
+    # A link that someone has put there would have its target overwritten; and not "w":
+    # whose it is, if another's, is read from it.
+    flags = os.O_RDWR | os.O_CREAT | _NO_LINK
+    file = open(os.open(folder / LOCK, flags, 0o666), "r+")  # noqa: SIM115
     try:
         if fcntl is not None:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -40,7 +48,6 @@ def lock(folder: pathlib.Path) -> IO[str]:
         file.flush()
         return file
     except BlockingIOError:
-        file.seek(0)
         holder = file.read()
         file.close()
         raise checks.InvalidInput(
@@ -49,15 +56,30 @@ def lock(folder: pathlib.Path) -> IO[str]:
         ) from None
 
 
-def is_unused(folder: pathlib.Path, marker: str) -> bool:
-    """Whether a folder is absent or holds nothing but traces of a start.
+def check_held(folder: pathlib.Path, held: IO[str]) -> None:
+    """Refuses to go on in a folder that was deleted, moved or replaced.
 
     Args:
-      folder: where something is to be kept.
-      marker: the file that will say what.
+      folder: that was locked.
+      held: what ``lock`` has returned.
+
+    Raises:
+      OSError: if it is no longer the folder that was locked.
     """
-    traces = {LOCK, f"{marker}.partial"}
-    return not folder.is_dir() or {path.name for path in folder.iterdir()} <= traces
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        if os.path.samestat(os.stat(folder / LOCK), os.fstat(held.fileno())):
+            return
+    raise OSError(
+        errno.ENOENT, "it has vanished, or was replaced, while in use", str(folder)
+    )
+
+
+def is_unused(folder: pathlib.Path) -> bool:
+    """Whether a folder is absent or holds nothing but traces of a start."""
+    return not folder.is_dir() or all(
+        path.name == LOCK or path.match(_PARTIAL.format("*"))
+        for path in folder.iterdir()
+    )
 
 
 def clear(folder: pathlib.Path, marker: str) -> None:
@@ -91,12 +113,83 @@ def write_atomically(path: pathlib.Path, content: str | bytes) -> None:
     Raises:
       OSError: if it cannot be written; the old content stays.
     """
-    temporary = path.with_name(path.name + ".partial")
+    with partial(path) as made:
+        try:
+            made.write_bytes(content.encode() if isinstance(content, str) else content)
+            os.replace(made, path)
+        except OSError as error:
+            error.filename = str(path)  # a full disk names none
+            raise
+
+
+@contextlib.contextmanager
+def partial(path: pathlib.Path, *, is_folder: bool = False) -> Iterator[pathlib.Path]:
+    """A new file or folder beside a path, to take its name when it is whole.
+
+    Nobody can foretell its name, and it is never one that was there. It is deleted in
+    the end, if it still has that name; those of processes that were killed, which
+    nobody holds any more, are deleted before.
+
+    Args:
+      path: that it is to become.
+      is_folder: whether it is a folder.
+
+    Raises:
+      OSError: if it cannot be made.
+    """
+    _delete_left(path.parent)
     try:
-        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
-        os.replace(temporary, path)
+        made, held = _made_and_held(path.parent, is_folder)
     except OSError as error:
-        error.filename = str(path)  # a full disk names none
+        error.filename = str(path)
         raise
+    try:
+        yield made
     finally:
-        temporary.unlink(missing_ok=True)
+        if is_folder:
+            shutil.rmtree(made, ignore_errors=True)
+        else:
+            made.unlink(missing_ok=True)
+        if held is not None:
+            os.close(held)
+
+
+def _made_and_held(
+    folder: pathlib.Path, is_folder: bool
+) -> tuple[pathlib.Path, int | None]:
+    """A new file or folder, and what is to be closed when it may be deleted."""
+    while True:
+        made = folder / _PARTIAL.format(secrets.token_hex(8))
+        if is_folder:
+            made.mkdir()
+        else:
+            made.touch(exist_ok=False)
+        if fcntl is None:
+            return made, None
+        # Another process may take it for left over before it is held.
+        with contextlib.suppress(FileNotFoundError):
+            held = _opened(made)
+            with contextlib.suppress(OSError):  # not every file system has locks
+                fcntl.flock(held, fcntl.LOCK_SH)
+            if made.exists():
+                return made, held
+            os.close(held)
+
+
+def _delete_left(folder: pathlib.Path) -> None:
+    """Deletes what processes that were killed have left."""
+    if fcntl is None:
+        return
+    for path in folder.glob(_PARTIAL.format("*")):
+        with contextlib.suppress(OSError):  # it is not ours, or is gone by now
+            opened = _opened(path)
+            try:
+                fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+            finally:
+                os.close(opened)
+
+
+def _opened(path: pathlib.Path) -> int:
+    """Of what others have put there, pipes would block and links lead elsewhere."""
+    return os.open(path, os.O_RDONLY | os.O_NONBLOCK | _NO_LINK)

@@ -1,6 +1,7 @@
 """The one runner: stages in order, with checkpoints, metrics and callbacks."""
 
 import hashlib
+import itertools
 import json
 import pathlib
 import time
@@ -12,8 +13,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dgg_jax.log import LOGGER
 from dgg_jax.placement import processes
 from dgg_jax.storage import folders
+from dgg_jax.storage.arrays import read_bytes
 from dgg_jax.storage.checkpoints import Checkpoints
 from dgg_jax.storage.folders import write_atomically
 from dgg_jax.training.loop import Diverged, Monitor
@@ -80,8 +83,9 @@ class Run(Monitor):
         self._on_stage = on_stage or (lambda record: None)
         self._should_stop = should_stop
         self._started: list[str] = []
+        self._found, self._told = "", False  # metrics.jsonl as it was, and is damaged
         self._state: State = {}
-        self._locks: list[IO[str]] = []
+        self._locks: list[tuple[pathlib.Path, IO[str]]] = []
         self._checkpoints = self._shared = None
         try:
             self._open(shared)
@@ -100,18 +104,31 @@ class Run(Monitor):
         self._checkpoints = Checkpoints(self.workdir / "checkpoints")
         self._checkpoints.discard_partial()
         restored = self._checkpoints.restore(_FINISHED)
+        self._found = processes.on_first(self._read_history)
+        self.history = _lines(self._found)
         if restored is not None:
-            _, self._state, self.records = restored
+            _, self._state, record = restored
+            self.records = record["records"]
+            self._recover(record)
         finished = [record["name"] for record in self.records]
         self._delete_loops(lambda stage: stage in finished)
-        path = self.workdir / "metrics.jsonl"
-        self.history = processes.on_first(lambda: _read_lines(path))
 
     def _lock(self, *chosen: pathlib.Path | None) -> None:
         for folder in chosen:
             if folder is not None:
-                self._locks.append(folders.lock(pathlib.Path(folder)))
-                weakref.finalize(self, self._locks[-1].close)  # nobody may call close
+                folder = pathlib.Path(folder)
+                lock = folders.lock(folder)
+                self._locks.append((folder, lock))
+                weakref.finalize(self, lock.close)  # nobody may call close
+
+    def check_folders(self) -> None:
+        """Refuses to go on where a folder was deleted or replaced meanwhile.
+
+        Raises:
+          OSError: naming the folder, which would be made anew with the rest of the run.
+        """
+        for folder, lock in self._locks:
+            folders.check_held(folder, lock)
 
     def stage(
         self, name: str, function: Callable[..., tuple[State, Metrics]], *arguments: Any
@@ -155,7 +172,7 @@ class Run(Monitor):
         self.records.append(record)
         if self._checkpoints is not None:
             number = len(self.records)
-            self._checkpoints.save(_FINISHED, number, self._state, self.records)
+            self._save(_FINISHED, number, self._state, {"records": self.records})
             self._delete_loops(lambda stage: stage == name)
         processes.on_first(lambda: self._on_stage(record))
         self._stop_if_asked()
@@ -169,6 +186,7 @@ class Run(Monitor):
             if restored is not None:
                 epoch, state, record = restored
                 state = jax.tree.map(jnp.asarray, state)
+                self._recover(record)
                 self._seconds_before = record["seconds"]
                 self._began = time.monotonic()
         this = self._started[-1], loop
@@ -198,9 +216,8 @@ class Run(Monitor):
         def decide():
             if self.workdir is not None:
                 # Replaced, not appended to: a kill or a full disk would tear the line.
-                path = self.workdir / "metrics.jsonl"
-                before = path.read_bytes() if path.exists() else b""
-                write_atomically(path, before + json.dumps(line).encode() + b"\n")
+                self.check_folders()
+                self._write_history()
             enough = bool(self._on_epoch(stage, loop, epoch, num_epochs, metrics))
             due = time.monotonic() - self._saved >= self._checkpoint_seconds
             return enough, due
@@ -209,7 +226,7 @@ class Run(Monitor):
         stop = processes.anywhere(self._should_stop)
         if self._checkpoints is not None and (due or stop or epoch == num_epochs):
             record = {"seconds": self._seconds()}
-            self._checkpoints.save(self._series(loop), epoch, state, record)
+            self._save(self._series(loop), epoch, state, record)
             self._saved = time.monotonic()
         if stop:  # not asked again: what arrived since has no checkpoint yet
             raise Interrupted
@@ -224,12 +241,13 @@ class Run(Monitor):
         restored = self._checkpoints.restore(self._series(name))
         if restored is not None:
             _, arrays, record = restored
+            self._recover(record)
             self._seconds_before = record["seconds"]
             self._began = time.monotonic()
             return arrays
         arrays = _of_first(compute())
         record = {"seconds": self._seconds()}
-        self._checkpoints.save(self._series(name), 0, arrays, record)
+        self._save(self._series(name), 0, arrays, record)
         self._stop_if_asked()
         return arrays
 
@@ -263,6 +281,7 @@ class Run(Monitor):
         arrays = _of_first(compute())
         seconds = self._seconds() - began
         record = {"identity": identity, "seconds": seconds}
+        processes.on_first(self.check_folders)
         self._shared.save(series, 0, arrays, record)
         return _on_host(arrays)
 
@@ -283,7 +302,7 @@ class Run(Monitor):
         for checkpoints in (self._checkpoints, self._shared):
             if checkpoints is not None:
                 checkpoints.close()
-        for lock in self._locks:
+        for _, lock in self._locks:
             lock.close()
 
     def _series(self, name: str) -> str:
@@ -320,9 +339,49 @@ class Run(Monitor):
         for stage, loop in later:
             self._checkpoints.delete(f"{stage}.{loop}")
         self.history = kept
-        text = "".join(json.dumps(line) + "\n" for line in kept)
+        processes.on_first(self._write_history)
+
+    def _save(self, series: str, step: int, tree: Any, record: Metrics) -> None:
+        """Saves a checkpoint, which holds the lines of metrics.jsonl, too."""
+        processes.on_first(self.check_folders)
+        record = {**record, "history": _text(self.history)}
+        self._checkpoints.save(series, step, tree, record)
+
+    def _recover(self, record: Metrics) -> None:
+        """Takes the lines that a checkpoint holds where metrics.jsonl has lost them."""
+        if self._found.startswith(record["history"]):
+            return
+        processes.on_first(self._tell_damage)
+        self._found = record["history"]
+        self.history = _lines(self._found)
+        processes.on_first(self._write_history)
+
+    def _tell_damage(self) -> None:
+        if not self._told:
+            path = self.workdir / "metrics.jsonl"
+            LOGGER.warning(
+                f"{path} is damaged or missing; its lines are restored from the "
+                "checkpoints."
+            )
+        self._told = True
+
+    def _read_history(self) -> str:
+        """The text of metrics.jsonl, as far as it is whole."""
         path = self.workdir / "metrics.jsonl"
-        processes.on_first(lambda: write_atomically(path, text))
+        try:
+            content = read_bytes(path)
+        except FileNotFoundError:
+            return ""
+        whole = list(itertools.takewhile(_is_line, content.splitlines(keepends=True)))
+        text = b"".join(whole).decode()
+        if len(text.encode()) < len(content):
+            self._tell_damage()
+            write_atomically(path, text)
+        return text
+
+    def _write_history(self) -> None:
+        # Replaced, not appended to: a kill or a full disk would tear the line.
+        write_atomically(self.workdir / "metrics.jsonl", _text(self.history))
 
 
 def _on_host(tree: Any) -> Any:
@@ -336,11 +395,19 @@ def _of_first(arrays: Any) -> Any:
     return processes.on_first(lambda: _on_host(arrays))
 
 
-def _read_lines(path: pathlib.Path) -> list[Metrics]:
-    """Lines of a metrics.jsonl; a torn last line is cut off the file."""
-    if not path.exists():
-        return []
-    complete, _, torn = path.read_text().rpartition("\n")
-    if torn:
-        write_atomically(path, complete + "\n" if complete else "")
-    return [json.loads(line) for line in complete.splitlines()]
+def _text(lines: list[Metrics]) -> str:
+    return "".join(json.dumps(line) + "\n" for line in lines)
+
+
+def _lines(text: str) -> list[Metrics]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def _is_line(content: bytes) -> bool:
+    """Whether it is a line that ``epoch_end`` writes."""
+    try:
+        line = json.loads(content)
+        kinds = [type(line[name]) for name in ("stage", "loop", "epoch")]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return False
+    return kinds == [str, str, int] and content == json.dumps(line).encode() + b"\n"

@@ -400,7 +400,7 @@ def test_a_workdir_that_another_process_takes_meanwhile_is_refused(
 
 def test_what_a_start_that_was_killed_leaves_is_an_empty_folder(tmp_path, untrained):
     (tmp_path / ".lock").write_text("1")
-    (tmp_path / "config.json.partial").write_text("{")
+    (tmp_path / ".dgg-0.partial").write_text("{")
     assert call(f"--workdir={tmp_path}").code == 0
     assert len(untrained) == 1
 
@@ -830,9 +830,9 @@ def test_divergence_names_the_place_and_keeps_the_checkpoint(
     assert "--learning_rate" in outcome.err
     assert not (workdir / "result.json").exists()
     checkpoints = Checkpoints(workdir / "checkpoints")
-    step, state, records = checkpoints.restore("stages")
+    step, state, record = checkpoints.restore("stages")
     checkpoints.close()
-    assert step == 4 and records[-1]["name"] == "classifier"
+    assert step == 4 and record["records"][-1]["name"] == "classifier"
     for leaf in jax.tree.leaves(state["models"]):
         assert np.isfinite(leaf).all()
 

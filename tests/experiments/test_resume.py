@@ -82,10 +82,10 @@ def reference(xla, tmp_path_factory):
 
 def final_state(workdir):
     checkpoints = Checkpoints(workdir / "checkpoints")
-    step, state, records = checkpoints.restore("stages")
+    step, state, record = checkpoints.restore("stages")
     checkpoints.close()
     assert step == 6
-    return state, records
+    return state, record["records"]
 
 
 def assert_same_run(workdir, reference):

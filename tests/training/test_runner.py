@@ -5,12 +5,15 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import tempfile
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from dgg_jax import checks
 from dgg_jax.training import (
@@ -702,6 +705,83 @@ def test_a_kill_while_falling_back_loses_nothing(tmp_path, monkeypatch, whole_li
     assert shown == ALL_EPOCHS[5:]
     assert_same(state, uninterrupted())
     assert (folder / "metrics.jsonl").read_bytes() == whole_lines
+
+
+@st.composite
+def damaged(draw, whole):
+    """Other bytes in place of these: missing, cut, flipped, or lines that went."""
+    lines = whole.splitlines(keepends=True)
+    kind = draw(st.sampled_from(["nothing", "cut", "flipped", "without", "noise"]))
+    place = draw(st.integers(0, len(whole) - 1))
+    if kind == "cut":
+        return whole[:place]
+    if kind == "flipped":
+        flipped = whole[place] ^ 1 << draw(st.integers(0, 7))
+        return whole[:place] + bytes([flipped]) + whole[place + 1 :]
+    if kind == "without":
+        del lines[draw(st.integers(0, len(lines) - 1))]
+        return b"".join(lines)
+    return b"" if kind == "nothing" else draw(st.binary(max_size=100))
+
+
+@given(data=st.data(), questions=st.sampled_from([5, 6, 7, 10, None]))
+@settings(
+    max_examples=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+def test_damaged_metrics_are_restored(tmp_path, caplog, whole_lines, data, questions):
+    caplog.clear()
+    kept = tmp_path / str(questions)  # made once, of each
+    if not kept.exists():
+        runner = Run(
+            kept, checkpoint_seconds=0, should_stop=StopAfter(questions or 10**9)
+        )
+        with contextlib.suppress(Interrupted):
+            Toy(runner).run()
+        runner.close()
+    folder = pathlib.Path(tempfile.mkdtemp(dir=tmp_path)) / "run"
+    shutil.copytree(kept, folder)
+    before = (folder / "metrics.jsonl").read_bytes()
+    (folder / "metrics.jsonl").write_bytes(data.draw(damaged(before)))
+    state, shown, _ = resume(folder)
+    assert shown == ALL_EPOCHS[len(before.splitlines()) :]
+    assert_same(state, uninterrupted())
+    assert (folder / "metrics.jsonl").read_bytes() == whole_lines
+    assert len(warnings_of(caplog)) == 1
+
+
+def test_a_lost_metrics_file_is_restored_and_told(tmp_path, caplog, whole_lines):
+    folder = interrupted_at(tmp_path, 10)
+    (folder / "metrics.jsonl").unlink()
+    state, shown, _ = resume(folder)
+    assert shown == ALL_EPOCHS[8:]
+    assert_same(state, uninterrupted())
+    assert (folder / "metrics.jsonl").read_bytes() == whole_lines
+    (warning,) = warnings_of(caplog)
+    assert warning.startswith(f"{folder / 'metrics.jsonl'} is damaged or missing")
+
+
+@pytest.mark.parametrize("made_anew", [False, True])
+@pytest.mark.parametrize("seconds", [0, 3600])
+def test_a_folder_that_vanishes_ends_the_run(tmp_path, made_anew, seconds):
+    folder = tmp_path / "run"
+
+    def on_epoch(stage, loop, epoch, *rest):
+        if (loop, epoch) == ("more", 2):
+            folder.rename(tmp_path / "moved")
+            if made_anew:
+                Run(folder).close()
+
+    runner = Run(folder, checkpoint_seconds=seconds, on_epoch=on_epoch)
+    with pytest.raises(FileNotFoundError, match="has vanished") as error:
+        Toy(runner).run()
+    runner.close()
+    assert error.value.filename == str(folder)
+    assert folder.exists() == made_anew
+    assert not made_anew or os.listdir(folder) == [".lock"]
+    # All is where it went.
+    assert_same(resume(tmp_path / "moved")[0], uninterrupted())
 
 
 def test_a_damaged_shared_result_is_computed_again(tmp_path, clock, caplog):
