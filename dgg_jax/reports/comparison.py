@@ -109,7 +109,7 @@ def reported_data(result: dict[str, Any]) -> str:
 
 def _quoted(dataset: str) -> list[Row]:
     """What papers report of methods that are not in this library."""
-    reported = published.QUOTED.get(dataset, {}).items()
+    reported = published.quoted(dataset).items()
     return [
         Row(f"{name}, quoted", *figure_and_source)
         for name, figure_and_source in reported
