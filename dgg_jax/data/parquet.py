@@ -45,13 +45,16 @@ def read(path: Path, label: str | None, wanted: Sequence[str] = ()) -> Matrix:
         # As a dictionary, which is no larger than in the file.
         file = parquet.ParquetFile(pyarrow.BufferReader(content), read_dictionary=texts)
         about = file.metadata
-        groups = map(about.row_group, range(about.num_row_groups))
-        stored = sum(
-            group.column(index).num_values
-            for group in groups
-            for index in range(group.num_columns)
+        chunks = [
+            about.row_group(group).column(index)
+            for group in range(about.num_row_groups)
+            for index in range(about.num_columns)
+        ]
+        num_values = max(
+            sum(chunk.num_values for chunk in chunks),
+            sum(chunk.total_uncompressed_size for chunk in chunks) // 4,
+            about.num_rows * about.num_columns,
         )
-        num_values = max(stored, about.num_rows * about.num_columns)
         remedy = "save fewer columns, or as .npy"
         contents.check_size(path, num_values, len(content), remedy)
         table = file.read(columns=list(needed))

@@ -14,7 +14,7 @@ import numpy as np
 from dgg_jax.checks import InvalidInput
 from dgg_jax.data.dataset import Matrix
 
-MOST_COLUMNS = 2**20  # of any table
+_MOST_COLUMNS = 2**18  # of a table of text: each takes 0.1 ms
 _BLOCK = 2**20  # fields that are held as text at a time, in at most so many lines
 _BLOCK_LINES = 1000
 _SAMPLE = 2**20  # bytes that show what separates fields
@@ -107,8 +107,11 @@ def read(
         first, width = head[0][1], len(head[0][1])
         block = max(1, min(_BLOCK_LINES, _BLOCK // width))
         head += itertools.islice(lines, block)
+        rest = [line for _, line in head[1:]]
+        if _lacks_a_name(first, rest):
+            first, width = ["", *first], width + 1
         names = None
-        if _are_names(first, [line for _, line in head[1:]], label):
+        if _are_names(first, rest, label):
             names, head = [name.strip() for name in first], head[1:]
         place = place_of(path, label, names, width)
         indices = _leading(names or ())
@@ -184,15 +187,16 @@ def _agreement(sample: str, delimiter: str, is_whole: bool) -> tuple[float, int]
 
 
 def _check_width(path: Path, content: bytes, delimiter: str) -> None:
-    """Refuses more columns than any network takes, before they are split."""
+    """Refuses more columns than are read in reasonable time, before they are split."""
     start = len(content) - len(content.lstrip())
     ends = [content.find(end, start) for end in (b"\n", b"\r")]
     stop = min((end for end in ends if end >= 0), default=len(content))
     count = content.count(delimiter.encode(), start, stop)
-    if count >= MOST_COLUMNS:
+    if count >= _MOST_COLUMNS:
         raise InvalidInput(
             f"{path} has {count + 1:,} fields in its first line, more than the "
-            f"{MOST_COLUMNS:,} columns that can be clustered; write one row a line."
+            f"{_MOST_COLUMNS:,} columns that a table of text may have; write one row a "
+            "line, or save it as .npy."
         )
 
 
@@ -400,6 +404,15 @@ def _are_identifiers(fields: Sequence[str]) -> bool:
     widths = {len(field) for field in fields}
     padded = len(widths) == 1 and any(field[0] == "0" for field in fields)
     return min(widths) > 1 and (padded or max(widths) > 16)
+
+
+def _lacks_a_name(first: Sequence[str], rest: Sequence[Sequence[str]]) -> bool:
+    """Whether all lines have a field more than the first, as R names its rows."""
+    return (
+        {len(line) for line in rest} == {len(first) + 1}
+        and any(line[-1].strip() for line in rest)  # no separator at the ends of lines
+        and not any(map(is_number, first))
+    )
 
 
 def _are_names(

@@ -341,6 +341,16 @@ def test_decimal_commas_are_refused_by_name(frame, separator, has_header):
         text_loaded(text)
 
 
+def test_rows_that_r_has_named():
+    text = 'a\tb\n"r1"\t1\t2\n"r2"\t3\t5\n"r3"\t4\t1\n'
+    found = text_loaded(text, "t.tsv", scaling="none")
+    np.testing.assert_array_equal(found.x, [[1, 2], [3, 5], [4, 1]])
+    assert found.names.tolist() == ["r1", "r2", "r3"]
+    assert found.scaling.columns == ("a", "b")
+    with pytest.raises(InvalidInput, match="has 3 fields in line 2, 2 in the first"):
+        text_loaded("a,b\n1,2,\n3,4,\n")
+
+
 def test_lines_that_disagree_are_refused():
     lines = [f"{i},word {i % 3},{i / 4}" for i in range(30)]
     lines[7] = "7,one, two,3"
