@@ -36,7 +36,7 @@ from dgg_jax.log import LOGGER, tell
 from dgg_jax.methods import Parts
 from dgg_jax.progress import Progress
 from dgg_jax.stages import cluster_count
-from dgg_jax.storage import saving
+from dgg_jax.storage import folders, saving
 from dgg_jax.training import Metrics, Run, State
 from dgg_jax.types import Gaussian, Graph
 
@@ -331,7 +331,8 @@ class Clusterer(ClusterMixin, BaseEstimator):
 
         Raises:
           FileExistsError: if the path exists, unless it is a model to overwrite.
-          OSError: if it cannot be written; what was there before is left whole.
+          OSError: if it cannot be written; what was there before is left whole, as it
+            is for readers meanwhile and if the process is killed.
         """
         check_is_fitted(self)
         settings = self.get_params(deep=False)
@@ -537,7 +538,7 @@ class Generative(Embedder):
             exported = jax.export.export(
                 jax.jit(program), platforms=("cpu", "cuda", "rocm", "tpu")
             )(rows)
-            (path / f"{name}.jax").write_bytes(exported.serialize())
+            folders.write_atomically(path / f"{name}.jax", exported.serialize())
 
 
 class MixtureVAE(Generative):

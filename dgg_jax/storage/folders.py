@@ -56,6 +56,25 @@ def lock(folder: pathlib.Path) -> IO[str]:
         ) from None
 
 
+@contextlib.contextmanager
+def alone(folder: pathlib.Path) -> Iterator[None]:
+    """Waits for others that work in a folder; nothing there shows it.
+
+    Args:
+      folder: that exists.
+    """
+    if fcntl is None:
+        yield
+        return
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # not every file system locks folders
+            fcntl.flock(opened, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(opened)
+
+
 def check_held(folder: pathlib.Path, held: IO[str]) -> None:
     """Refuses to go on in a folder that was deleted, moved or replaced.
 

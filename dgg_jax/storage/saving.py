@@ -4,22 +4,25 @@ import hashlib
 import importlib.metadata
 import io
 import json
+import logging
 import math
 import os
 import pathlib
 import platform
-import shutil
-import tempfile
+import re
 from typing import Any
 
 import numpy as np
 
 from dgg_jax import checks
+from dgg_jax.log import tell
+from dgg_jax.storage import folders, signed
 from dgg_jax.storage.arrays import Npz, read_bytes
 from dgg_jax.version import __version__
 
 FORMAT = 1  # of the folder; a later version reads all earlier ones
 DESCRIPTION, ARRAYS = "model.json", "arrays.npz"
+_OF_ARRAYS = re.compile(r"arrays(-[0-9a-f]{16})?\.npz")
 _DEEPEST = 16  # folders that an array may lie in; jax's trees are recursive
 Tree = dict[str, Any]  # nested dicts of arrays
 
@@ -43,7 +46,7 @@ def save(
       FileExistsError: if the path exists, unless it is a model to overwrite.
       OSError: if it cannot be written.
     """
-    path = pathlib.Path(path)
+    path = pathlib.Path(path).expanduser()
     if path.exists() and not (overwrite and _is_model(path)):
         remedy = "overwrite=True replaces it" if _is_model(path) else "it is no model"
         raise FileExistsError(f"{path} exists; {remedy}. Choose another path.")
@@ -51,32 +54,44 @@ def save(
     buffer = io.BytesIO()
     np.savez(buffer, **flat)
     content = buffer.getvalue()
+    digest = hashlib.sha256(content).hexdigest()
     description = {
         "format": FORMAT,
         **description,
         "arrays": {
-            "file": ARRAYS,
-            "sha256": hashlib.sha256(content).hexdigest(),
+            "file": f"arrays-{digest[:16]}.npz" if path.exists() else ARRAYS,
+            "sha256": digest,
             "shapes": {name: list(array.shape) for name, array in flat.items()},
             "dtypes": {name: str(array.dtype) for name, array in flat.items()},
         },
     }
-    text = json.dumps(description, indent=2, allow_nan=False) + "\n"
+    text = json.dumps(signed.sign(description), indent=2, allow_nan=False) + "\n"
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = pathlib.Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
-    old = partial.with_name(partial.name + ".old")
-    try:
-        (partial / ARRAYS).write_bytes(content)
-        (partial / DESCRIPTION).write_text(text)
-        partial.chmod(0o755)  # mkdtemp lets its owner alone in
-        if path.exists():
-            os.replace(path, old)  # a folder cannot take the place of a full one
-        os.replace(partial, path)
-    finally:
-        if old.exists() and not path.exists():  # the second rename has failed
-            os.replace(old, path)
-        shutil.rmtree(partial, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+    if path.exists():
+        _replace(path, description["arrays"]["file"], content, text)
+        return
+    with folders.partial(path, is_folder=True) as made:
+        (made / ARRAYS).write_bytes(content)
+        (made / DESCRIPTION).write_text(text)
+        try:
+            os.replace(made, path)
+        except OSError:
+            if not path.exists():
+                raise
+            save(path, description, arrays, overwrite=overwrite)  # another was faster
+
+
+def _replace(folder: pathlib.Path, name: str, content: bytes, text: str) -> None:
+    """Writes a model over another, which is whole until the new description is there.
+
+    A reader, or a kill, meets one of the two: each has its own file of arrays.
+    """
+    with folders.alone(folder):
+        folders.write_atomically(folder / name, content)
+        folders.write_atomically(folder / DESCRIPTION, text)
+        for path in folder.iterdir():
+            if _OF_ARRAYS.fullmatch(path.name) and path.name != name:
+                path.unlink()
 
 
 def load(path: str | os.PathLike) -> tuple[Tree, Tree]:
@@ -92,17 +107,11 @@ def load(path: str | os.PathLike) -> tuple[Tree, Tree]:
       InvalidModel: if it is no saved model, of a later format, damaged, or not what its
         description says. Nothing in it is ever executed.
     """
-    path = pathlib.Path(path)
-    try:
-        text = read_bytes(path / DESCRIPTION).decode()
-        content = read_bytes(path / ARRAYS)
-    except (OSError, ValueError) as error:
-        raise InvalidModel(
-            f"{path} holds no saved model: it must be a folder with {DESCRIPTION} and "
-            f"{ARRAYS}, as save() writes ({error})."
-        ) from error
+    path = pathlib.Path(path).expanduser()
+    text, file, content = _read(path)
     try:
         description = json.loads(text, parse_float=_finite, parse_constant=_finite)
+        is_signed = signed.verify(description)
         version = description["format"]
         listed = description["arrays"]
         expected = listed["sha256"]
@@ -117,29 +126,67 @@ def load(path: str | os.PathLike) -> tuple[Tree, Tree]:
             f"{path} has format {version!r}, this version reads {FORMAT}; upgrade "
             "dgg_jax."
         )
+    if not is_signed:
+        tell(
+            f"{path / DESCRIPTION} has no checksum, as earlier versions wrote it: "
+            "whether it is whole is unknown. Save the model anew.",
+            logging.WARNING,
+        )
     if hashlib.sha256(content).hexdigest() != expected:
         raise InvalidModel(
-            f"{path / ARRAYS} is damaged: its checksum is not that of {DESCRIPTION}; "
+            f"{file} is damaged: its checksum is not that of {DESCRIPTION}; "
             "take the model from a backup, or train it again."
         )
     try:
-        file = Npz(content, compressed=False)  # save() does not compress
-        flat = {name: file[name] for name in file.names}
+        archive = Npz(content, compressed=False)  # save() does not compress
+        flat = {name: archive[name] for name in archive.names}
     except ValueError as error:
-        raise InvalidModel(f"{path / ARRAYS} cannot be read: {error}.") from error
+        raise InvalidModel(f"{file} cannot be read: {error}.") from error
     found = {name: (list(a.shape), str(a.dtype)) for name, a in flat.items()}
     if found != {name: (shapes[name], dtypes.get(name)) for name in shapes}:
         raise InvalidModel(
-            f"{path / ARRAYS} does not hold the arrays that {DESCRIPTION} lists; take "
+            f"{file} does not hold the arrays that {DESCRIPTION} lists; take "
             "the model from a backup, or train it again."
         )
     broken = [name for name, a in flat.items() if not np.isfinite(a).all()]
     if broken:
         raise InvalidModel(
-            f"{path / ARRAYS} holds NaN or infinite values in {broken[0]!r}; take the "
+            f"{file} holds NaN or infinite values in {broken[0]!r}; take the "
             "model from a backup, or train it again."
         )
     return description, _unflatten(flat)
+
+
+def _read(path: pathlib.Path) -> tuple[bytes, pathlib.Path, bytes]:
+    """The text of the description, and the file of arrays that it names.
+
+    Raises:
+      InvalidModel: if they are not there.
+    """
+    text = b""
+    try:
+        while True:
+            before, text = text, read_bytes(path / DESCRIPTION)
+            file = path / _name_of_arrays(text)
+            try:
+                return text, file, read_bytes(file)
+            except OSError:
+                if text == before:  # else another model took its place
+                    raise
+    except (OSError, ValueError) as error:
+        raise InvalidModel(
+            f"{path} holds no saved model: it must be a folder with {DESCRIPTION} and "
+            f"{ARRAYS}, as save() writes ({error})."
+        ) from error
+
+
+def _name_of_arrays(text: bytes) -> str:
+    """The file that a description names; the usual one if it is none."""
+    try:
+        found = _OF_ARRAYS.fullmatch(json.loads(text)["arrays"]["file"])
+    except (ValueError, LookupError, TypeError, RecursionError):
+        found = None
+    return found[0] if found else ARRAYS
 
 
 def _finite(text: str) -> float:

@@ -4,13 +4,19 @@ import json
 import os
 import pathlib
 import stat
+import subprocess
+import sys
+import tempfile
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import dgg_jax
 from dgg_jax.storage import saving
 from dgg_jax.storage.saving import InvalidModel
+from dgg_jax.storage.signed import sign
 from tests.hardening.check_estimators import NAMES
 from tests.methods.toy import blobs
 from tests.trees import assert_same
@@ -33,11 +39,14 @@ def folder(tmp_path):
     return tmp_path / "model"
 
 
-def rewrite(folder, **changes):
-    """Changes model.json."""
+def rewrite(folder, *, signed=True, **changes):
+    """Changes model.json, and its checksum with it."""
     path = folder / "model.json"
     description = json.loads(path.read_text())
-    path.write_text(json.dumps(description | changes))
+    changed = sign(description | changes)
+    if not signed:
+        del changed["sha256"]
+    path.write_text(json.dumps(changed))
     return description
 
 
@@ -94,20 +103,113 @@ def test_a_failed_save_leaves_what_was_there(folder, tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == ["model"]
 
 
-def test_a_failed_replacement_brings_the_old_model_back(folder, tmp_path, monkeypatch):
-    replace = os.replace
+@pytest.mark.parametrize("written", [0, 1])
+def test_a_failed_replacement_leaves_the_old_model(folder, monkeypatch, written):
+    replace, done = os.replace, []
 
     def fail(source, target):
-        if target == folder and not str(source).endswith(".old"):
+        if len(done) == written:
             raise OSError(28, "No space left on device")
+        done.append(target)
         replace(source, target)
 
+    before = saving.load(folder)
     monkeypatch.setattr("dgg_jax.storage.saving.os.replace", fail)
     with pytest.raises(OSError, match="No space left"):
-        saving.save(folder, {"kind": "New"}, {}, overwrite=True)
+        saving.save(folder, {"kind": "New"}, {"a": np.ones(2)}, overwrite=True)
     monkeypatch.undo()
-    assert saving.load(folder)[0]["kind"] == "Toy"
-    assert os.listdir(tmp_path) == ["model"]
+    assert_same(saving.load(folder), before)
+    saving.save(folder, {"kind": "New"}, {"a": np.ones(3)}, overwrite=True)
+    assert len(os.listdir(folder)) == 2
+
+
+# Each change of the folder is the last of a process; dgg_jax.storage.saving needs no jax.
+KILLED = """
+import os, pathlib, shutil, sys
+import numpy as np
+from dgg_jax.storage import saving
+
+work = pathlib.Path(sys.argv[1])
+OLD, NEW = ({"kind": kind, "settings": {}} for kind in ("Old", "New"))
+CHANGES = {"os.rename", "os.mkdir", "os.rmdir", "os.remove", "os.truncate"}
+
+def killed_at(change, path):
+    def hook(event, arguments):
+        nonlocal change
+        writes = event == "open" and set(str(arguments[1])) & set("wxa+")
+        if event in CHANGES or writes:
+            change -= 1
+            if change == 0:
+                os._exit(9)
+    sys.addaudithook(hook)
+    saving.save(path, NEW, {"w": np.full(3, 2.0)}, overwrite=True)
+    os._exit(0)
+
+for is_there in (False, True):
+    for change in range(1, 100):
+        folder = work / f"{is_there}-{change}"
+        folder.mkdir()
+        path = folder / "model"
+        if is_there:
+            saving.save(path, OLD, {"w": np.full(3, 1.0)})
+        child = os.fork()
+        if child == 0:
+            killed_at(change, path)
+        _, status = os.waitpid(child, 0)
+        if is_there or path.exists():
+            description, arrays = saving.load(path)
+            value = {"Old": 1.0, "New": 2.0}[description["kind"]]
+            assert (arrays["w"] == value).all()
+        saving.save(path, OLD, {"w": np.full(3, 3.0)}, overwrite=True)
+        assert saving.load(path)[1]["w"][0] == 3.0
+        assert os.listdir(folder) == ["model"], os.listdir(folder)
+        assert len(os.listdir(path)) == 2, os.listdir(path)
+        if status == 0:
+            break
+    assert 4 <= change < 99
+    print(change)
+"""
+
+
+def test_a_kill_at_any_change_leaves_the_old_model_or_the_new_one(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, str(tmp_path)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "jax" not in done.stderr
+
+
+# Overwrites a model again and again, with other arrays.
+WRITER = """
+import sys
+import numpy as np
+from dgg_jax.storage import saving
+
+for number in range(int(sys.argv[2])):
+    arrays = {"w": np.full(1000, number)}
+    saving.save(sys.argv[1], {"kind": str(number)}, arrays, overwrite=True)
+"""
+
+
+def test_a_reader_meets_one_model_or_the_other(tmp_path):
+    path = tmp_path / "model"
+    saving.save(path, {"kind": "0"}, {"w": np.full(1000, 0)})
+    command = [sys.executable, "-c", WRITER, str(path), "150"]
+    writers = [subprocess.Popen(command) for _ in range(2)]
+    seen = set()
+    while any(writer.poll() is None for writer in writers):
+        description, arrays = saving.load(path)
+        assert (arrays["w"] == int(description["kind"])).all()
+        seen.add(description["kind"])
+    assert [writer.returncode for writer in writers] == [0, 0]
+    assert len(seen) > 10
+    assert len(os.listdir(path)) == 2 and os.listdir(tmp_path) == ["model"]
+
+
+def test_files_of_a_users_in_a_model_stay(folder):
+    (folder / "notes.txt").write_text("mine")
+    saving.save(folder, {"kind": "New"}, {"a": np.ones(2)}, overwrite=True)
+    assert (folder / "notes.txt").read_text() == "mine"
 
 
 def test_json_that_is_none_is_not_written(tmp_path):
@@ -125,6 +227,28 @@ def test_a_missing_file(folder, name):
         saving.load(folder / "missing")
 
 
+@given(data=st.data())
+@settings(max_examples=200, deadline=None)
+def test_no_flipped_bit_passes_unnoticed(data):
+    with tempfile.TemporaryDirectory() as made:
+        folder = pathlib.Path(made, "model")
+        saving.save(folder, DESCRIPTION, ARRAYS)
+        before = saving.load(folder)
+        path = folder / data.draw(st.sampled_from(["model.json", "arrays.npz"]))
+        content = bytearray(path.read_bytes())
+        bit = data.draw(st.integers(0, 8 * len(content) - 1))
+        content[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(content)
+        try:
+            description, arrays = saving.load(folder)
+        except InvalidModel:
+            return
+        # The name of the checksum is all that may change: then there is none, and a
+        # warning.
+        description = {name: description[name] for name in before[0]}
+        assert_same((description, arrays), before)
+
+
 @pytest.mark.parametrize("where", [0, 100, -1])
 def test_a_changed_byte_is_seen(folder, where):
     path = folder / "arrays.npz"
@@ -132,6 +256,32 @@ def test_a_changed_byte_is_seen(folder, where):
     content[where] ^= 1
     path.write_bytes(content)
     with pytest.raises(InvalidModel, match="is damaged: its checksum"):
+        saving.load(folder)
+
+
+def test_a_changed_description_is_seen(folder):
+    text = (folder / "model.json").read_text()
+    (folder / "model.json").write_text(text.replace("Toy", "Toz"))
+    with pytest.raises(InvalidModel, match="checksum is not that of its content"):
+        saving.load(folder)
+
+
+def test_a_model_without_a_checksum_loads_with_a_warning(folder, capsys):
+    saving.load(folder)
+    assert capsys.readouterr().err == ""
+    rewrite(folder, signed=False)
+    assert_same(saving.load(folder)[1], ARRAYS)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"{folder / 'model.json'} has no checksum")
+
+
+@pytest.mark.parametrize("name", ["../model/arrays.npz", "/dev/zero", 3, None, ["x"]])
+def test_no_other_file_is_read_for_the_arrays(folder, name):
+    listed = json.loads((folder / "model.json").read_text())["arrays"]
+    rewrite(folder, arrays=listed | {"file": name})
+    assert_same(saving.load(folder)[1], ARRAYS)
+    (folder / "arrays.npz").unlink()
+    with pytest.raises(InvalidModel, match="holds no saved model"):
         saving.load(folder)
 
 
