@@ -28,7 +28,7 @@ from dgg_jax.likelihoods import GaussianLikelihood
 from dgg_jax.methods import dgg
 from dgg_jax.stages.cluster_count import ClusterCount
 from dgg_jax.types import Gaussian
-from experiments import constructors
+from tests import constructors
 from tests.hardening.check_estimators import NAMES, tiny
 from tests.methods.toy import blobs
 from tests.trees import assert_same, differ

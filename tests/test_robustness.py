@@ -12,7 +12,7 @@ from scipy import sparse
 
 import dgg_jax
 from dgg_jax.checks import InvalidInput
-from dgg_jax.training import Diverged
+from dgg_jax.training import Diverged, optimize
 
 pytestmark = pytest.mark.filterwarnings(
     # Among duplicates; K-means says so itself.
@@ -208,11 +208,13 @@ def test_a_stage_that_ends_with_nan_names_itself(monkeypatch):
     from dgg_jax.methods import dec
 
     model = estimator("DEC")
-    monkeypatch.setattr(
-        dec.dec,
-        "train_dec",
-        lambda x, params, *a, **k: jax.tree.map(lambda leaf: leaf * np.nan, params),
-    )
+
+    def broken(loop, loss, params, *arguments, **keywords):
+        state = optimize(loop, loss, params, *arguments, **keywords)
+        lost = jax.tree.map(lambda leaf: leaf * np.nan, state.params)
+        return state._replace(params=lost)
+
+    monkeypatch.setattr(dec, "optimize", broken)
     with pytest.raises(Diverged, match="not finite at the end of stage train"):
         model.fit(normal())
 

@@ -27,7 +27,7 @@ class DEC(Embedder):
     _method = "dec"
     _takes_sparse = True
 
-    # Written by python -m experiments.constructors, until the end:
+    # Written by python -m tests.constructors, until the end:
     def __init__(
         self,
         n_clusters: int = 10,

@@ -37,7 +37,7 @@ class DGG(MixtureVAE):
 
     _method = "dgg"
 
-    # Written by python -m experiments.constructors, until the end:
+    # Written by python -m tests.constructors, until the end:
     def __init__(
         self,
         n_clusters: int | Literal["auto"] = 10,

@@ -37,7 +37,7 @@ class GMVAE(Generative):
     _method = "gmvae"
     _model_entries = ("params", "collections", "feature_shape")
 
-    # Written by python -m experiments.constructors, until the end:
+    # Written by python -m tests.constructors, until the end:
     def __init__(
         self,
         n_clusters: int = 10,

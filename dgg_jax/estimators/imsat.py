@@ -26,7 +26,7 @@ class IMSAT(Clusterer):
     _method = "imsat"
     _model_entries = ("model", "moments")
 
-    # Written by python -m experiments.constructors, until the end:
+    # Written by python -m tests.constructors, until the end:
     def __init__(
         self,
         n_clusters: int = 10,

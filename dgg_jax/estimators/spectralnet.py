@@ -27,7 +27,7 @@ class SpectralNet(Embedder):
     _model_entries = ("siamese", "network", "orthonormalizer", "centers")
     _soft = False
 
-    # Written by python -m experiments.constructors, until the end:
+    # Written by python -m tests.constructors, until the end:
     def __init__(
         self,
         n_clusters: int = 10,

@@ -31,7 +31,7 @@ class VaDE(MixtureVAE):
 
     _method = "vade"
 
-    # Written by python -m experiments.constructors, until the end:
+    # Written by python -m tests.constructors, until the end:
     def __init__(
         self,
         n_clusters: int = 10,

@@ -193,6 +193,8 @@ class Config(NamedTuple):
             value = getattr(self.preset, field.name)
             if value != getattr(unchanged, field.name):
                 changed[field.name] = value
+        if changed.get("image_shape") == ():  # which says that rows are no images
+            changed["image_shape"] = "none"
         words = [f"--{name}={_as_flag(value)}" for name, value in changed.items()]
         return shlex.join([*program("run"), *words])
 
@@ -202,7 +204,7 @@ def _as_flag(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple):
-        return ",".join(map(str, value)) or "none"
+        return ",".join(map(str, value))
     return str(value)
 
 

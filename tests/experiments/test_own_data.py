@@ -119,10 +119,10 @@ def test_images_of_ones_own_are_warped(untrained):
     assert call("--dataset=images.npy", "--num_clusters=3", *still).code == 0
     (of_images, dataset), (of_rows, rows), (unwarped, _) = untrained
     assert of_images.preset.siamese_warp == 4 / 16
-    assert runs._of_the_data(of_images, dataset) == {"image_shape": (4, 5)}
+    assert dataset.image_shape == (4, 5)
     assert of_rows.preset.siamese_warp == unwarped.preset.siamese_warp == 0.0
     assert of_rows.preset.siamese_epochs < of_images.preset.siamese_epochs
-    assert runs._of_the_data(of_rows, rows) == {"image_shape": None}
+    assert rows.image_shape is None
 
 
 @pytest.mark.parametrize("name", ["default", "smoke"])

@@ -123,7 +123,7 @@ def test_a_failed_replacement_leaves_the_old_model(folder, monkeypatch, written)
     assert len(os.listdir(folder)) == 2
 
 
-# Each change of the folder is the last of a process; dgg_jax.storage.saving needs no jax.
+# Each change of the folder is the last of a process; saving needs no jax.
 KILLED = """
 import os, pathlib, shutil, sys
 import numpy as np

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from dgg_jax.stages import train
+from dgg_jax.methods.dgg import TupleData, TupleLoss
 from experiments import benchmark
 from experiments.benchmarks import (
     graph,
@@ -246,10 +246,10 @@ def test_the_loop_of_pytorch_has_our_objective():
 
     given = workload()
     params = workloads.initial_params(given)
-    networks = workloads.dgg.apply_functions(given.preset, 784)
+    networks = workloads.dgg.networks_of(given.preset, 784)
     key = jax.random.key(1)
-    data = train.TupleData(given.x, given.graph, given.likelihood)
-    loss = train.tuple_loss(networks, sampled=True, graph_strength=1.0)
+    data = TupleData(given.x, given.graph, given.likelihood)
+    loss = TupleLoss(networks, sampled=True, graph_strength=1.0)
     expected, _ = loss(params, data, np.arange(6), key)
     eps = np.asarray(jax.random.normal(key, (18, given.preset.latent_dim)))
     sources = np.concatenate([np.arange(6)[:, None], given.graph.indices], axis=1)

@@ -1,6 +1,6 @@
 """Writes the constructors of the estimators, whose settings are those of presets.
 
-  python -m experiments.constructors
+  python -m tests.constructors
 
 They stand in the source so that editors and type checkers see every argument; a test
 compares them to what this writes.
@@ -17,7 +17,7 @@ import dgg_jax
 from dgg_jax import presets
 
 _FOLDER = pathlib.Path(dgg_jax.__file__).parent / "estimators"
-_BEGIN = "    # Written by python -m experiments.constructors, until the end:\n"
+_BEGIN = "    # Written by python -m tests.constructors, until the end:\n"
 _END = "    # The end.\n"
 _METHODS = ("dgg", "vade", "gmvae", "dec", "spectralnet", "imsat")
 # What (H, W), (H, W, 1) or (H, W, 3) of the image in a row of X does.
