@@ -35,6 +35,7 @@ from dgg_jax.cli import command, series
 from dgg_jax.cli import flags as run_flags
 from dgg_jax.presets import Preset
 from dgg_jax.runs.config import Config, resolve
+from dgg_jax.storage import folders
 
 DEFAULT = "default"
 
@@ -203,12 +204,10 @@ def _write(files: dict[pathlib.Path, Config], results: series.Results) -> str:
     Returns:
       Where they are, and what prints their tables.
     """
-    from dgg_jax.storage.folders import write_atomically
-
     for path, config in files.items():
         if config.workdir in results and not path.exists():
             text = json.dumps(results[config.workdir], indent=2) + "\n"
-            write_atomically(path, text)
+            folders.write_atomically(path, text)
     folder = next(iter(files)).parent
     return f"Results  {folder}\nTables   python -m experiments.tables --study={folder}"
 

@@ -101,7 +101,6 @@ def _write(made: series.Series, results: series.Results) -> str:
       The table in markdown, and where the page is.
     """
     from dgg_jax.reports import comparison_page
-    from dgg_jax.storage.folders import write_atomically
 
     configs, workdir = made.configs, made.workdir
     # In the order of the command, not in that in which they came.
@@ -110,10 +109,11 @@ def _write(made: series.Series, results: series.Results) -> str:
     finished.sort(key=lambda result: order.index(result["config"]["method"]))
     rows, dataset = comparison.table(finished), comparison.reported_data(finished[0])
     text = comparison.markdown(rows, dataset) + "\n"
-    header, cells = comparison.text_table(rows, dataset)
-    html = comparison_page.html(header, cells, rows, finished, made.command())
-    as_csv = comparison.comma_separated(rows, dataset)
-    write_atomically(workdir / "comparison.csv", as_csv)
-    write_atomically(workdir / "comparison.md", text)
-    write_atomically(workdir / "report.html", html)
+    files = {
+        "comparison.csv": comparison.comma_separated(rows, dataset),
+        "comparison.md": text,
+        "report.html": comparison_page.html(rows, dataset, finished, made.command()),
+    }
+    for name, content in files.items():
+        folders.write_atomically(workdir / name, content)
     return f"{text}\nReport   {workdir / 'report.html'}"

@@ -288,8 +288,6 @@ def _claim(series: Series, clear: Callable[[], None]) -> contextlib.ExitStack:
     Raises:
       InvalidInput: if it, or a run to be deleted, is in use or cannot be written.
     """
-    from dgg_jax.storage.folders import write_atomically
-
     workdir = series.workdir
     with contextlib.ExitStack() as claimed:
         try:
@@ -297,7 +295,7 @@ def _claim(series: Series, clear: Callable[[], None]) -> contextlib.ExitStack:
             if series.overwrite:
                 clear()
             text = json.dumps(series.identity(), indent=2) + "\n"
-            write_atomically(workdir / series.marker, text)
+            folders.write_atomically(workdir / series.marker, text)
         except OSError as error:
             raise checks.InvalidInput(
                 f"workdir {workdir} cannot be written: {error.strerror or error}; free "

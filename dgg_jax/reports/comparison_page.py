@@ -7,25 +7,22 @@ from matplotlib.figure import Figure
 
 from dgg_jax import plots
 from dgg_jax.reports import page
+from dgg_jax.reports.comparison import Row, text_table
 from dgg_jax.reports.run import METHODS
 
 
 def html(
-    header: Sequence[str],
-    cells: Sequence[Sequence[str]],
-    rows: Sequence[Any],
-    results: Sequence[dict[str, Any]],
-    command: str,
+    rows: Sequence[Row], dataset: str, results: Sequence[dict[str, Any]], command: str
 ) -> str:
     """The page.
 
     Args:
-      header: names of the table's columns.
-      cells: the table, as text; the first column names methods.
-      rows: ``comparison.Row`` of each method that was run.
+      rows: of the methods that were run.
+      dataset: what the papers are quoted of.
       results: contents of the result.json files.
       command: that made the comparison.
     """
+    header, cells = text_table(rows, dataset)
     scored = [row for row in rows if row.accuracy]
     versions = results[0]["versions"].items()
     data = results[0]["dataset"]
@@ -46,7 +43,7 @@ def html(
     )
 
 
-def _accuracies(rows: Sequence[Any]) -> Figure:
+def _accuracies(rows: Sequence[Row]) -> Figure:
     return plots.run_accuracies(
         [METHODS.get(row.method, row.method) for row in rows],
         [row.accuracy for row in rows],

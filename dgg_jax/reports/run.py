@@ -57,9 +57,8 @@ class ReportInputs(NamedTuple):
       labels: cluster of each point, integers in [0, K), shape [N].
       probabilities: of each cluster for each point, shape [N, K].
       embedding: latents, shape [N, L], or None of a method that has none.
-      mixture_mean: shape [K, L], or None without a mixture.
-      mixture_logvar: natural log of the variances, shape [K, L], or None.
-      weights: mean gamma of each cluster, shape [K].
+      mixture_logvar: natural log of the variances, shape [K, L], or None without a
+        mixture.
       samples: decoded means of latents drawn from each component, shape [K, M, D], or
         None of a method that generates nothing.
       traversals: decoded means along each latent dimension, shape [K, L, 15, D], or
@@ -77,9 +76,7 @@ class ReportInputs(NamedTuple):
     labels: np.ndarray
     probabilities: np.ndarray
     embedding: np.ndarray | None
-    mixture_mean: np.ndarray | None
     mixture_logvar: np.ndarray | None
-    weights: np.ndarray
     samples: np.ndarray | None
     traversals: np.ndarray | None
     names: np.ndarray | None = None
@@ -278,7 +275,7 @@ def _cluster(inputs: ReportInputs, cluster: int) -> dict[str, Any]:
         "color": cluster_color(cluster),
         "size": size,
         "share": size / len(inputs.labels),
-        "weight": float(inputs.weights[cluster]),
+        "weight": inputs.probabilities[:, cluster].mean(),
         "confidence": confidence,
         "dominant": dominant,
         "purity": purity,

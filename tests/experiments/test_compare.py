@@ -186,8 +186,7 @@ def test_papers_report_of_whole_data():
 
 def page(made):
     rows = comparison.table(made)
-    header, cells = comparison.text_table(rows, "mnist")
-    return comparison_page.html(header, cells, rows, made, "python -m compare")
+    return comparison_page.html(rows, "mnist", made, "python -m compare")
 
 
 def test_the_page_holds_the_table():

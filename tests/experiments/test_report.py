@@ -78,9 +78,7 @@ def fake(
         labels=labels,
         probabilities=probabilities,
         embedding=random.normal(size=(num_points, num_latents)),
-        mixture_mean=random.normal(size=(num_clusters, num_latents)),
         mixture_logvar=random.normal(size=(num_clusters, num_latents)),
-        weights=probabilities.mean(axis=0),
         samples=random.uniform(size=(num_clusters, 4, num_features)),
         traversals=(
             random.uniform(size=(num_clusters, num_latents, 15, num_features))
@@ -223,7 +221,7 @@ def test_several_scores_of_a_stage_are_a_list(words):
 def test_a_method_without_a_model_shows_none(tmp_path):
     final = {"accuracy": 0.5, "nmi": 0.5, "ari": 0.5, "elbo": None}
     stages = [{"name": "cluster", "seconds": 1.0, "accuracy": 0.5}]
-    nothing = {name: None for name in ("embedding", "mixture_mean", "mixture_logvar",
+    nothing = {name: None for name in ("embedding", "mixture_logvar",
                                        "samples", "traversals")}  # fmt: skip
     inputs = fake(shape=(5,), final=final, stages=stages)
     inputs = inputs._replace(history=[], **nothing)
