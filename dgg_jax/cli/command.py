@@ -168,6 +168,12 @@ def fail(message: str, status: int) -> int:
 
 def fail_to_write(error: OSError, workdir: pathlib.Path, command: str) -> int:
     """Says what could not be written, and the command that then goes on."""
+    if isinstance(error, FileNotFoundError):
+        return fail(
+            f"{error.filename or workdir} has vanished while it was in use; bring it "
+            f"back, then: {command}",
+            EXIT_STORAGE,
+        )
     reason = os.strerror(error.errno) if error.errno else str(error)
     return fail(
         f"{error.filename or workdir} cannot be written: {reason}. What was saved "

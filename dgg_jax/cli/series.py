@@ -12,7 +12,9 @@ from absl import flags
 from dgg_jax import checks
 from dgg_jax.cli import command
 from dgg_jax.cli import flags as run_flags
+from dgg_jax.log import LOGGER
 from dgg_jax.reports import scores
+from dgg_jax.runs import kept
 from dgg_jax.runs import run as runs
 from dgg_jax.runs.config import AUTO, Config
 from dgg_jax.runs.programs import program
@@ -224,7 +226,7 @@ def _finished(configs: Sequence[Config]) -> Results:
     """
     found = {}
     for config in configs:
-        exists = (config.workdir / "config.json").exists()
+        exists = kept.read_config(config.workdir, tell=False) is not None
         result = runs.check_workdir(config._replace(resume=exists))
         if result is not None:
             found[config.workdir] = result
@@ -263,6 +265,9 @@ def _check_folder(series: Series) -> None:
         else:
             return
     except (OSError, ValueError) as error:
+        if not series.overwrite and any(workdir.glob("*/config.json")):
+            LOGGER.warning(f"{path} is damaged; it is written anew.")
+            return  # each run there tells what it is
         raise checks.InvalidInput(
             f"workdir {workdir} cannot be used: {error}."
         ) from error

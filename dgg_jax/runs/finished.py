@@ -9,7 +9,9 @@ import numpy as np
 
 from dgg_jax import checks, data, presets
 from dgg_jax.data.dataset import random_rows
+from dgg_jax.runs import kept
 from dgg_jax.runs.config import AUTO, DEFAULTS, Config
+from dgg_jax.storage.arrays import Npz, read_bytes
 from dgg_jax.training import Metrics, State
 
 
@@ -44,19 +46,19 @@ def load_run(workdir: str | os.PathLike, data_dir: str | None = None) -> Finishe
         of one's own is not what was clustered.
     """
     workdir = pathlib.Path(workdir).expanduser()
-    if not (workdir / "config.json").is_file():
+    if not (workdir / kept.CONFIG).is_file():
         raise checks.InvalidInput(
             f"{workdir} holds no run; name the folder that a run has written."
         )
-    if not (workdir / "result.json").is_file():
+    result = kept.read_result(workdir)
+    if result is None:
         raise checks.InvalidInput(
             f"{workdir} holds a run that is not finished; continue it by --resume."
         )
     try:
-        identity = json.loads((workdir / "config.json").read_text())
-        result = json.loads((workdir / "result.json").read_text())
-        history = _lines(workdir / "metrics.jsonl")
-        state = _state(workdir / "predictions.npz")
+        identity = kept.read_config(workdir)
+        history = _lines(workdir / kept.METRICS)
+        state = _state(workdir / kept.PREDICTIONS)
         preset = presets.preset_class(identity["method"]).from_dict(
             identity["preset_values"]
         )
@@ -77,13 +79,13 @@ def _lines(path: pathlib.Path) -> list[Metrics]:
 
 
 def _state(path: pathlib.Path) -> State:
-    with np.load(path) as arrays:
-        state = {"labels": arrays["labels"]}
-        if "probabilities" in arrays:
-            with np.errstate(divide="ignore"):  # ln 0 is -inf, and its exp 0 again
-                state["log_assignment"] = np.log(arrays["probabilities"])
-        if "embedding" in arrays:
-            state["latent_mean"] = arrays["embedding"]
+    arrays = Npz(read_bytes(path))
+    state = {"labels": arrays["labels"]}
+    if "probabilities" in arrays.names:
+        with np.errstate(divide="ignore"):  # ln 0 is -inf, and its exp 0 again
+            state["log_assignment"] = np.log(arrays["probabilities"])
+    if "embedding" in arrays.names:
+        state["latent_mean"] = arrays["embedding"]
     return state
 
 

@@ -14,6 +14,7 @@ from scipy import sparse
 from dgg_jax import checks, presets
 from dgg_jax.data import Dataset
 from dgg_jax.log import LOGGER
+from dgg_jax.runs import kept
 from dgg_jax.runs.config import Config
 from dgg_jax.stages import cluster_count
 from dgg_jax.stages.cluster_count import ClusterCount
@@ -31,9 +32,9 @@ def estimated_cluster_count(config: Config) -> dict[str, Any] | None:
     if not config.is_auto or config.overwrite:
         return None
     try:
-        theirs = json.loads((config.workdir / "config.json").read_text())
+        theirs = kept.read_config(config.workdir, tell=False)
         return ClusterCount.from_dict(theirs["cluster_count"])._asdict()
-    except (OSError, ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError):
         return None  # not yet, or check_workdir tells what is wrong
 
 
@@ -49,47 +50,22 @@ def check_workdir(config: Config) -> dict[str, Any] | None:
     Raises:
       InvalidInput: if the workdir is refused; the message says why.
     """
-    path = config.workdir / "config.json"
     try:
-        if not path.exists():
-            if not folders.is_unused(config.workdir):
-                raise checks.InvalidInput(
-                    f"{config.workdir} is not empty and holds no run of this program; "
-                    "choose another --workdir."
-                )
+        theirs = kept.read_config(config.workdir)
+        if theirs is None:
             if config.resume:
                 raise checks.InvalidInput(
                     f"there is no run to resume in {config.workdir}; start it without "
                     "--resume, or name its --workdir."
                 )
             return None
-        theirs = json.loads(path.read_text())
-        if not isinstance(theirs, dict) or "preset_values" not in theirs:
-            raise checks.InvalidInput(
-                f"{path} is not of this program; choose another --workdir."
-            )
         if config.overwrite:
             folders.lock(config.workdir).close()
             return None
-        different = _differences(theirs, config.identity())
-        remedy = "choose another --workdir, or delete it by --overwrite"
-        read_alike = {"dataset", "label", "image_size", "layer", "image_shape"}
-        same_file = not read_alike & different.keys()
-        if same_file and "data_sha256" in different:
-            raise checks.InvalidInput(
-                f"{config.workdir} holds a run on other data: {config.dataset} has "
-                f"changed since (its SHA-256 there: {different['data_sha256']}); "
-                f"{remedy}."
-            )
-        if different:
-            there = ", ".join(f"{name}={value}" for name, value in different.items())
-            raise checks.InvalidInput(
-                f"{config.workdir} holds a run of another configuration (there: "
-                f"{there}); {remedy}."
-            )
-        result = config.workdir / "result.json"
-        if result.exists():
-            return json.loads(result.read_text())
+        _refuse_another(config, theirs)
+        result = _result(config)
+        if result is not None:
+            return result
         folders.lock(config.workdir).close()
         if not config.resume:
             raise checks.InvalidInput(
@@ -97,13 +73,41 @@ def check_workdir(config: Config) -> dict[str, Any] | None:
                 "or start anew by --overwrite."
             )
         return None
-    except (OSError, ValueError) as error:
-        if isinstance(error, checks.InvalidInput):
-            raise
+    except OSError as error:
         raise checks.InvalidInput(
             f"workdir {config.workdir} cannot be used: {error}; make it readable and "
             "writable or choose another --workdir."
         ) from error
+
+
+def _result(config: Config) -> dict[str, Any] | None:
+    """The result that is there; to resume, one that is damaged is none."""
+    try:
+        return kept.read_result(config.workdir)
+    except kept.Damaged as error:
+        if not config.resume:
+            raise
+        if error.path.name != kept.CONFIG:  # which is told already
+            LOGGER.warning(str(error))
+        return None
+
+
+def _refuse_another(config: Config, theirs: dict[str, Any]) -> None:
+    """Refuses a run of another configuration, naming what differs."""
+    different = _differences(theirs, config.identity())
+    remedy = "choose another --workdir, or delete it by --overwrite"
+    read_alike = {"dataset", "label", "image_size", "layer", "image_shape"}
+    if "data_sha256" in different and not read_alike & different.keys():
+        raise checks.InvalidInput(
+            f"{config.workdir} holds a run on other data: {config.dataset} has changed "
+            f"since (its SHA-256 there: {different['data_sha256']}); {remedy}."
+        )
+    if different:
+        there = ", ".join(f"{name}={value}" for name, value in different.items())
+        raise checks.InvalidInput(
+            f"{config.workdir} holds a run of another configuration (there: {there}); "
+            f"{remedy}."
+        )
 
 
 def _differences(theirs: dict[str, Any], ours: dict[str, Any]) -> dict[str, Any]:
@@ -230,8 +234,9 @@ def run(
       The content of result.json.
 
     Raises:
-      InvalidInput: if a folder is in use by another process, or cannot be written, or
-        K is to be estimated and there are no clusters.
+      InvalidInput: if a folder is in use by another process, or cannot be written;
+        another configuration has run there since ``check_workdir``; or K is to be
+        estimated and there are no clusters.
       Interrupted: if it was asked to stop; everything so far is in the workdir.
       Diverged: if a loss is not finite; so is everything before that.
       OSError: if a folder cannot be written any more; likewise.
@@ -239,7 +244,6 @@ def run(
     began = time.monotonic()
     # jax and what needs it take seconds to import; mistakes are told before.
     from dgg_jax import methods
-    from dgg_jax.placement import processes
     from dgg_jax.progress import Progress
     from dgg_jax.training import Run
 
@@ -251,18 +255,17 @@ def run(
     progress = Progress(stages)
     with contextlib.ExitStack() as opened:
         try:
-            if config.overwrite:
-                processes.on_first(lambda: _clear(config.workdir))
             runner = Run(
                 config.workdir,
                 shared=shared,
+                prepare=lambda: _claim(config),
+                identity=config.identity(),
                 checkpoint_seconds=config.checkpoint_seconds,
                 on_epoch=progress.epoch,
                 on_stage=progress.stage,
                 should_stop=stop,
             )
             opened.callback(runner.close)
-            processes.on_first(lambda: _write_config(config))
         except OSError as error:
             raise checks.InvalidInput(
                 f"workdir {config.workdir} cannot be written: "
@@ -275,17 +278,14 @@ def run(
         return train_and_report(config, dataset, runner, progress, began)
 
 
-def _write_config(config: Config) -> None:
-    from dgg_jax.storage.folders import write_atomically
-
-    text = json.dumps(config.identity(), indent=2) + "\n"
-    write_atomically(config.workdir / "config.json", text)
-
-
-def _clear(workdir: pathlib.Path) -> None:
-    if workdir.exists():
-        with folders.lock(workdir):
-            folders.clear(workdir, marker="config.json")
+def _claim(config: Config) -> None:
+    """Makes a workdir, which is locked now, that of a run."""
+    theirs = kept.read_config(config.workdir, tell=False)
+    if config.overwrite:
+        folders.clear(config.workdir, marker=kept.CONFIG)
+    elif theirs is not None:  # another may have run there since it was checked
+        _refuse_another(config, theirs)
+    kept.write_config(config.workdir, config.identity())
 
 
 def train_and_report(
@@ -322,9 +322,14 @@ def train_and_report(
         **{name: getattr(dataset, name) for name in method.told},
     )
     progress.close()
-    return processes.on_first(
-        lambda: _report(config, dataset, *trained, runner.history, began)
-    )
+
+    def report() -> dict[str, Any]:
+        runner.check_folders()
+        result = _report(config, dataset, *trained, runner.history, began)
+        runner.check_folders()
+        return result
+
+    return processes.on_first(report)
 
 
 def _with_estimated_clusters(config: Config, dataset: Any, runner: Any) -> Config:
@@ -341,7 +346,8 @@ def _with_estimated_clusters(config: Config, dataset: Any, runner: Any) -> Confi
     )
     LOGGER.info(count.describe())
     config = config.with_cluster_count(count._asdict())
-    processes.on_first(lambda: _write_config(config))
+    runner.identity = config.identity()
+    processes.on_first(lambda: kept.write_config(config.workdir, runner.identity))
     return config
 
 
@@ -372,14 +378,13 @@ def _report(
         estimator.save(config.workdir / "model", overwrite=True)
     result = results.collect(config, dataset, records, time.monotonic() - began)
     predictions = results.predictions(state, dataset.names)
-    folders.write_atomically(config.workdir / "predictions.npz", predictions)
+    folders.write_atomically(config.workdir / kept.PREDICTIONS, predictions)
     report.write_report(
         config.workdir,
         results.report_inputs(config, dataset, result, history, model, state),
     )
     # Last: its presence says that the run is finished.
-    text = json.dumps(result, indent=2) + "\n"
-    folders.write_atomically(config.workdir / "result.json", text)
+    kept.write_result(config.workdir, result)
     return result
 
 

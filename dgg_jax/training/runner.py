@@ -19,6 +19,7 @@ from dgg_jax.storage import folders
 from dgg_jax.storage.arrays import read_bytes
 from dgg_jax.storage.checkpoints import Checkpoints
 from dgg_jax.storage.folders import write_atomically
+from dgg_jax.storage.signed import sign
 from dgg_jax.training.loop import Diverged, Monitor
 from dgg_jax.training.state import TrainState
 
@@ -45,6 +46,7 @@ class Run(Monitor):
 
     Attributes:
       workdir: folder of checkpoints/ and metrics.jsonl; None keeps nothing on disk.
+      identity: what the run is, if it was told.
       records: name, seconds and metrics of every finished stage.
       history: the lines of metrics.jsonl so far.
     """
@@ -54,6 +56,8 @@ class Run(Monitor):
         workdir: pathlib.Path | None = None,
         *,
         shared: pathlib.Path | None = None,
+        prepare: Callable[[], None] = lambda: None,
+        identity: dict[str, Any] | None = None,
         checkpoint_seconds: float = 30.0,
         on_epoch: Callable[[str, str, int, int, Metrics], bool | None] | None = None,
         on_stage: Callable[[Metrics], None] | None = None,
@@ -64,6 +68,9 @@ class Run(Monitor):
         Args:
           workdir: folder to keep the run in, or None.
           shared: folder of what runs on the same data have in common, or None.
+          prepare: called as soon as the folders are locked, before anything is read.
+          identity: what the run is, as JSON holds it; kept beside the checkpoints in
+            config.json, under a checksum.
           checkpoint_seconds: least time between two checkpoints of a loop.
           on_epoch: called with (stage, loop, epoch, number of epochs, metrics); True
             ends that loop, and the run goes on with what it has trained.
@@ -78,24 +85,27 @@ class Run(Monitor):
         self.workdir = pathlib.Path(workdir) if workdir is not None else None
         self.records: list[Metrics] = []
         self.history: list[Metrics] = []
+        self.identity = identity
         self._checkpoint_seconds = checkpoint_seconds
         self._on_epoch = on_epoch or (lambda *arguments: None)
         self._on_stage = on_stage or (lambda record: None)
         self._should_stop = should_stop
         self._started: list[str] = []
+        self._kept_identity: dict[str, Any] | None = None
         self._found, self._told = "", False  # metrics.jsonl as it was, and is damaged
         self._state: State = {}
         self._locks: list[tuple[pathlib.Path, IO[str]]] = []
         self._checkpoints = self._shared = None
         try:
-            self._open(shared)
+            self._open(shared, prepare)
         except BaseException:
             self.close()
             raise
 
-    def _open(self, shared: pathlib.Path | None) -> None:
+    def _open(self, shared: pathlib.Path | None, prepare: Callable[[], None]) -> None:
         """Locks the folders and continues from what they hold."""
         processes.on_first(lambda: self._lock(self.workdir, shared))
+        processes.on_first(prepare)
         if shared is not None:
             self._shared = Checkpoints(shared)
             self._shared.discard_partial()
@@ -343,9 +353,17 @@ class Run(Monitor):
 
     def _save(self, series: str, step: int, tree: Any, record: Metrics) -> None:
         """Saves a checkpoint, which holds the lines of metrics.jsonl, too."""
-        processes.on_first(self.check_folders)
+        processes.on_first(self._before_checkpoint)
         record = {**record, "history": _text(self.history)}
         self._checkpoints.save(series, step, tree, record)
+
+    def _before_checkpoint(self) -> None:
+        self.check_folders()
+        if self.identity not in (None, self._kept_identity):
+            path = self._checkpoints.directory / "config.json"
+            path.parent.mkdir(exist_ok=True)
+            write_atomically(path, json.dumps(sign(self.identity), indent=2) + "\n")
+            self._kept_identity = self.identity
 
     def _recover(self, record: Metrics) -> None:
         """Takes the lines that a checkpoint holds where metrics.jsonl has lost them."""
