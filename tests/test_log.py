@@ -9,10 +9,9 @@ import sys
 import pytest
 from tqdm import std
 
-from dgg_jax import log
+from dgg_jax import log, progress
 from dgg_jax.cli import command
 from dgg_jax.log import LOGGER, tell
-from dgg_jax.training import progress
 
 PACKAGE = pathlib.Path(log.__file__).parent
 

@@ -959,7 +959,7 @@ def test_a_run_of_gmvae(xla, tmp_path, monkeypatch):
 
 
 def test_progress_is_sparse_in_plain_lines(capsys, monkeypatch):
-    from dgg_jax.training import progress as module
+    from dgg_jax import progress as module
 
     now = [0.0]
     monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
