@@ -8,6 +8,7 @@ import tomllib
 
 import numpy as np
 import pytest
+from scipy import sparse
 
 from dgg_jax import checks
 
@@ -203,3 +204,14 @@ def test_a_shape_that_is_not_the_rows_is_named(shape):
     assert "D = 64" in str(error.value)
     assert f"got {shape!r}" in str(error.value)
     assert checks.image_shape((8, 8), 64) is None
+
+
+def test_pointers_that_overflow_are_found():
+    """scipy takes differences of them, which wrap around: it finds nothing wrong."""
+    for kind in (sparse.csr_array, sparse.csc_array):
+        x = kind(np.ones((4, 4)))
+        checks.sparse_format(x)
+        x.indptr = np.array([0, 30, -(2**31) + 20, 10, 16], np.int32)
+        x.check_format(full_check=True)
+        with pytest.raises(ValueError, match="pointers of a sparse matrix leave"):
+            checks.sparse_format(x)

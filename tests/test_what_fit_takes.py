@@ -70,6 +70,16 @@ def test_a_graph_of_copies_and_one_of_ones():
     assert (distances == 1).all()
 
 
+def test_of_one_neighbour_more_the_nearest_are_taken():
+    distances, indices = NearestNeighbors(n_neighbors=4).fit(X).kneighbors()
+    graph = kneighbors_graph(X, 4, mode="distance").tolil()
+    for row in range(0, 40, 2):
+        graph[row, indices[row, -1]] = 0
+    found = checks.neighbors_of(graph.tocsr())
+    np.testing.assert_array_equal(found[0], indices[:, :3])
+    np.testing.assert_array_equal(found[1], distances[:, :3])
+
+
 @QUIET
 def test_a_graph_trains_as_the_pair_does():
     graph = kneighbors_graph(X, 10, mode="distance")

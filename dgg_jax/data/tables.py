@@ -156,11 +156,26 @@ def _separator(path: Path, content: bytes) -> str:
     if not is_whole:
         sample = sample[: sample.rfind("\n") + 1] or sample
     usual = "\t" if path.suffix.lower() == ".tsv" else ","
-    # Of equals the usual one.
-    return max((usual, *_NAMES), key=lambda one: _agreement(sample, one, is_whole))
+    found = {one: _agreement(sample, one, is_whole) for one in (usual, *_NAMES)}
+    best = max(found, key=lambda one: found[one][:2])  # of equals the usual one
+    rivals = [one for one in found[best].others if found[one].is_of_all]
+    if rivals:
+        raise InvalidInput(
+            f"{path} may be separated by {_NAMES[best]} or {_NAMES[rivals[0]]}: both "
+            f"agree in all lines. Say which in a first line, as by sep={best}, or "
+            "quote the text that holds them."
+        )
+    return best
 
 
-def _agreement(sample: str, delimiter: str, is_whole: bool) -> tuple[float, int]:
+class _Agreement(NamedTuple):
+    score: float
+    width: int = 0
+    is_of_all: bool = False  # whether all lines have as many fields
+    others: frozenset[str] = frozenset()  # separators that its fields hold
+
+
+def _agreement(sample: str, delimiter: str, is_whole: bool) -> _Agreement:
     """How well a separator explains a table: by its evidence, then by its columns."""
     rows = []
     reader = csv.reader(
@@ -170,20 +185,23 @@ def _agreement(sample: str, delimiter: str, is_whole: bool) -> tuple[float, int]
         rows += (row for row in itertools.islice(reader, _BLOCK_LINES // 10) if row)
     except csv.Error as error:
         if is_whole or "end of data" not in str(error):
-            return 0.0, 0  # a quote ends within a field
+            return _Agreement(0.0)  # a quote ends within a field
     widths = collections.Counter(map(len, rows)).most_common(1)
     if not widths or widths[0][0] < 2:
-        return 0.0, 0
+        return _Agreement(0.0)
     ((width, count),) = widths
     fields = [field for row in rows[1:] or rows if len(row) == width for field in row]
     fields = fields[: _BLOCK // 10]
-    of_numbers, of_one = 0, 0
+    of_numbers, of_one, others = 0, 0, set()
     for field in fields:
         has_comma = delimiter != "," and _COMMA.fullmatch(field) is not None
         of_numbers += has_comma or is_number(field)
-        of_one += has_comma or _NAMES.keys().isdisjoint({*field} - {delimiter})
+        held = set() if has_comma else _NAMES.keys() & {*field} - {delimiter}
+        of_one += not held
+        others |= held
     share = (of_numbers + of_one) / max(1, len(fields))
-    return share * count / len(rows), width
+    score = share * count / len(rows)
+    return _Agreement(score, width, count == len(rows), frozenset(others))
 
 
 def _check_width(path: Path, content: bytes, delimiter: str) -> None:
