@@ -113,6 +113,11 @@ def read(
         names = None
         if _are_names(first, rest, label):
             names, head = [name.strip() for name in first], head[1:]
+        if names is None and delimiter == "," and _are_halves([first, *rest]):
+            raise InvalidInput(
+                f"{path} seems to have decimal commas, which split its numbers, as in "
+                f"{','.join(first[:2])}; save it with decimal points."
+            )
         place = place_of(path, label, names, width)
         indices = _leading(names or ())
         columns = [
@@ -448,6 +453,26 @@ def _are_names(
         and field.lower() not in _MISSING
         and any(index < len(row) and is_number(row[index]) for row in rest)
         for index, field in enumerate(fields)
+    )
+
+
+_WHOLE = re.compile(r"-?\d+")
+
+
+def _are_halves(lines: Sequence[Sequence[str]]) -> bool:
+    """Whether columns go in pairs, of what stands before and behind decimal commas.
+
+    Behind one stand digits, some of which are padded by zeros as no whole number is.
+    """
+    if any(len(line) % 2 for line in lines):
+        return False
+    before = [field.strip() for line in lines for field in line[::2]]
+    behind = [field.strip() for line in lines for field in line[1::2]]
+    padded = any(len(field) > 1 and field[0] == "0" for field in behind)
+    return (
+        (padded or "-0" in before)
+        and all(map(str.isdigit, behind))
+        and all(map(_WHOLE.fullmatch, before))
     )
 
 

@@ -429,3 +429,20 @@ def test_memory_bounds_what_is_read(monkeypatch):
     monkeypatch.setattr(arrays, "memory", lambda: 2**12)
     with pytest.raises(InvalidInput, match=r"too much for .* of this machine.*\.npy"):
         text_loaded("a,b\n" + "1,2\n" * 1000)
+
+
+@pytest.mark.parametrize("digits", [1, 3])
+def test_numbers_split_by_decimal_commas_are_refused(tmp_path, digits):
+    x = np.random.default_rng(0).normal(size=(40, 3))
+    lines = [",".join(f"{v:.{digits}f}".replace(".", ",") for v in row) for row in x]
+    path = tmp_path / "x.csv"
+    path.write_text("\n".join(lines))
+    with pytest.raises(InvalidInput, match="decimal commas, which split its numbers"):
+        data.load(str(path))
+
+
+def test_whole_numbers_in_pairs_of_columns_are_no_halves(tmp_path):
+    path = tmp_path / "x.csv"
+    x = np.random.default_rng(0).integers(-9, 99, (40, 4))
+    np.savetxt(path, x, fmt="%d", delimiter=",")
+    np.testing.assert_array_equal(data.load(str(path), scaling="none").x, x)
