@@ -8,12 +8,17 @@ that was trained on such a file holds the numbers that scaled it, and new rows a
 scaled by them; for other models rows must come scaled as those of training (model.json
 says how). The output has a line a row: its name, if the data have one (the file of an
 image, the index or id of a row), its cluster, the probability of that cluster, and of
-all.
+all. Its suffix says the format: .csv, .parquet, or .npz with the arrays labels,
+probabilities and names. It appears whole or not at all, and never in the place of the
+data or within the model.
 """
 
 import csv
+import errno
+import os
 import pathlib
-from collections.abc import Sequence
+import shutil
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,8 +26,10 @@ from absl import flags
 
 from dgg_jax import checks, data
 from dgg_jax.cli.command import DATA_DIR, OUTPUT, Path, answer
-from dgg_jax.data import own
+from dgg_jax.data import own, stl10
+from dgg_jax.data.loaders import data_directory
 from dgg_jax.data.matrices import SUFFIXES
+from dgg_jax.storage import folders
 
 _MODEL = flags.DEFINE(Path(), "model", None, "Folder of a saved model.")
 _DATA = flags.DEFINE_string(
@@ -53,6 +60,8 @@ def _checked() -> int:
 
 def _predict() -> int:
     _check_data(_DATA.value)
+    output = pathlib.Path(OUTPUT.value)
+    _check_output(output)
     import dgg_jax  # takes seconds; such mistakes are told before
     from dgg_jax.runs.run import keep_compiled
 
@@ -64,7 +73,7 @@ def _predict() -> int:
         labels = probabilities.argmax(axis=1)
     else:
         probabilities, labels = None, model.predict(x)
-    _write(pathlib.Path(OUTPUT.value), names, labels, probabilities)
+    _write(output, names, labels, probabilities)
     sizes = np.bincount(labels, minlength=model.n_clusters)
     print(f"{type(model).__name__} of {_MODEL.value}: {x.shape[0]:,} rows; {note}")
     for cluster, size in enumerate(sizes):
@@ -80,6 +89,60 @@ def _check_data(name: str) -> None:
             f"--data={name} is neither a file ({', '.join(SUFFIXES)}), a folder of "
             f"images, nor a data set ({', '.join(data.DATASETS)})."
         )
+
+
+def _check_output(path: pathlib.Path) -> None:
+    """Refuses an output of no known format, or that would destroy what is read.
+
+    Raises:
+      InvalidInput: then.
+      OSError: if it cannot be written.
+    """
+    if path.suffix.lower() not in _WRITERS:
+        raise checks.InvalidInput(
+            f"--output={path} must end in one of {', '.join(_WRITERS)}, which says its "
+            "format."
+        )
+    if path.suffix.lower() == ".parquet":
+        checks.installed("parquet", f"--output={path}", "or name a .csv file")
+    for flag, other in _inputs():
+        if other.exists() and _is_of(path, other):
+            raise checks.InvalidInput(
+                f"--output={path} is, or lies in, --{flag}={other}, which it would "
+                "destroy; choose another file."
+            )
+    if path.exists() and not path.is_file():
+        raise checks.InvalidInput(f"--output={path} is no file; choose another name.")
+    written = path if path.exists() else path.parent
+    if not written.exists():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+    if not os.access(written, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
+def _inputs() -> Iterator[tuple[str, pathlib.Path]]:
+    """The files and folders that are read, each with its flag."""
+    yield "model", pathlib.Path(_MODEL.value)
+    name = _DATA.value
+    if name not in data.DATASETS:
+        yield "data", pathlib.Path(name).expanduser()
+        return
+    folder = data_directory(DATA_DIR.value)
+    prepared = folder.glob(f"dgg_{name}*")
+    for path in (folder / name, folder / stl10.FEATURES_FILE, *prepared):
+        yield "data_dir", path
+
+
+def _is_of(path: pathlib.Path, other: pathlib.Path) -> bool:
+    """Whether a path is another one, or lies in it, under whatever name."""
+    path = path.resolve()
+    for one in (path, *path.parents):
+        if one.exists() and one.samefile(other):
+            return True
+    # A file may have names in several folders.
+    if not path.is_file() or path.stat().st_nlink == 1:
+        return False
+    return any(path.samefile(file) for file in other.rglob("*") if file.is_file())
 
 
 def _rows(name: str, model: Any) -> tuple[np.ndarray, np.ndarray | None, str]:
@@ -129,13 +192,57 @@ def _write(
     labels: np.ndarray,
     probabilities: np.ndarray | None,
 ) -> None:
-    header, columns = ["cluster"], [labels]
-    if names is not None:
-        header, columns = ["name", *header], [names, *columns]
+    path = path.resolve()  # where a link leads
+    with folders.partial(path) as made:
+        _WRITERS[path.suffix.lower()](made, names, labels, probabilities)
+        if path.exists():
+            shutil.copymode(path, made)
+        os.replace(made, path)
+
+
+def _columns(
+    names: np.ndarray | None, labels: np.ndarray, probabilities: np.ndarray | None
+) -> dict[str, np.ndarray]:
+    """The columns of a table."""
+    columns = {} if names is None else {"name": names}
+    columns["cluster"] = labels
     if probabilities is not None:
-        header += ["probability", *(f"p{k}" for k in range(probabilities.shape[1]))]
-        columns += [probabilities.max(axis=1), *probabilities.T]
-    with open(path, "w", newline="") as file:
+        columns["probability"] = probabilities.max(axis=1)
+        columns |= {f"p{k}": column for k, column in enumerate(probabilities.T)}
+    return columns
+
+
+def _csv(path: pathlib.Path, *predicted: Any) -> None:
+    columns = _columns(*predicted)
+    # Names of files need not be text.
+    with open(path, "w", newline="", errors="surrogateescape") as file:
         writer = csv.writer(file)
-        writer.writerow(header)
-        writer.writerows(zip(*(column.tolist() for column in columns), strict=True))
+        writer.writerow(columns)
+        lists = (column.tolist() for column in columns.values())
+        writer.writerows(zip(*lists, strict=True))
+
+
+def _parquet(path: pathlib.Path, *predicted: Any) -> None:
+    import pyarrow
+    from pyarrow import parquet
+
+    columns = _columns(*predicted)
+    if "name" in columns:
+        encoded = (name.encode(errors="surrogateescape") for name in columns["name"])
+        columns["name"] = [name.decode(errors="backslashreplace") for name in encoded]
+    parquet.write_table(pyarrow.table(columns), path)
+
+
+def _npz(
+    path: pathlib.Path,
+    names: np.ndarray | None,
+    labels: np.ndarray,
+    probabilities: np.ndarray | None,
+) -> None:
+    arrays = {"labels": labels, "probabilities": probabilities, "names": names}
+    given = {name: array for name, array in arrays.items() if array is not None}
+    with open(path, "wb") as file:  # else it would be given another suffix
+        np.savez_compressed(file, **given)
+
+
+_WRITERS = {".csv": _csv, ".parquet": _parquet, ".npz": _npz}
