@@ -68,7 +68,7 @@ class Run(Monitor):
         Args:
           workdir: folder to keep the run in, or None.
           shared: folder of what runs on the same data have in common, or None.
-          prepare: called as soon as the folders are locked, before anything is read.
+          prepare: called as soon as the workdir is locked, before it is read.
           identity: what the run is, as JSON holds it; kept beside the checkpoints in
             config.json, under a checksum.
           checkpoint_seconds: least time between two checkpoints of a loop.
@@ -104,8 +104,9 @@ class Run(Monitor):
 
     def _open(self, shared: pathlib.Path | None, prepare: Callable[[], None]) -> None:
         """Locks the folders and continues from what they hold."""
-        processes.on_first(lambda: self._lock(self.workdir, shared))
+        processes.on_first(lambda: self._lock(self.workdir))
         processes.on_first(prepare)
+        processes.on_first(lambda: self._lock(shared))  # which may lie in the other
         if shared is not None:
             self._shared = Checkpoints(shared)
             self._shared.discard_partial()
@@ -123,13 +124,12 @@ class Run(Monitor):
         finished = [record["name"] for record in self.records]
         self._delete_loops(lambda stage: stage in finished)
 
-    def _lock(self, *chosen: pathlib.Path | None) -> None:
-        for folder in chosen:
-            if folder is not None:
-                folder = pathlib.Path(folder)
-                lock = folders.lock(folder)
-                self._locks.append((folder, lock))
-                weakref.finalize(self, lock.close)  # nobody may call close
+    def _lock(self, folder: pathlib.Path | None) -> None:
+        if folder is not None:
+            folder = pathlib.Path(folder)
+            lock = folders.lock(folder)
+            self._locks.append((folder, lock))
+            weakref.finalize(self, lock.close)  # nobody may call close
 
     def check_folders(self) -> None:
         """Refuses to go on where a folder was deleted or replaced meanwhile.
