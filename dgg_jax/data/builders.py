@@ -15,13 +15,13 @@ import threading
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from concurrent import futures
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
 from dgg_jax.checks import InvalidInput
+from dgg_jax.data.deadlines import within
 from dgg_jax.data.sources import Rows, Source, Splits, sha256_of
 from dgg_jax.log import tell
 from dgg_jax.progress import draws_bars
@@ -38,6 +38,10 @@ with warnings.catch_warnings():
 _PROBE_SECONDS = 3.0
 _SILENCE_SECONDS = 30.0  # of a server in the middle of a download
 _BLOCK_BYTES = 2**16
+# Of all files of a data set, lest a server sends without end, or drop by drop.
+_TIMES_ITS_SIZE = 2
+_LEAST_SECONDS = 600.0
+_LEAST_BYTES_PER_SECOND = 2**15
 _WAIT_SECONDS = 1.0
 # A record takes as long to encode or decode whether it holds one row or many. Another
 # number needs another version of the prepared data.
@@ -182,46 +186,76 @@ def _download_and_prepare(source: Source, data_dir: Path, downloads: Path) -> No
 
 def _downloaded(source: Source, folder: Path) -> list[Path]:
     """The files of a source in a folder; what is missing or damaged is downloaded."""
+    most = _TIMES_ITS_SIZE * source.size * 2**20
+    end = time.monotonic() + _LEAST_SECONDS + most / _LEAST_BYTES_PER_SECOND
     paths = []
     for url, sha256 in source.downloads:
         path = folder / url.rpartition("/")[2]
         if not path.is_file() or sha256_of(path) != sha256:
-            _download(url, sha256, path)
+            _download(url, sha256, path, most, end - time.monotonic())
+            most -= path.stat().st_size
         paths.append(path)
     return paths
 
 
-def _download(url: str, sha256: str, path: Path) -> None:
+def _download(url: str, sha256: str, path: Path, most: int, seconds: float) -> None:
     """Downloads a file, which appears complete and as it is known, or not at all.
 
+    Args:
+      url: of the file.
+      sha256: of its content.
+      path: where to put it.
+      most: bytes that it may have.
+      seconds: that it may take.
+
     Raises:
-      InvalidInput: if it is not the known file.
+      InvalidInput: if it is not the known file, or larger than that.
+      TimeoutError: if it takes longer.
       requests.RequestException: if the server refuses, or is silent for long.
       OSError: if it cannot be written.
     """
     partial = path.with_name(f"{path.name}.partial")
+    partial.unlink(missing_ok=True)  # of a process that was killed, or a link elsewhere
+    stopped = threading.Event()
+    try:
+        with partial.open("xb") as file:
+            within(seconds, lambda: _copy(url, file, most, stopped))
+    finally:
+        stopped.set()
+    _check(partial, url, sha256)
+    partial.replace(path)
+
+
+def _copy(url: str, file: IO[bytes], most: int, stopped: threading.Event) -> None:
+    """Writes what a server sends, until it is to stop."""
     with requests.Session() as session:
         for scheme in ("http://", "https://"):
             session.mount(scheme, HTTPAdapter(max_retries=_RETRIES))
         with session.get(url, stream=True, timeout=_SILENCE_SECONDS) as response:
             response.raise_for_status()
             size = int(response.headers.get("Content-Length", 0)) or None
-            with (
-                partial.open("wb") as file,
-                auto.tqdm(
-                    total=size,
-                    desc=f"  {path.name}",
-                    unit="B",
-                    unit_scale=True,
-                    leave=False,
-                    disable=not draws_bars(),
-                ) as bar,
-            ):
+            _check_size(url, size or 0, most)
+            with auto.tqdm(
+                total=size,
+                desc=f"  {url.rpartition('/')[2]}",
+                unit="B",
+                unit_scale=True,
+                leave=False,
+                disable=not draws_bars(),
+            ) as bar:
                 for block in response.iter_content(_BLOCK_BYTES):
+                    if stopped.is_set():
+                        return
+                    _check_size(url, file.tell() + len(block), most)
                     file.write(block)
                     bar.update(len(block))
-    _check(partial, url, sha256)
-    partial.replace(path)
+
+
+def _check_size(url: str, size: int, most: int) -> None:
+    if size > most:
+        raise InvalidInput(
+            f"{url} has {size:,} bytes or more, at most {most:,} were expected"
+        )
 
 
 def _of_the_disk(error: Exception) -> str | None:
@@ -266,10 +300,19 @@ def _check(path: Path, url: str, sha256: str) -> None:
 
 def _unavailable_ones(source: Source) -> list[tuple[str, str]]:
     """The URLs that cannot be downloaded, and why; all are asked at once."""
+    reasons = {}
+
+    def ask(url: str) -> None:
+        reasons[url] = unavailable(url)
+
     urls = [url for url, _ in source.downloads]
-    with futures.ThreadPoolExecutor(len(urls)) as pool:
-        reasons = list(pool.map(unavailable, urls))
-    return [pair for pair in zip(urls, reasons, strict=True) if pair[1]]
+    # No pool, whose threads a process waits for in its end.
+    threads = [threading.Thread(target=ask, args=(u,), daemon=True) for u in urls]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return [(url, reasons[url]) for url in urls if reasons[url]]
 
 
 def unavailable(url: str, *, follow: bool = True) -> str | None:
@@ -283,24 +326,21 @@ def unavailable(url: str, *, follow: bool = True) -> str | None:
       Why it cannot be downloaded; None if it can.
     """
     seconds = _PROBE_SECONDS
-    answers: list[str | None] = []
 
-    def ask() -> None:
-        try:
-            # Like the download itself this honours proxies and certificates, which a
-            # bare socket does not.
-            response = requests.head(url, allow_redirects=follow, timeout=seconds)
-            status = response.status_code
-            fine = response.ok or status in _NOT_ASKED_LIKE_THAT
-            answers.append(None if fine else f"HTTP status {status}")
-        except Exception as error:
-            answers.append(type(error).__name__)
+    def ask() -> str | None:
+        # Like the download itself this honours proxies and certificates, which a bare
+        # socket does not.
+        response = requests.head(url, allow_redirects=follow, timeout=seconds)
+        status = response.status_code
+        fine = response.ok or status in _NOT_ASKED_LIKE_THAT
+        return None if fine else f"HTTP status {status}"
 
-    # A thread, because no timeout of a request covers a name server that is silent.
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    return answers[0] if answers else f"no answer within {seconds:g} s"
+    try:  # no timeout of a request covers a name server that is silent
+        return within(seconds, ask)
+    except TimeoutError:
+        return f"no answer within {seconds:g} s"
+    except Exception as error:
+        return type(error).__name__
 
 
 @contextlib.contextmanager

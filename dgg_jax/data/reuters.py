@@ -3,9 +3,9 @@
 scikit-learn is imported when words are counted or RCV1 is downloaded.
 """
 
+import contextlib
 import html
 import json
-import os
 import re
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -20,9 +20,10 @@ from dgg_jax import checks
 from dgg_jax.checks import InvalidInput, MissingData
 from dgg_jax.data import archives, compressed, matlab, preprocessing
 from dgg_jax.data.dataset import Dataset, Options
+from dgg_jax.data.deadlines import within
 from dgg_jax.data.fetching import fetch
 from dgg_jax.data.sources import Layout, Rows, Source, Splits
-from dgg_jax.storage import arrays
+from dgg_jax.storage import arrays, folders
 
 TEXTS = ("reuters10k", "reuters", "reuters_r8")
 _VARIANCE = 10.0  # E26, for rows of length sqrt(D)
@@ -220,6 +221,8 @@ _ROOTS = {
 _RCV1_ROWS = 685_071
 _RCV1_URL = "https://ndownloader.figshare.com/files/5976048"
 _RCV1_MIB = 626
+_RCV1_MOST_MIB = 4 * _RCV1_MIB  # with what scikit-learn makes of it
+_RCV1_SECONDS = 20_000.0  # at 32 KiB a second
 _SUBSET_ROWS = 10_000
 
 
@@ -373,8 +376,14 @@ def _downloaded(data_dir: Path, name: str) -> tuple[sparse.csr_array, np.ndarray
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
         # Temporary, since what is kept there is pickled, and would be read by the next.
-        with tempfile.TemporaryDirectory(prefix="rcv1-", dir=data_dir) as folder:
-            found = fetch_rcv1(data_home=folder)
+        with tempfile.TemporaryDirectory(
+            prefix="rcv1-", dir=data_dir, ignore_cleanup_errors=True
+        ) as folder:
+            found = within(
+                _RCV1_SECONDS,
+                lambda: fetch_rcv1(data_home=folder),
+                watch=lambda: _check_rcv1_size(Path(folder)),
+            )
     except Exception as error:
         lines = str(error).splitlines() or [""]
         reason = f"download failed: {type(error).__name__}: {lines[0]}"
@@ -387,6 +396,15 @@ def _downloaded(data_dir: Path, name: str) -> tuple[sparse.csr_array, np.ndarray
     frequencies = np.bincount(x.indices, minlength=x.shape[1])
     x = preprocessing.most_frequent(x, frequencies, preprocessing.NUM_WORDS)
     return preprocessing.scale_rows(x, "unit"), roots[single].argmax(axis=1)
+
+
+def _check_rcv1_size(folder: Path) -> None:
+    size = 0
+    for path in folder.rglob("*"):
+        with contextlib.suppress(OSError):  # it is deleted by now
+            size += path.stat().st_size
+    if size > _RCV1_MOST_MIB * 2**20:
+        raise ValueError(f"it has {size:,} bytes or more, too many")
 
 
 def _missing(data_dir: Path, name: str, reason: str) -> MissingData:
@@ -407,26 +425,24 @@ def _missing(data_dir: Path, name: str, reason: str) -> MissingData:
 
 def _write(path: Path, x: sparse.csr_array, y: np.ndarray) -> None:
     """Keeps rows as plain arrays; a crash leaves nothing of that name."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
-            np.savez(
-                file,
-                indptr=x.indptr,
-                indices=x.indices,
-                data=x.data,
-                num_columns=x.shape[1],
-                labels=y.astype(np.int32),
-            )
-        partial.replace(path)
+        with folders.partial(path) as made:
+            with made.open("wb") as file:
+                np.savez(
+                    file,
+                    indptr=x.indptr,
+                    indices=x.indices,
+                    data=x.data,
+                    num_columns=x.shape[1],
+                    labels=y.astype(np.int32),
+                )
+            made.replace(path)
     except OSError as error:
         raise InvalidInput(
             f"{path} cannot be written: {error.strerror or error}; free space, or name "
             "another --data_dir."
         ) from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> tuple[sparse.csr_array, np.ndarray]:

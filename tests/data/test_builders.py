@@ -1,3 +1,4 @@
+import contextlib
 import errno
 import gzip
 import hashlib
@@ -173,6 +174,98 @@ def test_a_server_that_falls_silent(tmp_path, tiny, local_mnist, handler, monkey
         load(tmp_path)
     handler.pause = 0.0
     np.testing.assert_array_equal(load(tmp_path).y, tiny.labels)
+
+
+def test_a_server_that_sends_drop_by_drop(
+    tmp_path, tiny, local_mnist, handler, monkeypatch
+):
+    """Each drop is in time, but never the last one."""
+    monkeypatch.setattr(builders, "_LEAST_SECONDS", 0.5)
+    monkeypatch.setattr(builders, "_LEAST_BYTES_PER_SECOND", 2**40)
+    monkeypatch.setattr(builders, "_SILENCE_SECONDS", 5.0)
+    get = handler.do_GET
+
+    def do_get(self):
+        self.send_response(200)
+        self.end_headers()
+        with contextlib.suppress(OSError):
+            for _ in range(200):
+                self.wfile.write(b"x")
+                time.sleep(0.05)
+
+    start = time.monotonic()
+    with monkeypatch.context() as patch:
+        patch.setattr(handler, "do_GET", do_get)
+        with pytest.raises(MissingData, match=r"failed: TimeoutError: .*within 0\.5 s"):
+            load(tmp_path)
+    assert time.monotonic() - start < 5.0
+    assert handler.do_GET is get
+    np.testing.assert_array_equal(load(tmp_path).y, tiny.labels)
+
+
+@pytest.mark.parametrize("is_told", [False, True])
+def test_a_server_that_sends_without_end(
+    tmp_path, tiny, local_mnist, handler, monkeypatch, is_told
+):
+    sent = []
+
+    def do_get(self):
+        self.send_response(200)
+        if is_told:
+            self.send_header("Content-Length", str(2**40))
+        self.end_headers()
+        with contextlib.suppress(OSError):
+            for _ in range(1000):
+                self.wfile.write(bytes(2**20))
+                sent.append(2**20)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(handler, "do_GET", do_get)
+        with pytest.raises(MissingData, match=r"bytes or more, at most 23,068,672"):
+            load(tmp_path)
+    assert sum(sent) < 2**26  # what networks hold on to, too
+    (partial,) = (tmp_path / "downloads").rglob("*.partial")
+    assert partial.stat().st_size <= 23_068_672
+    np.testing.assert_array_equal(load(tmp_path).y, tiny.labels)
+
+
+def test_a_link_in_place_of_a_partial_download_leads_nowhere(
+    tmp_path, tiny, local_mnist
+):
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    downloads = tmp_path / "data" / "downloads" / "dgg_mnist"
+    downloads.mkdir(parents=True)
+    (downloads / f"{NAMES[0]}.gz.partial").symlink_to(victim)
+    np.testing.assert_array_equal(load(tmp_path / "data").y, tiny.labels)
+    assert victim.read_text() == "precious"
+
+
+@pytest.mark.parametrize("method", ["do_HEAD", "do_GET"])
+def test_an_interrupt_ends_a_download_at_once(
+    tmp_path, local_mnist, handler, monkeypatch, method
+):
+    """Where a server has taken the connection, and says nothing."""
+    asked = threading.Event()
+    ended = threading.Event()
+
+    def silent(self):
+        asked.set()
+        ended.wait(30)
+
+    monkeypatch.setattr(handler, method, silent)
+    process = start_loading(tmp_path)
+    try:
+        assert asked.wait(60)
+        start = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate(timeout=20)
+        seconds = time.monotonic() - start
+    finally:
+        ended.set()
+        process.kill()
+    assert process.returncode == -signal.SIGINT, stderr
+    assert seconds < 1.5
 
 
 def test_nothing_is_replaced_while_it_downloads(
