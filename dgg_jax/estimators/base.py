@@ -34,6 +34,7 @@ from dgg_jax.data.preprocessing import Scaling, advice_on_scale, check_offset
 from dgg_jax.distributions import sample_gaussian
 from dgg_jax.log import LOGGER, tell
 from dgg_jax.methods import Parts
+from dgg_jax.placement import forks
 from dgg_jax.progress import Progress
 from dgg_jax.stages import cluster_count
 from dgg_jax.storage import folders, saving
@@ -270,6 +271,7 @@ class Clusterer(ClusterMixin, BaseEstimator):
     def model_(self) -> Any:
         """The trained model, for ``dgg_jax.methods`` and one's own jax code."""
         check_is_fitted(self)
+        forks.check()
         return methods.method(self._method).model_of(
             self.preset_, self.n_features_in_, self._state, self._parts()
         )

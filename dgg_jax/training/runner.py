@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dgg_jax.log import LOGGER
-from dgg_jax.placement import processes
+from dgg_jax.placement import forks, processes
 from dgg_jax.storage import folders
 from dgg_jax.storage.arrays import read_bytes
 from dgg_jax.storage.checkpoints import Checkpoints
@@ -79,9 +79,11 @@ class Run(Monitor):
             raises Interrupted.
 
         Raises:
+          Forked: if jax cannot compute in this process.
           InvalidInput: if another process has opened one of the folders.
           OSError: if one of them cannot be written.
         """
+        forks.check()
         self.workdir = pathlib.Path(workdir) if workdir is not None else None
         self.records: list[Metrics] = []
         self.history: list[Metrics] = []
