@@ -87,7 +87,8 @@ def _result(config: Config) -> dict[str, Any] | None:
     except kept.Damaged as error:
         if not config.resume:
             raise
-        if error.path.name != kept.CONFIG:  # which is told already
+        # Of these it is told where they are restored.
+        if error.path.name not in (kept.CONFIG, kept.METRICS):
             LOGGER.warning(str(error))
         return None
 

@@ -10,7 +10,6 @@ import tempfile
 
 import numpy as np
 import pytest
-from dgg_jax.signed import sign
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -20,6 +19,7 @@ from dgg_jax.runs import kept
 from dgg_jax.runs import run as runs
 from dgg_jax.runs.finished import load_run
 from dgg_jax.storage import folders
+from dgg_jax.storage.signed import sign
 from tests.experiments.command_line import assert_refused, call
 from tests.hardening import kill
 
@@ -38,7 +38,7 @@ def few_rows(monkeypatch):
         class_names=("a", "b"), likelihood="gaussian", provenance="a test",
     )  # fmt: skip
     monkeypatch.setattr(runs, "load_data", lambda config: dataset)
-    monkeypatch.setattr("dgg_jax.reports.run.report_figures", lambda _: [])
+    monkeypatch.setattr("dgg_jax.reports.run.report_figures", lambda _: {})
 
 
 @pytest.fixture
@@ -174,7 +174,7 @@ def test_a_workdir_that_vanishes_is_an_error(few_rows, tmp_path, monkeypatch, at
             workdir.rename(tmp_path / "moved")
             if anew:
                 workdir.mkdir()
-        return []
+        return {}
 
     if at == "report":
         monkeypatch.setattr("dgg_jax.reports.run.report_figures", vanish)

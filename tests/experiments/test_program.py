@@ -14,6 +14,7 @@ import dgg_jax
 from dgg_jax.cli import compare, program, report
 from dgg_jax.cli import flags as run_flags
 from dgg_jax.runs import finished, origin, programs
+from dgg_jax.storage.signed import sign
 from tests.experiments.command_line import Outcome, assert_refused, call
 from tests.methods.toy import blobs
 
@@ -205,6 +206,13 @@ def test_what_is_no_finished_run_is_refused(made, tmp_path):
     config = json.loads((workdir / "config.json").read_text())
     config["preset_values"]["of_tomorrow"] = 1
     (workdir / "config.json").write_text(json.dumps(config))
+    outcome = call(f"--workdir={workdir}", program=report)
+    assert_refused(outcome, "config.json is damaged", "--resume")
+    copy = workdir / "checkpoints" / "config.json"
+    copy.write_text(json.dumps(sign(config)))
+    result = json.loads((workdir / "result.json").read_text())
+    del result["files"]  # the checksums, that of config.json among them
+    (workdir / "result.json").write_text(json.dumps(sign(result)))
     outcome = call(f"--workdir={workdir}", program=report)
     assert_refused(outcome, "no run that this version can read", "of_tomorrow")
 

@@ -36,7 +36,8 @@ def trained(monkeypatch):
         if config.workdir.name == calls.failing:
             raise Diverged("loss is not finite")
         calls.append(config)
-        made = {"config": config.identity(), "number": len(calls)}
+        of_run = {"config": config.identity(), "number": len(calls)}
+        made = {**of_run, "stages": [], "final": {}}
         (config.workdir / "result.json").write_text(json.dumps(made))
         return made
 

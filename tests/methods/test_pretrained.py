@@ -15,7 +15,6 @@ from dgg_jax.methods.spectralnet import SpectralNetLoss
 from dgg_jax.networks import ConvolutionalLayer, Embedding, Encoder, Network
 from dgg_jax.networks.convolutional import Convolution, TransposedConvolution
 from dgg_jax.presets import preset
-from dgg_jax.stages import pretrain
 from dgg_jax.training import Run
 from tests.methods.toy import blobs
 
@@ -116,8 +115,7 @@ def test_convolutions_and_their_gradients_have_the_precision(module):
 def test_layers_are_pretrained_with_the_precision(monkeypatch):
     seen = []
     monkeypatch.setattr(
-        pretrain,
-        "layerwise",
+        "dgg_jax.methods.pretrained.layerwise",
         lambda x, encoder, decoder, *arguments, **settings: (
             seen.append(jax.config.jax_default_matmul_precision) or (encoder, decoder)
         ),
