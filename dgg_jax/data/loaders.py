@@ -14,7 +14,7 @@ import numpy as np
 from dgg_jax import checks
 from dgg_jax.data import (
     har,
-    images,
+    image_sets,
     matrices,
     own,
     preprocessing,
@@ -176,11 +176,11 @@ def data_directory(data_dir: str | os.PathLike[str] | None) -> Path:
 
 
 _LOADERS: dict[str, Callable[[Options], Dataset]] = {
-    "digits": images.digits,
-    "mnist": images.mnist,
-    "fashion_mnist": images.fashion_mnist,
-    "usps": images.usps_digits,
-    "svhn": images.svhn_digits,
+    "digits": image_sets.digits,
+    "mnist": image_sets.mnist,
+    "fashion_mnist": image_sets.fashion_mnist,
+    "usps": image_sets.usps_digits,
+    "svhn": image_sets.svhn_digits,
     "har": har.har,
     "reuters10k": reuters.reuters10k,
     "reuters": reuters.reuters,

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from dgg_jax import checks
-from dgg_jax.plots.images import mosaic
+from dgg_jax.plots.mosaics import mosaic
 from dgg_jax.plots.palette import INK, MUTED, RULE, cluster_color
 from dgg_jax.plots.panels import (
     SMALL_SIZE,

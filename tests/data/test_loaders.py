@@ -10,7 +10,7 @@ from sklearn.datasets import load_digits
 
 from dgg_jax import data, presets
 from dgg_jax.checks import InvalidInput, MissingData, NotInstalled
-from dgg_jax.data import images, preprocessing, synthetic
+from dgg_jax.data import image_sets, preprocessing, synthetic
 
 ROOT = Path(__file__).resolve().parents[2]
 DOWNLOADED = ("mnist", "fashion_mnist", "usps", "svhn", "har", "reuters_r8")
@@ -135,7 +135,7 @@ def test_original_means_pixels_and_labels(tmp_path, tiny, as_idx, monkeypatch):
     tiny.write(tmp_path, compress=False)
     content = tiny.images.tobytes() + tiny.labels.tobytes()
     digest = hashlib.sha256(content).hexdigest()
-    monkeypatch.setattr(images, "_MNIST_SHA256", digest)
+    monkeypatch.setattr(image_sets, "_MNIST_SHA256", digest)
     assert "NOT" not in data.load("mnist", data_dir=tmp_path).provenance
     wrong = as_idx(np.zeros(7, np.uint8))
     (tmp_path / "train-labels-idx1-ubyte").write_bytes(wrong)
@@ -199,7 +199,7 @@ def no_datasets(monkeypatch):
 
 def test_files_are_read_without_the_extra(tmp_path, tiny, no_datasets):
     tiny.write(tmp_path / "mnist")
-    images.MNIST.prepared(tmp_path).mkdir(parents=True)  # it cannot be read
+    image_sets.MNIST.prepared(tmp_path).mkdir(parents=True)  # it cannot be read
     assert "file" in data.load("mnist", data_dir=tmp_path).provenance
 
 
@@ -216,11 +216,11 @@ def test_downloads_need_the_extra(tmp_path, no_datasets, name):
 
 
 def test_prepared_data_need_the_extra(tmp_path, no_datasets):
-    folder = images.MNIST.prepared(tmp_path)
+    folder = image_sets.MNIST.prepared(tmp_path)
     folder.mkdir(parents=True)
     with pytest.raises(NotInstalled) as caught:
         data.load("mnist", data_dir=tmp_path)
-    names = images.MNIST.layouts[0].names
+    names = image_sets.MNIST.layouts[0].names
     assert str(caught.value) == (
         f"the prepared MNIST in {folder} cannot be read: {no_datasets}"
         f"'dgg-jax[datasets]', or put the original files ({names}) into "

@@ -4,21 +4,21 @@ import pytest
 
 from dgg_jax import data
 from dgg_jax.checks import InvalidInput
-from dgg_jax.data import images, sources
+from dgg_jax.data import image_sets, sources
 
-NAMES = [names[0] for names in images.MNIST.layouts[0].files]
+NAMES = [names[0] for names in image_sets.MNIST.layouts[0].files]
 
 
 def found_in(folder):
     """Paths of the files of MNIST."""
-    layout, paths = sources.find(images.MNIST, folder)
-    assert layout is images.MNIST.layouts[0]
+    layout, paths = sources.find(image_sets.MNIST, folder)
+    assert layout is image_sets.MNIST.layouts[0]
     return paths
 
 
 def test_find_none(tmp_path):
-    assert sources.find(images.MNIST, tmp_path) is None
-    assert sources.find(images.MNIST, tmp_path / "absent") is None
+    assert sources.find(image_sets.MNIST, tmp_path) is None
+    assert sources.find(image_sets.MNIST, tmp_path / "absent") is None
 
 
 @pytest.mark.parametrize("compress", [True, False])
@@ -55,7 +55,7 @@ def test_missing_partners_are_named(tmp_path, tiny):
     (tmp_path / "train-labels-idx1-ubyte.gz").unlink()
     (tmp_path / "t10k-images-idx3-ubyte.gz").unlink()
     with pytest.raises(InvalidInput) as caught:
-        sources.find(images.MNIST, tmp_path)
+        sources.find(image_sets.MNIST, tmp_path)
     message = str(caught.value)
     assert f"{tmp_path} has only 2 of the 4" in message
     assert "missing: train-labels-idx1-ubyte, t10k-images-idx3-ubyte. Put" in message

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from dgg_jax.plots.images import mosaic
+from dgg_jax.plots.mosaics import mosaic
 
 
 def test_mosaic_puts_each_pixel_where_it_belongs():
