@@ -259,7 +259,7 @@ def run(
             runner = Run(
                 config.workdir,
                 shared=shared,
-                prepare=lambda: _claim(config),
+                on_lock=lambda: _claim(config),
                 identity=config.identity(),
                 checkpoint_seconds=config.checkpoint_seconds,
                 on_epoch=progress.epoch,

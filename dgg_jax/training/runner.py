@@ -56,7 +56,7 @@ class Run(Monitor):
         workdir: pathlib.Path | None = None,
         *,
         shared: pathlib.Path | None = None,
-        prepare: Callable[[], None] = lambda: None,
+        on_lock: Callable[[], None] = lambda: None,
         identity: dict[str, Any] | None = None,
         checkpoint_seconds: float = 30.0,
         on_epoch: Callable[[str, str, int, int, Metrics], bool | None] | None = None,
@@ -68,7 +68,7 @@ class Run(Monitor):
         Args:
           workdir: folder to keep the run in, or None.
           shared: folder of what runs on the same data have in common, or None.
-          prepare: called as soon as the workdir is locked, before it is read.
+          on_lock: called as soon as the workdir is locked, before it is read.
           identity: what the run is, as JSON holds it; kept beside the checkpoints in
             config.json, under a checksum.
           checkpoint_seconds: least time between two checkpoints of a loop.
@@ -99,15 +99,15 @@ class Run(Monitor):
         self._locks: list[tuple[pathlib.Path, IO[str]]] = []
         self._checkpoints = self._shared = None
         try:
-            self._open(shared, prepare)
+            self._open(shared, on_lock)
         except BaseException:
             self.close()
             raise
 
-    def _open(self, shared: pathlib.Path | None, prepare: Callable[[], None]) -> None:
+    def _open(self, shared: pathlib.Path | None, on_lock: Callable[[], None]) -> None:
         """Locks the folders and continues from what they hold."""
         processes.on_first(lambda: self._lock(self.workdir))
-        processes.on_first(prepare)
+        processes.on_first(on_lock)
         processes.on_first(lambda: self._lock(shared))  # which may lie in the other
         if shared is not None:
             self._shared = Checkpoints(shared)
