@@ -16,7 +16,7 @@ import pytest
 
 from dgg_jax import data
 from dgg_jax.checks import InvalidInput, MissingData
-from dgg_jax.data import builders, fetching, images, sources
+from dgg_jax.data import builders, fetching, image_sets, sources
 from dgg_jax.storage import folders
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,7 +29,7 @@ def short_records(monkeypatch):
     monkeypatch.setattr(builders, "_RECORDS_AT_ONCE", 3)
 
 
-NAMES = [names[0] for names in images.MNIST.layouts[0].files]
+NAMES = [names[0] for names in image_sets.MNIST.layouts[0].files]
 
 
 def served_at(url, contents=None):
@@ -40,7 +40,7 @@ def served_at(url, contents=None):
     }
     names = [f"{name}.gz" for name in NAMES]
     downloads = tuple((f"{url}{name}", digests.get(name, "unknown")) for name in names)
-    return images.MNIST._replace(downloads=downloads)
+    return image_sets.MNIST._replace(downloads=downloads)
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def local_mnist(served, tiny, monkeypatch):
     folder, url, stop = served
     tiny.write(folder)
     contents = {path.name: path.read_bytes() for path in folder.iterdir()}
-    monkeypatch.setattr(images, "MNIST", served_at(url, contents))
+    monkeypatch.setattr(image_sets, "MNIST", served_at(url, contents))
     return folder, stop
 
 
@@ -69,7 +69,7 @@ def test_download_prepare_read_and_read_again(tmp_path, tiny, local_mnist, capfd
     raw = data.load("mnist", data_dir=served_folder)
     np.testing.assert_array_equal(first.x, raw.x)
     np.testing.assert_array_equal(first.y, tiny.labels)
-    folder = images.MNIST.prepared(data_dir)
+    folder = image_sets.MNIST.prepared(data_dir)
     assert capfd.readouterr() == (
         "",
         f"Downloading MNIST (11 MiB) to {folder} ...\n"
@@ -100,7 +100,7 @@ def test_prepared_data_win_over_files(tmp_path, tiny, local_mnist):
 
 def test_records_are_stored_shuffled_so_the_index_matters(tmp_path, tiny, local_mnist):
     load(tmp_path)
-    source = builders.builder(images.MNIST, tmp_path).as_data_source("train")
+    source = builders.builder(image_sets.MNIST, tmp_path).as_data_source("train")
     indices = [int(record["index"]) for record in source]
     assert sorted(indices) == [0, 2, 4, 6]
     assert indices != [0, 2, 4, 6]
@@ -120,7 +120,7 @@ def test_wrong_checksum(tmp_path, local_mnist):
     message = str(caught.value)
     assert "InvalidInput: http://127.0.0.1" in message
     assert "t10k-images-idx3-ubyte.gz has a wrong checksum: SHA-256" in message
-    expected = dict(images.MNIST.downloads)
+    expected = dict(image_sets.MNIST.downloads)
     (expected,) = (v for k, v in expected.items() if path.name in k)
     got = hashlib.sha256(path.read_bytes()).hexdigest()
     assert f"expected {expected}, got {got}" in message
@@ -318,8 +318,8 @@ def more_images(tiny, as_idx, local_mnist, monkeypatch):
     tiny.contents[NAMES[1]] = as_idx(np.arange(500).astype(np.uint8) % 10)
     tiny.write(served_folder)
     contents = {path.name: path.read_bytes() for path in served_folder.iterdir()}
-    url = images.MNIST.downloads[0][0].rpartition("/")[0] + "/"
-    monkeypatch.setattr(images, "MNIST", served_at(url, contents))
+    url = image_sets.MNIST.downloads[0][0].rpartition("/")[0] + "/"
+    monkeypatch.setattr(image_sets, "MNIST", served_at(url, contents))
     return pixels
 
 
@@ -328,11 +328,11 @@ import signal
 import sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's "&" ignores it
 from dgg_jax import data
-from dgg_jax.data import builders, images
+from dgg_jax.data import builders, image_sets
 
 digests = dict(pair.split("=") for pair in sys.argv[3:])
 downloads = tuple((sys.argv[1] + name, digests[name]) for name in digests)
-images.MNIST = images.MNIST._replace(downloads=downloads)
+image_sets.MNIST = image_sets.MNIST._replace(downloads=downloads)
 builders._ROWS_PER_RECORD = 2
 data.load("mnist", data_dir=sys.argv[2])
 """
@@ -340,7 +340,7 @@ data.load("mnist", data_dir=sys.argv[2])
 
 def start_loading(data_dir, *, stop_when=""):
     """Another process that loads MNIST, and may stop itself where it prepares it."""
-    downloads = images.MNIST.downloads
+    downloads = image_sets.MNIST.downloads
     url = downloads[0][0].rpartition("/")[0] + "/"
     pairs = [f"{url_of.rpartition('/')[2]}={digest}" for url_of, digest in downloads]
     return subprocess.Popen(
@@ -390,7 +390,7 @@ def test_a_download_that_was_stopped_can_be_repeated(
 # Kills its own process where the second split is written.
 KILLED_IN_PREPARATION = """
 import os, signal
-from dgg_jax.data import idx, images, sources
+from dgg_jax.data import idx, image_sets, sources
 
 def read(paths):
     splits = idx.read_mnist(paths)
@@ -402,8 +402,8 @@ def read(paths):
     splits["test"] = splits["test"]._replace(labels=splits["test"].labels.view(Deadly))
     return splits
 
-layout = images.MNIST.layouts[0]._replace(read=read)
-images.MNIST = images.MNIST._replace(layouts=(layout,))
+layout = image_sets.MNIST.layouts[0]._replace(read=read)
+image_sets.MNIST = image_sets.MNIST._replace(layouts=(layout,))
 """
 
 
@@ -505,7 +505,7 @@ def test_texts_are_kept_as_bytes(tmp_path, served, monkeypatch):
         texts = paths[0].read_bytes().split(b"\n")
         return {"train": sources.Rows(np.array(texts, object), np.arange(len(texts)))}
 
-    source = images.MNIST._replace(
+    source = image_sets.MNIST._replace(
         name="texts",
         layouts=(sources.Layout((("texts",),), read),),
         downloads=((f"{url}texts", sources.sha256_of(folder / "texts")),),
@@ -546,7 +546,7 @@ def offline_message(data_dir):
 
 
 def test_unresolvable_host(tmp_path, monkeypatch):
-    monkeypatch.setattr(images, "MNIST", served_at("http://nothing.invalid/"))
+    monkeypatch.setattr(image_sets, "MNIST", served_at("http://nothing.invalid/"))
     message = offline_message(tmp_path / "data")
     assert "http://nothing.invalid/train-images-idx3-ubyte.gz cannot be" in message
 
@@ -554,13 +554,13 @@ def test_unresolvable_host(tmp_path, monkeypatch):
 def test_refused_connection(tmp_path, served, monkeypatch):
     _, url, stop = served
     stop()
-    monkeypatch.setattr(images, "MNIST", served_at(url))
+    monkeypatch.setattr(image_sets, "MNIST", served_at(url))
     assert "cannot be reached: ConnectionError" in offline_message(tmp_path / "data")
 
 
 def test_http_error(tmp_path, served, monkeypatch):
     _, url, _ = served
-    monkeypatch.setattr(images, "MNIST", served_at(url))
+    monkeypatch.setattr(image_sets, "MNIST", served_at(url))
     assert "cannot be reached: HTTP status 404" in offline_message(tmp_path / "data")
 
 
@@ -568,7 +568,7 @@ def test_host_that_accepts_but_never_answers(tmp_path, monkeypatch):
     monkeypatch.setattr(builders, "_PROBE_SECONDS", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"http://127.0.0.1:{server.getsockname()[1]}/"
-        monkeypatch.setattr(images, "MNIST", served_at(url))
+        monkeypatch.setattr(image_sets, "MNIST", served_at(url))
         offline_message(tmp_path / "data")
 
 
@@ -581,7 +581,7 @@ def test_name_server_that_never_answers(tmp_path, monkeypatch):
         raise OSError
 
     monkeypatch.setattr(socket, "getaddrinfo", silent)
-    monkeypatch.setattr(images, "MNIST", served_at("http://host.invalid/"))
+    monkeypatch.setattr(image_sets, "MNIST", served_at("http://host.invalid/"))
     message = offline_message(tmp_path / "data")
     released.set()
     assert "no answer within 0.2 s" in message
@@ -677,15 +677,15 @@ def test_repeated_index_is_damage(tmp_path, local_mnist, monkeypatch):
 
 
 def test_checksums_are_those_of_the_original_files(real_mnist):
-    assert len(images.MNIST.downloads) == 4
-    for url, sha256 in images.MNIST.downloads:
+    assert len(image_sets.MNIST.downloads) == 4
+    for url, sha256 in image_sets.MNIST.downloads:
         assert url.startswith("https://")
         content = (real_mnist / url.rsplit("/", 1)[1]).read_bytes()
         assert sha256 == hashlib.sha256(content).hexdigest()
 
 
 def test_what_cannot_be_downloaded_says_so(tmp_path, monkeypatch):
-    monkeypatch.setattr(images, "MNIST", images.MNIST._replace(downloads=()))
+    monkeypatch.setattr(image_sets, "MNIST", image_sets.MNIST._replace(downloads=()))
     with pytest.raises(
         MissingData, match="cannot be downloaded by a program"
     ) as caught:
@@ -701,7 +701,7 @@ def test_original_files_through_the_builder(tmp_path, real_mnist, served, monkey
     for path in real_mnist.glob("*.gz"):
         contents[path.name] = path.read_bytes()
         (folder / path.name).write_bytes(contents[path.name])
-    monkeypatch.setattr(images, "MNIST", served_at(url, contents))
+    monkeypatch.setattr(image_sets, "MNIST", served_at(url, contents))
     prepared = data.load("mnist", data_dir=tmp_path / "data")
     raw = data.load("mnist", data_dir=real_mnist)
     np.testing.assert_array_equal(prepared.x, raw.x)

@@ -38,7 +38,7 @@ from hypothesis import strategies as st
 
 import dgg_jax
 from dgg_jax import checks
-from dgg_jax.data import idx, images, own, sources
+from dgg_jax.data import idx, image_sets, own, sources
 from dgg_jax.runs.origin import origin
 from dgg_jax.storage import saving
 from tests.hardening import malformed
@@ -105,7 +105,7 @@ def targets(folder: pathlib.Path) -> list[Target]:
         np.savetxt(table, x, delimiter=delimiter, header="a,b,c", comments="")
     (idx_files / "images").write_bytes(_idx(2, 3, 4))
     (idx_files / "compressed").write_bytes(gzip.compress(_idx(2, 3, 4)))
-    for name, *_ in images.MNIST.layouts[0].files:
+    for name, *_ in image_sets.MNIST.layouts[0].files:
         content = _idx(3, 28, 28) if "images" in name else _idx(3)
         (mnist / f"{name}.gz").write_bytes(gzip.compress(content))
     of_models = Target("dgg_jax.load", models, malformed.OF_A_MODEL, load)
@@ -157,7 +157,7 @@ def _read_idx(path: pathlib.Path) -> str:
 
 
 def _read_mnist(path: pathlib.Path) -> str:
-    found = sources.find(images.MNIST, path.parent)
+    found = sources.find(image_sets.MNIST, path.parent)
     if found is None:
         raise _Unusable("none of the files is found")
     layout, paths = found

@@ -14,7 +14,7 @@ import scipy.io
 
 from dgg_jax import data, presets
 from dgg_jax.checks import InvalidInput, MissingData
-from dgg_jax.data import builders, images
+from dgg_jax.data import builders, image_sets
 from dgg_jax.data.preprocessing import to_unit_interval
 from dgg_jax.methods import gmvae
 from dgg_jax.storage import arrays
@@ -118,9 +118,9 @@ def test_classes_and_first_image_of_mnist(real_mnist):
 @pytest.mark.parametrize("name", NAMES)
 def test_downloads(name):
     found = {
-        "fashion_mnist": (images.FASHION_MNIST,),
-        "usps": (images.USPS,),
-        "svhn": (images.SVHN, images.SVHN_EXTRA),
+        "fashion_mnist": (image_sets.FASHION_MNIST,),
+        "usps": (image_sets.USPS,),
+        "svhn": (image_sets.SVHN, image_sets.SVHN_EXTRA),
     }[name]
     for source in found:
         assert source.name == name
@@ -167,8 +167,8 @@ def test_provenance_says_that_files_are_the_published_ones(tmp_path, tiny, monke
         (f"http://host/{path.name}", hashlib.sha256(path.read_bytes()).hexdigest())
         for path in sorted(tmp_path.iterdir())
     ]
-    source = images.FASHION_MNIST._replace(downloads=tuple(digests))
-    monkeypatch.setattr(images, "FASHION_MNIST", source)
+    source = image_sets.FASHION_MNIST._replace(downloads=tuple(digests))
+    monkeypatch.setattr(image_sets, "FASHION_MNIST", source)
     found = data.load("fashion_mnist", data_dir=tmp_path).provenance
     assert f"Fashion-MNIST from original files in {tmp_path}, 10 rows" in found
     # One of the four is another.
@@ -183,7 +183,9 @@ def test_provenance_says_that_files_are_the_published_ones(tmp_path, tiny, monke
 def test_mnist_is_not_taken_for_fashion_mnist(tmp_path, tiny, monkeypatch):
     tiny.write(tmp_path)
     content = tiny.images.tobytes() + tiny.labels.tobytes()
-    monkeypatch.setattr(images, "_MNIST_SHA256", hashlib.sha256(content).hexdigest())
+    monkeypatch.setattr(
+        image_sets, "_MNIST_SHA256", hashlib.sha256(content).hexdigest()
+    )
     assert refused("fashion_mnist", tmp_path) == (
         f"the files in {tmp_path} are those of MNIST, not of Fashion-MNIST, which have "
         f"the same names; put the latter into {tmp_path / 'fashion_mnist'}."
@@ -400,13 +402,13 @@ def published(tmp_path, tiny, tiny_usps, tiny_svhn, served, monkeypatch):
     tiny_usps.write(folder)
     tiny_svhn.write(folder)
     for name in ("FASHION_MNIST", "USPS", "SVHN", "SVHN_EXTRA"):
-        source = getattr(images, name)
+        source = getattr(image_sets, name)
         files = [published.rsplit("/", 1)[1] for published, _ in source.downloads]
         downloads = tuple(
             (f"{url}{file}", hashlib.sha256((folder / file).read_bytes()).hexdigest())
             for file in files
         )
-        monkeypatch.setattr(images, name, source._replace(downloads=downloads))
+        monkeypatch.setattr(image_sets, name, source._replace(downloads=downloads))
     monkeypatch.setattr(builders, "_ROWS_PER_RECORD", 4)
     return folder, stop
 
@@ -470,7 +472,7 @@ def test_missing_files_are_named(tmp_path, name, monkeypatch):
     with pytest.raises(MissingData) as caught:
         data.load(name, data_dir=tmp_path)
     message = str(caught.value)
-    source = getattr(images, name.upper())
+    source = getattr(image_sets, name.upper())
     for names in source.layouts[0].files:
         assert names[0] in message
     assert f"Looked in {tmp_path / name} and {tmp_path} for" in message
