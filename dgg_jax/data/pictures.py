@@ -95,9 +95,16 @@ def _found(folder: Path) -> tuple[list[Path], list[str] | None, list[str]]:
         inside = {path.name: _entries(path) for path in entries if path.is_dir()}
     except OSError as error:
         raise InvalidInput(f"{folder} cannot be read: {error.strerror}.") from error
+    every = [p for paths in (entries, *inside.values()) for p in paths]
+    for path in every:
+        if path.suffix.lower() in SUFFIXES and not (path.is_file() or path.is_dir()):
+            raise InvalidInput(
+                f"{path} is no file, but a link that leads nowhere, or a pipe; put the "
+                "image there or take it out."
+            )
     top = [path for path in entries if _is_image(path)]
     below = [(name, p) for name, paths in inside.items() for p in paths if _is_image(p)]
-    files = [p for paths in (entries, *inside.values()) for p in paths if p.is_file()]
+    files = [path for path in every if path.is_file()]
     others = [str(p.relative_to(folder)) for p in files if not _is_image(p)]
     others += [
         f"{p.relative_to(folder)}{os.sep}"

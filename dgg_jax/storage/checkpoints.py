@@ -114,6 +114,9 @@ class Checkpoints:
         return None
 
     def _load(self, folder: pathlib.Path, template: Any) -> tuple[Any, Any]:
+        for path in folder.rglob("*"):
+            if not (path.is_file() or path.is_dir()):  # a pipe would never end
+                raise ValueError(f"{path.relative_to(folder)} is no file")
         restore_tree = ocp.args.PyTreeRestore()
         if template is not None:
             # As numpy's: of jax's arrays orbax would restore devices and sharding, too.

@@ -392,6 +392,9 @@ class Run(Monitor):
             content = read_bytes(path)
         except FileNotFoundError:
             return ""
+        except OSError:  # it is no file
+            self._tell_damage()
+            return ""
         whole = list(itertools.takewhile(_is_line, content.splitlines(keepends=True)))
         text = b"".join(whole).decode()
         if len(text.encode()) < len(content):

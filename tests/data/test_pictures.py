@@ -1,6 +1,7 @@
 """Images are what a person sees; what is no image is not taken for one."""
 
 import logging
+import os
 import tempfile
 from pathlib import Path
 
@@ -354,3 +355,19 @@ def test_deeper_folders_are_named(tmp_path, caplog):
     (deep / "more").mkdir()
     data.load(tmp_path / "train")
     assert "left out, since no features: cat/more/" in caplog.text
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe"])
+@pytest.mark.parametrize("folder", [".", "class"])
+def test_an_image_that_is_no_file_is_not_passed_over(tmp_path, kind, folder):
+    within = tmp_path / folder
+    within.mkdir(exist_ok=True)
+    for number in range(3):
+        image = np.random.default_rng(number).integers(0, 256, (8, 8), np.uint8)
+        Image.fromarray(image).save(within / f"{number}.png")
+    path = within / "3.png"
+    path.symlink_to("absent.png") if kind == "link" else os.mkfifo(path)
+    with pytest.raises(InvalidInput, match=r"3\.png is no file, but a link"):
+        data.load(tmp_path)
+    path.unlink()
+    assert len(data.load(tmp_path).x) == 3
