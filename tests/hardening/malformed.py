@@ -5,6 +5,9 @@ changes what lies there. Unpickling any of the objects that some of them hide wo
 create the file ``MARKER`` in the current folder.
 """
 
+import contextlib
+import datetime
+import decimal
 import functools
 import gzip
 import hashlib
@@ -25,6 +28,7 @@ from hypothesis.extra import numpy as of_numpy
 
 from dgg_jax.storage import saving
 from dgg_jax.storage.saving import ARRAYS, DESCRIPTION
+from dgg_jax.storage.signed import sign
 
 MARKER = "executed-by-unpickling"
 Draw = Callable[[st.SearchStrategy[Any]], Any]
@@ -178,9 +182,19 @@ def _of_description(change: Callable[[Draw, dict[str, Any]], None]) -> Mutation:
     def mutation(draw, path):
         description = json.loads((path / DESCRIPTION).read_text())
         change(draw, description)
-        (path / DESCRIPTION).write_text(json.dumps(description))
+        _write_description(draw, path, description)
 
     return mutation
+
+
+def _write_description(
+    draw: Draw, path: pathlib.Path, description: dict[str, Any]
+) -> None:
+    """With a checksum that is right, with one that is not, or without one."""
+    description = pick(draw, (sign, dict, dict))(description)
+    if draw(st.booleans()):
+        description.pop("sha256", None)
+    (path / DESCRIPTION).write_text(json.dumps(description))
 
 
 def _of_arrays(change: Callable[[Draw, dict[str, Any]], Any]) -> Mutation:
@@ -200,7 +214,7 @@ def _of_arrays(change: Callable[[Draw, dict[str, Any]], Any]) -> Mutation:
         else:
             description["arrays"]["sha256"] = hashlib.sha256(changed).hexdigest()
             (path / ARRAYS).write_bytes(changed)
-            (path / DESCRIPTION).write_text(json.dumps(description))
+            _write_description(draw, path, description)
 
     return mutation
 
@@ -472,3 +486,166 @@ def damaged_gzip(draw, path):
 
 
 OF_IDX = (*OF_A_FILE, other_dimensions, expanding_gzip, damaged_gzip)
+
+
+# Parquet, HDF5 and MATLAB files.
+
+_COLUMNS = (
+    [1, 2, 3],
+    [0.5, None, float("inf")],
+    [True, False, True],
+    ["1", "2", "3"],
+    ["1", "x", ""],
+    [None, None, None],
+    [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]],
+    [[1.0], [2.0, 3.0], None],
+    [["a"], ["b"], ["c"]],
+    [{"a": 1}, {"a": 2}, {"a": 3}],
+    [b"1", b"2", b"3"],
+    [2**63 - 1, -(2**63), 0],
+    [decimal.Decimal("1.5"), decimal.Decimal("2.5"), decimal.Decimal("-1")],
+    [datetime.datetime(2026, 1, day) for day in (1, 2, 3)],
+)
+_NAMES = ("a", "b", "id", "__index_level_0__", "", "1", "a\n", "\u00fc")
+
+
+def other_parquet(draw, path):
+    import pyarrow
+    from pyarrow import parquet
+
+    columns = st.sampled_from(range(len(_COLUMNS)))
+    chosen = draw(st.lists(columns, min_size=1, max_size=4))
+    arrays = [pyarrow.array(_COLUMNS[number]) for number in chosen]
+    names = [pick(draw, _NAMES) for _ in chosen]
+    table = pyarrow.table(arrays, names=names)
+    if draw(st.booleans()):
+        table = pyarrow.concat_tables([table] * 4)
+    compression = pick(draw, ("none", "snappy", "gzip", "zstd"))
+    parquet.write_table(table, path, compression=compression)
+
+
+OF_PARQUET = (*OF_A_FILE, other_parquet)
+
+
+def other_hdf5(draw, path):
+    """One array, attribute or link of another kind, or gone."""
+    import h5py
+
+    with h5py.File(path, "r+") as file:
+        names: list[str] = []
+        file.visit(names.append)
+        name = pick(draw, names)
+        item = file[name]
+        if item.attrs and draw(st.booleans()):
+            values = (
+                "csr_matrix",
+                "csc_matrix",
+                "array",
+                3,
+                (2**40, 3),
+                (0, 0),
+                (3, 12),
+            )
+            item.attrs[pick(draw, list(item.attrs))] = pick(draw, values)
+            return
+        links = (
+            h5py.ExternalLink("other.h5ad", "/X"),
+            h5py.SoftLink("/X"),
+            h5py.SoftLink("/nowhere"),
+        )
+        shape = getattr(item, "shape", None) or (2,)
+        others = (
+            *links,
+            np.full(shape, 10**9),
+            np.full(shape, -1),
+            np.full(shape, np.nan),
+            np.zeros((0, 3)),
+            np.ones((*shape, 2)),
+            np.array(["a", "b"], "S1"),
+            3.0,
+            None,
+        )
+        other = pick(draw, others)
+        del file[name]
+        if other is not None:
+            file[name] = other
+
+
+def expanding_hdf5(draw, path):
+    """An array that was never written, and declares far more than the file holds."""
+    import h5py
+
+    with h5py.File(path, "r+") as file:
+        del file["X"]
+        shape = pick(draw, ((2**40, 3), (12, 2**33), (2**20, 2**10)))
+        file.create_dataset("X", shape, "f4", chunks=(1, 3), compression="gzip")
+
+
+OF_H5AD = (*OF_A_FILE, other_hdf5, expanding_hdf5)
+
+
+def other_matlab(draw, path):
+    from scipy import io
+
+    values = (
+        {"x": np.ones((3, 2))},
+        np.ones((3, 2)) * 1j,
+        np.array([["a"], ["bc"]], object),
+        np.array(["ab", "cd"]),
+        np.ones((2, 3, 4)),
+        np.ones((0, 3)),
+        np.array([[True, False]] * 3),
+        np.arange(6, dtype=np.int8).reshape(3, 2),
+        np.full((3, 2), np.nan),
+        [[1, 2], [3, 5]],
+        7,
+    )
+    names = ("X", "fea", "data", "other", "y")
+    arrays = {pick(draw, names): pick(draw, values) for _ in range(2)}
+    io.savemat(path, arrays, do_compression=draw(st.booleans()))
+
+
+OF_MATLAB = (*OF_A_FILE, other_matlab)
+
+
+# Images.
+
+
+def _of_one(mutation: Mutation) -> Mutation:
+    """A mutation of one of the files in a folder."""
+
+    @functools.wraps(mutation)
+    def of_folder(draw, path):
+        files = [file for file in sorted(path.rglob("*")) if file.is_file()]
+        mutation(draw, pick(draw, [file for file in files if file.name != ".lock"]))
+
+    return of_folder
+
+
+_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "I;16", "I", "F")
+
+
+def other_image(draw, path):
+    """Another mode, size, turn or number of frames, in a format of any suffix."""
+    from PIL import Image
+
+    size = pick(draw, ((8, 8), (8, 8), (8, 8), (3, 5), (1, 1)))
+    rng = np.random.default_rng(draw(st.integers(0, 99)))
+    frames = [
+        Image.fromarray(rng.integers(0, 256, (*size, 4), dtype=np.uint8), "RGBA")
+        for _ in range(pick(draw, (1, 1, 1, 3)))
+    ]
+    mode, form = pick(draw, _MODES), pick(draw, ("PNG", "TIFF", "GIF", "BMP", "JPEG"))
+    exif = Image.Exif()
+    exif[0x0112] = draw(st.integers(0, 9))
+    content = io.BytesIO()
+    several = {"save_all": True, "append_images": frames[1:]} if frames[1:] else {}
+    with contextlib.suppress(Exception):  # not every format has every mode
+        first = frames[0].convert("RGB" if mode in ("YCbCr", "CMYK") else "RGBA")
+        first = first.convert("L").convert(mode) if "I" in mode else first.convert(mode)
+        first.save(content, form, exif=exif, **several)
+    path.write_bytes(content.getvalue())
+
+
+OF_IMAGES = tuple(map(_of_one, (*OF_A_FILE, other_image)))
+OF_A_WORKDIR = tuple(map(_of_one, OF_A_FILE))
