@@ -6,7 +6,9 @@ A small run on digits saves a checkpoint after every epoch. It is run twice with
 kill, the second time with what the first compiled; then once more, killed at random
 moments while it starts, trains, saves, evaluates or writes its report, and resumed
 after each kill. In the end the final state, the predictions and all metrics must be
-equal to the bit. Exits with status 1 if anything differs.
+equal to the bit. Then models are saved, one over the other, predictions written and the
+report drawn anew, each killed as often (``tests.hardening.kill_writes``): what is there
+must always be whole, the old or the new. Exits with status 1 if anything differs.
 """
 
 import argparse
@@ -58,6 +60,16 @@ class Moment(NamedTuple):
     startup: float
 
 
+def _environment(folder: pathlib.Path) -> dict[str, str]:
+    """Of a process that keeps what it compiles in a folder."""
+    return {
+        **os.environ,
+        "JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
+
+
 class Child:
     """A run in a process of its own, resumed if it has begun before."""
 
@@ -68,12 +80,7 @@ class Child:
         with open(self._log, "w") as log:
             self._process = subprocess.Popen(
                 [sys.executable, *_COMMAND.split(), f"--workdir={workdir}", *resume],
-                env={
-                    **os.environ,
-                    "JAX_COMPILATION_CACHE_DIR": str(workdir.parent / "compiled"),
-                    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-                    "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
-                },
+                env=_environment(workdir.parent),
                 stdout=log,
                 stderr=log,
             )
@@ -250,7 +257,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, different in verdicts.items():
         verdict = f"DIFFERS in {', '.join(different)}" if different else "is bit-equal"
         print(f"To a run that nothing interrupted, {name} {verdict}.")
-    if killed < flags.kills or any(verdicts.values()):
+    print("\nOf what is written again and again, the old or the new must be there:")
+    writes = folder / "writes"
+    writes.mkdir()
+    module = "tests.hardening.kill_writes"
+    options = f"--kills={flags.kills}", f"--seed={flags.seed}"
+    command = [sys.executable, "-m", module, writes, reference, *options]
+    status = subprocess.run(command, env=_environment(folder)).returncode
+    if killed < flags.kills or any(verdicts.values()) or status:
         print(f"FAILED; the runs are in {folder}.")
         return 1
     shutil.rmtree(folder)

@@ -3,6 +3,8 @@
 import json
 import os
 import pathlib
+import random
+import re
 import subprocess
 import sys
 
@@ -10,7 +12,7 @@ import numpy as np
 import pytest
 
 from dgg_jax.storage.checkpoints import Checkpoints
-from tests.hardening import kill
+from tests.hardening import kill, kill_writes
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 
@@ -90,6 +92,36 @@ def test_moments_lie_in_the_life_of_the_run():
     assert numbers == sorted(numbers) and set(numbers) == {0, 1, 2, 3}
 
 
+@pytest.fixture
+def mixing(tmp_path):
+    """Writes a file of many lines in place, of which a kill leaves a part."""
+    path = tmp_path / "file"
+
+    def write(number):
+        with open(path, "w") as file:
+            for _ in range(3000):
+                file.write(f"{number % 2}\n" * 100)
+                file.flush()
+
+    return kill_writes.Work("mixing", (tmp_path,), write, path.read_bytes)
+
+
+def test_what_is_not_whole_is_seen(mixing, monkeypatch):
+    monkeypatch.setattr(kill_writes, "_wait_for_partial", lambda work: None)
+    _, problems = kill_writes.killed(mixing, 20, random.Random(0))
+    assert len(problems) == 1 and "has left a mixture" in problems[0]
+
+
+def test_what_is_left_is_seen(tmp_path):
+    def write(number):
+        (tmp_path / f".dgg-{number % 2}.partial").touch()
+
+    work = kill_writes.Work("leaving", (tmp_path,), write, lambda: None)
+    while_writing, problems = kill_writes.killed(work, 1, random.Random(0))
+    assert while_writing == 1
+    assert any(problem.endswith(".partial is left") for problem in problems)
+
+
 @pytest.mark.slow
 def test_three_kills(tmp_path):
     done = subprocess.run(
@@ -109,5 +141,7 @@ def test_three_kills(tmp_path):
     assert "3 kills, " in done.stdout
     assert "a second run is bit-equal." in done.stdout
     assert "the run that was killed 3 times is bit-equal." in done.stdout
+    for work in ("saving", "predicting (.csv)", "predicting (.npz)", "reporting"):
+        assert re.search(rf"^{re.escape(work)} +3 kills, .*: whole$", done.stdout, re.M)
     # What it has found equal it deletes.
     assert list(tmp_path.iterdir()) == []

@@ -236,7 +236,16 @@ def lose_everything(folder):
     folder.mkdir()
 
 
-DAMAGES = [flip_a_bit, truncate, fill_with_zeros, lose_the_record, lose_everything]
+def wait_without_end(folder):
+    path = files_of(folder)[0]
+    path.unlink()
+    os.mkfifo(path)
+
+
+DAMAGES = [
+    flip_a_bit, truncate, fill_with_zeros, lose_the_record, lose_everything,
+    wait_without_end,
+]  # fmt: skip
 
 
 def random_tree(seed):

@@ -762,6 +762,15 @@ def test_a_lost_metrics_file_is_restored_and_told(tmp_path, caplog, whole_lines)
     assert warning.startswith(f"{folder / 'metrics.jsonl'} is damaged or missing")
 
 
+def test_a_pipe_in_place_of_metrics_is_replaced(tmp_path, caplog, whole_lines):
+    folder = interrupted_at(tmp_path, 10)
+    (folder / "metrics.jsonl").unlink()
+    os.mkfifo(folder / "metrics.jsonl")
+    assert resume(folder)[1] == ALL_EPOCHS[8:]
+    assert (folder / "metrics.jsonl").read_bytes() == whole_lines
+    assert len(warnings_of(caplog)) == 1
+
+
 @pytest.mark.parametrize("made_anew", [False, True])
 @pytest.mark.parametrize("seconds", [0, 3600])
 def test_a_folder_that_vanishes_ends_the_run(tmp_path, made_anew, seconds):
