@@ -101,8 +101,8 @@ def sparse_with_empty_rows():
 SITUATIONS = {
     "constant feature": lambda: replaced(uniform(), np.s_[:, 1], 0.5),
     "constant feature far off": lambda: replaced(normal(), np.s_[:, 1], 1e6),
-    "two different rows": lambda: np.repeat(np.eye(3)[:2], ROWS // 2, axis=0),
-    "two different real rows": lambda: np.repeat(5.0 * np.eye(3)[:2], ROWS // 2, 0),
+    "three different rows": lambda: np.repeat(np.eye(3), ROWS // 3, axis=0),
+    "three different real rows": lambda: np.repeat(5.0 * np.eye(3), ROWS // 3, 0),
     "an outlying row": lambda: replaced(normal(), 0, 1e6),
     "an outlying value": lambda: replaced(normal(), (3, 1), -1e6),
     "large": lambda: 1e6 * normal(),

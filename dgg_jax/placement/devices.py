@@ -139,7 +139,8 @@ def put(tree: Any, num_points: int, axes: Any = None) -> Any:
                 return leaf
             if np.size(leaf) < num_points or np.ndim(leaf) <= axis:
                 return put_everywhere(leaf)
-            return _spread(np.asarray(leaf), axis)
+            # Kept as it is, for its slices: each process reads those of its devices.
+            return _spread(np.asanyarray(leaf), axis)
 
         return jax.tree.map(put_leaf, leaves)
 
