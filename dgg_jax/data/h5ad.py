@@ -2,6 +2,8 @@
 
 import io
 import math
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -39,6 +41,7 @@ def read(path: Path, label: str | None = None, layer: str | None = None) -> Matr
         import h5py
         from anndata.io import read_elem
     content = contents.content_of(path)
+    _check_ends(path)
     try:
         with warnings.catch_warnings(), h5py.File(io.BytesIO(content)) as file:
             warnings.simplefilter("ignore")
@@ -62,6 +65,31 @@ def read(path: Path, label: str | None = None, layer: str | None = None) -> Matr
                 f"of {what}; save it anew."
             )
     return Matrix(x, labels, None if genes is None else tuple(genes), names=cells)
+
+
+_PATIENCE = 30.0  # seconds, for what takes one
+_WALK = """
+import sys, h5py
+with h5py.File(sys.argv[1]) as file:
+    list(file.attrs.values())
+    file.visititems(lambda name, part: print(len(list(part.attrs.values()))))
+"""
+
+
+def _check_ends(path: Path) -> None:
+    """Refuses a file that the library in C crashes on, or never comes to an end with.
+
+    It looks at all attributes, in a process of its own: nothing else can be ended.
+    """
+    command = [sys.executable, "-c", _WALK, str(path)]
+    try:
+        ended = subprocess.run(command, capture_output=True, timeout=_PATIENCE)
+    except subprocess.TimeoutExpired:
+        problem = ValueError(f"no end of its attributes within {_PATIENCE:g} s")
+        raise contents.damaged(path, "h5ad file", problem) from None
+    if ended.returncode < 0:  # by a signal; errors are met again by who reads it
+        problem = ValueError("the HDF5 library crashes on its attributes")
+        raise contents.damaged(path, "h5ad file", problem)
 
 
 def _check(path: Path, file: Any, size: int) -> None:

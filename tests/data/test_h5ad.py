@@ -12,14 +12,14 @@ from scipy import sparse
 
 from dgg_jax import data
 from dgg_jax.checks import InvalidInput
-from dgg_jax.data import own
+from dgg_jax.data import h5ad, own
 
 anndata = pytest.importorskip("anndata", reason="h5ad needs anndata")
 h5py = pytest.importorskip("h5py", reason="h5ad needs h5py")
 pytestmark = pytest.mark.filterwarnings("ignore")  # of the package that writes files
 
 X = np.random.default_rng(0).poisson(1.0, (12, 5)).astype(np.float32)
-few = hypothesis.settings(max_examples=100, deadline=None)
+few = hypothesis.settings(max_examples=25, deadline=None)
 
 
 def written(x=X, change=None, **parts):
@@ -222,3 +222,17 @@ def test_names_that_do_not_fit():
     content = io.BytesIO(written()).getvalue()
     with pytest.raises(InvalidInput, match="no whole h5ad file"):
         loaded(content[: len(content) // 2])
+
+
+@pytest.mark.parametrize(
+    ("walk", "message"),
+    [
+        ("import time; time.sleep(60)", "no end of its attributes within 0.5 s"),
+        ("import os; os.abort()", "crashes on its attributes"),
+    ],
+)
+def test_what_the_library_does_not_survive_is_refused(monkeypatch, walk, message):
+    monkeypatch.setattr(h5ad, "_WALK", walk)
+    monkeypatch.setattr(h5ad, "_PATIENCE", 0.5)
+    with pytest.raises(InvalidInput, match=message):
+        loaded(written())
