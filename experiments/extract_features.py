@@ -9,7 +9,6 @@ of the last convolution's map. By default --output is stl10_resnet50.npz in --da
 where experiments.main finds it. Needs Keras: pip install 'dgg-jax[features]'.
 """
 
-import contextlib
 import os
 import pathlib
 import time
@@ -21,6 +20,7 @@ from absl import app, flags
 from dgg_jax import checks
 from dgg_jax.cli import command
 from dgg_jax.cli.command import DATA_DIR, OUTPUT
+from dgg_jax.storage import folders
 from experiments import resnet
 
 _DATASET = flags.DEFINE_enum("dataset", "stl10", ("stl10",), "Whose images.")
@@ -69,27 +69,22 @@ def _extract() -> int:
         raise checks.InvalidInput(f"--output={output} must end in .npz.")
     resnet.check(_WEIGHTS.value)
     splits, origin = fetching.fetch(stl10.IMAGES, data_dir)
-    partial = output.with_name(f"{output.name}.partial")
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        partial.touch()  # better now than after the work
-        features = _features(splits)
-        size = _IMAGE_SIZE.value
-        stl10.write_features(
-            partial,
-            features,
-            f"ResNet-50 of Keras {resnet.version()}, weights {_WEIGHTS.value}, images "
-            f"of {size} x {size} pixels, from {origin}",
-        )
-        os.replace(partial, output)
+        with folders.partial(output) as made:  # better now than after the work
+            features = _features(splits)
+            size = _IMAGE_SIZE.value
+            stl10.write_features(
+                made,
+                features,
+                f"ResNet-50 of Keras {resnet.version()}, weights {_WEIGHTS.value}, "
+                f"images of {size} x {size} pixels, from {origin}",
+            )
+            os.replace(made, output)
     except OSError as error:
         reason = error.strerror or error
         message = f"--output={output} cannot be written: {reason}."
         return command.fail(message, command.EXIT_STORAGE)
-    finally:
-        # Below what is no folder there is nothing to delete, and no way to ask.
-        with contextlib.suppress(OSError):
-            partial.unlink()
     num_rows = sum(len(rows.labels) for rows in features.values())
     seconds = time.monotonic() - start
     print(f"{num_rows:,} x {stl10.NUM_FEATURES:,} features in {seconds:.0f} s")

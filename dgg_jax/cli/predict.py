@@ -106,7 +106,7 @@ def _check_output(path: pathlib.Path) -> None:
     if path.suffix.lower() == ".parquet":
         checks.installed("parquet", f"--output={path}", "or name a .csv file")
     for flag, other in _inputs():
-        if other.exists() and _is_of(path, other):
+        if other.exists() and folders.lies_in(path, other):
             raise checks.InvalidInput(
                 f"--output={path} is, or lies in, --{flag}={other}, which it would "
                 "destroy; choose another file."
@@ -131,18 +131,6 @@ def _inputs() -> Iterator[tuple[str, pathlib.Path]]:
     prepared = folder.glob(f"dgg_{name}*")
     for path in (folder / name, folder / stl10.FEATURES_FILE, *prepared):
         yield "data_dir", path
-
-
-def _is_of(path: pathlib.Path, other: pathlib.Path) -> bool:
-    """Whether a path is another one, or lies in it, under whatever name."""
-    path = path.resolve()
-    for one in (path, *path.parents):
-        if one.exists() and one.samefile(other):
-            return True
-    # A file may have names in several folders.
-    if not path.is_file() or path.stat().st_nlink == 1:
-        return False
-    return any(path.samefile(file) for file in other.rglob("*") if file.is_file())
 
 
 def _rows(name: str, model: Any) -> tuple[np.ndarray, np.ndarray | None, str]:

@@ -271,6 +271,8 @@ def _check_folder(series: Series) -> None:
         raise checks.InvalidInput(
             f"workdir {workdir} cannot be used: {error}."
         ) from error
+    if series.overwrite:
+        runs.check_data_elsewhere(series.configs[0], workdir)
     if not isinstance(theirs, dict) or f"{series.kind}_of" not in theirs:
         raise checks.InvalidInput(
             f"{workdir} is not empty and holds no {series.kind}; choose another "

@@ -60,6 +60,7 @@ def check_workdir(config: Config) -> dict[str, Any] | None:
                 )
             return None
         if config.overwrite:
+            check_data_elsewhere(config, config.workdir)
             folders.lock(config.workdir).close()
             return None
         _refuse_another(config, theirs)
@@ -78,6 +79,27 @@ def check_workdir(config: Config) -> dict[str, Any] | None:
             f"workdir {config.workdir} cannot be used: {error}; make it readable and "
             "writable or choose another --workdir."
         ) from error
+
+
+def check_data_elsewhere(config: Config, workdir: pathlib.Path) -> None:
+    """Refuses data that lie in a folder which is to be cleared.
+
+    Args:
+      config: of a run on them.
+      workdir: that exists.
+
+    Raises:
+      InvalidInput: naming the data.
+    """
+    places = [] if config.data_dir is None else [config.data_dir]
+    if config.own is not None:
+        places.append(config.dataset)
+    for place in places:
+        if folders.lies_in(pathlib.Path(place).expanduser(), workdir):
+            raise checks.InvalidInput(
+                f"{place} lies in {workdir}, whose content --overwrite deletes; move "
+                "it, or choose another --workdir."
+            )
 
 
 def _result(config: Config) -> dict[str, Any] | None:

@@ -101,6 +101,23 @@ def is_unused(folder: pathlib.Path) -> bool:
     )
 
 
+def lies_in(path: pathlib.Path, other: pathlib.Path) -> bool:
+    """Whether a path is another one, or lies in it, under whatever name.
+
+    Args:
+      path: of a file or folder that need not exist.
+      other: of one that exists.
+    """
+    path = path.resolve()
+    for one in (path, *path.parents):
+        if one.exists() and one.samefile(other):
+            return True
+    # A file may have names in several folders.
+    if not path.is_file() or path.stat().st_nlink == 1:
+        return False
+    return any(path.samefile(file) for file in other.rglob("*") if file.is_file())
+
+
 def clear(folder: pathlib.Path, marker: str) -> None:
     """Deletes all that a folder holds but its lock.
 

@@ -88,6 +88,12 @@ def test_download_prepare_read_and_read_again(tmp_path, tiny, local_mnist, capfd
     assert "10 rows" in again.provenance
 
 
+def test_a_data_dir_may_have_any_name(tmp_path, tiny, local_mnist):
+    data_dir = tmp_path / "[1]*?%s'\"\n\\\u00fc {a}"
+    for _ in range(2):  # downloaded, and prepared
+        np.testing.assert_array_equal(load(data_dir).y, tiny.labels)
+
+
 def test_prepared_data_win_over_files(tmp_path, tiny, local_mnist):
     load(tmp_path)
     tiny.contents[NAMES[1]] = tiny.contents[NAMES[1]][:8] + bytes(7)

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dgg_jax import checks
+from dgg_jax.cli import compare, run
 from dgg_jax.data import Dataset
 from dgg_jax.runs import kept
 from dgg_jax.runs import run as runs
@@ -188,8 +189,6 @@ def test_a_workdir_that_vanishes_is_an_error(few_rows, tmp_path, monkeypatch, at
 
 
 def test_a_damaged_marker_of_a_comparison_is_written_anew(few_rows, tmp_path):
-    from dgg_jax.cli import compare
-
     flags = (
         "--methods=kmeans", "--dataset=moons", "--seeds=0", f"--workdir={tmp_path}"
     )  # fmt: skip
@@ -202,6 +201,29 @@ def test_a_damaged_marker_of_a_comparison_is_written_anew(few_rows, tmp_path):
     assert outcome.err == f"{marker} is damaged; it is written anew.\n"
     assert marker.read_text() == before
     assert "finished earlier" in outcome.out
+
+
+@pytest.mark.parametrize("within", ["", "sub"])
+@pytest.mark.parametrize("is_link", [False, True])
+@pytest.mark.parametrize("method", ["--method=kmeans", "--methods=kmeans"])
+def test_an_overwrite_spares_the_data(few_rows, tmp_path, within, is_link, method):
+    """Which someone has put into the folder of a run, or of a comparison, on them."""
+    program = run if method == "--method=kmeans" else compare
+    workdir, source = tmp_path / "run", tmp_path / "x.csv"
+    x = np.random.default_rng(0).random((40, 2))
+    np.savetxt(source, x, delimiter=",", header="a,b", comments="")
+    flags = method, "--num_clusters=2", f"--workdir={workdir}"
+    assert call(*flags, f"--dataset={source}", program=program).code == 0
+    moved = workdir / within / "x.csv"
+    moved.parent.mkdir(exist_ok=True)
+    source.rename(moved)
+    if is_link:
+        source.symlink_to(moved)
+    before = sorted(workdir.rglob("*"))
+    data = f"--dataset={source if is_link else moved}"
+    outcome = call(*flags, data, "--overwrite", program=program)
+    assert_refused(outcome, "lies in", "--overwrite deletes")
+    assert sorted(workdir.rglob("*")) == before
 
 
 def test_nothing_is_left_in_a_finished_workdir(finished):
