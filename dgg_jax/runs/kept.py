@@ -16,7 +16,9 @@ CONFIG, RESULT, METRICS, PREDICTIONS = (
     "metrics.jsonl",
     "predictions.npz",
 )
+# Of which it is told whether they are whole, as of checkpoints.
 _COPY = pathlib.Path("checkpoints", CONFIG)
+_CHECKSUMS = pathlib.Path("checkpoints", "checksums.json")
 _DAMAGES = (OSError, ValueError, LookupError, TypeError, RecursionError)
 
 
@@ -105,10 +107,12 @@ def write_result(workdir: pathlib.Path, result: dict[str, Any]) -> None:
     Raises:
       OSError: if it cannot be written.
     """
-    names = (CONFIG, METRICS, PREDICTIONS)
+    names, text = (CONFIG, METRICS, PREDICTIONS), _text(result)
     checksums = {name: _checksum(workdir / name) for name in names}
-    content = signed.sign({**result, "files": checksums})
-    folders.write_atomically(workdir / RESULT, _text(content))
+    checksums[RESULT] = hashlib.sha256(text.encode()).hexdigest()
+    (workdir / _CHECKSUMS).parent.mkdir(exist_ok=True)
+    folders.write_atomically(workdir / _CHECKSUMS, _text(signed.sign(checksums)))
+    folders.write_atomically(workdir / RESULT, text)
 
 
 def read_result(workdir: pathlib.Path) -> dict[str, Any] | None:
@@ -125,17 +129,25 @@ def read_result(workdir: pathlib.Path) -> dict[str, Any] | None:
         return None
     try:
         result = json.loads(read_bytes(path))
-        signed.verify(result)
-        checksums = dict(result.pop("files", {}))  # of none in earlier versions
         kinds = type(result["stages"]), type(result["final"])
         if kinds != (list, dict):
             raise ValueError("it has no list of stages, or no final scores")
     except _DAMAGES as error:
         raise Damaged(path, error) from error
-    for name, checksum in checksums.items():
+    for name, checksum in _checksums(workdir).items():
         if _checksum(workdir / name) != checksum:
             raise Damaged(workdir / name, "it is not what the run has written")
     return result
+
+
+def _checksums(workdir: pathlib.Path) -> dict[str, str | None]:
+    """Of the files that belong to a result; empty if they are not known."""
+    try:
+        checksums = json.loads(read_bytes(workdir / _CHECKSUMS))
+        signed.verify(checksums)
+    except _DAMAGES:
+        return {}
+    return checksums
 
 
 def _checksum(path: pathlib.Path) -> str | None:

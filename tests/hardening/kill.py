@@ -37,13 +37,7 @@ _COMMAND = (
     "--pretrain_autoencoder_epochs=6 --pretrain_vae_epochs=3 --siamese_epochs=4 "
     "--classifier_epochs=5 --label_epochs=4 --epochs=8 --checkpoint_seconds=0"
 )
-_OF_THE_SESSION = {
-    "seconds",
-    "finished",
-    "peak_memory_mib",
-    "peak_device_memory_mib",
-    "sha256",
-}
+_OF_THE_SESSION = {"seconds", "finished", "peak_memory_mib", "peak_device_memory_mib"}
 
 
 class Moment(NamedTuple):
