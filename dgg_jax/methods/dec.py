@@ -15,13 +15,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from scipy import sparse
-from sklearn.cluster import KMeans
 
 from dgg_jax import checks
 from dgg_jax.losses import dec
 from dgg_jax.methods.parts import AS_NAMED, Parts, autoencoder_networks
 from dgg_jax.methods.pretrained import autoencoder, latent_means, pretrain_and_report
-from dgg_jax.methods.problem import Outcome, Problem, clustered, training_schedule
+from dgg_jax.methods.problem import (
+    Outcome,
+    Problem,
+    softly_clustered,
+    training_schedule,
+)
 from dgg_jax.placement import devices
 from dgg_jax.placement.rows import HostRows, SparseRows, map_blocks, map_rows, place
 from dgg_jax.presets import DECPreset
@@ -118,11 +122,7 @@ def model_of(
 
 def initialize(problem: Problem, state: State) -> tuple[State, Metrics]:
     """Centres by K-means of the latents; reports their assignments."""
-    kmeans = KMeans(
-        problem.preset.num_clusters,
-        n_init=problem.preset.restarts,
-        random_state=problem.numpy_seed("initialize"),
-    )
+    kmeans = problem.kmeans("initialize")
     labels = kmeans.fit_predict(latent_means(problem, autoencoder(problem), state))
     centers = kmeans.cluster_centers_.astype(np.float32)
     return {"centers": centers}, problem.scores(labels)
@@ -151,8 +151,7 @@ def train(problem: Problem, state: State) -> tuple[State, Metrics]:
     ).params
     model = Model(preset, params, problem.num_features)
     latents, log_assignment = model.infer(problem.x)
-    labels = log_assignment.argmax(axis=1).astype(np.int32)
-    entries, metrics = clustered(problem, labels, log_assignment)
+    entries, metrics = softly_clustered(problem, log_assignment)
     return entries | {"model": params, "latent_mean": latents}, metrics
 
 

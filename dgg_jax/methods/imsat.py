@@ -17,7 +17,12 @@ import numpy as np
 from dgg_jax import checks
 from dgg_jax.losses import imsat
 from dgg_jax.methods.parts import AS_NAMED, Parts
-from dgg_jax.methods.problem import Outcome, Problem, clustered, training_schedule
+from dgg_jax.methods.problem import (
+    Outcome,
+    Problem,
+    softly_clustered,
+    training_schedule,
+)
 from dgg_jax.methods.similarity import nearest_in_data
 from dgg_jax.networks import (
     Classifier,
@@ -184,8 +189,7 @@ def train(problem: Problem, state: State) -> tuple[State, Metrics]:
         learned["moments"] = layers
     model = Model(preset, params, problem.num_features, moments)
     log_assignment = model.infer(problem.x)
-    labels = log_assignment.argmax(axis=1).astype(np.int32)
-    entries, metrics = clustered(problem, labels, log_assignment)
+    entries, metrics = softly_clustered(problem, log_assignment)
     return entries | learned, metrics
 
 

@@ -154,27 +154,33 @@ class Problem:
         entropy = (self.seed, _KEYS.index(stage), restart)
         return int(np.random.SeedSequence(entropy).generate_state(1)[0])
 
+    def kmeans(self, stage: str) -> KMeans:
+        """K-means of as many starts as the preset's restarts, drawn by a stage."""
+        return KMeans(
+            self.preset.num_clusters,
+            n_init=self.preset.restarts,
+            random_state=self.numpy_seed(stage),
+        )
+
     def scores(self, labels: np.ndarray | None) -> Metrics:
         """ACC, NMI and ARI of labels [N]; None without true ones."""
         return evaluate.label_metrics(self.y, labels)
 
 
-def clustered(
-    problem: Problem, labels: np.ndarray, log_assignments: np.ndarray | None = None
-) -> tuple[State, Metrics]:
-    """What a last stage returns of labels [N]: the scores, and any collapse.
+def clustered(problem: Problem, labels: np.ndarray) -> tuple[State, Metrics]:
+    """What a last stage returns of hard clusters [N]: the scores, and any collapse."""
+    log_assignment = evaluate.log_one_hot(labels, problem.preset.num_clusters)
+    balance = evaluate.balance_metrics(labels, log_assignment)
+    return {"labels": labels}, problem.scores(labels) | balance
 
-    Args:
-      problem: what was clustered.
-      labels: shape [N].
-      log_assignments: ln gamma [N, K]; None of hard clusters.
-    """
-    entries = {"labels": labels}
-    if log_assignments is None:
-        log_assignments = evaluate.log_one_hot(labels, problem.preset.num_clusters)
-    else:
-        entries["log_assignment"] = log_assignments
-    balance = evaluate.balance_metrics(labels, log_assignments)
+
+def softly_clustered(
+    problem: Problem, log_assignment: np.ndarray
+) -> tuple[State, Metrics]:
+    """As ``clustered``, of ln gamma [N, K], which tells the labels."""
+    labels = log_assignment.argmax(axis=1).astype(np.int32)
+    balance = evaluate.balance_metrics(labels, log_assignment)
+    entries = {"labels": labels, "log_assignment": log_assignment}
     return entries, problem.scores(labels) | balance
 
 

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from sklearn.cluster import KMeans
 
 from dgg_jax import checks
 from dgg_jax.losses import spectralnet
@@ -199,12 +198,7 @@ def train(problem: Problem, state: State) -> tuple[State, Metrics]:
 
 def cluster(problem: Problem, state: State) -> tuple[State, Metrics]:
     """K-means of the spectral embedding."""
-    kmeans = KMeans(
-        problem.preset.num_clusters,
-        n_init=problem.preset.restarts,
-        random_state=problem.numpy_seed("cluster"),
-    )
-    centers = kmeans.fit(state["latent_mean"]).cluster_centers_
+    centers = problem.kmeans("cluster").fit(state["latent_mean"]).cluster_centers_
     # Not K-means' own labels, whose ties fall otherwise.
     entries, metrics = clustered(problem, _nearest(state["latent_mean"], centers))
     return entries | {"centers": centers}, metrics

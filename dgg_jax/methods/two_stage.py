@@ -45,7 +45,6 @@ import math
 
 import numpy as np
 from scipy import sparse
-from sklearn.cluster import KMeans
 
 from dgg_jax.graph import neighbor_weights, spectral_labels
 from dgg_jax.methods.pretrained import (
@@ -55,7 +54,13 @@ from dgg_jax.methods.pretrained import (
     pretrain_and_report,
     train_autoencoder,
 )
-from dgg_jax.methods.problem import Outcome, Problem, clustered, kmeans_metrics
+from dgg_jax.methods.problem import (
+    Outcome,
+    Problem,
+    clustered,
+    kmeans_metrics,
+    softly_clustered,
+)
 from dgg_jax.methods.similarity import nearest
 from dgg_jax.presets import (
     GMMPreset,
@@ -122,12 +127,8 @@ def run(
 def kmeans(problem: Problem, state: State) -> tuple[State, Metrics]:
     """K-means of the data."""
     del state
-    estimator = KMeans(
-        problem.preset.num_clusters,
-        n_init=problem.preset.restarts,
-        random_state=problem.numpy_seed("cluster"),
-    )
-    return clustered(problem, estimator.fit_predict(problem.x).astype(np.int32))
+    labels = problem.kmeans("cluster").fit_predict(problem.x)
+    return clustered(problem, labels.astype(np.int32))
 
 
 def mixture_of_data(problem: Problem, state: State) -> tuple[State, Metrics]:
@@ -154,8 +155,7 @@ def _mixture_clusters(problem: Problem, points: np.ndarray) -> tuple[State, Metr
     probabilities = mixture.predict_proba(points.astype(np.float64))
     with np.errstate(divide="ignore"):
         log_assignment = np.log(probabilities).astype(np.float32)
-    labels = log_assignment.argmax(axis=1).astype(np.int32)
-    entries, metrics = clustered(problem, labels, log_assignment)
+    entries, metrics = softly_clustered(problem, log_assignment)
     return entries, metrics | {"mixture_log_likelihood": float(mixture.lower_bound_)}
 
 

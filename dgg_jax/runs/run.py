@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 import pathlib
 import time
 import warnings
@@ -18,7 +17,7 @@ from dgg_jax.runs import kept
 from dgg_jax.runs.config import Config
 from dgg_jax.stages import cluster_count
 from dgg_jax.stages.cluster_count import ClusterCount
-from dgg_jax.storage import folders
+from dgg_jax.storage import arrays, folders
 
 _FEW_ROWS = 10_000  # in whose smoke run compiling takes longer than all else
 
@@ -160,9 +159,10 @@ def load_data(config: Config) -> Dataset:
     size = dataset.x.dtype.itemsize * rows * columns
     about = f"{config.dataset} of {rows:,} x {columns:,} takes {size / 2**20:,.0f} MiB"
     about += " as a dense matrix"
-    if 2 * size > _memory():  # training has a copy of its own
+    memory = arrays.memory()
+    if 2 * size > memory:  # training has a copy of its own
         raise checks.InvalidInput(
-            f"{about}, twice in training, this machine has {_memory() / 2**20:,.0f} "
+            f"{about}, twice in training, this machine has {memory / 2**20:,.0f} "
             "MiB; use a machine with more memory, a smaller data set such as "
             "reuters10k, or a method that makes rows dense by the batch (dgg, vade, "
             "dec or a mixture of an autoencoder's latents)."
@@ -211,11 +211,6 @@ def compiled_quickly() -> Iterator[None]:
 def takes_sparse(config: Config) -> bool:
     """Whether a method takes sparse data as they are: those with an autoencoder do."""
     return isinstance(config.preset, presets.AutoencoderPreset)
-
-
-def _memory() -> int:
-    """Bytes of memory of this machine."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def check_data(config: Config, dataset: Any) -> None:

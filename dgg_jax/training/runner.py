@@ -227,7 +227,6 @@ class Run(Monitor):
 
         def decide():
             if self.workdir is not None:
-                # Replaced, not appended to: a kill or a full disk would tear the line.
                 self.check_folders()
                 self._write_history()
             enough = bool(self._on_epoch(stage, loop, epoch, num_epochs, metrics))

@@ -73,16 +73,16 @@ SIZE = 40 * 30 * 4  # bytes, dense
 
 
 def test_rows_that_do_not_fit_are_refused(texts, begun, monkeypatch):
-    monkeypatch.setattr(runs, "_memory", lambda: 2 * SIZE - 1)
+    monkeypatch.setattr("dgg_jax.storage.arrays.memory", lambda: 2 * SIZE - 1)
     outcome = run(texts, "--method=imsat")
     assert_refused(outcome, "40 x 30 takes 0 MiB as a dense matrix", "smaller data set")
     assert begun == [] and not (texts / "run").exists()
-    monkeypatch.setattr(runs, "_memory", lambda: 2 * SIZE)
+    monkeypatch.setattr("dgg_jax.storage.arrays.memory", lambda: 2 * SIZE)
     assert run(texts, "--method=imsat").code == 0
 
 
 def test_methods_with_an_autoencoder_take_sparse_rows(texts, begun, monkeypatch):
-    monkeypatch.setattr(runs, "_memory", lambda: 1)
+    monkeypatch.setattr("dgg_jax.storage.arrays.memory", lambda: 1)
     outcome = run(texts, "--likelihood=learned_gaussian")
     assert outcome.code == 0 and "dense matrix" not in outcome.out
     ((_, dataset),) = begun
