@@ -33,6 +33,7 @@ class NotInstalled(InvalidInput, ImportError):
 # What code imports of each extra of pyproject.toml, beyond the default packages.
 EXTRAS = {
     "approximate": ("pynndescent",),
+    "arena": ("palmerpenguins", "scanpy", "umap"),
     "benchmark": ("clustpy", "pynndescent", "torch"),
     "datasets": (
         "array_record",

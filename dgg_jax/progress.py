@@ -1,5 +1,6 @@
 """Progress of a run: a bar on a terminal and in a notebook, plain lines otherwise."""
 
+import math
 import sys
 import time
 import warnings
@@ -87,6 +88,16 @@ class Progress:
                 parts.append(f"{title} {numbers}")
         if record.get("neighbor_purity") is not None:
             parts.append(f"neighbour purity {record['neighbor_purity']:.4f}")
+        if "best_candidate" in record:
+            best = record["candidates"][0]
+            parts.append(
+                f"labels of {record['best_candidate']} ({best['standing']:.3f}; next "
+                f"{record.get('next_candidate', 'none')}, "
+                f"{record.get('next_standing', math.nan):.3f})"
+            )
+        kept = [one["stage_kept"] for one in reached if "stage_kept" in one]
+        if set(kept) - {"train"}:
+            parts.append(f"kept the model of {', '.join(kept)}")
         number = f"[{self._finished}/{len(self._stages)}]"
         self._say(f"{number} {record['name']}: {'  '.join(parts)}")
 

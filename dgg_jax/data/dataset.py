@@ -77,6 +77,11 @@ class Dataset(NamedTuple):
         is_image = self.is_image and checks.is_image(shape)
         return shape if is_image and min(shape[:2]) >= 4 else None
 
+    @property
+    def column_scale(self) -> np.ndarray | None:
+        """What the columns of the user's own file were divided by, [D], or None."""
+        return None if self.scaling is None else self.scaling.scale
+
 
 def random_rows(dataset: Dataset, num_rows: int | None, seed: int = 0) -> Dataset:
     """A part of a data set, whose provenance says so.

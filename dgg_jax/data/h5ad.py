@@ -39,7 +39,6 @@ def read(path: Path, label: str | None = None, layer: str | None = None) -> Matr
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import h5py
-        from anndata.io import read_elem
     content = contents.content_of(path)
     _check_ends(path)
     try:
@@ -51,7 +50,7 @@ def read(path: Path, label: str | None = None, layer: str | None = None) -> Matr
             cells, genes = _index(file.get("obs")), _index(var)
             labels = None
             if label is not None:
-                labels = np.asarray(read_elem(_of_obs(path, file, label)))
+                labels = _of_obs(path, file, label)
     except InvalidInput:
         raise
     except Exception as error:
@@ -180,19 +179,29 @@ def _index(frame: Any) -> np.ndarray | None:
 
     if frame is None:
         return None
-    if hasattr(frame, "dtype"):  # as old versions store one
-        names = read_elem(frame).index
+    if hasattr(frame, "dtype"):  # as old versions store one: rows of fields
+        names = np.char.decode(frame[()][frame.dtype.names[0]].astype(bytes))
     else:
         names = read_elem(frame[frame.attrs["_index"]])
     return np.array(names, dtype=str)
 
 
-def _of_obs(path: Path, file: Any, label: str) -> Any:
+def _of_obs(path: Path, file: Any, label: str) -> np.ndarray:
+    """A column of the cells; words in place of the numbers of categories."""
+    from anndata.io import read_elem
+
     obs = file.get("obs", {})
-    names = [name for name in obs if name != getattr(obs, "attrs", {}).get("_index")]
+    is_old = hasattr(obs, "dtype")
+    names = list(obs.dtype.names or () if is_old else obs)
+    index = names[0] if is_old and names else getattr(obs, "attrs", {}).get("_index")
+    names = [name for name in names if name != index]
     if label not in names:
         raise InvalidInput(
             f"{path} has no label={label!r} in obs; there are: "
             f"{', '.join(names) or 'none'}."
         )
-    return obs[label]
+    if not is_old:
+        return np.asarray(read_elem(obs[label]))
+    column = obs[()][label]
+    categories = file.get("uns", {}).get(f"{label}_categories")
+    return column if categories is None else np.asarray(categories[()])[column]

@@ -78,7 +78,8 @@ def load(
     Args:
       path: a file that ``matrices.read`` reads, or a folder as ``pictures.read``.
       label: column, array or key with the classes, or None.
-      scaling: one of SCALINGS. auto takes values in [0, 1] as they are, divides what is
+      scaling: one of SCALINGS. auto takes values in [0, 1], and in [-1, 1] if most
+        columns span a third of it, as they are, divides what is
         taken for 8-bit pixels by 255 and standardises all else.
       image_size: (H, W) to resize the images of a folder to.
       layer: of an .h5ad file, what to read in place of X: a name in layers, or raw.
@@ -310,7 +311,7 @@ def _scaling(
         if path.is_dir():
             wanted = "pixels"
             most = high if 0 < high < _BRIGHT else most  # masks, classes, digits
-        elif low >= 0 and high <= 1:
+        elif _is_scaled(x, low, high):
             wanted = "none"
         else:
             are_pixels = _BRIGHT <= high <= 255 and low >= 0 and checks.are_whole(x)
@@ -333,6 +334,13 @@ def _scaling(
     steps = {"standard": "standardize", "minmax": "min_max"}
     step = {**steps, "pixels": f"divide_by({most:g})"}.get(wanted, wanted)
     return Scaling(step, shift, scale, shape, matrix.columns)
+
+
+def _is_scaled(x: np.ndarray, low: float, high: float) -> bool:
+    """Whether values lie in [0, 1], or most columns span a third of [-1, 1] or more."""
+    if not -1 <= low <= high <= 1:
+        return False
+    return low >= 0 or float(np.median(np.ptp(x, axis=0))) >= 2 / 3
 
 
 def _are_of_pixels(names: Sequence[str] | None) -> bool:

@@ -85,7 +85,7 @@ class DEC(Embedder):
           variance: lambda, the fixed variance of the gaussian likelihood. Default: from
             the data.
           hidden_sizes: widths of the encoder's ReLU layers; the decoder mirrors them.
-            Default: (500, 500, 2000).
+            Default: from the data.
           latent_dim: L, dimension of the latent space. Default: 10.
           pretrain_layer_epochs: epochs of each layer's denoising autoencoder; 0 skips.
             Default: 0.

@@ -30,6 +30,10 @@ class DGG(MixtureVAE):
       graph_: dgg_jax.types.Graph of the rows.
       history_: metrics of every epoch.
       stages_: metrics of every stage.
+      stage_kept_: whose model is kept: "train", or "classifier" where training broke
+        clusters up and was undone.
+      candidates_: what the run could have started from, the best first: space, method
+        and standing of each; None with another init and no guard.
       n_features_in_: D, columns of X.
       preset_: every setting, with those chosen from the data.
       model_: the trained model.
@@ -86,6 +90,7 @@ class DGG(MixtureVAE):
         variance_floor: float | None = None,
         label_epochs: int | None = None,
         restarts: int | None = None,
+        guard: bool | None = None,
         classifier_hidden_sizes: Sequence[int] | None = None,
         classifier_input: str | None = None,
         graph_of: str | None = None,
@@ -153,7 +158,7 @@ class DGG(MixtureVAE):
           variance: lambda, the fixed variance of the gaussian likelihood. Default: from
             the data.
           hidden_sizes: widths of the encoder's ReLU layers; the decoder mirrors them.
-            Default: (500, 500, 2000).
+            Default: from the data.
           latent_dim: L, dimension of the latent space. Default: 10.
           pretrain_layer_epochs: epochs of each layer's denoising autoencoder; 0 skips.
             Default: 0.
@@ -168,8 +173,9 @@ class DGG(MixtureVAE):
           device_memory_share: of the device's memory, what data may take before they
             stay on the host and stream to the device by the batch. Default: 0.5.
           num_neighbors: S, neighbours of a point in the graph. Default: 20.
-          init: labels to start from: spectral (of the graph), kmeans or gmm (of the
-            latents). Default: spectral.
+          init: labels to start from: ensemble (of clusterings that differ in space and
+            method, the one that the others agree with most), spectral (of the graph),
+            kmeans or gmm (of the latents). Default: ensemble.
           eigenvectors_per_cluster: times K, the most eigenvectors that spectral init
             tries. Default: 1.6.
           variance_floor: smallest initial variance of a mixture component. Default:
@@ -180,6 +186,8 @@ class DGG(MixtureVAE):
             the objective (the ELBO, but for another reconstruction_weight or kl_term),
             in DGG by the information that the graph's neighbours have of each other's
             cluster. Default: 1.
+          guard: keep, of the model before and after training, the one that the ensemble
+            agrees with more. Default: True.
           classifier_hidden_sizes: widths of ReLU layers of the classifier f_2; None is
             the paper's rule: none for K >= 10, one of width K for fewer.
           classifier_input: what f_2 sees in training: sample (of q(z | x)) or mean.
@@ -218,3 +226,6 @@ class DGG(MixtureVAE):
         is_estimated = records[0]["name"] == "num_clusters"
         count = ClusterCount.from_dict(records[0]) if is_estimated else None
         self.cluster_count_ = count
+        by_name = {record["name"]: record for record in records}
+        self.stage_kept_ = by_name["train"].get("stage_kept", "train")
+        self.candidates_ = by_name.get("initialize", {}).get("candidates")

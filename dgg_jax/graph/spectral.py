@@ -128,8 +128,25 @@ def graph_information(graph: Graph, labels: np.ndarray) -> float:
     return float(max(0.0, special.xlogy(joint, ratio).sum()))
 
 
+def spectral_kmeans(
+    vectors: np.ndarray,
+    num_clusters: int,
+    seed: int | np.random.RandomState,
+    starts: int = 10,
+) -> np.ndarray:
+    """K-means on the normalised rows of eigenvectors [N, M]: labels, int32 [N]."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    rows = vectors / np.maximum(lengths, np.finfo(np.float64).tiny)
+    kmeans = KMeans(num_clusters, n_init=starts, random_state=seed)
+    with threads_for(len(vectors)):
+        return kmeans.fit_predict(rows).astype(np.int32)
+
+
 def spectral_labels(
-    graph: Graph, num_clusters: int, num_eigenvectors: int, seed: int
+    graph: Graph,
+    num_clusters: int,
+    num_eigenvectors: int,
+    seed: int,
 ) -> np.ndarray:
     """Clusters a graph: K-means on the normalised rows of its spectral embedding.
 
@@ -167,13 +184,9 @@ def spectral_labels(
     vectors = spectral_embedding(affinity_matrix(graph), most)
     numbers = np.linspace(min(num_clusters, most), most, 5).round().astype(int)
     random = np.random.RandomState(seed)  # a stream: of a number all starts are equal
-    candidates = []
-    for number in dict.fromkeys(numbers.tolist()):
-        leading = vectors[:, :number]
-        lengths = np.linalg.norm(leading, axis=1, keepdims=True)
-        rows = leading / np.maximum(lengths, np.finfo(np.float64).tiny)
-        with threads_for(num_points):
-            for _ in range(10):
-                kmeans = KMeans(num_clusters, n_init=1, random_state=random)
-                candidates.append(kmeans.fit_predict(rows).astype(np.int32))
+    candidates = [
+        spectral_kmeans(vectors[:, :number], num_clusters, random, starts=1)
+        for number in dict.fromkeys(numbers.tolist())
+        for _ in range(10)
+    ]
     return max(candidates, key=functools.partial(graph_information, graph))

@@ -62,7 +62,7 @@ METHODS = {
         samples_per_cluster=mixture_vae.samples_per_cluster,
         traversals=mixture_vae.traversals,
         count_clusters=dgg.count_clusters,
-        told=("image_shape",),
+        told=("image_shape", "column_scale"),
     ),
     "vade": Method(
         vade.run,

@@ -20,6 +20,7 @@ from dgg_jax.graph import graph_information, smoothing, smoothing_operator
 from dgg_jax.likelihoods import Likelihood
 from dgg_jax.losses import dgg
 from dgg_jax.methods import mixture_vae
+from dgg_jax.methods.candidates import candidates, judged, ranked
 from dgg_jax.methods.mixture_vae import (
     ELBO_DRAWS,
     Model,
@@ -79,10 +80,13 @@ from dgg_jax.types import ElboTerms, Gaussian, Graph, Mixture
 
 __all__ = ["Model", "count_clusters", "run", "samples_per_cluster", "traversals"]
 
-STAGES = ("pretrain", "graph", "initialize", "classifier", "train", "evaluate")
+_STANDING_LOST = 0.01  # what training may cost before it is undone
+# The whole model is fitted to labels, each time twice as long, until it follows so
+# large a share of them; no more often than that.
+_FOLLOWED = 0.99
+_MOST_FITS = 4
 
-# Of the clusters' graph information, what training may cost before it is undone.
-MOST_INFORMATION_LOST = 0.02
+STAGES = ("pretrain", "graph", "initialize", "classifier", "train", "evaluate")
 
 
 def run(
@@ -94,6 +98,7 @@ def run(
     runner: Run | None = None,
     parts: Parts = AS_NAMED,
     image_shape: tuple[int, ...] | None = None,
+    column_scale: np.ndarray | None = None,
     neighbors: Neighbors | None = None,
     start: Model | None = None,
 ) -> Outcome:
@@ -109,6 +114,8 @@ def run(
       parts: networks or likelihood in place of those that the preset names.
       image_shape: (H, W), (H, W, 1) or (H, W, 3) of the image in a row; None if there
         is none.
+      column_scale: [D], what the columns were divided by: candidates for the labels to
+        start from are also of the columns as they were.
       neighbors: nearest neighbours (indices and distances [N, k], ascending) that the
         graph takes in place of its own.
       start: a model to train on, without pretraining and initialisation.
@@ -130,6 +137,7 @@ def run(
         runner=runner,
         parts=parts,
         image_shape=image_shape,
+        column_scale=column_scale,
         neighbors=neighbors,
         start=start,
     )
@@ -174,9 +182,12 @@ def _networks(problem: Problem) -> Networks:
 
 
 def _label_metrics(problem: Problem, state: State, labels: np.ndarray) -> Metrics:
-    """Scores of labels [N], and how much a cluster tells of its neighbour's."""
+    """Scores of labels [N], and what the judges that see no true ones say of them."""
     information = graph_information(Graph(**state["init_graph"]), labels)
-    return problem.scores(labels) | {"graph_information": information}
+    metrics = problem.scores(labels) | {"graph_information": information}
+    if "judge" in state:
+        metrics |= judged(problem, state["judge"], labels)
+    return metrics
 
 
 def count_clusters(
@@ -273,6 +284,8 @@ def build_graph(problem: Problem, state: State) -> tuple[State, Metrics]:
         purity = neighbor_graph.neighbor_purity(kept.indices, problem.y)
         metrics["neighbor_purity"] = purity
     entries = {"graph": kept._asdict(), "init_graph": initial._asdict()}
+    if _graph_of(problem) == "siamese":
+        entries["embedding"] = space
     return entries, metrics | mean_elbo(problem, _networks(problem), state)
 
 
@@ -326,17 +339,34 @@ def _siamese(problem: Problem, state: State) -> tuple[nn.Module, State]:
 
 
 def initialize(problem: Problem, state: State) -> tuple[State, Metrics]:
-    """Labels and mixture of every restart; reports the labels."""
-    graph = Graph(**state["init_graph"])
-    return mixture_vae.initial_mixtures(
+    """Labels and mixture of every restart; reports the labels.
+
+    With init=ensemble, those of an ensemble of clusterings that the others agree with
+    most: the first restart starts from the best, the next from the second best.
+    """
+    preset, judge, reports = problem.preset, {}, {}
+    if preset.init == "ensemble" or preset.guard:
+        embeddings = {"latents": latent_means(problem, _networks(problem), state)}
+        if "embedding" in state:
+            embeddings["siamese"] = state["embedding"]
+        starts, entries, ranking = candidates(problem, embeddings, preset.restarts)
+        judge, reports = {"judge": entries}, ranked(ranking)
+
+    def initial_mixture(posterior: Gaussian, restart: int) -> State:
+        if preset.init == "ensemble":
+            labels = starts[restart % len(starts)]
+            return mixture_vae.mixture_of_labels(problem, posterior, labels)
+        graph = Graph(**state["init_graph"])
+        return mixture_vae.label_mixture(problem, posterior, graph, restart)
+
+    entries, metrics = mixture_vae.initial_mixtures(
         problem,
         _networks(problem),
         state,
-        lambda posterior, restart: mixture_vae.label_mixture(
-            problem, posterior, graph, restart
-        ),
-        functools.partial(_label_metrics, problem, state),
+        initial_mixture,
+        functools.partial(_label_metrics, problem, state | judge),
     )
+    return entries | judge, metrics | reports
 
 
 def fit_to_labels(problem: Problem, state: State) -> tuple[State, Metrics]:
@@ -353,23 +383,46 @@ def fit_to_labels(problem: Problem, state: State) -> tuple[State, Metrics]:
         "classifier": _fitted_classifier(problem, state, keys),
         "mixture": Mixture(**state["mixture"]),
     }
+    label_metrics = functools.partial(_label_metrics, problem, state)
+    wanted = state["initial_labels"]
     if preset.label_epochs:
         operator = smoothing_operator(Graph(**state["graph"]), preset.graph_strength)
         data = node_data(problem.x, operator, likelihood(problem))
+    for attempt in range(_MOST_FITS if preset.label_epochs else 0):
+        epochs = preset.label_epochs * 2**attempt
         models = optimize(
-            "labels",
+            "labels" if attempt == 0 else f"labels_{attempt + 1}",
             LabelLoss(networks, preset.classifier_input == "sample"),
             models,
-            (data, state["initial_labels"]),
-            jax.vmap(jax.random.fold_in, (0, None))(keys, 2),  # 1 is the classifier's
-            Schedule(preset.label_epochs, preset.batch_size, preset.learning_rate),
+            (data, wanted),
+            # 1 is the classifier's
+            jax.vmap(jax.random.fold_in, (0, None))(keys, 2 + attempt),
+            Schedule(epochs, preset.batch_size, preset.learning_rate),
             num_points=len(problem.x),
             monitor=problem.runner,
             restarts=True,
             data_axes=(None, 0),
         ).params
-    label_metrics = functools.partial(_label_metrics, problem, state)
-    return assessed(problem, networks, models, of_gammas, label_metrics)
+        if _followed(problem, networks, models, wanted).min() >= _FOLLOWED:
+            break
+    entries, metrics = assessed(problem, networks, models, of_gammas, label_metrics)
+    shares = (entries["log_assignments"].argmax(axis=2) == wanted).mean(axis=1)
+    for report, share in zip(metrics["restarts"], shares, strict=True):
+        report["labels_followed"] = float(share)
+    return entries, metrics
+
+
+def _followed(
+    problem: Problem, networks: Networks, models: State, labels: np.ndarray
+) -> np.ndarray:
+    """The share of rows whose cluster is their label [R, N], of every restart, [R]."""
+    shares = []
+    for restart in range(len(labels)):
+        model = restart_of(models, restart)
+        _, log_assignment = evaluate.infer(networks, model, problem.x)
+        is_followed = np.asarray(log_assignment).argmax(axis=1) == labels[restart]
+        shares.append(is_followed.mean())
+    return np.array(shares)
 
 
 def _fitted_classifier(problem: Problem, state: State, keys: jax.Array) -> State:
@@ -401,8 +454,8 @@ def _fitted_classifier(problem: Problem, state: State, keys: jax.Array) -> State
 def train(problem: Problem, state: State) -> tuple[State, Metrics]:
     """Maximises J by Adam, for every restart; reports the trained models.
 
-    Where it has broken up the clusters, which the graph's information tells, the model
-    from before it is kept.
+    Where it has broken clusters up, which the judge tells, the model from before it is
+    kept.
     """
     networks = _networks(problem)
     trained = optimize(
@@ -427,7 +480,8 @@ def train(problem: Problem, state: State) -> tuple[State, Metrics]:
     entries, metrics = assessed(
         problem, networks, trained.params, of_gammas, label_metrics
     )
-    undone = _is_undone(state, entries)
+    trained_metrics = metrics["restarts"]
+    undone = _is_undone(problem, state, entries)
     if undone.any():
         before, after = state["models"], entries["models"]
         kept = [
@@ -436,34 +490,51 @@ def train(problem: Problem, state: State) -> tuple[State, Metrics]:
         ]
         models = with_mixture(mixture_vae.stacked(kept))
         entries, metrics = assessed(problem, networks, models, of_gammas, label_metrics)
-    for report, is_undone in zip(metrics["restarts"], undone, strict=True):
-        report["training_undone"] = bool(is_undone)
+    for report, trained, is_undone in zip(
+        metrics["restarts"], trained_metrics, undone, strict=True
+    ):
+        report["stage_kept"] = "classifier" if is_undone else "train"
+        if is_undone:  # what it came to all the same
+            report["undone"] = trained
     return entries, with_objectives(problem, metrics)
 
 
-def _is_undone(before: State, after: State) -> np.ndarray:
-    """Whether training has broken up the clusters, for every restart, [R]."""
-    similarity = Graph(**before["init_graph"])
-    earlier, later = (
-        [graph_information(similarity, table.argmax(axis=1)) for table in tables]
-        for tables in (before["log_assignments"], after["log_assignments"])
-    )
-    lost = np.subtract(earlier, later)
-    undone = lost > MOST_INFORMATION_LOST * np.array(earlier)
-    if undone.any():
-        logging.warning(
-            "Training cost the clusters up to %.2f nats of their graph's information; "
-            "the model from before it is kept.",
-            lost.max(),
+def _is_undone(problem: Problem, before: State, after: State) -> np.ndarray:
+    """Whether training has broken up the clusters, for every restart, [R].
+
+    That is where their standing has fallen, or one of them is empty now.
+    """
+    tables = zip(before["log_assignments"], after["log_assignments"], strict=True)
+    undone = []
+    for pair in tables:
+        (clusters, standing), (clusters_after, standing_after) = (
+            _standing(problem, before, table.argmax(axis=1)) for table in pair
         )
-    return undone
+        lost = standing - standing_after
+        undone.append(clusters_after < clusters or lost > _STANDING_LOST)
+        if undone[-1] and problem.preset.guard:
+            logging.warning(
+                "Training took clusters away from what other methods and the graphs "
+                "find (standing %.3f before, %.3f after it): the model from before it "
+                "is kept; guard=False keeps the trained one.",
+                standing,
+                standing_after,
+            )
+    return np.array(undone) & problem.preset.guard
+
+
+def _standing(problem: Problem, state: State, labels: np.ndarray) -> tuple[int, float]:
+    """What labels [N] are judged by: how many clusters they have, then agreement."""
+    if "judge" not in state:
+        return 0, 0.0
+    return len(np.unique(labels)), judged(problem, state["judge"], labels)["standing"]
 
 
 def choose_restart(problem: Problem, state: State) -> tuple[State, Metrics]:
-    """The restart with the most information, and what it says of every point.
+    """The best restart, and what it says of every point.
 
-    The information ranks runs by accuracy where the ELBO does not, see
-    docs/accuracy.md.
+    That is the one whose clusters the ensemble agrees with most, without an ensemble
+    the one whose clusters the graph has most information of.
     """
     networks = _networks(problem)
 
@@ -471,9 +542,8 @@ def choose_restart(problem: Problem, state: State) -> tuple[State, Metrics]:
         elbo = mean_elbo(problem, networks, model, log_weights, ELBO_DRAWS)
         return _label_metrics(problem, state, labels) | elbo
 
-    return evaluated(
-        problem, networks, state, of_gammas, final_metrics, "graph_information"
-    )
+    criterion = "standing" if "judge" in state else "graph_information"
+    return evaluated(problem, networks, state, of_gammas, final_metrics, criterion)
 
 
 class NodeData(NamedTuple):

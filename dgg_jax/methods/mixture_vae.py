@@ -243,6 +243,14 @@ def label_mixture(
         ),
         seed=problem.numpy_seed("initialize", restart),
     )
+    return mixture_of_labels(problem, posterior, labels)
+
+
+def mixture_of_labels(
+    problem: Problem, posterior: Gaussian, labels: np.ndarray
+) -> State:
+    """Labels [N] to start a restart from, and the moments of each (erratum E23)."""
+    preset = problem.preset
     mixture = initialize.label_mixture(
         posterior, labels, preset.num_clusters, preset.variance_floor
     )

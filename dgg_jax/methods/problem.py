@@ -62,6 +62,7 @@ class Problem:
       start: a model to train on.
       image_shape: (H, W), (H, W, 1) or (H, W, 3) of the image in a row, or None.
       feature_shape: of one data point before it was flattened, which convolutions need.
+      column_scale: [D], what columns were divided by before they came here.
       is_test: rows [N] that are scored, not trained on; None trains on all and scores
         all.
     """
@@ -76,6 +77,7 @@ class Problem:
     start: Any = None
     image_shape: tuple[int, ...] | None = None
     feature_shape: tuple[int, ...] | None = None
+    column_scale: np.ndarray | None = None
     is_test: np.ndarray | None = None
 
     @classmethod

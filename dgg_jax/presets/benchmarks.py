@@ -111,7 +111,7 @@ def _dgg(dataset: str, name: str) -> dict[str, Any]:
                 facts.num_points, facts.num_clusters
             )
         return values
-    values |= {"pretrain_vae_epochs": 20, "init": "kmeans"}
+    values |= {"pretrain_vae_epochs": 20, "init": "kmeans", "guard": False}
     values |= {"epochs": 300, "batch_size": 100}
     values |= {"classifier_input": "sample", "label_epochs": 0}
     if dataset not in _OF_THE_PLANE:

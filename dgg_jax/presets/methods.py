@@ -201,6 +201,18 @@ class DGGPreset(MixturePreset, SiamesePreset):
 
     counts_clusters: ClassVar[bool] = True
 
+    init: str = setting(
+        "ensemble",
+        "labels to start from: ensemble (of clusterings that differ in space and "
+        "method, the one that the others agree with most), spectral (of the graph), "
+        "kmeans or gmm (of the latents).",
+        choices=("ensemble", "spectral", "kmeans", "gmm"),
+    )
+    guard: bool = setting(
+        True,
+        "keep, of the model before and after training, the one that the ensemble "
+        "agrees with more.",
+    )
     classifier_hidden_sizes: tuple[int, ...] | None = setting(
         None,
         "widths of ReLU layers of the classifier f_2; None is the paper's rule: none "

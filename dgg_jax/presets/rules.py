@@ -12,7 +12,12 @@ from scipy import sparse
 from dgg_jax import checks
 from dgg_jax.data.preprocessing import likelihood_for
 from dgg_jax.presets.fields import Preset
-from dgg_jax.presets.methods import EMBEDDINGS, DGGPreset, preset_class
+from dgg_jax.presets.methods import (
+    EMBEDDINGS,
+    AutoencoderPreset,
+    DGGPreset,
+    preset_class,
+)
 
 NAMES = ("default", "paper", "smoke")
 
@@ -50,6 +55,7 @@ PAPERS_GRAPH = {  # DGG's
 }
 SMOKE: dict[str, dict[str, Any]] = {
     "dgg": PAPERS_GRAPH
+    | {"init": "spectral", "guard": False}
     | {"pretrain_vae_epochs": 0, "siamese_epochs": 0}
     | {"classifier_epochs": 3, "epochs": 3},
     "vade": {"epochs": 3, "label_epochs": 3},
@@ -153,7 +159,21 @@ def _chosen(
         "siamese_batch_size": batch_size(facts.num_points, num_steps=7),
         **pretraining(facts.num_points),
     }
-    return values | dgg(facts, num_neighbors) if issubclass(cls, DGGPreset) else values
+    if issubclass(cls, DGGPreset):
+        values |= dgg(facts, num_neighbors)
+    if issubclass(cls, AutoencoderPreset):
+        values |= networks(facts)
+    return values
+
+
+def networks(facts: Facts) -> dict[str, Any]:
+    """Smaller networks than the papers' below 50,000 rows; few images train longer."""
+    if facts.num_points >= 50_000:
+        return {}
+    values: dict[str, Any] = {"hidden_sizes": (256, 256, 512)}
+    if facts.image_shape is not None and facts.num_points < 10_000:
+        values |= {"siamese_epochs": 48, "siamese_decay_epochs": 36}
+    return values
 
 
 def pretraining(num_points: int, *, is_smoke: bool = False) -> dict[str, Any]:
@@ -179,7 +199,7 @@ def dgg(facts: Facts, num_neighbors: int | None = None) -> dict[str, Any]:
         "siamese_batch_size": batch_size(num_points, num_steps=7),
         "siamese_candidates": _between(2, 18_000 // num_points, 10),
         "label_epochs": label_epochs(num_points),
-        "epochs": _between(40, 4_200_000 // num_points, 80),
+        "epochs": _between(20, num_points // 1000, 60),
         "num_candidates": num_candidates(num_points, facts.num_clusters, nearest),
     }
     if facts.image_shape is not None:

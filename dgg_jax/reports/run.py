@@ -231,6 +231,7 @@ def _stages(stages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """The stages with the bar of their accuracy, its change, and all else they have."""
     known = {"name", "seconds", "elbo", "restarts", "thin_clusters", *_SCORES, *_TERMS}
     known |= {"sizes", "counts"}  # the figure of estimated clusters shows them
+    known |= {"candidates", "undone"}  # result.json has them all
     shown, previous = [], None
     for stage in stages:
         accuracy = page.as_number(stage.get("accuracy"))

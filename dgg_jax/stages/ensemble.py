@@ -1,0 +1,324 @@
+"""An ensemble of clusterings, and a judge of labels that needs no true ones.
+
+The data are clustered in several spaces by methods that differ in kind. Labels are
+judged by two things. The first is how much other clusterings agree with them: what
+methods of different kinds find alike is more likely right than what stands alone
+(Strehl and Ghosh, "Cluster ensembles", JMLR 3, 2002, eq. 2). The second is how much the
+label of a row tells of those of its neighbours in all spaces. docs/accuracy.md has the
+comparison with other judges.
+"""
+
+import functools
+import math
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import sparse, special
+from scipy.sparse.csgraph import connected_components
+from sklearn.cluster import AgglomerativeClustering, KMeans
+from sklearn.decomposition import PCA
+from sklearn.exceptions import ConvergenceWarning
+
+from dgg_jax.graph import graph_information, knn, neighbor_weights
+from dgg_jax.graph.spectral import (
+    affinity_matrix,
+    spectral_embedding,
+    spectral_kmeans,
+)
+from dgg_jax.placement.rows import threads_for
+from dgg_jax.stages import initialize
+from dgg_jax.types import Graph
+
+COMPONENTS = 50  # principal ones that stand for more columns
+WORDS_SHARE = 0.05  # of entries that are not 0, below which rows are of words
+_MIXED_COMPONENTS = 10  # of a mixture of full covariances
+_MOST_LINKED = 5_000  # rows whose distances to each other are all kept
+_NEIGHBORS = 20
+_LEAST_PARTED = 0.002  # share of neighbours that no clustering does better than
+
+Cluster = Callable[[], np.ndarray]  # -> labels [N]
+
+
+class Clustering(NamedTuple):
+    """One of an ensemble.
+
+    Attributes:
+      space: where points are near.
+      method: that clustered them.
+      labels: in 0..K-1, int32 of shape [N].
+    """
+
+    space: str
+    method: str
+    labels: np.ndarray
+
+    @property
+    def follows_graph(self) -> bool:
+        """Whether clusters are what is connected, not what is compact."""
+        return self.method.startswith("spectral") or self.method == "components"
+
+
+class Space(NamedTuple):
+    """Points to cluster.
+
+    Attributes:
+      points: of the rows that the ensemble is of, shape [n, M]; sparse ones stay so.
+      embed: from rows [B, D] of the data to their points [B, M].
+    """
+
+    points: np.ndarray | sparse.csr_array
+    embed: Callable[[np.ndarray], np.ndarray]
+
+
+def data_spaces(
+    x: np.ndarray | sparse.csr_array, column_scale: np.ndarray | None = None
+) -> dict[str, Space]:
+    """The data as points: as they are, as they were before scaling, and standardised.
+
+    Of many columns the 50 principal components are taken. Rows of words, most of which
+    are 0, stay as they are.
+
+    Args:
+      x: data, shape [n, D].
+      column_scale: [D], what their columns were divided by.
+
+    Returns:
+      "data"; "unscaled" and "standardized" where these are others.
+    """
+    if sparse.issparse(x) or np.count_nonzero(x) < WORDS_SHARE * x.size:
+        return {"data": Space(sparse.csr_array(x), lambda rows: rows)}
+    x = np.asarray(x, np.float32)
+    mean, spread = x.mean(axis=0), x.std(axis=0)
+    spaces = {"data": _components(x, lambda rows: rows)}
+    if column_scale is not None and np.ptp(column_scale) > 0:
+        scale = np.asarray(column_scale, np.float32)
+        spaces["unscaled"] = _components(x * scale, lambda rows: rows * scale)
+    varied = np.flatnonzero(spread > 1e-6 * max(float(spread.max()), 1e-30))
+    if np.ptp(spread[varied]) > 0.02 * spread.max(initial=0.0):
+
+        def standardized(rows: np.ndarray) -> np.ndarray:
+            return (rows[:, varied] - mean[varied]) / spread[varied]
+
+        spaces["standardized"] = _components(standardized(x), standardized)
+    return spaces
+
+
+def _components(x: np.ndarray, prepared: Callable[[np.ndarray], np.ndarray]) -> Space:
+    """Prepared rows x as points: their leading components, if they have many."""
+    number = min(COMPONENTS, *(side - 1 for side in x.shape))
+    if x.shape[1] <= COMPONENTS or number < 2:
+        return Space(x, prepared)
+    model = PCA(number, svd_solver="randomized", random_state=0).fit(x)
+    return Space(model.transform(x), lambda rows: model.transform(prepared(rows)))
+
+
+def nearest(points: np.ndarray | sparse.csr_array) -> Graph:
+    """The graph of the 20 nearest points of each, by which an ensemble judges."""
+    return neighbor_weights(*knn(points, min(_NEIGHBORS, points.shape[0] - 1)))
+
+
+def clusterers(
+    points: np.ndarray | sparse.csr_array, graph: Graph, num_clusters: int, seed: int
+) -> dict[str, Cluster]:
+    """What clusters points: each a function that does it when it is called.
+
+    Args:
+      points: shape [N, M].
+      graph: of their neighbours, [N, S].
+      num_clusters: K.
+      seed: of all random starts.
+
+    Returns:
+      From "kmeans", "mixture", "ward", "spectral M" of M eigenvectors and "components"
+      (of the graph) to functions that return labels, int32 of shape [N]; what does not
+      suit the points is left out.
+    """
+    num_points = points.shape[0]
+    most = min(math.ceil(1.6 * num_clusters), num_points - 2)
+    numbers = (num_clusters - 1, num_clusters, round(1.3 * num_clusters), most)
+    numbers = sorted({min(max(1, number), most) for number in numbers})
+
+    @functools.cache
+    def eigenvectors() -> np.ndarray:
+        return spectral_embedding(affinity_matrix(graph), most)
+
+    def kmeans() -> np.ndarray:
+        model = KMeans(num_clusters, n_init=10, random_state=seed)
+        with threads_for(num_points):
+            return model.fit_predict(points)
+
+    def mixture() -> np.ndarray:
+        return mixture_labels(points, num_clusters, seed)
+
+    def ward() -> np.ndarray:
+        return AgglomerativeClustering(num_clusters).fit_predict(points)
+
+    found: dict[str, Cluster] = {"kmeans": kmeans}
+    if not sparse.issparse(points):
+        found["mixture"] = mixture
+        if num_points <= _MOST_LINKED:
+            found["ward"] = ward
+    if num_points >= 4:
+        for number in numbers:
+            found[f"spectral {number}"] = lambda number=number: spectral_kmeans(
+                eigenvectors()[:, :number], num_clusters, seed
+            )
+        found["components"] = lambda: component_labels(graph, num_clusters)
+    return found
+
+
+def mixture_labels(points: np.ndarray, num_clusters: int, seed: int) -> np.ndarray:
+    """The components of a Gaussian mixture of full covariances, int32 [N].
+
+    Args:
+      points: shape [N, M]; of more columns, ten principal components are taken.
+      num_clusters: K.
+      seed: of three starts.
+    """
+    points = points.astype(np.float64)
+    if points.shape[1] > _MIXED_COMPONENTS:
+        points = PCA(_MIXED_COMPONENTS, random_state=0).fit_transform(points)
+    model = initialize.latent_mixture(
+        points,
+        num_clusters,
+        seed=seed,
+        covariance="full",
+        starts=3,
+        variance_floor=1e-3 * float(points.var(axis=0).mean()) + 1e-9,
+    )
+    return model.predict(points).astype(np.int32)
+
+
+def component_labels(graph: Graph, num_clusters: int) -> np.ndarray:
+    """The connected components of a graph, if K of them are of some size.
+
+    Args:
+      graph: indices and weights, shape [N, S].
+      num_clusters: K.
+
+    Returns:
+      Labels, int32 of shape [N]: all 0 unless exactly K components have a hundredth of
+      an even share; smaller ones go to the largest.
+    """
+    num_points = len(graph.indices)
+    _, component = connected_components(affinity_matrix(graph), directed=False)
+    sizes = np.bincount(component)
+    sizeable = np.flatnonzero(sizes >= max(2, num_points / (100 * num_clusters)))
+    if len(sizeable) != num_clusters:
+        return np.zeros(num_points, np.int32)
+    label = np.full(len(sizes), np.argmax(sizes[sizeable]))
+    label[sizeable] = np.arange(num_clusters)
+    return label[component].astype(np.int32)
+
+
+def clusterings(
+    spaces: Mapping[str, Space],
+    graphs: Mapping[str, Graph],
+    num_clusters: int,
+    seed: int,
+) -> list[Clustering]:
+    """An ensemble: what all ``clusterers`` of all spaces find.
+
+    Args:
+      spaces: at least one, by name.
+      graphs: of each space.
+      num_clusters: K.
+      seed: of all random starts.
+
+    Returns:
+      The clusterings without an empty cluster; K-means' of the first space if there is
+      no other.
+    """
+    found = []
+    for name, space in spaces.items():
+        methods = clusterers(space.points, graphs[name], num_clusters, seed)
+        for method, cluster in methods.items():
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ConvergenceWarning)
+                labels = np.asarray(cluster(), np.int32)
+            found.append(Clustering(name, method, labels))
+    full = [one for one in found if len(np.unique(one.labels)) == num_clusters]
+    return full or found[:1]
+
+
+def trust(ensemble: Sequence[Clustering]) -> np.ndarray:
+    """How much each clustering counts in the judgement of each other.
+
+    Half of it are those of its own space, half those of all. What different methods
+    find alike in a space is there: of images, a network's embedding has clear clusters
+    that a majority of views of the pixels would outvote. Within each half, what looks
+    for compact clusters in a space counts as much as what follows its graph, however
+    many clusterings they are: those of one kind resemble each other.
+
+    Returns:
+      Weights [E, E], of a row those of the others; their sum is 1.
+    """
+    spaces = np.array([one.space for one in ensemble])
+    kinds = np.array([f"{one.space} {one.follows_graph}" for one in ensemble])
+    weights = np.zeros((len(ensemble), len(ensemble)))
+    for i, space in enumerate(spaces):
+        others = np.arange(len(ensemble)) != i
+        for half in (others & (spaces == space), others):
+            groups = [half & (kinds == kind) for kind in np.unique(kinds[half])]
+            for group in groups:
+                weights[i] += group / (2.0 * len(groups) * group.sum())
+    return weights
+
+
+def mutual_informations(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """The normalised mutual information of every pair of clusterings.
+
+    Args:
+      a: integers from 0 on, shape [C, N].
+      b: the same, shape [E, N].
+
+    Returns:
+      NMI by the arithmetic mean of the entropies (erratum E32), shape [C, E].
+    """
+    num_points = a.shape[1]
+
+    def entropy(counts: np.ndarray) -> float:
+        return float(special.entr(counts / num_points).sum())
+
+    entropies = [[entropy(np.bincount(row)) for row in rows] for rows in (a, b)]
+    table = np.empty((len(a), len(b)))
+    width = int(b.max()) + 1
+    for i, row in enumerate(a.astype(np.int64) * width):
+        for j, other in enumerate(b):
+            total = entropies[0][i] + entropies[1][j]
+            shared = total - entropy(np.bincount(row + other))
+            # Two clusterings of one cluster each are the same.
+            table[i, j] = 2 * shared / total if total > 0 else 1.0
+    return table
+
+
+def standing(agreement: ArrayLike, certainty: ArrayLike) -> np.ndarray:
+    """What labels are ranked by: agreement, and how few neighbours they part.
+
+    Tenfold fewer are worth as much as an NMI of 0.2 more with the ensemble.
+
+    Args:
+      agreement: mean NMI with the ensemble, in [0, 1].
+      certainty: mean over the graphs of ``neighbor_certainty``, in [0, 1].
+    """
+    parted = 1.0 + _LEAST_PARTED - np.minimum(certainty, 1.0)
+    return np.asarray(agreement) - 0.2 * np.log10(parted)
+
+
+def neighbor_certainty(
+    graphs: Iterable[Graph], labels: np.ndarray, num_clusters: int
+) -> float:
+    """How much of a label those of neighbours tell: I(c_i; c_j) / ln K, in [0, 1].
+
+    Args:
+      graphs: of the same points; the mean over them is returned.
+      labels: of the points, in 0..K-1, shape [N].
+      num_clusters: K.
+    """
+    if num_clusters == 1:  # one cluster tells nothing
+        return 0.0
+    information = np.mean([graph_information(graph, labels) for graph in graphs])
+    return min(1.0, float(information) / math.log(num_clusters))

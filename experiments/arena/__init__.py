@@ -1,0 +1,1 @@
+"""Methods over data sets: does the default do better than what is simpler?"""

@@ -1,0 +1,199 @@
+"""The methods of the arena: each clusters a data set without its labels."""
+
+import functools
+import math
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from sklearn.cluster import HDBSCAN, KMeans
+from sklearn.decomposition import PCA
+from sklearn.mixture import GaussianMixture
+from sklearn.preprocessing import StandardScaler
+
+from dgg_jax import checks, methods, presets
+from dgg_jax.data.dataset import Dataset
+from dgg_jax.graph import knn, neighbor_weights, spectral_labels
+from dgg_jax.methods import dgg
+from dgg_jax.stages import evaluate
+from experiments.arena import judges, sets
+
+_NEIGHBORS = 20
+
+
+class Outcome(NamedTuple):
+    """What a method makes of a data set.
+
+    Attributes:
+      method: its name.
+      labels: of the rows, [N]; -1 is noise.
+      seconds: that it took, compilation included.
+      details: what else a run tells of itself.
+    """
+
+    method: str
+    labels: np.ndarray
+    seconds: float
+    details: dict[str, Any]
+
+
+def kmeans(x: np.ndarray, num_clusters: int, seed: int) -> np.ndarray:
+    """K-means with ten starts."""
+    return KMeans(num_clusters, n_init=10, random_state=seed).fit_predict(x)
+
+
+def mixture(x: np.ndarray, num_clusters: int, seed: int) -> np.ndarray:
+    """A Gaussian mixture of full covariances, diagonal ones for many columns."""
+    x = x.astype(np.float64)
+    model = GaussianMixture(
+        num_clusters,
+        covariance_type="full" if x.shape[1] <= 50 else "diag",
+        n_init=3,
+        reg_covar=1e-3 * float(x.var(axis=0).mean()) + 1e-9,
+        random_state=seed,
+    )
+    return model.fit_predict(x)
+
+
+def spectral(x: np.ndarray, num_clusters: int, seed: int) -> np.ndarray:
+    """Spectral clustering of the graph of the 20 nearest neighbours."""
+    graph = neighbor_weights(*knn(x, min(_NEIGHBORS, len(x) - 1)))
+    most = math.ceil(1.6 * num_clusters)
+    return spectral_labels(graph, num_clusters, most, seed)
+
+
+def _umap(x: np.ndarray, seed: int) -> np.ndarray:
+    checks.installed("arena", "UMAP", "or leave it out of --methods")
+    import umap  # of an extra
+
+    size = min(10, len(x) - 3)
+    model = umap.UMAP(n_components=size, n_neighbors=_NEIGHBORS, random_state=seed)
+    return model.fit_transform(x)
+
+
+def _umap_mixture(x: np.ndarray, num_clusters: int, seed: int) -> np.ndarray:
+    return mixture(_umap(x, seed), num_clusters, seed)
+
+
+def _umap_hdbscan(x: np.ndarray, num_clusters: int, seed: int) -> np.ndarray:
+    """It finds K by itself."""
+    del num_clusters
+    return HDBSCAN(min_cluster_size=max(5, len(x) // 100)).fit_predict(_umap(x, seed))
+
+
+def _standardized(x: np.ndarray) -> np.ndarray:
+    return StandardScaler().fit_transform(x.astype(np.float64))
+
+
+def _components(x: np.ndarray) -> np.ndarray:
+    return PCA(min(50, *x.shape), random_state=0).fit_transform(_standardized(x))
+
+
+Cluster = Callable[[np.ndarray, int, int], np.ndarray]  # (x, K, seed) -> labels
+
+
+def _within(space: Callable[[np.ndarray], np.ndarray], cluster: Cluster) -> Cluster:
+    return lambda x, num_clusters, seed: cluster(space(x), num_clusters, seed)
+
+
+_OF_DATA = {
+    f"{name} ({space})": _within(prepare, cluster)
+    for space, prepare in {
+        "raw": lambda x: x,
+        "standardised": _standardized,
+        "components": _components,
+    }.items()
+    for name, cluster in {"K-means": kmeans, "mixture": mixture}.items()
+}
+# Of the rows as they are scaled for the networks.
+_OF_SCALED = {
+    "spectral": spectral,
+    "UMAP + mixture": _umap_mixture,
+    "UMAP + HDBSCAN": _umap_hdbscan,
+}
+_OF_SPACES = {"K-means": kmeans, "spectral": spectral}
+_OF_DGG = ("DGG", *(f"{f} ({s})" for s in ("latents", "Siamese") for f in _OF_SPACES))
+NAMES = (*_OF_DGG, "VaDE", *_OF_DATA, *_OF_SCALED)
+
+
+def outcomes(dataset: Dataset, names: list[str], seed: int) -> Iterator[Outcome]:
+    """What methods make of a data set, one after the other.
+
+    Args:
+      dataset: with labels, whose number is K.
+      names: some of NAMES.
+      seed: of all of them.
+    """
+    num_clusters = len(np.unique(dataset.y))
+    scaled = dataset.x if isinstance(dataset.x, np.ndarray) else dataset.x.toarray()
+    for functions, x in ((_OF_DATA, sets.unscaled(dataset)), (_OF_SCALED, scaled)):
+        for name in [name for name in functions if name in names]:
+            cluster = functools.partial(functions[name], x, num_clusters, seed)
+            yield _timed(name, cluster)
+    if any(name in names for name in _OF_DGG):
+        yield from (one for one in _of_dgg(dataset, seed) if one.method in names)
+    if "VaDE" in names:
+        yield _run("vade", "VaDE", dataset, seed)[0]
+
+
+def _timed(name: str, cluster: Callable[[], np.ndarray]) -> Outcome:
+    began = time.perf_counter()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        labels = cluster()
+    return Outcome(name, labels, time.perf_counter() - began, {})
+
+
+def _run(method: str, name: str, dataset: Dataset, seed: int) -> tuple[Outcome, Any]:
+    """A method's default on a data set that has no preset of its own."""
+    jax.clear_caches()  # what a user waits for has to be compiled
+    began = time.perf_counter()
+    preset = presets.for_data(
+        method,
+        dataset.x,
+        len(np.unique(dataset.y)),
+        image_shape=dataset.image_shape if method == "dgg" else None,
+    )
+    of_method = methods.method(method)
+    told = {name: getattr(dataset, name) for name in of_method.told}
+    outcome = of_method.run(dataset.x, preset, seed=seed, y=dataset.y, **told)
+    seconds = time.perf_counter() - began
+    details = {record["name"]: _told(record) for record in outcome.records}
+    return Outcome(name, outcome.state["labels"], seconds, details), (preset, outcome)
+
+
+def _told(record: dict[str, Any]) -> dict[str, Any]:
+    """What the arena keeps of the record of a stage."""
+    names = ("seconds", "ari", "standing", "stage_kept", "labels_followed", "undone")
+    kept = {name: record[name] for name in names if name in record}
+    if "undone" in kept:
+        kept["undone"] = kept["undone"]["ari"]
+    if "candidates" in record:
+        kept["candidates"] = record["candidates"]
+    return kept
+
+
+def _of_dgg(dataset: Dataset, seed: int) -> Iterator[Outcome]:
+    """DGG, and what is simpler in the spaces that its run makes."""
+    found, (preset, outcome) = _run("dgg", "DGG", dataset, seed)
+    rows = dataset.x if isinstance(dataset.x, np.ndarray) else dataset.x.toarray()
+    judge, reports = outcome.state["judge"], found.details["initialize"]["candidates"]
+    found.details["judges"] = judges.scores(judge, reports, rows[judge["rows"]], seed)
+    yield found
+    encode = dgg.networks_of(preset, dataset.x.shape[1]).encode
+    latents = evaluate.encode_all(encode, outcome.state["encoder"], rows).mean
+    spaces = {"latents": (np.asarray(latents), ("pretrain",))}
+    if "embedding" in outcome.state:
+        embedding = np.asarray(outcome.state["embedding"])
+        spaces["Siamese"] = (embedding, ("pretrain", "graph"))
+    for space, (points, stages) in spaces.items():
+        before = sum(found.details[stage]["seconds"] for stage in stages)
+        for name, cluster in _OF_SPACES.items():
+            one = _timed(
+                f"{name} ({space})",
+                functools.partial(cluster, points, preset.num_clusters, seed),
+            )
+            yield one._replace(seconds=before + one.seconds)
