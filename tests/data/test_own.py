@@ -238,6 +238,34 @@ def test_h5ad(tmp_path, form):
         data.load(path)
 
 
+def test_h5ad_of_old_versions(tmp_path):
+    """obs and var were one table of rows each, categories lay in uns."""
+    h5py = pytest.importorskip("h5py", reason="h5ad needs anndata")
+    obs = [(b"c1", 1, 7), (b"c2", 0, 8), (b"c3", 1, 7)]
+    obs = np.array(obs, [("index", "S2"), ("type", "i1"), ("n", "i8")])
+    path = tmp_path / "cells.h5ad"
+    with h5py.File(path, "w") as file:
+        file["X"] = np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 7.0]], np.float32)
+        file["obs"] = obs
+        file["var"] = np.array([(b"g1",), (b"g2",)], [("index", "S2")])
+        file["uns/type_categories"] = [b"B", b"T"]
+    found = data.load(path, label="type", scaling="none")
+    assert found.scaling.columns == ("g1", "g2")
+    assert found.class_names == ("B", "T") and found.y.tolist() == [1, 0, 1]
+    assert data.load(path, label="n").y is not None
+    with pytest.raises(InvalidInput, match="no label='index' in obs; there are: type"):
+        data.load(path, label="index")
+
+
+def test_columns_that_span_much_of_minus_one_to_one_stay(tmp_path):
+    path = tmp_path / "x.npz"
+    random = np.random.default_rng(0)
+    for spread, step in ((0.9, "none"), (0.2, "standardize")):
+        x = random.uniform(-spread, spread, (50, 3))
+        np.savez(path, x=x * [1, 1, 0.1])
+        assert data.load(path).scaling.step == step
+
+
 @pytest.mark.parametrize(
     ("module", "name"), [("pyarrow", "x.parquet"), ("anndata", "x.h5ad")]
 )
