@@ -75,6 +75,7 @@ from dgg_jax.training import (
     StepOutput,
     TrainState,
     optimize,
+    steps_per_epoch,
 )
 from dgg_jax.types import ElboTerms, Gaussian, Graph, Mixture
 
@@ -82,9 +83,9 @@ __all__ = ["Model", "count_clusters", "run", "samples_per_cluster", "traversals"
 
 _STANDING_LOST = 0.01  # what training may cost before it is undone
 # The whole model is fitted to labels, each time twice as long, until it follows so
-# large a share of them; no more often than that.
+# large a share of them or has taken so many steps.
 _FOLLOWED = 0.99
-_MOST_FITS = 4
+_MOST_STEPS = 1000
 
 STAGES = ("pretrain", "graph", "initialize", "classifier", "train", "evaluate")
 
@@ -383,33 +384,45 @@ def fit_to_labels(problem: Problem, state: State) -> tuple[State, Metrics]:
         "classifier": _fitted_classifier(problem, state, keys),
         "mixture": Mixture(**state["mixture"]),
     }
-    label_metrics = functools.partial(_label_metrics, problem, state)
-    wanted = state["initial_labels"]
     if preset.label_epochs:
-        operator = smoothing_operator(Graph(**state["graph"]), preset.graph_strength)
-        data = node_data(problem.x, operator, likelihood(problem))
-    for attempt in range(_MOST_FITS if preset.label_epochs else 0):
-        epochs = preset.label_epochs * 2**attempt
+        models = _fitted_model(problem, state, models, keys)
+    label_metrics = functools.partial(_label_metrics, problem, state)
+    entries, metrics = assessed(problem, networks, models, of_gammas, label_metrics)
+    labels = entries["log_assignments"].argmax(axis=2)
+    shares = (labels == state["initial_labels"]).mean(axis=1)
+    for report, share in zip(metrics["restarts"], shares, strict=True):
+        report["labels_followed"] = float(share)
+    return entries, metrics
+
+
+def _fitted_model(
+    problem: Problem, state: State, models: State, keys: jax.Array
+) -> State:
+    """The whole model, fitted to the initial labels until it follows them."""
+    preset, networks = problem.preset, _networks(problem)
+    labels = state["initial_labels"]
+    operator = smoothing_operator(Graph(**state["graph"]), preset.graph_strength)
+    data = node_data(problem.x, operator, likelihood(problem))
+    epochs, steps, fits = preset.label_epochs, 0, 0
+    while steps < _MOST_STEPS:
+        fits += 1
         models = optimize(
-            "labels" if attempt == 0 else f"labels_{attempt + 1}",
+            "labels" if fits == 1 else f"labels_{fits}",
             LabelLoss(networks, preset.classifier_input == "sample"),
             models,
-            (data, wanted),
-            # 1 is the classifier's
-            jax.vmap(jax.random.fold_in, (0, None))(keys, 2 + attempt),
+            (data, labels),
+            jax.vmap(jax.random.fold_in, (0, None))(keys, 1 + fits),  # 1: classifier
             Schedule(epochs, preset.batch_size, preset.learning_rate),
             num_points=len(problem.x),
             monitor=problem.runner,
             restarts=True,
             data_axes=(None, 0),
         ).params
-        if _followed(problem, networks, models, wanted).min() >= _FOLLOWED:
+        if _followed(problem, networks, models, labels).min() >= _FOLLOWED:
             break
-    entries, metrics = assessed(problem, networks, models, of_gammas, label_metrics)
-    shares = (entries["log_assignments"].argmax(axis=2) == wanted).mean(axis=1)
-    for report, share in zip(metrics["restarts"], shares, strict=True):
-        report["labels_followed"] = float(share)
-    return entries, metrics
+        steps += epochs * steps_per_epoch(len(problem.x), preset.batch_size)
+        epochs *= 2
+    return models
 
 
 def _followed(

@@ -8,6 +8,7 @@ from dgg_jax.training.loop import (
     compile_epoch,
     fit,
     optimize,
+    steps_per_epoch,
 )
 from dgg_jax.training.runner import Interrupted, Metrics, Run, State
 from dgg_jax.training.schedules import Rate, Schedule, adam
@@ -29,4 +30,5 @@ __all__ = [
     "compile_epoch",
     "fit",
     "optimize",
+    "steps_per_epoch",
 ]
