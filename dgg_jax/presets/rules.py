@@ -44,6 +44,7 @@ class Facts(NamedTuple):
     image_shape: tuple[int, ...] | None = None
 
 
+MANY_ROWS = 50_000  # from which on data of one's own have the papers' networks
 # Most of a smoke run's time goes into compiling: an epoch of few rows costs little, a
 # network of more layers, or one more loop, a second.
 SMOKE_NETWORKS = {"hidden_sizes": (128,), "latent_dim": 10}
@@ -159,18 +160,18 @@ def _chosen(
         "siamese_batch_size": batch_size(facts.num_points, num_steps=7),
         **pretraining(facts.num_points),
     }
+    is_small = facts.num_points < MANY_ROWS
     if issubclass(cls, DGGPreset):
         values |= dgg(facts, num_neighbors)
-    if issubclass(cls, AutoencoderPreset):
-        values |= networks(facts)
+        values |= of_small_networks(facts) if is_small else {}
+    if issubclass(cls, AutoencoderPreset) and is_small:
+        values["hidden_sizes"] = (256, 256, 512)
     return values
 
 
-def networks(facts: Facts) -> dict[str, Any]:
-    """Smaller networks than the papers' below 50,000 rows; few images train longer."""
-    if facts.num_points >= 50_000:
-        return {}
-    values: dict[str, Any] = {"hidden_sizes": (256, 256, 512)}
+def of_small_networks(facts: Facts) -> dict[str, Any]:
+    """DGG's epochs with them: fewer of joint training, of few images more to embed."""
+    values: dict[str, Any] = {"epochs": 20}
     if facts.image_shape is not None and facts.num_points < 10_000:
         values |= {"siamese_epochs": 48, "siamese_decay_epochs": 36}
     return values
@@ -199,7 +200,7 @@ def dgg(facts: Facts, num_neighbors: int | None = None) -> dict[str, Any]:
         "siamese_batch_size": batch_size(num_points, num_steps=7),
         "siamese_candidates": _between(2, 18_000 // num_points, 10),
         "label_epochs": label_epochs(num_points),
-        "epochs": _between(20, num_points // 1000, 60),
+        "epochs": _between(40, 4_200_000 // num_points, 80),
         "num_candidates": num_candidates(num_points, facts.num_clusters, nearest),
     }
     if facts.image_shape is not None:
