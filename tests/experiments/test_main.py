@@ -468,7 +468,7 @@ def test_a_disk_that_fills_up_is_one_line(xla, tmp_path):
         (["--seed=1"], ["seed=0"], ["epochs", "dataset"]),
         (["--epochs=7"], ["epochs=80"], ["seed", "label_epochs"]),
         (["--hidden_sizes=8,9"], ["hidden_sizes=[500, 500, 2000]"], ["seed"]),
-        (["--preset=paper"], ["preset=default", "init=spectral"], ["seed"]),
+        (["--preset=paper"], ["preset=default", "init=ensemble"], ["seed"]),
         (["--dataset=moons"], ["dataset=digits", "moons_distance=None"], ["seed"]),
     ],
 )

@@ -42,7 +42,7 @@ def begun(monkeypatch):
         begun.append((preset, runner))
         return COUNT
 
-    def run(x, preset, *, seed, y, runner, image_shape):
+    def run(x, preset, *, seed, y, runner, image_shape, column_scale):
         begun.append((preset, runner))
         raise Interrupted
 
