@@ -200,7 +200,7 @@ def component_labels(graph: Graph, num_clusters: int) -> np.ndarray:
       num_clusters: K.
 
     Returns:
-      Labels, int32 of shape [N]: all 0 unless exactly K components have a hundredth of
+      Labels, int32 of shape [N]; all 0 unless exactly K components have a hundredth of
       an even share; smaller ones go to the largest.
     """
     num_points = len(graph.indices)
