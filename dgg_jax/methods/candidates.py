@@ -32,39 +32,36 @@ class Candidates(NamedTuple):
 
 
 def candidates(
-    problem: Problem, embeddings: dict[str, np.ndarray], count: int
+    problem: Problem,
+    embeddings: dict[str, np.ndarray],
+    graphs: dict[str, Graph],
+    count: int,
 ) -> Candidates:
     """Clusters in many ways, and ranks the outcomes by their standing.
 
     Of more than 8,000 rows a sample is clustered and compared; what comes out best is
-    then done with all rows. Rows of words are compared as they are: neither their
-    components nor what a network makes of them is asked.
+    then done with all rows.
 
     Args:
       problem: what is clustered; neighbours that are given are those of the data.
       embeddings: points of all rows beside the data, by their names, each [N, M].
+      graphs: of all rows, by the names of spaces whose graph is known.
       count: how many to return, of those that there are.
     """
     num_clusters, seed = problem.preset.num_clusters, problem.numpy_seed("initialize")
     rows = _judged_rows(problem, seed)
-    spaces = ensemble.data_spaces(_picked(problem.x, rows), problem.column_scale)
-    if problem.neighbors is not None:  # what is near is told: there is no other space
-        spaces = {"data": spaces["data"]}
-        graphs = {"data": _given(problem)}
+    spaces = _spaces(problem, embeddings, rows)
+    if problem.neighbors is None:
+        near = {name: ensemble.nearest(space.points) for name, space in spaces.items()}
     else:
-        if not sparse.issparse(spaces["data"].points):
-            for name, points in embeddings.items():
-                spaces[name] = Space(points[rows], lambda rows: rows)
-        graphs = {
-            name: ensemble.nearest(space.points) for name, space in spaces.items()
-        }
-    found = ensemble.clusterings(spaces, graphs, num_clusters, seed)
-    labels = np.stack([one.labels for one in found])
-    among = ensemble.mutual_informations(labels, labels)
+        near = {"data": _given(problem)}
+    found = ensemble.clusterings(spaces, near, num_clusters, seed)
     trust = ensemble.trust(found)
+    labels = np.stack([one.labels for one in found])
+    agreements = (trust * ensemble.mutual_informations(labels, labels)).sum(axis=1)
     values = [
-        _judgement(agreement, graphs.values(), one.labels, num_clusters)
-        for agreement, one in zip((trust * among).sum(axis=1), found, strict=True)
+        _judgement(agreement, near.values(), one.labels, num_clusters)
+        for agreement, one in zip(agreements, found, strict=True)
     ]
     order = sorted(range(len(found)), key=lambda i: -values[i]["standing"])
 
@@ -74,8 +71,13 @@ def candidates(
         points = embeddings.get(one.space)
         if points is None:
             points = _points_of_all(problem.x, spaces[one.space])
-        graph = ensemble.nearest(points)  # none is given, see ``_judged_rows``
-        return ensemble.clusterers(points, graph, num_clusters, seed)[one.method]()
+        methods = ensemble.clusterers(
+            points,
+            lambda: graphs.get(one.space) or ensemble.nearest(points),
+            num_clusters,
+            seed,
+        )
+        return methods[one.method]()
 
     y = None if problem.y is None else problem.y[rows]
     reports = [
@@ -88,10 +90,29 @@ def candidates(
         "labels": labels[order],  # as the reports are
         "rows": rows,
         "trust": trust[order[0]][order],
-        "graphs": {name: graph._asdict() for name, graph in graphs.items()},
+        "graphs": {name: graph._asdict() for name, graph in near.items()},
     }
     starts = _distinct([found[i] for i in order])[:count]
     return Candidates(np.stack([of_all_rows(one) for one in starts]), judge, reports)
+
+
+def _spaces(
+    problem: Problem, embeddings: dict[str, np.ndarray], rows: np.ndarray
+) -> dict[str, Space]:
+    """Where some rows are clustered.
+
+    Rows of words are compared as they are, neither by their components nor by what a
+    network makes of them; and where neighbours are given, what is near is told.
+    """
+    spaces = ensemble.data_spaces(_picked(problem.x, rows), problem.column_scale)
+    if problem.neighbors is not None:
+        return {"data": spaces["data"]}
+    if sparse.issparse(spaces["data"].points):
+        return spaces
+    return spaces | {
+        name: Space(points[rows], lambda rows: rows)
+        for name, points in embeddings.items()
+    }
 
 
 def ranked(reports: list[Metrics]) -> Metrics:

@@ -81,10 +81,10 @@ from dgg_jax.types import ElboTerms, Gaussian, Graph, Mixture
 
 __all__ = ["Model", "count_clusters", "run", "samples_per_cluster", "traversals"]
 
-_STANDING_LOST = 0.01  # what training may cost before it is undone
+_STANDING_LOST = 0.005  # what training may cost before it is undone
 # The whole model is fitted to labels, each time twice as long, until it follows so
 # large a share of them or has taken so many steps.
-_FOLLOWED = 0.99
+_FOLLOWED = 0.998
 _MOST_STEPS = 1000
 
 STAGES = ("pretrain", "graph", "initialize", "classifier", "train", "evaluate")
@@ -350,7 +350,10 @@ def initialize(problem: Problem, state: State) -> tuple[State, Metrics]:
         embeddings = {"latents": latent_means(problem, _networks(problem), state)}
         if "embedding" in state:
             embeddings["siamese"] = state["embedding"]
-        starts, entries, ranking = candidates(problem, embeddings, preset.restarts)
+        graphs = {_graph_of(problem): Graph(**state["init_graph"])}
+        starts, entries, ranking = candidates(
+            problem, embeddings, graphs, preset.restarts
+        )
         judge, reports = {"judge": entries}, ranked(ranking)
 
     def initial_mixture(posterior: Gaussian, restart: int) -> State:

@@ -121,13 +121,16 @@ def nearest(points: np.ndarray | sparse.csr_array) -> Graph:
 
 
 def clusterers(
-    points: np.ndarray | sparse.csr_array, graph: Graph, num_clusters: int, seed: int
+    points: np.ndarray | sparse.csr_array,
+    graph: Callable[[], Graph],
+    num_clusters: int,
+    seed: int,
 ) -> dict[str, Cluster]:
     """What clusters points: each a function that does it when it is called.
 
     Args:
       points: shape [N, M].
-      graph: of their neighbours, [N, S].
+      graph: returns that of their neighbours, [N, S], for what needs one.
       num_clusters: K.
       seed: of all random starts.
 
@@ -143,7 +146,7 @@ def clusterers(
 
     @functools.cache
     def eigenvectors() -> np.ndarray:
-        return spectral_embedding(affinity_matrix(graph), most)
+        return spectral_embedding(affinity_matrix(graph()), most)
 
     def kmeans() -> np.ndarray:
         model = KMeans(num_clusters, n_init=10, random_state=seed)
@@ -166,7 +169,7 @@ def clusterers(
             found[f"spectral {number}"] = lambda number=number: spectral_kmeans(
                 eigenvectors()[:, :number], num_clusters, seed
             )
-        found["components"] = lambda: component_labels(graph, num_clusters)
+        found["components"] = lambda: component_labels(graph(), num_clusters)
     return found
 
 
@@ -234,7 +237,8 @@ def clusterings(
     """
     found = []
     for name, space in spaces.items():
-        methods = clusterers(space.points, graphs[name], num_clusters, seed)
+        graph = functools.partial(graphs.get, name)
+        methods = clusterers(space.points, graph, num_clusters, seed)
         for method, cluster in methods.items():
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ConvergenceWarning)
