@@ -83,8 +83,9 @@ __all__ = ["Model", "count_clusters", "run", "samples_per_cluster", "traversals"
 
 _STANDING_LOST = 0.005  # what training may cost before it is undone
 # The whole model is fitted to labels, each time twice as long, until it follows so
-# large a share of them or has taken so many steps.
+# large a share of them; no more often than that, and not beyond so many steps.
 _FOLLOWED = 0.998
+_MOST_FITS = 4
 _MOST_STEPS = 1000
 
 STAGES = ("pretrain", "graph", "initialize", "classifier", "train", "evaluate")
@@ -407,7 +408,7 @@ def _fitted_model(
     operator = smoothing_operator(Graph(**state["graph"]), preset.graph_strength)
     data = node_data(problem.x, operator, likelihood(problem))
     epochs, steps, fits = preset.label_epochs, 0, 0
-    while steps < _MOST_STEPS:
+    while fits < _MOST_FITS and steps < _MOST_STEPS:
         fits += 1
         models = optimize(
             "labels" if fits == 1 else f"labels_{fits}",

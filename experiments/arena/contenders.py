@@ -66,7 +66,7 @@ def spectral(x: np.ndarray, num_clusters: int, seed: int) -> np.ndarray:
 
 
 def _umap(x: np.ndarray, seed: int) -> np.ndarray:
-    checks.installed("arena", "UMAP", "or leave it out of --methods")
+    checks.installed("arena", "UMAP", "or leave it out of --contenders")
     import umap  # of an extra
 
     size = min(10, len(x) - 3)

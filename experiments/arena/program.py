@@ -1,7 +1,7 @@
 """Methods over data sets and seeds: does the default do better than what is simpler?
 
   python -m experiments.arena --data_dir=<folder> --seeds=0,1,2
-  python -m experiments.arena --sets=iris,wine --methods="DGG,K-means (raw)"
+  python -m experiments.arena --sets=iris,wine --contenders="DGG,K-means (raw)"
   python -m experiments.arena --tables
 
 Each outcome is a line of --output at once, and one that is there is not computed
@@ -24,8 +24,8 @@ from dgg_jax.cli import command, series
 from experiments.arena import contenders, judges, sets, table
 
 _SETS = flags.DEFINE_list("sets", list(sets.NAMES), "Data sets, separated by commas.")
-_METHODS = flags.DEFINE_list(
-    "methods", list(contenders.NAMES), "Methods, separated by commas."
+_CONTENDERS = flags.DEFINE_list(
+    "contenders", list(contenders.NAMES), "Methods, separated by commas."
 )
 flags.declare_key_flag("seeds")
 flags.declare_key_flag("data_dir")
@@ -43,8 +43,8 @@ def _arena() -> int:
     output = pathlib.Path(command.OUTPUT.value or _DEFAULT_OUTPUT)
     for name in _SETS.value:
         checks.one_of("sets", name, sets.NAMES)
-    for name in _METHODS.value:
-        checks.one_of("methods", name, contenders.NAMES)
+    for name in _CONTENDERS.value:
+        checks.one_of("contenders", name, contenders.NAMES)
     if not _SHOW.value:
         output.parent.mkdir(parents=True, exist_ok=True)
         for seed in series.seeds():
@@ -59,7 +59,7 @@ def _measure(output: pathlib.Path, name: str, seed: int) -> None:
     from dgg_jax import metrics
 
     known = {(c["set"], c["method"], c["seed"]) for c in _outcomes(output)}
-    missing = [one for one in _METHODS.value if (name, one, seed) not in known]
+    missing = [one for one in _CONTENDERS.value if (name, one, seed) not in known]
     if not missing:
         return
     dataset = sets.load(name, command.DATA_DIR.value)

@@ -93,7 +93,7 @@ def test_the_verdicts_name_the_sets_that_are_lost():
 
 def test_the_arena_continues_and_prints_its_tables(tmp_path):
     output = tmp_path / "outcomes.jsonl"
-    command = ["--sets=iris", "--methods=K-means (raw),mixture (raw)", "--seeds=0"]
+    command = ["--sets=iris", "--contenders=K-means (raw),mixture (raw)", "--seeds=0"]
     first = call(*command, f"--output={output}", program=program)
     assert first.code == 0, first.err
     lines = output.read_text().splitlines()

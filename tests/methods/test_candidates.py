@@ -116,8 +116,7 @@ def test_the_record_names_the_best_and_the_next():
 
 def test_without_ensemble_and_guard_there_is_no_judge():
     x, y = blobs()
-    preset = dataclasses.replace(BRIEF, init="kmeans", guard=False)
-    _, state, records = dgg.run(x, preset, y=y)
+    _, state, records = dgg.run(x, BRIEF, y=y)
     assert "judge" not in state
     by_name = {record["name"]: record for record in records}
     assert "standing" not in by_name["evaluate"]

@@ -163,7 +163,7 @@ def test_every_device_computes_its_share_of_a_batch(execute, tmp_path):
     execute(8, "-m", "tests.spread_run", "dgg", tmp_path)
     compiled = json.loads((tmp_path / "compiled.json").read_text())
     loops = {"autoencoder", "vae", "siamese", "classifier", "labels", "train"}
-    assert compiled.keys() == loops
+    assert {name.partition("_")[0] for name in compiled} == loops  # labels_2 ...
     for loop, text in compiled.items():
         sent = [max(sizes(result)) for result, _ in COLLECTIVE.findall(text)]
         assert sent and max(sent) < NUM_POINTS * NUM_FEATURES, loop
