@@ -184,8 +184,8 @@ class DGG(MixtureVAE):
             Default: from the data.
           restarts: runs of initialisation and training; the best is kept: in VaDE by
             the objective (the ELBO, but for another reconstruction_weight or kl_term),
-            in DGG by the information that the graph's neighbours have of each other's
-            cluster. Default: 1.
+            in DGG by the standing of the clusters, without ensemble and guard by the
+            information that the graph's neighbours have of each other's. Default: 1.
           guard: keep, of the model before and after training, the one that the ensemble
             agrees with more. Default: True.
           classifier_hidden_sizes: widths of ReLU layers of the classifier f_2; None is
@@ -196,7 +196,7 @@ class DGG(MixtureVAE):
             pretrained encoder) or data (so too if siamese_epochs is 0). Default: from
             the data.
           init_neighbors: neighbours in the graph that spectral init clusters, and whose
-            information judges clusters; always drawn from the candidates at random.
+            information is reported; always drawn from the candidates at random.
             Default: 20.
           num_candidates: nearest points from which the neighbours are chosen. Default:
             from the data.

@@ -137,8 +137,8 @@ class VaDE(MixtureVAE):
             Default: 8.
           restarts: runs of initialisation and training; the best is kept: in VaDE by
             the objective (the ELBO, but for another reconstruction_weight or kl_term),
-            in DGG by the information that the graph's neighbours have of each other's
-            cluster. Default: 1.
+            in DGG by the standing of the clusters, without ensemble and guard by the
+            information that the graph's neighbours have of each other's. Default: 1.
           initial_weights: pi to start from: labels (their shares) or uniform. Default:
             labels.
           initial_variances: sigma_c^2 to start from: labels (their moments) or unit.

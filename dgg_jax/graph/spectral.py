@@ -128,6 +128,28 @@ def graph_information(graph: Graph, labels: np.ndarray) -> float:
     return float(max(0.0, special.xlogy(joint, ratio).sum()))
 
 
+def component_labels(graph: Graph, num_clusters: int) -> np.ndarray:
+    """The connected components of a graph, if K of them are of some size.
+
+    Args:
+      graph: indices and weights, shape [N, S].
+      num_clusters: K.
+
+    Returns:
+      Labels, int32 of shape [N]; all 0 unless exactly K components have a hundredth of
+      an even share; smaller ones go to the largest.
+    """
+    num_points = len(graph.indices)
+    _, component = connected_components(affinity_matrix(graph), directed=False)
+    sizes = np.bincount(component)
+    sizeable = np.flatnonzero(sizes >= max(2, num_points / (100 * num_clusters)))
+    if len(sizeable) != num_clusters:
+        return np.zeros(num_points, np.int32)
+    label = np.full(len(sizes), np.argmax(sizes[sizeable]))
+    label[sizeable] = np.arange(num_clusters)
+    return label[component].astype(np.int32)
+
+
 def spectral_kmeans(
     vectors: np.ndarray,
     num_clusters: int,
@@ -143,16 +165,14 @@ def spectral_kmeans(
 
 
 def spectral_labels(
-    graph: Graph,
-    num_clusters: int,
-    num_eigenvectors: int,
-    seed: int,
+    graph: Graph, num_clusters: int, num_eigenvectors: int, seed: int
 ) -> np.ndarray:
     """Clusters a graph: K-means on the normalised rows of its spectral embedding.
 
     How many eigenvectors do best differs between graphs, and so does what K-means ends
     in: five numbers from K to num_eigenvectors are tried, with ten starts of K-means
-    each, and the labels with the largest ``graph_information`` are kept.
+    each, and the labels with the largest ``graph_information`` are kept. A graph of
+    exactly K sizeable components needs neither, and a rare one would lose by it.
 
     Args:
       graph: indices and weights, shape [N, S].
@@ -180,6 +200,9 @@ def spectral_labels(
     if num_clusters == 1 or num_points < 4:
         # Too few points for eigenvectors.
         return np.arange(num_points, dtype=np.int32) % num_clusters
+    components = component_labels(graph, num_clusters)
+    if components.any():
+        return components
     most = min(num_eigenvectors, num_points - 2)
     vectors = spectral_embedding(affinity_matrix(graph), most)
     numbers = np.linspace(min(num_clusters, most), most, 5).round().astype(int)

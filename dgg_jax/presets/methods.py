@@ -190,8 +190,8 @@ class MixturePreset(AutoencoderPreset, TrainingPreset):
         1,
         "runs of initialisation and training; the best is kept: in VaDE by the "
         "objective (the ELBO, but for another reconstruction_weight or kl_term), in "
-        "DGG by the information that the graph's neighbours have of each other's "
-        "cluster.",
+        "DGG by the standing of the clusters, without ensemble and guard by the "
+        "information that the graph's neighbours have of each other's.",
     )
 
 
@@ -232,7 +232,7 @@ class DGGPreset(MixturePreset, SiamesePreset):
     init_neighbors: int = setting(
         20,
         "neighbours in the graph that spectral init clusters, and whose information "
-        "judges clusters; always drawn from the candidates at random.",
+        "is reported; always drawn from the candidates at random.",
     )
     num_candidates: int = setting(
         100,

@@ -4,7 +4,7 @@ The data are clustered in several spaces by methods that differ in kind. Labels 
 judged by two things. The first is how much other clusterings agree with them: what
 methods of different kinds find alike is more likely right than what stands alone
 (Strehl and Ghosh, "Cluster ensembles", JMLR 3, 2002, eq. 2). The second is how much the
-label of a row tells of those of its neighbours in all spaces. docs/accuracy.md has the
+label of a row tells of those of its neighbours in all spaces. docs/arena.md has the
 comparison with other judges.
 """
 
@@ -17,7 +17,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import sparse, special
-from scipy.sparse.csgraph import connected_components
 from sklearn.cluster import AgglomerativeClustering, KMeans
 from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
@@ -25,6 +24,7 @@ from sklearn.exceptions import ConvergenceWarning
 from dgg_jax.graph import graph_information, knn, neighbor_weights
 from dgg_jax.graph.spectral import (
     affinity_matrix,
+    component_labels,
     spectral_embedding,
     spectral_kmeans,
 )
@@ -193,28 +193,6 @@ def mixture_labels(points: np.ndarray, num_clusters: int, seed: int) -> np.ndarr
         variance_floor=1e-3 * float(points.var(axis=0).mean()) + 1e-9,
     )
     return model.predict(points).astype(np.int32)
-
-
-def component_labels(graph: Graph, num_clusters: int) -> np.ndarray:
-    """The connected components of a graph, if K of them are of some size.
-
-    Args:
-      graph: indices and weights, shape [N, S].
-      num_clusters: K.
-
-    Returns:
-      Labels, int32 of shape [N]; all 0 unless exactly K components have a hundredth of
-      an even share; smaller ones go to the largest.
-    """
-    num_points = len(graph.indices)
-    _, component = connected_components(affinity_matrix(graph), directed=False)
-    sizes = np.bincount(component)
-    sizeable = np.flatnonzero(sizes >= max(2, num_points / (100 * num_clusters)))
-    if len(sizeable) != num_clusters:
-        return np.zeros(num_points, np.int32)
-    label = np.full(len(sizes), np.argmax(sizes[sizeable]))
-    label[sizeable] = np.arange(num_clusters)
-    return label[component].astype(np.int32)
 
 
 def clusterings(

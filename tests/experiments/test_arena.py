@@ -39,7 +39,7 @@ def test_sets_that_are_not_there_say_what_to_do(tmp_path, monkeypatch):
 def test_a_set_of_keel(tmp_path, monkeypatch):
     path = tmp_path / "vehicle.dat"
     path.write_text("@relation x\n@data\n1, a, van\n2.5, b, bus\n3, a, van\n")
-    monkeypatch.setattr(sets, "_of_package", lambda package, file: path)
+    monkeypatch.setattr(sets, "_of_package", lambda *arguments: path)
     x, y = sets._keel("vehicle")
     np.testing.assert_array_equal(x, [[1, 0], [2.5, 1], [3, 0]])
     assert y.tolist() == [1, 0, 1]

@@ -5,7 +5,8 @@ import pytest
 from scipy import sparse
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
-from dgg_jax.graph import graph_information, knn, neighbor_weights
+from dgg_jax.graph import graph_information, knn, neighbor_weights, spectral_labels
+from dgg_jax.graph.spectral import component_labels
 from dgg_jax.stages import ensemble
 from dgg_jax.stages.ensemble import Clustering, Space
 
@@ -50,6 +51,13 @@ def test_a_rare_group_far_apart_has_the_best_standing():
     assert adjusted_rand_score(y, best.labels) == 1.0
 
 
+def test_spectral_labels_take_a_rare_component_for_a_cluster():
+    """Information in the graph would rather cut the large one in half."""
+    x, y = groups((270, 30))
+    graph = ensemble.nearest(x)
+    assert adjusted_rand_score(y, spectral_labels(graph, 2, 4, seed=0)) == 1.0
+
+
 def test_clusterings_with_an_empty_cluster_are_left_out():
     """K-means cannot make three of two places, others part a place."""
     x = np.repeat([[0.0, 0.0], [9.0, 9.0]], 10, axis=0)
@@ -62,10 +70,10 @@ def test_clusterings_with_an_empty_cluster_are_left_out():
 def test_components_are_clusters_if_there_are_k_sizeable_ones():
     x, y = groups((40, 40, 2), distance=100.0)
     graph = neighbor_weights(*knn(x[:80], 5))
-    assert adjusted_rand_score(y[:80], ensemble.component_labels(graph, 2)) == 1.0
-    assert len(np.unique(ensemble.component_labels(graph, 3))) == 1
+    assert adjusted_rand_score(y[:80], component_labels(graph, 2)) == 1.0
+    assert len(np.unique(component_labels(graph, 3))) == 1
     alone = neighbor_weights(*knn(x, 1))  # pairs, of which two far away
-    assert ensemble.component_labels(alone, 2).max() == 0
+    assert component_labels(alone, 2).max() == 0
 
 
 def test_one_cluster_and_very_few_points_have_an_ensemble():
