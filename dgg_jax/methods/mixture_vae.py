@@ -18,7 +18,11 @@ from dgg_jax.distributions import sample_gaussian
 from dgg_jax.graph.neighbors import check_search
 from dgg_jax.likelihoods import Likelihood, as_pytree
 from dgg_jax.methods.parts import AS_NAMED, Parts, likelihood_of
-from dgg_jax.methods.pretrained import latent_means, mean_elbo
+from dgg_jax.methods.pretrained import (
+    autoencoder_params,
+    latent_means,
+    mean_elbo,
+)
 from dgg_jax.methods.problem import Problem
 from dgg_jax.networks import Networks
 from dgg_jax.placement import devices
@@ -220,7 +224,7 @@ def initial_mixtures(
         elbo = mean_elbo(
             problem,
             networks,
-            {**state, "mixture": Mixture(**entries[-1]["mixture"])},
+            autoencoder_params(state) | {"mixture": Mixture(**entries[-1]["mixture"])},
             log_weights,
             log_assignments=evaluate.log_one_hot(labels, num_clusters),
         )

@@ -34,6 +34,11 @@ def pretrain_and_report(problem: Problem, state: State) -> tuple[State, Metrics]
     return params, metrics | mean_elbo(problem, networks, params)
 
 
+def autoencoder_params(state: State) -> State:
+    """The parameters of encoder and decoder: with more, a program is another one."""
+    return {"encoder": state["encoder"], "decoder": state["decoder"]}
+
+
 def autoencoder(problem: Problem) -> Networks:
     """Encoder and decoder as pure functions."""
     return autoencoder_networks(problem.preset, problem.num_features, problem.parts)

@@ -49,6 +49,7 @@ from scipy import sparse
 from dgg_jax.graph import neighbor_weights, spectral_labels
 from dgg_jax.methods.pretrained import (
     autoencoder,
+    autoencoder_params,
     latent_means,
     mean_elbo,
     pretrain_and_report,
@@ -187,7 +188,7 @@ def embed(problem: Problem, state: State) -> tuple[State, Metrics]:
     if preset.embedding != "vae":
         noise = preset.pretrain_corruption if preset.embedding == "dae" else 0.0
         loop, loss = "autoencoder", AutoencoderLoss(networks, noise)
-    params = {"encoder": state["encoder"], "decoder": state["decoder"]}
+    params = autoencoder_params(state)
     params = train_autoencoder(
         problem, loop, loss, params, problem.key("embed"), preset.embedding_epochs
     )

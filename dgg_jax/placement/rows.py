@@ -19,6 +19,7 @@ from threadpoolctl import threadpool_limits
 
 _BLOCK_BYTES = 2**26  # of host rows that are mapped at a time
 _FEW_ROWS = 5000
+_EVEN_BATCHES = 20  # up to which batches are made even
 
 
 class HostRows:
@@ -235,7 +236,7 @@ def map_points(function: Callable[[Any], Any], points: Any, batch_size: int) -> 
     """A function of one point, mapped over all points in batches.
 
     As ``jax.lax.map``, which compiles the function a second time for a smaller last
-    batch: of few points that takes longer than all else, and two halves spare it.
+    batch: of few points that takes longer than all else, and even batches spare it.
 
     Args:
       function: from a pytree of arrays [...] to another.
@@ -246,15 +247,16 @@ def map_points(function: Callable[[Any], Any], points: Any, batch_size: int) -> 
       What it returns, leaves [N, ...].
     """
     num_points = len(jax.tree.leaves(points)[0])
-    if not batch_size < num_points < 2 * batch_size:
+    num_batches = -(-num_points // batch_size)
+    if num_batches == 1 or num_batches > _EVEN_BATCHES:
         return jax.lax.map(function, points, batch_size=batch_size)
-    half = (num_points + 1) // 2
-    missing = 2 * half - num_points  # 1 of an odd number: its last point is there twice
+    even = -(-num_points // num_batches)
+    missing = num_batches * even - num_points  # so many of the last are there twice
 
     def evened(leaf):
         return jnp.concatenate([leaf, leaf[num_points - missing :]])
 
-    results = jax.lax.map(function, jax.tree.map(evened, points), batch_size=half)
+    results = jax.lax.map(function, jax.tree.map(evened, points), batch_size=even)
     return jax.tree.map(lambda leaf: leaf[:num_points], results)
 
 

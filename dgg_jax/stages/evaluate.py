@@ -104,43 +104,34 @@ def elbo_terms(
     """
 
     def of_rows(x, log_assignments):
-        return _elbo_terms(
-            networks, likelihood, params, log_weights, x, key, draws, log_assignments
-        )
+        of_draws = [
+            _elbo_terms(
+                networks, likelihood, params, log_weights, x, drawn, log_assignments
+            )
+            for drawn in jax.random.split(key, draws)
+        ]
+        return jax.tree.map(lambda *terms: sum(terms) / draws, *of_draws)
 
     return map_blocks(of_rows, x, log_assignments)
 
 
-@devices.compiled(static_argnames=("networks", "draws"))
-def _elbo_terms(
-    networks, likelihood, params, log_weights, x, key, draws, log_assignments
-):
+@devices.compiled(static_argnames="networks")
+def _elbo_terms(networks, likelihood, params, log_weights, x, key, log_assignments):
     def one(point):
         row, log_assignment = point
         x = rows[row] if isinstance(rows, SparseRows) else row
         posterior = networks.encode(params["encoder"], x)
-
-        def draw(key):
-            eps = jax.random.normal(key, posterior.mean.shape)
-            z = sample_gaussian(posterior, eps)
-            decoded = networks.decode(params["decoder"], z)
-            if "mixture" not in params:
-                return autoencoder.vae_elbo(x, decoded, posterior, likelihood)
-            gamma = log_assignment
-            if gamma is None:
-                gamma = networks.classify(params, z)
-            return elbo(
-                x,
-                decoded,
-                posterior,
-                gamma,
-                log_weights,
-                params["mixture"],
-                likelihood,
-            )
-
-        keys = jax.random.split(row_key(key, x), draws)
-        return jax.tree.map(jnp.mean, jax.vmap(draw)(keys))
+        eps = jax.random.normal(row_key(key, x), posterior.mean.shape)
+        z = sample_gaussian(posterior, eps)
+        decoded = networks.decode(params["decoder"], z)
+        if "mixture" not in params:
+            return autoencoder.vae_elbo(x, decoded, posterior, likelihood)
+        gamma = log_assignment
+        if gamma is None:
+            gamma = networks.classify(params, z)
+        return elbo(
+            x, decoded, posterior, gamma, log_weights, params["mixture"], likelihood
+        )
 
     rows = x
     points = jnp.arange(len(x)) if isinstance(x, SparseRows) else x

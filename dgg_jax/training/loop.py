@@ -131,14 +131,15 @@ def compile_epoch(
 
 def _compiled_in_place(epoch: Epoch) -> Epoch:
     """Compiles what takes over the buffers of the state."""
-    return jax.jit(epoch, donate_argnums=0, compiler_options=_compiler_options())
+    options = devices.compiler_options() or {}
+    if jax.default_backend() == "cpu":
+        options = options | (_in_place_on_cpu() or {})
+    return jax.jit(epoch, donate_argnums=0, compiler_options=options or None)
 
 
 @functools.cache
-def _compiler_options() -> dict[str, Any] | None:
+def _in_place_on_cpu() -> dict[str, Any] | None:
     """How a CPU updates weights in place; else it copies most of them at every step."""
-    if jax.default_backend() != "cpu":
-        return devices.compiler_options()
     return devices.known_to_xla({"xla_cpu_copy_insertion_use_region_analysis": True})
 
 

@@ -101,9 +101,8 @@ def loop_terms(params, x, draws=DRAWS, key=5, log_assignments=None):
     totals = []
     for i, point in enumerate(x):
         mean, logvar = networks.encode(params["encoder"], point)
-        own_key = evaluate.row_key(jax.random.key(key), jnp.asarray(point))
-        keys = jax.random.split(own_key, draws)
-        for own in keys:
+        for drawn in jax.random.split(jax.random.key(key), draws):
+            own = evaluate.row_key(drawn, jnp.asarray(point))
             eps = jax.random.normal(own, (NUM_LATENT,))
             z = mean + np.exp(0.5 * logvar) * eps
             decoded = networks.decode(params["decoder"], z)
