@@ -6,6 +6,7 @@ minimises.
 
 import dataclasses
 import functools
+import itertools
 from typing import Any, NamedTuple
 
 import jax
@@ -37,6 +38,8 @@ from dgg_jax.methods.mixture_vae import (
 )
 from dgg_jax.methods.parts import AS_NAMED, Parts, autoencoder_networks
 from dgg_jax.methods.pretrained import (
+    autoencoder,
+    autoencoder_params,
     check_parts,
     latent_means,
     likelihood,
@@ -83,9 +86,8 @@ __all__ = ["Model", "count_clusters", "run", "samples_per_cluster", "traversals"
 
 _STANDING_LOST = 0.005  # what training may cost before it is undone
 # The whole model is fitted to labels, each time twice as long, until it follows so
-# large a share of them; no more often than that, and not beyond so many steps.
+# large a share of them, for so many steps at most.
 _FOLLOWED = 0.998
-_MOST_FITS = 4
 _MOST_STEPS = 1000
 
 STAGES = ("pretrain", "graph", "initialize", "classifier", "train", "evaluate")
@@ -288,7 +290,8 @@ def build_graph(problem: Problem, state: State) -> tuple[State, Metrics]:
     entries = {"graph": kept._asdict(), "init_graph": initial._asdict()}
     if _graph_of(problem) == "siamese":
         entries["embedding"] = space
-    return entries, metrics | mean_elbo(problem, _networks(problem), state)
+    elbo = mean_elbo(problem, autoencoder(problem), autoencoder_params(state))
+    return entries, metrics | elbo
 
 
 def _graph_space(
@@ -351,10 +354,7 @@ def initialize(problem: Problem, state: State) -> tuple[State, Metrics]:
         embeddings = {"latents": latent_means(problem, _networks(problem), state)}
         if "embedding" in state:
             embeddings["siamese"] = state["embedding"]
-        graphs = {_graph_of(problem): Graph(**state["init_graph"])}
-        starts, entries, ranking = candidates(
-            problem, embeddings, graphs, preset.restarts
-        )
+        starts, entries, ranking = candidates(problem, embeddings, preset.restarts)
         judge, reports = {"judge": entries}, ranked(ranking)
 
     def initial_mixture(posterior: Gaussian, restart: int) -> State:
@@ -382,9 +382,8 @@ def fit_to_labels(problem: Problem, state: State) -> tuple[State, Metrics]:
     """
     preset, networks = problem.preset, _networks(problem)
     keys = restart_keys(problem, "classifier")
-    shared = {"encoder": state["encoder"], "decoder": state["decoder"]}
     models = {
-        **mixture_vae.repeated(shared, preset.restarts),
+        **mixture_vae.repeated(autoencoder_params(state), preset.restarts),
         "classifier": _fitted_classifier(problem, state, keys),
         "mixture": Mixture(**state["mixture"]),
     }
@@ -407,9 +406,10 @@ def _fitted_model(
     labels = state["initial_labels"]
     operator = smoothing_operator(Graph(**state["graph"]), preset.graph_strength)
     data = node_data(problem.x, operator, likelihood(problem))
-    epochs, steps, fits = preset.label_epochs, 0, 0
-    while fits < _MOST_FITS and steps < _MOST_STEPS:
-        fits += 1
+    steps = steps_per_epoch(len(problem.x), preset.batch_size)
+    epochs = preset.label_epochs
+    left = max(epochs, _MOST_STEPS // steps)
+    for fits in itertools.count(1):
         models = optimize(
             "labels" if fits == 1 else f"labels_{fits}",
             LabelLoss(networks, preset.classifier_input == "sample"),
@@ -422,11 +422,11 @@ def _fitted_model(
             restarts=True,
             data_axes=(None, 0),
         ).params
-        if _followed(problem, networks, models, labels).min() >= _FOLLOWED:
-            break
-        steps += epochs * steps_per_epoch(len(problem.x), preset.batch_size)
-        epochs *= 2
-    return models
+        left -= epochs
+        epochs = min(2 * epochs, left)
+        followed = _followed(problem, networks, models, labels).min()
+        if not epochs or followed >= _FOLLOWED:
+            return models
 
 
 def _followed(

@@ -8,10 +8,9 @@ label of a row tells of those of its neighbours in all spaces. docs/arena.md has
 comparison with other judges.
 """
 
-import functools
 import math
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -38,8 +37,6 @@ _MIXED_COMPONENTS = 10  # of a mixture of full covariances
 _MOST_LINKED = 5_000  # rows whose distances to each other are all kept
 _NEIGHBORS = 20
 _LEAST_PARTED = 0.002  # share of neighbours that no clustering does better than
-
-Cluster = Callable[[], np.ndarray]  # -> labels [N]
 
 
 class Clustering(NamedTuple):
@@ -120,57 +117,37 @@ def nearest(points: np.ndarray | sparse.csr_array) -> Graph:
     return neighbor_weights(*knn(points, min(_NEIGHBORS, points.shape[0] - 1)))
 
 
-def clusterers(
-    points: np.ndarray | sparse.csr_array,
-    graph: Callable[[], Graph],
-    num_clusters: int,
-    seed: int,
-) -> dict[str, Cluster]:
-    """What clusters points: each a function that does it when it is called.
+def labels_in(
+    points: np.ndarray | sparse.csr_array, graph: Graph, num_clusters: int, seed: int
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Clusters points in all ways that suit them.
 
     Args:
       points: shape [N, M].
-      graph: returns that of their neighbours, [N, S], for what needs one.
+      graph: of their neighbours, [N, S].
       num_clusters: K.
       seed: of all random starts.
 
-    Returns:
-      From "kmeans", "mixture", "ward", "spectral M" of M eigenvectors and "components"
-      (of the graph) to functions that return labels, int32 of shape [N]; what does not
-      suit the points is left out.
+    Yields:
+      "kmeans", "mixture", "ward", "spectral M" of M eigenvectors or "components" (of
+      the graph), and its labels [N].
     """
     num_points = points.shape[0]
-    most = min(math.ceil(1.6 * num_clusters), num_points - 2)
-    numbers = (num_clusters - 1, num_clusters, round(1.3 * num_clusters), most)
-    numbers = sorted({min(max(1, number), most) for number in numbers})
-
-    @functools.cache
-    def eigenvectors() -> np.ndarray:
-        return spectral_embedding(affinity_matrix(graph()), most)
-
-    def kmeans() -> np.ndarray:
-        model = KMeans(num_clusters, n_init=10, random_state=seed)
-        with threads_for(num_points):
-            return model.fit_predict(points)
-
-    def mixture() -> np.ndarray:
-        return mixture_labels(points, num_clusters, seed)
-
-    def ward() -> np.ndarray:
-        return AgglomerativeClustering(num_clusters).fit_predict(points)
-
-    found: dict[str, Cluster] = {"kmeans": kmeans}
+    with threads_for(num_points):
+        kmeans = KMeans(num_clusters, n_init=10, random_state=seed).fit(points)
+    yield "kmeans", kmeans.labels_
     if not sparse.issparse(points):
-        found["mixture"] = mixture
+        yield "mixture", mixture_labels(points, num_clusters, seed)
         if num_points <= _MOST_LINKED:
-            found["ward"] = ward
+            yield "ward", AgglomerativeClustering(num_clusters).fit_predict(points)
     if num_points >= 4:
-        for number in numbers:
-            found[f"spectral {number}"] = lambda number=number: spectral_kmeans(
-                eigenvectors()[:, :number], num_clusters, seed
-            )
-        found["components"] = lambda: component_labels(graph(), num_clusters)
-    return found
+        most = min(math.ceil(1.6 * num_clusters), num_points - 2)
+        numbers = (num_clusters - 1, num_clusters, round(1.3 * num_clusters), most)
+        vectors = spectral_embedding(affinity_matrix(graph), most)
+        for number in sorted({min(max(1, number), most) for number in numbers}):
+            leading = vectors[:, :number]
+            yield f"spectral {number}", spectral_kmeans(leading, num_clusters, seed)
+        yield "components", component_labels(graph, num_clusters)
 
 
 def mixture_labels(points: np.ndarray, num_clusters: int, seed: int) -> np.ndarray:
@@ -201,7 +178,7 @@ def clusterings(
     num_clusters: int,
     seed: int,
 ) -> list[Clustering]:
-    """An ensemble: what all ``clusterers`` of all spaces find.
+    """An ensemble: what is found in all spaces in all ways.
 
     Args:
       spaces: at least one, by name.
@@ -213,15 +190,15 @@ def clusterings(
       The clusterings without an empty cluster; K-means' of the first space if there is
       no other.
     """
-    found = []
-    for name, space in spaces.items():
-        graph = functools.partial(graphs.get, name)
-        methods = clusterers(space.points, graph, num_clusters, seed)
-        for method, cluster in methods.items():
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", ConvergenceWarning)
-                labels = np.asarray(cluster(), np.int32)
-            found.append(Clustering(name, method, labels))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        found = [
+            Clustering(name, method, labels.astype(np.int32))
+            for name, space in spaces.items()
+            for method, labels in labels_in(
+                space.points, graphs[name], num_clusters, seed
+            )
+        ]
     full = [one for one in found if len(np.unique(one.labels)) == num_clusters]
     return full or found[:1]
 
