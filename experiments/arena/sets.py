@@ -57,9 +57,14 @@ def load(name: str, data_dir: str | None = None) -> Dataset:
         return own.load(path)
 
 
+def dense(dataset: Dataset) -> np.ndarray:
+    """The rows as DGG gets them, dense [N, D]."""
+    return dataset.x if isinstance(dataset.x, np.ndarray) else dataset.x.toarray()
+
+
 def unscaled(dataset: Dataset) -> np.ndarray:
     """The rows as they were in the file, dense [N, D]."""
-    x = dataset.x if isinstance(dataset.x, np.ndarray) else dataset.x.toarray()
+    x = dense(dataset)
     if dataset.scaling is None:
         return x
     return (x * dataset.scaling.scale + dataset.scaling.shift).astype(np.float32)

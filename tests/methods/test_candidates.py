@@ -31,14 +31,14 @@ def embedding(x, scale=1.0):
 def test_the_best_come_first_and_without_labels_they_are_the_same():
     x, y = blobs()
     spaces = {"latents": embedding(x)}
-    found = candidates(problem_of(x, y), spaces, {}, 2)
+    found = candidates(problem_of(x, y), spaces, 2)
     assert found.labels.shape == (2, len(x)) and found.labels.dtype == np.int32
     assert adjusted_rand_score(y, found.labels[0]) > 0.95
     standings = [one["standing"] for one in found.reports]
     assert standings == sorted(standings, reverse=True)
     assert {one["space"] for one in found.reports} >= {"data", "latents"}
-    other = candidates(problem_of(x, np.roll(y, 7)), spaces, {}, 2)
-    unknown = candidates(problem_of(x), spaces, {}, 2)
+    other = candidates(problem_of(x, np.roll(y, 7)), spaces, 2)
+    unknown = candidates(problem_of(x), spaces, 2)
     for again in (other, unknown):
         np.testing.assert_array_equal(again.labels, found.labels)
     assert unknown.reports[0]["ari"] is None
@@ -46,18 +46,19 @@ def test_the_best_come_first_and_without_labels_they_are_the_same():
 
 def test_restarts_start_from_different_labels():
     x = np.random.default_rng(0).standard_normal((90, 2))  # no clusters, many answers
-    labels = candidates(problem_of(x), {}, {}, 4).labels
+    labels = candidates(problem_of(x), {}, 4).labels
     assert len({row.tobytes() for row in labels}) == 4
 
 
 def test_of_more_rows_a_sample_is_compared_and_all_are_clustered(monkeypatch):
     x, y = blobs()
     monkeypatch.setattr(module, "MOST_ROWS", 60)
-    found = candidates(problem_of(x, y), {"latents": embedding(x)}, {}, 1)
+    found = candidates(problem_of(x, y), {"latents": embedding(x)}, 1)
     rows = found.judge["rows"]
     assert len(rows) == 60 and (np.diff(rows) > 0).all()
     assert found.judge["labels"].shape[1] == 60
     assert found.labels.shape == (1, len(x))
+    np.testing.assert_array_equal(found.labels[0, rows], found.judge["labels"][0])
     assert adjusted_rand_score(y, found.labels[0]) > 0.95
     values = judged(problem_of(x), found.judge, found.labels[0])
     assert 0.9 < values["agreement"] < 1.0 + 1e-9
@@ -66,7 +67,7 @@ def test_of_more_rows_a_sample_is_compared_and_all_are_clustered(monkeypatch):
 def test_worse_labels_stand_worse():
     x, y = blobs()
     problem = problem_of(x)
-    judge = candidates(problem, {}, {}, 1).judge
+    judge = candidates(problem, {}, 1).judge
     random = np.random.default_rng(0)
     spoiled = [
         np.where(random.random(len(y)) < share, random.integers(0, 3, len(y)), y)
@@ -83,7 +84,7 @@ def test_given_neighbours_are_the_only_space(monkeypatch):
     given = knn(x, 20)
     monkeypatch.setattr(module.ensemble, "nearest", None)  # nothing is searched
     problem = problem_of(random, neighbors=given)
-    found = candidates(problem, {"latents": embedding(x)}, {}, 1)
+    found = candidates(problem, {"latents": embedding(x)}, 1)
     assert {one["space"] for one in found.reports} == {"data"}
     assert adjusted_rand_score(y, found.labels[0]) > 0.95
 
@@ -98,7 +99,7 @@ def test_rows_of_words_are_compared_as_they_are(limit):
     np.put_along_axis(x, words, 1.0, axis=1)
     preset = dataclasses.replace(PRESET, device_memory_share=limit or 1e-9)
     problem = Problem.of(sparse.csr_array(x), preset)
-    found = candidates(problem, {"latents": random.standard_normal((120, 2))}, {}, 1)
+    found = candidates(problem, {"latents": random.standard_normal((120, 2))}, 1)
     assert {one["space"] for one in found.reports} == {"data"}
     assert adjusted_rand_score(y, found.labels[0]) > 0.9
 
