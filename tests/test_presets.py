@@ -195,6 +195,7 @@ MAY_BE_0 = {
     "weight_decay",
     "learning_rate_floor",
     "information_constraint",
+    "tolerance",
 }
 HIGHEST = {
     "device_memory_share": 1.0,
@@ -203,6 +204,7 @@ HIGHEST = {
     "graph_strength": 2.0,
     "decay": 1.0,
     "mixture_decay": 1.0,
+    "tolerance": 1.0,
 }
 
 

@@ -102,6 +102,7 @@ class DGG(MixtureVAE):
         classifier_learning_rate: float | None = None,
         objective: str | None = None,
         graph_strength: float | None = None,
+        tolerance: float | None = None,
         siamese_warp: float | None = None,
     ) -> None:
         """Keeps the settings, which ``fit`` checks.
@@ -209,6 +210,9 @@ class DGG(MixtureVAE):
             Default: node.
           graph_strength: eta in [0, 2], the weight of the graph; 1 is the paper.
             Default: 1.6.
+          tolerance: share of the rows that go to another cluster in an epoch; five
+            epochs of no more end the training, if J rests too; 0: none do. Default:
+            0.0001.
           siamese_warp: strength of the random warps (``RandomWarp``) of what the
             Siamese network is trained on, if the rows are images; 0 for none. Default:
             from the data.

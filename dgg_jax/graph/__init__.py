@@ -3,11 +3,12 @@
 from dgg_jax.graph.neighbors import knn
 from dgg_jax.graph.smoothing import smoothing_operator
 from dgg_jax.graph.spectral import graph_information, spectral_labels
-from dgg_jax.graph.weights import neighbor_weights
+from dgg_jax.graph.weights import local_affinity, neighbor_weights
 
 __all__ = [
     "graph_information",
     "knn",
+    "local_affinity",
     "neighbor_weights",
     "smoothing_operator",
     "spectral_labels",

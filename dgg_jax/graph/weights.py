@@ -1,9 +1,12 @@
-"""The affinity of neighbours, eq. (32) of DGG."""
+"""The affinity of neighbours: eq. (32) of DGG, and one of local scales."""
 
 import numpy as np
 
 from dgg_jax import checks
 from dgg_jax.types import Graph
+
+_LOCAL_NEIGHBOR = 7
+_LEAST_AFFINITY = 1e-6
 
 
 def neighbor_weights(
@@ -38,13 +41,8 @@ def neighbor_weights(
              [0.59, 0.41],
              [0.57, 0.43]], dtype=float32)
     """
-    indices, distances = np.asarray(indices), np.asarray(distances, np.float64)
     checks.one_of("kind", kind, ("uniform", "gaussian"))
-    if indices.ndim != 2 or indices.shape != distances.shape or indices.shape[1] == 0:
-        raise checks.InvalidInput(
-            "indices and distances must both be [N, S] with S >= 1, got shapes "
-            f"{indices.shape} and {distances.shape}."
-        )
+    indices, distances = _checked(indices, distances)
     affinity = np.ones(distances.shape)
     if kind == "gaussian":
         scale = distances.max(axis=1, keepdims=True)
@@ -53,4 +51,53 @@ def neighbor_weights(
         )
         affinity = np.exp(-0.5 * scaled**2)
     weights = affinity / affinity.sum(axis=1, keepdims=True)
-    return Graph(indices.astype(np.int32), weights.astype(np.float32))
+    return Graph(indices, weights.astype(np.float32))
+
+
+def local_affinity(indices: np.ndarray, distances: np.ndarray) -> Graph:
+    r"""Affinities by the distances that are usual at either end of an edge.
+
+    .. math::
+      w_{ij} = \exp\left( -\frac{d_{ij}^2}{\sigma_i \sigma_j} \right),
+
+    with sigma_i the distance to the seventh neighbour (Zelnik-Manor and Perona,
+    "Self-tuning spectral clustering", NIPS 2004, eq. 6). What is far for its
+    surroundings hardly counts: of clusters that have fewer points than neighbours are
+    asked for, and of sparse ones beside dense ones, spectral clustering finds more.
+
+    Args:
+      indices: neighbours, integers of shape [N, S].
+      distances: their Euclidean distances, shape [N, S], ascending.
+
+    Returns:
+      Graph(indices int32, weights float32), both of shape [N, S]; rows have no fixed
+      sum.
+
+    Raises:
+      InvalidInput: if the shapes differ.
+
+    Example:
+      >>> from dgg_jax.graph import knn, local_affinity
+      >>> local_affinity(*knn([[0.0], [1.0], [3.0]], k=2)).weights.round(2)
+      array([[0.85, 0.37],
+             [0.85, 0.51],
+             [0.51, 0.37]], dtype=float32)
+    """
+    indices, distances = _checked(indices, distances)
+    usual = distances[:, min(_LOCAL_NEIGHBOR, distances.shape[1]) - 1]
+    scale = np.maximum(usual[:, None] * usual[indices], np.finfo(np.float64).tiny)
+    # An edge stays one: a point between copies of others would have none else.
+    affinity = np.maximum(np.exp(-(distances**2) / scale), _LEAST_AFFINITY)
+    return Graph(indices, affinity.astype(np.float32))
+
+
+def _checked(
+    indices: np.ndarray, distances: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    indices, distances = np.asarray(indices), np.asarray(distances, np.float64)
+    if indices.ndim != 2 or indices.shape != distances.shape or indices.shape[1] == 0:
+        raise checks.InvalidInput(
+            "indices and distances must both be [N, S] with S >= 1, got shapes "
+            f"{indices.shape} and {distances.shape}."
+        )
+    return indices.astype(np.int32), distances

@@ -7,7 +7,7 @@ import numpy as np
 from scipy import sparse
 from sklearn.neighbors import KNeighborsClassifier
 
-from dgg_jax.graph import neighbor_weights
+from dgg_jax.graph import local_affinity
 from dgg_jax.methods.problem import Problem
 from dgg_jax.placement.rows import HostRows, SparseRows, map_blocks
 from dgg_jax.stages import ensemble, evaluate
@@ -157,7 +157,7 @@ def _given(problem: Problem) -> Graph:
     """The graph of the neighbours that are given."""
     indices, distances = problem.neighbors
     count = min(problem.preset.init_neighbors, indices.shape[1])
-    return neighbor_weights(indices[:, :count], distances[:, :count])
+    return local_affinity(indices[:, :count], distances[:, :count])
 
 
 def _distinct(ranked: list[Clustering]) -> list[Clustering]:

@@ -7,6 +7,7 @@ minimises.
 import dataclasses
 import functools
 import itertools
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -84,11 +85,12 @@ from dgg_jax.types import ElboTerms, Gaussian, Graph, Mixture
 
 __all__ = ["Model", "count_clusters", "run", "samples_per_cluster", "traversals"]
 
-_STANDING_LOST = 0.005  # what training may cost before it is undone
-# The whole model is fitted to labels, each time twice as long, until it follows so
-# large a share of them, for so many steps at most.
+# The whole model is fitted to labels until it follows so large a share of them, each
+# time twice as long and by ten times their weight; for so many steps at most.
 _FOLLOWED = 0.998
 _MOST_STEPS = 1000
+_RESTING_EPOCHS = 5
+_RESTING_GAIN = 0.1
 
 STAGES = ("pretrain", "graph", "initialize", "classifier", "train", "evaluate")
 
@@ -407,23 +409,23 @@ def _fitted_model(
     operator = smoothing_operator(Graph(**state["graph"]), preset.graph_strength)
     data = node_data(problem.x, operator, likelihood(problem))
     steps = steps_per_epoch(len(problem.x), preset.batch_size)
-    epochs = preset.label_epochs
+    epochs, weight = preset.label_epochs, 1.0
     left = max(epochs, _MOST_STEPS // steps)
     for fits in itertools.count(1):
         models = optimize(
             "labels" if fits == 1 else f"labels_{fits}",
             LabelLoss(networks, preset.classifier_input == "sample"),
             models,
-            (data, labels),
+            (data, labels, weight),
             jax.vmap(jax.random.fold_in, (0, None))(keys, 1 + fits),  # 1: classifier
             Schedule(epochs, preset.batch_size, preset.learning_rate),
             num_points=len(problem.x),
             monitor=problem.runner,
             restarts=True,
-            data_axes=(None, 0),
+            data_axes=(None, 0, None),
         ).params
         left -= epochs
-        epochs = min(2 * epochs, left)
+        epochs, weight = min(2 * epochs, left), 10.0 * weight
         followed = _followed(problem, networks, models, labels).min()
         if not epochs or followed >= _FOLLOWED:
             return models
@@ -471,8 +473,8 @@ def _fitted_classifier(problem: Problem, state: State, keys: jax.Array) -> State
 def train(problem: Problem, state: State) -> tuple[State, Metrics]:
     """Maximises J by Adam, for every restart; reports the trained models.
 
-    Where it has broken clusters up, which the judge tells, the model from before it is
-    kept.
+    It ends before its epochs do when it has converged; see ``has_converged``. Where it
+    has broken clusters up, which the judge tells, the model from before it is kept.
     """
     networks = _networks(problem)
     trained = optimize(
@@ -485,6 +487,7 @@ def train(problem: Problem, state: State) -> tuple[State, Metrics]:
         table=state["log_assignments"],
         restarts=True,
         describe=functools.partial(mixture_vae.table_metrics, problem),
+        converged=functools.partial(has_converged, tolerance=problem.preset.tolerance),
         **joint_objective(
             problem.preset,
             networks,
@@ -516,10 +519,31 @@ def train(problem: Problem, state: State) -> tuple[State, Metrics]:
     return entries, with_objectives(problem, metrics)
 
 
+def has_converged(epochs: Sequence[Metrics], tolerance: float) -> bool:
+    """Whether clusters and J have come to rest: Algorithm 1's "while not converge".
+
+    For five epochs hardly a row has gone to another cluster, and J has gained less than
+    a tenth of all that it has gained.
+
+    Args:
+      epochs: the metrics of those so far; of restarts, lists.
+      tolerance: the share of rows an epoch that is hardly one; 0: it never has.
+    """
+    if not tolerance or len(epochs) < 2 * _RESTING_EPOCHS:
+        return False
+    moved = np.array([np.atleast_1d(epoch["moved"]) for epoch in epochs])
+    objective = np.array([np.atleast_1d(epoch["objective"]) for epoch in epochs])
+    rest = slice(-_RESTING_EPOCHS, None)
+    before = objective[-2 * _RESTING_EPOCHS : -_RESTING_EPOCHS].mean(axis=0)
+    now = objective[rest].mean(axis=0)
+    is_flat = now - before <= _RESTING_GAIN * np.abs(now - objective[0])
+    return bool((is_flat & (moved[rest].mean(axis=0) <= tolerance)).all())
+
+
 def _is_undone(problem: Problem, before: State, after: State) -> np.ndarray:
     """Whether training has broken up the clusters, for every restart, [R].
 
-    That is where their standing has fallen, or one of them is empty now.
+    That is where their standing has fallen, or another one of them is empty now.
     """
     tables = zip(before["log_assignments"], after["log_assignments"], strict=True)
     undone = []
@@ -527,13 +551,12 @@ def _is_undone(problem: Problem, before: State, after: State) -> np.ndarray:
         (clusters, standing), (clusters_after, standing_after) = (
             _standing(problem, before, table.argmax(axis=1)) for table in pair
         )
-        lost = standing - standing_after
-        undone.append(clusters_after < clusters or lost > _STANDING_LOST)
+        undone.append(clusters_after < clusters or standing_after < standing)
         if undone[-1] and problem.preset.guard:
             logging.warning(
-                "Training took clusters away from what other methods and the graphs "
-                "find (standing %.3f before, %.3f after it): the model from before it "
-                "is kept; guard=False keeps the trained one.",
+                "The clusters stood better before training (%.3f) than after it "
+                "(%.3f): the model from before it is kept; guard=False keeps the "
+                "trained one.",
                 standing,
                 standing_after,
             )
@@ -754,11 +777,11 @@ class TupleLoss(Loss):
 
 @dataclasses.dataclass(frozen=True)
 class LabelLoss(Loss):
-    """-J / N with gamma held at given labels, less the log-likelihood of f_2.
+    """-J / N with gamma held at given labels, less the log-likelihood of f_2, weighed.
 
     With q(c | x) fixed to the labels' one-hot vectors, J trains encoder, decoder and
     mixture; ln f_2(z)_label trains the classifier, and the encoder to be classifiable.
-    Over (NodeData, labels [N]).
+    Over (NodeData, labels [N], weight).
 
     Attributes:
       networks: the model as pure functions.
@@ -770,7 +793,7 @@ class LabelLoss(Loss):
 
     def __call__(self, params, data, indices, key):
         """The value of a batch; see ``training.Loss``."""
-        node, labels = data
+        node, labels, weight = data
         labels = labels[indices]
         statistics = take(node.smoothed.statistics, indices)
         posterior, log_assignment, decoded = _infer(
@@ -791,7 +814,7 @@ class LabelLoss(Loss):
             node.likelihood,
         )
         fit = jnp.take_along_axis(log_assignment, labels[:, None], axis=1)
-        value = -jnp.mean(terms.total) - jnp.mean(fit)
+        value = -jnp.mean(terms.total) - weight * jnp.mean(fit)
         return value, StepOutput({"loss": value, "label_log_prob": jnp.mean(fit)})
 
 

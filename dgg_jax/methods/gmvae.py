@@ -376,9 +376,9 @@ def train(problem: Problem, state: State) -> tuple[State, Metrics]:
         entries["collections"] = trained.collections
     entries["feature_shape"] = np.asarray(problem.feature_shape)
     _, report = _assessed(problem, entries, draws=1)
-    objective = problem.runner.last_epoch("train").get("objective")
-    if objective is not None:
-        report["objective"] = objective
+    epochs = problem.runner.epochs_of("train")
+    if epochs:
+        report["objective"] = epochs[-1]["objective"]
     return entries, report
 
 

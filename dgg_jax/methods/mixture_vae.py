@@ -299,10 +299,10 @@ def assessed(
 
 def with_objectives(problem: Problem, metrics: Metrics) -> Metrics:
     """Metrics after the loop ``train``: also the last objective of every restart."""
-    objectives = problem.runner.last_epoch("train").get("objective")
-    if objectives is not None:
+    epochs = problem.runner.epochs_of("train")
+    if epochs:
         # A list has a value for each restart.
-        values = np.atleast_1d(objectives).tolist()
+        values = np.atleast_1d(epochs[-1]["objective"]).tolist()
         for report, value in zip(metrics["restarts"], values, strict=True):
             report["objective"] = value
     return metrics

@@ -112,7 +112,7 @@ def _dgg(dataset: str, name: str) -> dict[str, Any]:
             )
         return values
     values |= {"pretrain_vae_epochs": 20, "init": "kmeans", "guard": False}
-    values |= {"epochs": 300, "batch_size": 100}
+    values |= {"epochs": 300, "tolerance": 0.0, "batch_size": 100}
     values |= {"classifier_input": "sample", "label_epochs": 0}
     if dataset not in _OF_THE_PLANE:
         values |= {"siamese_epochs": 300, "siamese_batch_size": 1000}

@@ -271,6 +271,13 @@ class DGGPreset(MixturePreset, SiamesePreset):
     )
     label_epochs: int = 1
     epochs: int = 80
+    tolerance: float = setting(
+        1e-4,
+        "share of the rows that go to another cluster in an epoch; five epochs of no "
+        "more end the training, if J rests too; 0: none do.",
+        low=0,
+        high=1,
+    )
     siamese_warp: float = setting(
         0.0,
         "strength of the random warps (``RandomWarp``) of what the Siamese "

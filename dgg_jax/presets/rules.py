@@ -183,10 +183,16 @@ def pretraining(num_points: int, *, is_smoke: bool = False) -> dict[str, Any]:
         num_steps, epochs = 28, _between(3, 20_000 // num_points, 10)
     else:
         num_steps, epochs = 7, _between(15, 200_000 // num_points, 30)
+        epochs *= few_rows(num_points)
     return {
         "pretrain_batch_size": batch_size(num_points, num_steps),
         "pretrain_autoencoder_epochs": epochs,
     }
+
+
+def few_rows(num_points: int) -> int:
+    """How many times as many epochs the networks before DGG take for few rows."""
+    return _between(1, 1600 // num_points, 4)
 
 
 def dgg(facts: Facts, num_neighbors: int | None = None) -> dict[str, Any]:
@@ -194,8 +200,10 @@ def dgg(facts: Facts, num_neighbors: int | None = None) -> dict[str, Any]:
     num_points = facts.num_points
     nearest = num_neighbors or DGGPreset.num_neighbors
     nearest = max(nearest, DGGPreset.init_neighbors)
+    few = few_rows(num_points)
     values: dict[str, Any] = {
-        "pretrain_vae_epochs": _between(2, 60_000 // num_points, 30),
+        "pretrain_vae_epochs": few * _between(2, 60_000 // num_points, 30),
+        "siamese_epochs": few * DGGPreset.siamese_epochs,
         "batch_size": batch_size(num_points),
         "siamese_batch_size": batch_size(num_points, num_steps=7),
         "siamese_candidates": _between(2, 18_000 // num_points, 10),

@@ -20,7 +20,7 @@ from sklearn.cluster import AgglomerativeClustering, KMeans
 from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
 
-from dgg_jax.graph import graph_information, knn, neighbor_weights
+from dgg_jax.graph import graph_information, knn, local_affinity
 from dgg_jax.graph.spectral import (
     affinity_matrix,
     component_labels,
@@ -114,7 +114,7 @@ def _components(x: np.ndarray, prepared: Callable[[np.ndarray], np.ndarray]) -> 
 
 def nearest(points: np.ndarray | sparse.csr_array) -> Graph:
     """The graph of the 20 nearest points of each, by which an ensemble judges."""
-    return neighbor_weights(*knn(points, min(_NEIGHBORS, points.shape[0] - 1)))
+    return local_affinity(*knn(points, min(_NEIGHBORS, points.shape[0] - 1)))
 
 
 def labels_in(

@@ -1,7 +1,7 @@
 """One epoch as one compiled call, or a call a chunk, and the loop over epochs."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
@@ -75,6 +75,8 @@ class Loss(Protocol):
 Prepare = Callable[[TrainState, Any], Any]
 # (state, data, key) -> (state, metrics of every step)
 Epoch = Callable[[TrainState, Any, jax.Array], tuple[TrainState, dict[str, jax.Array]]]
+# metrics of the epochs so far -> whether no more are needed
+Converged = Callable[[Sequence[dict[str, Any]]], bool]
 
 
 class Diverged(RuntimeError):
@@ -320,6 +322,7 @@ def _step(
     )
     updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
     # A shuffle has no index twice and none out of bounds: XLA need not look.
+    metrics = output.metrics | _moved(state.table, indices, output.rows)
     table = jax.tree.map(
         lambda table, rows: table.at[indices].set(
             rows, unique_indices=True, mode="promise_in_bounds"
@@ -329,8 +332,16 @@ def _step(
     )
     params = optax.apply_updates(state.params, updates)
     state = TrainState(state.step + 1, params, opt_state, (), output.collections)
-    state, metrics = devices.everywhere((state, output.metrics))
+    state, metrics = devices.everywhere((state, metrics))
     return state._replace(table=devices.by_rows(table)), metrics
+
+
+def _moved(table: Any, indices: jax.Array, rows: Any) -> dict[str, jax.Array]:
+    """The share of a batch whose cluster by a table of ln gamma is another one now."""
+    if not isinstance(table, jax.Array) or table.ndim != 2:
+        return {}
+    before = table[indices].argmax(axis=-1)
+    return {"moved": jnp.mean(before != rows.argmax(axis=-1), dtype=jnp.float32)}
 
 
 class Monitor:
@@ -358,6 +369,10 @@ class Monitor:
         """
         return False
 
+    def epochs_of(self, loop: str) -> list[dict[str, Any]]:
+        """Returns the metrics of the finished epochs of a loop that goes on."""
+        return []
+
     def progress(self, name: str, done: int, total: int) -> None:
         """Receives how much of a computation, such as a kNN search, is done."""
 
@@ -380,6 +395,7 @@ def fit(
     prepare: Callable[[TrainState], Any] | None = None,
     put: Callable[[TrainState], TrainState] = lambda state: state,
     describe: Callable[[TrainState], dict[str, Any]] = lambda state: {},
+    converged: Converged = lambda epochs: False,
 ) -> TrainState:
     """Trains for a number of epochs, from wherever the monitor left off.
 
@@ -389,12 +405,13 @@ def fit(
       state: the state before the first epoch; it is donated.
       data: the pytree that the loss gathers its batches from.
       key: random key of this loop, [R] of them with restarts.
-      num_epochs: epochs in all.
+      num_epochs: epochs in all, at most.
       monitor: restores, logs and checkpoints.
       prepare: from the state at the start of an epoch to what the loss gets beside the
         data in it: the epoch's data are then a pair of both.
       put: a state, where the epoch takes it.
       describe: more metrics of the state after an epoch.
+      converged: from the metrics of the epochs so far to whether no more are needed.
 
     Returns:
       The state after the last epoch.
@@ -409,7 +426,10 @@ def fit(
     data = jax.tree.map(
         lambda leaf: leaf if isinstance(leaf, HostRows) else jnp.asarray(leaf), data
     )
+    epochs = monitor.epochs_of(loop)
     for index in range(finished, num_epochs):
+        if converged(epochs):
+            break
         of_epoch = data if prepare is None else (data, prepare(state))
         state, per_step = epoch(state, of_epoch, key)
         per_step = jax.device_get(per_step)
@@ -417,6 +437,7 @@ def fit(
         means = {name: values.mean(axis=-1) for name, values in per_step.items()}
         metrics = {name: mean.tolist() for name, mean in means.items()}
         metrics |= describe(state)
+        epochs.append(metrics)
         if monitor.epoch_end(loop, index + 1, num_epochs, state, metrics):
             break
     return state
@@ -440,6 +461,7 @@ def optimize(
     data_axes: Any = None,
     rates: Mapping[str, Rate] = MappingProxyType({}),
     describe: Callable[[TrainState], dict[str, Any]] = lambda state: {},
+    converged: Converged = lambda epochs: False,
 ) -> TrainState:
     """Minimises a loss by Adam: a state, a compiled epoch and the loop over epochs.
 
@@ -466,6 +488,7 @@ def optimize(
       data_axes: see ``compile_epoch``; hashable.
       rates: learning rates of entries of ``params`` that have their own.
       describe: more metrics of the state after an epoch.
+      converged: see ``fit``.
 
     Returns:
       The state after the last epoch.
@@ -509,6 +532,7 @@ def optimize(
         schedule.epochs,
         monitor=monitor,
         describe=describe,
+        converged=converged,
         **options,
     )
     return devices.on_one(state)

@@ -302,11 +302,10 @@ class Run(Monitor):
         processes.on_first(lambda: self._on_epoch(stage, name, done, total, {}))
         self._stop_if_asked()
 
-    def last_epoch(self, loop: str) -> Metrics:
-        """The line of the last epoch of a loop of this stage; empty if it had none."""
+    def epochs_of(self, loop: str) -> list[Metrics]:
+        """The lines of the epochs of a loop of this stage."""
         this = self._started[-1], loop
-        lines = [one for one in self.history if (one["stage"], one["loop"]) == this]
-        return lines[-1] if lines else {}
+        return [one for one in self.history if (one["stage"], one["loop"]) == this]
 
     def close(self) -> None:
         """Lets go of the folders."""

@@ -1,10 +1,10 @@
-"""Eq. (32) of DGG by hand."""
+"""Eq. (32) of DGG and local affinities by hand."""
 
 import numpy as np
 import pytest
 
 from dgg_jax.checks import InvalidInput
-from dgg_jax.graph import neighbor_weights
+from dgg_jax.graph import knn, local_affinity, neighbor_weights
 
 INDICES = np.array([[1, 2], [2, 0]])
 
@@ -57,3 +57,37 @@ def test_errors(indices, distances, kind, text):
     assert text in str(error.value)
     if kind == "uniform":
         assert str(error.value).startswith("indices and distances must both be")
+
+
+def test_local_affinities_by_hand():
+    # With two neighbours, sigma is the distance to the second.
+    indices = np.array([[1, 2], [0, 2], [1, 0]])
+    distances = np.array([[1.0, 3.0], [1.0, 2.0], [2.0, 3.0]])
+    graph = local_affinity(indices, distances)
+    expected = np.exp([[-1 / 6, -9 / 9], [-1 / 6, -4 / 6], [-4 / 6, -9 / 9]])
+    np.testing.assert_allclose(graph.weights, expected, rtol=1e-6)
+    assert graph.indices.dtype == np.int32
+    assert graph.weights.dtype == np.float32
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1.0, 1e30])
+def test_local_affinities_do_not_depend_on_the_scale(scale):
+    x = np.random.default_rng(0).standard_normal((40, 3))
+    indices, distances = knn(x, 9)
+    np.testing.assert_allclose(
+        local_affinity(indices, scale * distances).weights,
+        local_affinity(indices, distances).weights,
+        rtol=1e-5,
+    )
+
+
+def test_a_point_between_copies_of_others_keeps_its_edges():
+    x = np.repeat([[0.0], [1.0], [2.0]], [9, 1, 9], axis=0)
+    weights = local_affinity(*knn(x, 8)).weights
+    assert (weights[9] > 0.0).all() and (weights[9] < 1e-5).all()
+    assert (weights[0] == 1.0).all()  # copies of each other
+
+
+def test_local_affinities_refuse_shapes_that_differ():
+    with pytest.raises(InvalidInput, match="got shapes"):
+        local_affinity(INDICES, np.zeros((2, 3)))

@@ -568,3 +568,37 @@ def test_clusters_are_counted_where_neighbors_are_near(monkeypatch, changes, giv
     else:
         np.testing.assert_array_equal(points, x)
         assert runner.history == []  # nothing is trained for it
+
+
+def resting(number, moved=0.0, gain=0.0, start=100.0):
+    """Epochs of which all after the second are alike."""
+    objective = [-start, *(gain * epoch for epoch in range(number - 1))]
+    return [{"moved": moved, "objective": one} for one in objective]
+
+
+@pytest.mark.parametrize(
+    ("epochs", "tolerance", "ends"),
+    [
+        (resting(20), 1e-3, True),
+        (resting(9), 1e-3, False),  # too few to tell
+        (resting(20), 0.0, False),
+        (resting(20, moved=2e-3), 1e-3, False),
+        (resting(20, gain=2.0), 1e-3, True),  # 10 of 132
+        (resting(20, gain=6.0), 1e-3, False),  # 30 of 196
+    ],
+)
+def test_training_ends_when_clusters_and_objective_rest(epochs, tolerance, ends):
+    assert dgg.has_converged(epochs, tolerance) == ends
+
+
+def test_training_ends_when_all_restarts_rest():
+    still, moving = resting(20), resting(20, moved=0.5)
+
+    def together(*restarts):
+        return [
+            {name: [one[name] for one in of_epoch] for name in of_epoch[0]}
+            for of_epoch in zip(*restarts, strict=True)
+        ]
+
+    assert dgg.has_converged(together(still, still), 1e-3)
+    assert not dgg.has_converged(together(still, moving), 1e-3)
