@@ -360,6 +360,49 @@ def test_a_resumed_run_ends_bit_equal(epoch, data, stop_after):
     assert monitor.lines == uninterrupted.lines
 
 
+@pytest.mark.parametrize("stop_after", [None, 2])
+def test_a_loop_ends_once_it_has_converged(epoch, data, stop_after):
+    """What it goes by are the metrics of all its epochs, resumed or not."""
+
+    class Remembering(Memory):
+        def epochs_of(self, loop):
+            return [metrics for *_, metrics in self.lines]
+
+    def converged(epochs):
+        assert all("loss" in one for one in epochs)
+        return len(epochs) == 3
+
+    def run(monitor):
+        arguments = ("toy", epoch, new_state(), data, jax.random.key(3), 9)
+        return fit(*arguments, monitor=monitor, converged=converged)
+
+    monitor = Remembering(stop_after=stop_after)
+    if stop_after:
+        with pytest.raises(KeyboardInterrupt):
+            run(monitor)
+        monitor.stop_after = None
+    run(monitor)
+    assert [line[1] for line in monitor.lines] == [1, 2, 3]
+
+
+def test_a_table_of_clusters_says_how_many_rows_went_to_another_one():
+    """Every point has cluster 0 before, those of even number 1 after it."""
+
+    def loss(params, data, indices, key):
+        rows = jnp.where((indices % 2 == 0)[:, None], jnp.array([0.0, 1.0]), 0.0)
+        return jnp.sum(params["w"]), StepOutput({}, rows=rows)
+
+    table = np.tile(np.float32([1.0, 0.0]), (NUM_POINTS, 1))
+    epoch = compile_epoch(loss, OPTIMIZER, num_points=NUM_POINTS, batch_size=NUM_POINTS)
+    state = create_state(PARAMS, OPTIMIZER, table)
+    data = np.zeros(NUM_POINTS, np.float32)
+    state, first = epoch(state, data, jax.random.key(0))
+    _, second = epoch(state, data, jax.random.key(0))
+    share = len(range(0, NUM_POINTS, 2)) / NUM_POINTS
+    np.testing.assert_allclose(first["moved"], [share], rtol=1e-6)
+    np.testing.assert_array_equal(second["moved"], [0.0])
+
+
 def test_a_finished_loop_trains_no_more(data):
     def epoch(*arguments):
         raise AssertionError("trained")
