@@ -95,6 +95,8 @@ class Progress:
                 f"{record.get('next_candidate', 'none')}, "
                 f"{record.get('next_standing', math.nan):.3f})"
             )
+        if "epochs" in record:
+            parts.append(f"{record['epochs']} epochs")
         kept = [one["stage_kept"] for one in reached if "stage_kept" in one]
         if set(kept) - {"train"}:
             parts.append(f"kept the model of {', '.join(kept)}")

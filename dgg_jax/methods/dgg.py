@@ -516,6 +516,7 @@ def train(problem: Problem, state: State) -> tuple[State, Metrics]:
         report["stage_kept"] = "classifier" if is_undone else "train"
         if is_undone:  # what it came to all the same
             report["undone"] = trained
+    metrics["epochs"] = len(problem.runner.epochs_of("train"))
     return entries, with_objectives(problem, metrics)
 
 
