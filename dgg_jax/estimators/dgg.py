@@ -190,7 +190,8 @@ class DGG(MixtureVAE):
           guard: keep, of the model before and after training, the one that the ensemble
             agrees with more. Default: True.
           classifier_hidden_sizes: widths of ReLU layers of the classifier f_2; None is
-            the paper's rule: none for K >= 10, one of width K for fewer.
+            the paper's rule: none for K >= 10, one of width K for fewer. Default:
+            (64,).
           classifier_input: what f_2 sees in training: sample (of q(z | x)) or mean.
             Default: mean.
           graph_of: where neighbours are near: siamese (embedding), latents (of the

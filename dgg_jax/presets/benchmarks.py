@@ -102,6 +102,7 @@ def _dgg(dataset: str, name: str) -> dict[str, Any]:
     # N_t of supplement 5.
     pairs = {"stl10": 5, "reuters": 3, "reuters10k": 3, "reuters_r8": 3, "har": 3}
     values |= {"siamese_pairs": pairs.get(dataset, 2)} | PAPERS_GRAPH
+    values.setdefault("classifier_hidden_sizes", None)
     if name == "smoke":
         values |= SMOKE["dgg"]
         values["label_epochs"] = rules.label_epochs(facts.num_points)
