@@ -35,6 +35,7 @@ def small(monkeypatch, tmp_path):
         "pretrain_vae_epochs": 1,
         "siamese_epochs": 1,
         "classifier_epochs": 1,
+        "label_epochs": 0,
         "epochs": 1,
     }
     preset = presets.DGGPreset(**settings)

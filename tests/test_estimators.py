@@ -271,8 +271,8 @@ def test_where_neighbours_are_near_and_how_fast_it_learns():
     assert (dense.graph_of, dense.learning_rate) == ("siamese", 2e-3)
     steep = presets.for_data("dgg", 2 * np.eye(300, 11, dtype=np.float32), 3)
     assert (steep.graph_of, steep.learning_rate) == ("siamese", 5e-4)
-    words = presets.for_data("dgg", sparse.eye_array(300, 2000).tocsr(), 3)
-    assert words.graph_of == "data"
+    for words in (sparse.eye_array(300, 2000).tocsr(), np.eye(300, 2000)):
+        assert presets.for_data("dgg", words, 3).graph_of == "data"
     plane = presets.for_data("dgg", np.eye(300, 2, dtype=np.float32), 3)
     assert (plane.graph_of, plane.num_candidates) == ("data", plane.num_neighbors)
     told = presets.for_data("dgg", np.eye(300, 2), 3, graph_of="latents")

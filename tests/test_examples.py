@@ -31,6 +31,7 @@ def test_convolutional(capsys, monkeypatch):
         "siamese_epochs": 1,
         "pretrain_autoencoder_epochs": 1,
         "pretrain_vae_epochs": 1,
+        "label_epochs": 0,
     }
     example("convolutional").main(**brief)
     assert capsys.readouterr().out.startswith("accuracy 0.")

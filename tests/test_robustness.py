@@ -31,6 +31,7 @@ SETTINGS = {
         "pretrain_vae_epochs": 1,
         "siamese_epochs": 1,
         "classifier_epochs": 1,
+        "label_epochs": 0,
         "num_neighbors": 3,
         "num_candidates": 4,
     },

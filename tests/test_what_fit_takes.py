@@ -24,7 +24,8 @@ few = hypothesis.settings(max_examples=25, deadline=None)
 X = np.random.default_rng(0).normal(size=(40, 3))
 TINY = {
     **{"hidden_sizes": (8,), "latent_dim": 2, "pretrain_autoencoder_epochs": 1},
-    **{"pretrain_vae_epochs": 1, "label_epochs": 1, "classifier_epochs": 1},
+    **{"pretrain_vae_epochs": 1, "label_epochs": 0, "classifier_epochs": 1},
+    **{"init": "kmeans", "guard": False},
     **{"classifier_hidden_sizes": (8,), "epochs": 1, "siamese_epochs": 0},
     **{"num_neighbors": 3, "random_state": 0},
 }

@@ -348,6 +348,14 @@ def tf_idf_variance(variance: float, dim: int, scaling: str) -> float:
     return variance * TFIDF_SCALINGS[scaling](dim) / dim
 
 
+def are_words(x: np.ndarray | sparse.csr_array) -> bool:
+    """Whether rows [N, D] are of words: stored sparse, or less than 5% are not 0."""
+    if sparse.issparse(x):
+        return True
+    counted = sum(np.count_nonzero(block) for _, block in checks.blocks(x))
+    return counted < 0.05 * math.prod(x.shape)
+
+
 def likelihood_for(x: np.ndarray | sparse.csr_array) -> tuple[str, float]:
     """The likelihood for data of the user's own, and lambda if it is the Gaussian one.
 

@@ -10,7 +10,7 @@ import numpy as np
 from scipy import sparse
 
 from dgg_jax import checks
-from dgg_jax.data.preprocessing import likelihood_for
+from dgg_jax.data.preprocessing import are_words, likelihood_for
 from dgg_jax.presets.fields import Preset
 from dgg_jax.presets.methods import (
     EMBEDDINGS,
@@ -125,7 +125,7 @@ def for_data(
         num_clusters,
         given.get("likelihood", likelihood),
         variance,
-        is_sparse=sparse.issparse(x),
+        is_sparse=are_words(x),
         image_shape=image_shape if given.get("siamese_warp", 1) else None,
     )
     values = _chosen(cls, facts, given.get("num_neighbors"))

@@ -20,6 +20,7 @@ from sklearn.cluster import AgglomerativeClustering, KMeans
 from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
 
+from dgg_jax.data.preprocessing import are_words
 from dgg_jax.graph import graph_information, knn, local_affinity
 from dgg_jax.graph.spectral import (
     affinity_matrix,
@@ -32,7 +33,6 @@ from dgg_jax.stages import initialize
 from dgg_jax.types import Graph
 
 COMPONENTS = 50  # principal ones that stand for more columns
-WORDS_SHARE = 0.05  # of entries that are not 0, below which rows are of words
 _MIXED_COMPONENTS = 10  # of a mixture of full covariances
 _MOST_LINKED = 5_000  # rows whose distances to each other are all kept
 _NEIGHBORS = 20
@@ -85,7 +85,7 @@ def data_spaces(
     Returns:
       "data"; "unscaled" and "standardized" where these are others.
     """
-    if sparse.issparse(x) or np.count_nonzero(x) < WORDS_SHARE * x.size:
+    if are_words(x):
         return {"data": Space(sparse.csr_array(x), lambda rows: rows)}
     x = np.asarray(x, np.float32)
     mean, spread = x.mean(axis=0), x.std(axis=0)

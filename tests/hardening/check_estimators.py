@@ -33,7 +33,8 @@ _MIXTURE = _AUTOENCODER | {
 }
 _TINY: dict[str, dict[str, Any]] = {
     "DGG": _MIXTURE
-    | {"siamese_epochs": 0, "classifier_epochs": 40, "num_neighbors": 3},
+    | {"guard": False, "siamese_epochs": 0}
+    | {"classifier_epochs": 40, "num_neighbors": 3},
     "VaDE": _MIXTURE,
     "GMVAE": _NETWORKS | {"w_dim": 2, "component_hidden_size": 4, "variance": 0.1},
     "DEC": _AUTOENCODER | {"restarts": 1},

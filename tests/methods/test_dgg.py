@@ -53,7 +53,7 @@ BRIEF = dataclasses.replace(
     pretrain_batch_size=30,
     siamese_epochs=1,
     classifier_epochs=1,
-    label_epochs=1,
+    label_epochs=0,
     epochs=2,
     batch_size=30,
 )
