@@ -37,8 +37,19 @@ CHANGES = {
     "epochs": 4,
 }
 DGG = DGGPreset(
-    **SETTINGS, siamese_epochs=0, num_candidates=6, neighbor_choice="nearest"
+    **SETTINGS,
+    init="kmeans",
+    guard=False,
+    siamese_epochs=0,
+    num_candidates=6,
+    neighbor_choice="nearest",
 )
+
+
+@pytest.fixture(autouse=True)
+def one_fit_to_labels(monkeypatch):
+    """Networks this small never follow them."""
+    monkeypatch.setattr(dgg, "_MOST_STEPS", 1)
 
 
 @contextlib.contextmanager

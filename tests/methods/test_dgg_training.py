@@ -280,7 +280,7 @@ def test_label_loss_is_the_elbo_at_given_labels_and_the_classifiers_loss(x, grap
     data = jax.tree.map(jnp.asarray, data)
     indices = jnp.arange(NUM_POINTS)
     (value, output), gradient = jax.jit(jax.value_and_grad(loss, has_aux=True))(
-        params, (data, jnp.asarray(labels)), indices, jax.random.key(0)
+        params, (data, jnp.asarray(labels), 3.0), indices, jax.random.key(0)
     )
 
     posterior = networks.encode(params["encoder"], x)
@@ -304,7 +304,7 @@ def test_label_loss_is_the_elbo_at_given_labels_and_the_classifiers_loss(x, grap
     fit = np.mean(np.asarray(gammas(params, x))[np.arange(NUM_POINTS), labels])
     assert output.metrics["label_log_prob"] == pytest.approx(fit, rel=1e-5)
     assert value == output.metrics["loss"]
-    assert value == pytest.approx(-total / NUM_POINTS - fit, rel=1e-5)
+    assert value == pytest.approx(-total / NUM_POINTS - 3.0 * fit, rel=1e-5)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
     # The component of no label has nothing to learn.
     np.testing.assert_array_equal(gradient["mixture"].mean[2], 0.0)
@@ -322,13 +322,13 @@ def test_fit_to_labels_pulls_the_classifier_to_each_restarts_labels(x, graph):
         "labels",
         LabelLoss(NETWORKS["bernoulli"], sampled=False),
         params,
-        (data, labels),
+        (data, labels, 1.0),
         jax.random.split(jax.random.key(0), 2),
         Schedule(100, NUM_POINTS, 3e-2),
         num_points=NUM_POINTS,
         monitor=monitor,
         restarts=True,
-        data_axes=(None, 0),
+        data_axes=(None, 0, None),
     ).params
     assert monitor.loops == {"labels"}
     for restart in range(2):
