@@ -228,8 +228,8 @@ def test_the_likelihood_is_chosen_from_the_data():
 
 
 def test_few_rows_take_smaller_batches_and_nearer_candidates():
-    few = presets.for_data("dgg", np.eye(1800, 11, dtype=np.float32), 10)
-    many = presets.for_data("dgg", np.zeros((70_000, 11), np.float32), 10)
+    few = presets.for_data("dgg", np.ones((1800, 11), np.float32), 10)
+    many = presets.for_data("dgg", np.ones((70_000, 11), np.float32), 10)
     assert (few.batch_size, many.batch_size) == (64, 256)
     assert (few.num_candidates, many.num_candidates) == (20, 100)
     assert few.pretrain_autoencoder_epochs > many.pretrain_autoencoder_epochs == 15
@@ -267,12 +267,14 @@ def test_dgg_of_images(tmp_path):
 
 
 def test_where_neighbours_are_near_and_how_fast_it_learns():
-    dense = presets.for_data("dgg", np.eye(300, 11, dtype=np.float32), 3)
+    dense = presets.for_data("dgg", np.ones((300, 11), np.float32), 3)
     assert (dense.graph_of, dense.learning_rate) == ("siamese", 2e-3)
-    steep = presets.for_data("dgg", 2 * np.eye(300, 11, dtype=np.float32), 3)
+    steep = presets.for_data("dgg", 2 * np.ones((300, 11), np.float32), 3)
     assert (steep.graph_of, steep.learning_rate) == ("siamese", 5e-4)
     for words in (sparse.eye_array(300, 2000).tocsr(), np.eye(300, 2000)):
         assert presets.for_data("dgg", words, 3).graph_of == "data"
+    strokes = presets.for_data("dgg", np.eye(300, 2000), 3, image_shape=(40, 50))
+    assert strokes.graph_of == "siamese"
     plane = presets.for_data("dgg", np.eye(300, 2, dtype=np.float32), 3)
     assert (plane.graph_of, plane.num_candidates) == ("data", plane.num_neighbors)
     told = presets.for_data("dgg", np.eye(300, 2), 3, graph_of="latents")

@@ -125,7 +125,8 @@ def for_data(
         num_clusters,
         given.get("likelihood", likelihood),
         variance,
-        is_sparse=are_words(x),
+        # Images may be as black.
+        is_sparse=sparse.issparse(x) or (image_shape is None and are_words(x)),
         image_shape=image_shape if given.get("siamese_warp", 1) else None,
     )
     values = _chosen(cls, facts, given.get("num_neighbors"))
