@@ -321,8 +321,8 @@ def _step(
         state.params, data, indices, key, *collections
     )
     updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
-    # A shuffle has no index twice and none out of bounds: XLA need not look.
     metrics = output.metrics | _moved(state.table, indices, output.rows)
+    # A shuffle has no index twice and none out of bounds: XLA need not look.
     table = jax.tree.map(
         lambda table, rows: table.at[indices].set(
             rows, unique_indices=True, mode="promise_in_bounds"
