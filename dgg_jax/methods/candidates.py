@@ -56,7 +56,10 @@ def candidates(
     else:
         near = {"data": _given(problem)}
     found = ensemble.clusterings(spaces, near, num_clusters, seed)
-    trust = ensemble.trust(found)
+    # Of the rows the latents know no more than the data do, and points of a network are
+    # near each other where it has pulled them together: neither is a witness.
+    trust = ensemble.trust(found, unheard=("latents",))
+    near = {name: graph for name, graph in near.items() if name not in embeddings}
     labels = np.stack([one.labels for one in found])
     agreements = (trust * ensemble.mutual_informations(labels, labels)).sum(axis=1)
     values = [
@@ -101,7 +104,12 @@ def _spaces(
     Rows of words are compared as they are, neither by their components nor by what a
     network makes of them; and where neighbours are given, what is near is told.
     """
-    spaces = ensemble.data_spaces(_picked(problem.x, rows), problem.column_scale)
+    spaces = ensemble.data_spaces(
+        _picked(problem.x, rows),
+        problem.preset.num_clusters,
+        seed=problem.numpy_seed("initialize"),
+        column_scale=problem.column_scale,
+    )
     if problem.neighbors is not None:
         return {"data": spaces["data"]}
     if sparse.issparse(spaces["data"].points):

@@ -10,7 +10,14 @@ comparison with other judges.
 
 import math
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from typing import NamedTuple
 
 import numpy as np
@@ -35,6 +42,8 @@ from dgg_jax.types import Graph
 COMPONENTS = 50  # principal ones that stand for more columns
 _MIXED_COMPONENTS = 10  # of a mixture of full covariances
 _MOST_LINKED = 5_000  # rows whose distances to each other are all kept
+_SCREENED_ROWS = 2_000  # by which columns are told from noise
+_SCREENINGS = 5  # at most
 _NEIGHBORS = 20
 _LEAST_PARTED = 0.002  # share of neighbours that no clustering does better than
 
@@ -71,19 +80,25 @@ class Space(NamedTuple):
 
 
 def data_spaces(
-    x: np.ndarray | sparse.csr_array, column_scale: np.ndarray | None = None
+    x: np.ndarray | sparse.csr_array,
+    num_clusters: int,
+    *,
+    seed: int,
+    column_scale: np.ndarray | None = None,
 ) -> dict[str, Space]:
     """The data as points: as they are, as they were before scaling, and standardised.
 
-    Of many columns the 50 principal components are taken. Rows of words, most of which
-    are 0, stay as they are.
+    Of many columns the 50 principal components are taken. Where most columns are noise,
+    the others are points too. Rows of words, most of which are 0, stay as they are.
 
     Args:
       x: data, shape [n, D].
+      num_clusters: K.
+      seed: of what tells columns from noise.
       column_scale: [D], what their columns were divided by.
 
     Returns:
-      "data"; "unscaled" and "standardized" where these are others.
+      "data"; "unscaled", "standardized" and "salient" where these are others.
     """
     if are_words(x):
         return {"data": Space(sparse.csr_array(x), lambda rows: rows)}
@@ -100,7 +115,60 @@ def data_spaces(
             return (rows[:, varied] - mean[varied]) / spread[varied]
 
         spaces["standardized"] = _components(standardized(x), standardized)
+    if x.shape[1] > _MIXED_COMPONENTS:  # in fewer, full covariances see them
+        salient = salient_columns(x, num_clusters, seed)
+        if 2 <= len(salient) <= x.shape[1] / 2:
+            chosen = _components(x[:, salient], lambda rows: rows[:, salient])
+            spaces["salient"] = chosen
     return spaces
+
+
+def salient_columns(x: np.ndarray, num_clusters: int, seed: int) -> np.ndarray:
+    """Columns that clusters differ in.
+
+    The clusters are those of a Gaussian mixture of diagonal covariances, in which noise
+    adds the same to the likelihood of every component. A column is salient if Gaussians
+    of each cluster describe it better than one of all rows, their 2 (K - 1) further
+    parameters counted (the Bayesian information criterion; feature saliency of Law,
+    Figueiredo and Jain, PAMI 26, 2004). What is salient is clustered again, until all
+    of it is.
+
+    Args:
+      x: data, shape [n, D].
+      num_clusters: K.
+      seed: of the rows, at most 2,000, and the starts.
+
+    Returns:
+      Their indices, in order.
+    """
+    rows = np.random.default_rng(seed).permutation(len(x))[:_SCREENED_ROWS]
+    x = x[rows].astype(np.float64)
+    spread = x.std(axis=0)
+    columns = np.flatnonzero(spread > 1e-6 * max(float(spread.max()), 1e-30))
+    for _ in range(_SCREENINGS):
+        salient = columns[_are_salient(x[:, columns], num_clusters, seed)]
+        if len(salient) in (0, len(columns)):
+            return salient
+        columns = salient
+    return columns
+
+
+def _are_salient(x: np.ndarray, num_clusters: int, seed: int) -> np.ndarray:
+    """Of columns [n, M], none of them constant, whether clusters differ in each."""
+    points, floor = (x - x.mean(axis=0)) / x.std(axis=0), 1e-3
+    labels = initialize.latent_mixture(
+        points,
+        num_clusters,
+        seed=seed,
+        covariance="diag",
+        starts=3,
+        variance_floor=floor,
+    ).predict(points)
+    gain = np.zeros(points.shape[1])
+    for cluster in np.unique(labels):
+        members = points[labels == cluster]
+        gain -= 0.5 * len(members) * np.log(members.var(axis=0) + floor)
+    return gain > (num_clusters - 1) * math.log(len(points))
 
 
 def _components(x: np.ndarray, prepared: Callable[[np.ndarray], np.ndarray]) -> Space:
@@ -203,7 +271,7 @@ def clusterings(
     return full or found[:1]
 
 
-def trust(ensemble: Sequence[Clustering]) -> np.ndarray:
+def trust(ensemble: Sequence[Clustering], unheard: Collection[str] = ()) -> np.ndarray:
     """How much each clustering counts in the judgement of each other.
 
     Half of it are those of its own space, half those of all. What different methods
@@ -211,6 +279,11 @@ def trust(ensemble: Sequence[Clustering]) -> np.ndarray:
     that a majority of views of the pixels would outvote. Within each half, what looks
     for compact clusters in a space counts as much as what follows its graph, however
     many clusterings they are: those of one kind resemble each other.
+
+    Args:
+      ensemble: E clusterings.
+      unheard: spaces that may have clear clusters where the data have none; what is
+        found in them is judged by all alone.
 
     Returns:
       Weights [E, E], of a row those of the others; their sum is 1.
@@ -220,7 +293,8 @@ def trust(ensemble: Sequence[Clustering]) -> np.ndarray:
     weights = np.zeros((len(ensemble), len(ensemble)))
     for i, space in enumerate(spaces):
         others = np.arange(len(ensemble)) != i
-        for half in (others & (spaces == space), others):
+        own = others if space in unheard else others & (spaces == space)
+        for half in (own, others):
             groups = [half & (kinds == kind) for kind in np.unique(kinds[half])]
             for group in groups:
                 weights[i] += group / (2.0 * len(groups) * group.sum())

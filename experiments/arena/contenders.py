@@ -169,7 +169,10 @@ def _run(method: str, name: str, dataset: Dataset, seed: int) -> tuple[Outcome, 
 
 def _told(record: dict[str, Any]) -> dict[str, Any]:
     """What the arena keeps of the record of a stage."""
-    names = ("seconds", "ari", "standing", "stage_kept", "labels_followed", "undone")
+    names = (
+        *("seconds", "ari", "standing", "agreement", "neighbor_certainty"),
+        *("epochs", "stage_kept", "labels_followed", "undone"),
+    )
     kept = {name: record[name] for name in names if name in record}
     if "undone" in kept:
         kept["undone"] = kept["undone"]["ari"]
@@ -182,17 +185,24 @@ def _of_dgg(dataset: Dataset, seed: int) -> Iterator[Outcome]:
     """DGG, and what is simpler in the spaces that its run makes."""
     found, (preset, outcome) = _run("dgg", "DGG", dataset, seed)
     rows = sets.dense(dataset)
-    judge, reports = outcome.state["judge"], found.details["initialize"]["candidates"]
-    found.details["judges"] = judges.scores(judge, reports, rows[judge["rows"]], seed)
-    yield found
     encode = dgg.networks_of(preset, dataset.x.shape[1]).encode
     latents = evaluate.encode_all(encode, outcome.state["encoder"], rows).mean
-    spaces = {"latents": (np.asarray(latents), ("pretrain",))}
+    embeddings = {"latents": np.asarray(latents)}
     if "embedding" in outcome.state:
-        embedding = np.asarray(outcome.state["embedding"])
-        spaces["Siamese"] = (embedding, ("pretrain", "graph"))
-    for space, (points, stages) in spaces.items():
-        before = sum(found.details[stage]["seconds"] for stage in stages)
+        embeddings["Siamese"] = np.asarray(outcome.state["embedding"])
+    judge = outcome.state["judge"]
+    judged = {name.lower(): e[judge["rows"]] for name, e in embeddings.items()}
+    found.details["judges"] = judges.scores(
+        judge,
+        found.details["initialize"]["candidates"],
+        rows[judge["rows"]],
+        judged,
+        seed,
+    )
+    yield found
+    stages = {"latents": ("pretrain",), "Siamese": ("pretrain", "graph")}
+    for space, points in embeddings.items():
+        before = sum(found.details[stage]["seconds"] for stage in stages[space])
         for name, cluster in _OF_SPACES.items():
             one = _timed(
                 f"{name} ({space})",

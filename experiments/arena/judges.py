@@ -24,7 +24,11 @@ _SILHOUETTE_ROWS = 2000
 
 
 def scores(
-    judge: dict[str, Any], reports: list[dict[str, Any]], x: np.ndarray, seed: int
+    judge: dict[str, Any],
+    reports: list[dict[str, Any]],
+    x: np.ndarray,
+    embeddings: dict[str, np.ndarray],
+    seed: int,
 ) -> Scores:
     """What each judge says of the candidates of a run.
 
@@ -32,9 +36,12 @@ def scores(
       judge: of the state of a run of DGG.
       reports: the record of its candidates, the best first.
       x: the rows that are judged, dense [n, D].
+      embeddings: their points in each space that a network has made, [n, M].
       seed: of what is drawn.
     """
-    labels, graphs = judge["labels"], _graphs(judge)
+    labels = judge["labels"]
+    graphs = {name: Graph(**graph) for name, graph in judge["graphs"].items()}
+    graphs |= {name: ensemble.nearest(points) for name, points in embeddings.items()}
     among = ensemble.mutual_informations(labels, labels)
     others = (among.sum(axis=1) - 1.0) / max(1, len(among) - 1)
     trusted = np.argsort(-others, kind="stable")[: max(5, len(among) // 3)]
@@ -58,10 +65,6 @@ def scores(
     for name in ("agreement", "neighbor_certainty", "standing"):
         kept[name] = [report[name] for report in reports]
     return kept
-
-
-def _graphs(judge: dict[str, Any]) -> dict[str, Graph]:
-    return {name: Graph(**graph) for name, graph in judge["graphs"].items()}
 
 
 def _silhouette(points: np.ndarray, labels: np.ndarray, seed: int) -> float:

@@ -118,7 +118,8 @@ def test_judges_score_and_their_table_says_how_they_rank():
     known = {"space": "data", "agreement": 0.5, "neighbor_certainty": 0.5}
     aris = [1.0, 0.0, 0.6, 0.3]
     reports = [known | {"standing": ari, "ari": ari} for ari in aris]
-    scores = judges.scores(judge, reports, x, seed=0)
+    reports[0]["space"] = "siamese"
+    scores = judges.scores(judge, reports, x, {"siamese": x}, seed=0)
     assert {len(values) for values in scores.values()} == {4}
     for name in ("silhouette", "held-out likelihood", "information, own graph"):
         assert int(np.argmax(scores[name])) == 0, name

@@ -78,6 +78,21 @@ def test_worse_labels_stand_worse():
     assert standings[0] - standings[-1] > 0.5
 
 
+def test_what_networks_make_of_the_rows_is_no_witness():
+    """Neither where all methods agree, in the latents, nor their graphs."""
+    x, y = blobs()
+    random = np.random.default_rng(0)
+    wrong = random.permutation(y)
+    points = (50.0 * np.eye(3)[wrong] + random.standard_normal((len(y), 3))).astype(
+        np.float32
+    )
+    found = candidates(problem_of(x), {"latents": points}, 1)
+    assert adjusted_rand_score(y, found.labels[0]) > 0.95
+    assert "latents" in {one["space"] for one in found.reports}
+    assert "data" in found.judge["graphs"]
+    assert "latents" not in found.judge["graphs"]
+
+
 def test_given_neighbours_are_the_only_space(monkeypatch):
     x, y = blobs()
     random = np.random.default_rng(0).standard_normal(x.shape)  # says nothing of x

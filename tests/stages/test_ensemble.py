@@ -27,6 +27,10 @@ def found_in(x, num_clusters, **spaces):
     return ensemble.clusterings(points, graphs, num_clusters, seed=0)
 
 
+def spaces_of(x, column_scale=None):
+    return ensemble.data_spaces(x, 3, seed=0, column_scale=column_scale)
+
+
 def test_every_method_finds_groups_that_are_far_apart():
     x, y = groups()
     found = found_in(x, 3)
@@ -86,11 +90,11 @@ class TestDataSpaces:
     def test_columns_of_one_scale_are_one_space(self):
         x = RANDOM.standard_normal((500, 4)).astype(np.float32)
         x /= x.std(axis=0)
-        assert list(ensemble.data_spaces(x)) == ["data"]
+        assert list(spaces_of(x)) == ["data"]
 
     def test_columns_of_other_scales_are_standardised_too(self):
         x = RANDOM.standard_normal((50, 3)) * [1.0, 50.0, 0.0]
-        spaces = ensemble.data_spaces(x)
+        spaces = spaces_of(x)
         assert list(spaces) == ["data", "standardized"]
         points = spaces["standardized"].points
         assert points.shape == (50, 2)  # a constant column says nothing
@@ -99,23 +103,38 @@ class TestDataSpaces:
 
     def test_the_scale_of_the_file_is_a_space(self):
         x = RANDOM.standard_normal((50, 2)).astype(np.float32)
-        spaces = ensemble.data_spaces(x, np.array([2.0, 7.0]))
+        spaces = spaces_of(x, np.array([2.0, 7.0]))
         np.testing.assert_allclose(spaces["unscaled"].points, x * [2, 7], rtol=1e-6)
-        assert "unscaled" not in ensemble.data_spaces(x, np.array([2.0, 2.0]))
+        assert "unscaled" not in spaces_of(x, np.array([2.0, 2.0]))
 
     def test_many_columns_become_their_leading_components(self):
         x = RANDOM.standard_normal((80, 200)) * np.linspace(1, 5, 200)
-        for space in ensemble.data_spaces(x, np.linspace(1, 2, 200)).values():
+        for name, space in spaces_of(x, np.linspace(1, 2, 200)).items():
+            if name == "salient":  # what chance makes of noise
+                continue
             assert space.points.shape == (80, 50)
             np.testing.assert_allclose(
                 space.embed(x[:7].astype(np.float32)), space.points[:7], atol=2e-4
             )
 
+    def test_columns_that_are_not_noise_are_a_space_where_most_are(self):
+        x, y = groups((60, 60, 60), distance=8.0)
+        noise = 4 * np.random.default_rng(1).standard_normal((180, 40))
+        x = np.hstack([noise[:, :7], x, noise[:, 7:]])
+        assert ensemble.salient_columns(x, 3, seed=0).tolist() == [7, 8]
+        space = spaces_of(x)["salient"]
+        np.testing.assert_allclose(space.points, x[:, 7:9], rtol=1e-6)
+        np.testing.assert_allclose(space.embed(x[:5]), x[:5, 7:9], rtol=1e-6)
+        assert "salient" not in spaces_of(np.repeat(x[:, 7:9], 6, axis=1))
+        near = {"data": ensemble.nearest(x)}
+        found = ensemble.clusterings({"data": Space(x, None)}, near, 3, seed=0)
+        assert max(adjusted_rand_score(y, one.labels) for one in found) < 0.9
+
     @pytest.mark.parametrize("make", [np.asarray, sparse.csr_array])
     def test_rows_of_words_stay_as_they_are(self, make):
         x = np.zeros((40, 100))
         x[np.arange(40), np.arange(40)] = 1.0
-        spaces = ensemble.data_spaces(make(x))
+        spaces = spaces_of(make(x))
         assert list(spaces) == ["data"] and sparse.issparse(spaces["data"].points)
         methods = {one.method for one in found_in(spaces["data"].points, 4)}
         assert methods <= {"kmeans", "components"} | {
@@ -136,7 +155,8 @@ def test_mutual_informations_are_those_of_scikit_learn():
 def test_half_of_the_trust_is_of_the_own_space_and_half_of_that_of_each_kind():
     kinds = [("a", "kmeans"), ("a", "ward"), ("a", "spectral 3"), ("b", "spectral 3")]
     kinds += [("b", "spectral 4"), ("c", "mixture")]
-    trust = ensemble.trust([Clustering(*one, np.zeros(1)) for one in kinds])
+    ensemble_of_kinds = [Clustering(*one, np.zeros(1)) for one in kinds]
+    trust = ensemble.trust(ensemble_of_kinds)
     assert (np.diag(trust) == 0).all()
     np.testing.assert_allclose(trust.sum(axis=1)[:5], 1.0)
     # Of the own space ward and spectral; of all these, two of b as one, and c.
@@ -145,7 +165,12 @@ def test_half_of_the_trust_is_of_the_own_space_and_half_of_that_of_each_kind():
     expected = [1 / 16, 1 / 16, 1 / 8, 0, 1 / 2 + 1 / 8, 1 / 8]
     np.testing.assert_allclose(trust[3], expected)
     # Alone in its space.
-    np.testing.assert_allclose(trust[5], np.array([1, 1, 2, 1, 1, 0]) / 12)
+    alone = np.array([1, 1, 2, 1, 1, 0]) / 12
+    np.testing.assert_allclose(trust[5], alone)
+    # Of a space that is not heard only all others count; for others nothing changes.
+    unheard = ensemble.trust(ensemble_of_kinds, unheard=("b",))
+    np.testing.assert_allclose(unheard[3], [1 / 8, 1 / 8, 1 / 4, 0, 1 / 4, 1 / 4])
+    np.testing.assert_array_equal(unheard[0], trust[0])
 
 
 def test_certainty_is_information_over_what_there_could_be():
