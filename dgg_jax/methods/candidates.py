@@ -40,7 +40,7 @@ def candidates(
     """Clusters in many ways, and ranks the outcomes by their standing.
 
     Of more than 8,000 rows a sample is clustered and compared; the others then take the
-    label of most of the five that are nearest in the space of what comes out best. To
+    label of most of the 20 that are nearest in the space of what comes out best. To
     cluster all rows anew would often find something else than what was judged.
 
     Args:
@@ -75,7 +75,8 @@ def candidates(
         points = embeddings.get(one.space)
         if points is None:
             points = _points_of_all(problem.x, space)
-        extended = KNeighborsClassifier().fit(space.points, one.labels).predict(points)
+        votes = KNeighborsClassifier(ensemble.NEIGHBORS)
+        extended = votes.fit(space.points, one.labels).predict(points)
         extended[rows] = one.labels
         return extended
 

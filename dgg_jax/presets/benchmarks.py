@@ -6,7 +6,13 @@ from typing import Any, cast
 from dgg_jax import checks
 from dgg_jax.presets import rules
 from dgg_jax.presets.fields import Preset
-from dgg_jax.presets.methods import EMBEDDINGS, DGGPreset, VaDEPreset, preset_class
+from dgg_jax.presets.methods import (
+    EMBEDDINGS,
+    AutoencoderPreset,
+    DGGPreset,
+    VaDEPreset,
+    preset_class,
+)
 from dgg_jax.presets.rules import NAMES, PAPERS_GRAPH, SMOKE, SMOKE_NETWORKS, Facts
 
 # What is true of a data set whatever the method. lambda: E26; of moons it is not
@@ -66,8 +72,8 @@ def preset(method: str, dataset: str, name: str = "default") -> Preset:
     elif name == "smoke":
         values |= rules.pretraining(facts.num_points, is_smoke=True)
         values |= _OF_THE_PLANE.get(dataset, SMOKE_NETWORKS)
-    else:
-        values |= rules.pretraining(facts.num_points)
+    elif issubclass(cls, AutoencoderPreset):
+        values |= rules.autoencoder(facts.num_points)
     if method in _OWN:
         values |= _OWN[method](dataset, name)
     names = {field.name for field in dataclasses.fields(cls)}

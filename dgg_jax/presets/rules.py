@@ -44,7 +44,8 @@ class Facts(NamedTuple):
     image_shape: tuple[int, ...] | None = None
 
 
-MANY_ROWS = 50_000  # from which on data of one's own have the papers' networks
+MANY_ROWS = 50_000  # from which on networks are as wide as the papers'
+_SMALL_NETWORKS = (256, 256, 512)
 # Most of a smoke run's time goes into compiling: an epoch of few rows costs little, a
 # network of more layers, or one more loop, a second.
 SMOKE_NETWORKS = {"hidden_sizes": (128,), "latent_dim": 10}
@@ -159,23 +160,19 @@ def _chosen(
         "variance": facts.variance,
         "batch_size": batch_size(facts.num_points),
         "siamese_batch_size": batch_size(facts.num_points, num_steps=7),
-        **pretraining(facts.num_points),
     }
-    is_small = facts.num_points < MANY_ROWS
+    if issubclass(cls, AutoencoderPreset):
+        values |= autoencoder(facts.num_points)
     if issubclass(cls, DGGPreset):
         values |= dgg(facts, num_neighbors)
-        values |= of_small_networks(facts) if is_small else {}
-    if issubclass(cls, AutoencoderPreset) and is_small:
-        values["hidden_sizes"] = (256, 256, 512)
     return values
 
 
-def of_small_networks(facts: Facts) -> dict[str, Any]:
-    """DGG's epochs with them: fewer of joint training, of few images more to embed."""
-    values: dict[str, Any] = {"epochs": 20}
-    if facts.image_shape is not None and facts.num_points < 10_000:
-        values |= {"siamese_epochs": 48, "siamese_decay_epochs": 36}
-    return values
+def autoencoder(num_points: int) -> dict[str, Any]:
+    """What methods that start from one share: its layers, and its pretraining."""
+    is_small = num_points < MANY_ROWS
+    layers = {"hidden_sizes": _SMALL_NETWORKS} if is_small else {}
+    return layers | pretraining(num_points)
 
 
 def pretraining(num_points: int, *, is_smoke: bool = False) -> dict[str, Any]:
@@ -209,14 +206,18 @@ def dgg(facts: Facts, num_neighbors: int | None = None) -> dict[str, Any]:
         "siamese_batch_size": batch_size(num_points, num_steps=7),
         "siamese_candidates": _between(2, 18_000 // num_points, 10),
         "label_epochs": label_epochs(num_points),
-        "epochs": _between(40, 4_200_000 // num_points, 80),
+        "epochs": epochs(num_points),
         "num_candidates": num_candidates(num_points, facts.num_clusters, nearest),
     }
     if facts.image_shape is not None:
         # Few pixels are blurred by warps; what is warped anew is not soon overfitted.
         values["siamese_warp"] = min(1.0, min(facts.image_shape[:2]) / 16)
-        values |= {"siamese_epochs": 24, "siamese_decay_epochs": 18}
-        values["siamese_learning_rate"] = 1e-3 if num_points < 10_000 else 2e-3
+        if num_points < 10_000:
+            values |= {"siamese_epochs": 48, "siamese_decay_epochs": 36}
+            values["siamese_learning_rate"] = 1e-3
+        else:
+            values |= {"siamese_epochs": 24, "siamese_decay_epochs": 18}
+            values["siamese_learning_rate"] = 2e-3
     if facts.likelihood != "bernoulli":
         # A narrow Gaussian is steep: clusters are lost in the first epochs otherwise.
         values["learning_rate"] = 5e-4
@@ -229,6 +230,13 @@ def dgg(facts: Facts, num_neighbors: int | None = None) -> dict[str, Any]:
 def batch_size(num_points: int, num_steps: int = 28) -> int:
     """So many steps an epoch, or more."""
     return _between(32, num_points // num_steps, 256)
+
+
+def epochs(num_points: int) -> int:
+    """Epochs of joint training, at most."""
+    if num_points < MANY_ROWS:
+        return 20
+    return _between(40, 4_200_000 // num_points, 80)
 
 
 def label_epochs(num_points: int) -> int:

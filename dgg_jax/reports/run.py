@@ -27,6 +27,7 @@ _TERMS = {
     "cluster_entropy": "Cluster entropy",
 }
 _TYPICAL = 3  # rows of a cluster that are named
+_CANDIDATES = 8  # that are shown
 METHODS = {  # as the papers write them
     "dgg": "DGG",
     "vade": "VaDE",
@@ -193,6 +194,7 @@ def _shown(inputs: ReportInputs) -> dict[str, Any]:
         "scored": _is_scored(inputs, stages),
         "bounded": any(stage.get("elbo") is not None for stage in stages),
         "terms": _TERMS,
+        **_candidates(stages),
         "clusters": [_cluster(inputs, cluster) for cluster in range(num_clusters)],
         "thin": thin,
         "warning": warning[:1].upper() + warning[1:],
@@ -231,7 +233,7 @@ def _stages(stages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """The stages with the bar of their accuracy, its change, and all else they have."""
     known = {"name", "seconds", "elbo", "restarts", "thin_clusters", *_SCORES, *_TERMS}
     known |= {"sizes", "counts"}  # the figure of estimated clusters shows them
-    known |= {"candidates", "undone"}  # result.json has them all
+    known |= {"candidates", "undone"}  # result.json has them all; a table, the best
     shown, previous = [], None
     for stage in stages:
         accuracy = page.as_number(stage.get("accuracy"))
@@ -254,6 +256,12 @@ def _stages(stages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         of_page = {"bar": bar, "change": change, "extras": extras}
         shown.append({**stage, **of_page, "has_terms": has_terms})
     return shown
+
+
+def _candidates(stages: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What labels the run could have started from, the best first, and how many."""
+    found = next((one["candidates"] for one in stages if "candidates" in one), [])
+    return {"candidates": found[:_CANDIDATES], "candidates_judged": len(found)}
 
 
 def _cluster(inputs: ReportInputs, cluster: int) -> dict[str, Any]:

@@ -40,11 +40,11 @@ from dgg_jax.stages import initialize
 from dgg_jax.types import Graph
 
 COMPONENTS = 50  # principal ones that stand for more columns
+NEIGHBORS = 20  # of a point in the graphs that judge
 _MIXED_COMPONENTS = 10  # of a mixture of full covariances
 _MOST_LINKED = 5_000  # rows whose distances to each other are all kept
 _SCREENED_ROWS = 2_000  # by which columns are told from noise
 _SCREENINGS = 5  # at most
-_NEIGHBORS = 20
 _LEAST_PARTED = 0.002  # share of neighbours that no clustering does better than
 
 
@@ -182,7 +182,7 @@ def _components(x: np.ndarray, prepared: Callable[[np.ndarray], np.ndarray]) -> 
 
 def nearest(points: np.ndarray | sparse.csr_array) -> Graph:
     """The graph of the 20 nearest points of each, by which an ensemble judges."""
-    return local_affinity(*knn(points, min(_NEIGHBORS, points.shape[0] - 1)))
+    return local_affinity(*knn(points, min(NEIGHBORS, points.shape[0] - 1)))
 
 
 def labels_in(

@@ -118,6 +118,28 @@ def test_the_report_is_one_page_with_its_figures(
     assert {p.name for p in path.parent.iterdir()} == {"figures", "report.html"}
 
 
+@pytest.mark.parametrize("labelled", [True, False])
+def test_the_best_labels_to_start_from_are_listed(tmp_path, labelled):
+    scores = {"accuracy": 0.81, "nmi": 0.72, "ari": 0.63} if labelled else {}
+    scores = {"accuracy": None, "nmi": None, "ari": None} | scores
+    candidates = [
+        {"space": "data", "method": f"way {i}", "standing": 1.5 - i, "agreement": 0.25}
+        | {"neighbor_certainty": 0.875}
+        | scores
+        for i in range(11)
+    ]
+    stage = {"name": "initialize", "seconds": 1.0, "candidates": candidates}
+    inputs = fake(labelled=labelled, stages=[stage])
+    texts = parsed(write_report(tmp_path, inputs)).texts
+    first = texts.index("way 0")
+    expected = ["1.500", "0.250", "0.875", *(["0.810", "0.720", "0.630"] * labelled)]
+    assert texts[first + 1 : first + 1 + len(expected)] == expected
+    assert "way 7" in texts and "way 8" not in texts
+    assert any("best 8 of 11 clusterings" in text for text in texts)
+    without = parsed(write_report(tmp_path, fake())).texts
+    assert "Labels to start from" not in without
+
+
 @pytest.fixture
 def words(tmp_path, monkeypatch):
     """Writes a report without figures, for tests of what it says."""
