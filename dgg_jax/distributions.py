@@ -305,8 +305,10 @@ def jensen_shannon(p: Gaussian, q: Gaussian, eps: Array) -> jax.Array:
       + \tfrac{1}{2} \mathbb{E}_q\left[\ln \frac{q}{m}\right],
       \qquad m = \tfrac{1}{2} (p + q)
 
-    Since q(c | z) is shared by all points, this is also the JS of two joint posteriors
-    over (z, c) (erratum E17). The same eps serves both expectations.
+    Where q(c | z) is shared by all points, eq. (20), this is also the JS of two joint
+    posteriors over (z, c). Posteriors q(z | x) q(c | x), as they are trained, have a
+    larger one, of their assignments too (erratum E17). The same eps serves both
+    expectations.
 
     Args:
       p: fields of shape [L].

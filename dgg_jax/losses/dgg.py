@@ -340,7 +340,9 @@ def jensen_shannon_bound(
       G(x_i, x_j) = \ln p(x_i) - \tfrac{1}{2} \left( L(x_i; i) + L(x_i; j) \right)
 
     With ELBOs that are exact in eps, G bounds the JS of the two joint posteriors from
-    above, eq. (13); that JS equals the JS of q(z | x_i) and q(z | x_j) (erratum E17).
+    above, eq. (13). That is the JS of q(z | x_i) and q(z | x_j) where both share
+    q(c | z), eq. (20); with assignments of the means, as they are trained (erratum
+    E13), it is larger, for these are pulled together too (erratum E17).
 
     Args:
       log_evidence: ln p(x_i) under x_i's own prior, in nats, a scalar.

@@ -109,14 +109,17 @@ class LineModel(NamedTuple):
         scale = np.exp(0.5 * self.posterior.logvar)
         return self.posterior.mean + scale * NODES
 
-    def mean_elbos(self, log_prior, x=None):
-        """The mean over eps of L(x_i; j) with point i's log_prior [N, K]: [N, N]."""
+    def mean_elbos(self, log_prior, x=None, log_assignment=None):
+        """The mean over eps of L(x_i; j) with point i's log_prior [N, K]: [N, N].
+
+        Gammas are q(c | z), or those given, [N, M, K].
+        """
         z = self.nodes()
         values = elbos(
             self.x if x is None else x,
             self.decode(z),
             self.posterior,
-            self.log_assignment(z),
+            self.log_assignment(z) if log_assignment is None else log_assignment,
             log_prior,
             self.mixture,
             self.likelihood,

@@ -611,16 +611,37 @@ def test_clusters_cancel_in_the_divergence_of_joint_posteriors(line_models, grid
     eps = stats.norm.ppf((np.arange(20_000) + 0.5) / 20_000)[:, None]
     estimate = jax.jit(distributions.jensen_shannon)
     for model in line_models:
-        log_gamma = model.log_assignment(grid)
-        log_p, log_q = (
-            model.log_posterior(j, grid)[:, None] + log_gamma for j in range(2)
-        )
-        log_m = np.logaddexp(log_p, log_q) - math.log(2.0)
-        integrand = np.exp(log_p) * (log_p - log_m) + np.exp(log_q) * (log_q - log_m)
-        joint = 0.5 * integrate.trapezoid(integrand.sum(axis=-1), grid)
+        gammas = model.log_assignment(grid)
+        joint = joint_jensen_shannon(model, grid, (0, 1), (gammas, gammas))
         np.testing.assert_allclose(joint, model.jensen_shannon(0, 1), atol=1e-12)
         p, q = (jax.tree.map(lambda a, j=j: a[j], model.posterior) for j in range(2))
         np.testing.assert_allclose(estimate(p, q, eps), joint, atol=1e-4)
+
+
+@pytest.mark.parametrize("likelihood", ["bernoulli"], indirect=True)
+def test_clusters_do_not_cancel_with_assignments_of_the_means(line_models, grid):
+    # Erratum E17: the posterior that is trained is q(z | x) q(c | x), by E13.
+    for model in line_models:
+        gammas = model.log_assignment(model.posterior.mean)  # [N, 1, K]
+        of_nodes = np.repeat(gammas[:, 0, None], model.nodes().shape[1], axis=1)
+        elbos = model.mean_elbos(model.common_prior(), log_assignment=of_nodes)
+        for i, j in itertools.permutations(range(len(model.x)), 2):
+            joint = joint_jensen_shannon(model, grid, (i, j), (gammas[i], gammas[j]))
+            evidence = model.log_evidence(model.x[i], model.log_prior)
+            bound = dgg.jensen_shannon_bound(evidence, elbos[i, i], elbos[i, j])
+            assert bound >= joint - 1e-9
+            assert joint > model.jensen_shannon(i, j)
+
+
+def joint_jensen_shannon(model, grid, points, log_gammas):
+    """JS of q(z | x_i) gamma_i and q(z | x_j) gamma_j; these are [M or 1, K]."""
+    log_p, log_q = (
+        model.log_posterior(j, grid)[:, None] + log_gamma
+        for j, log_gamma in zip(points, log_gammas, strict=True)
+    )
+    log_m = np.logaddexp(log_p, log_q) - math.log(2.0)
+    integrand = np.exp(log_p) * (log_p - log_m) + np.exp(log_q) * (log_q - log_m)
+    return 0.5 * integrate.trapezoid(integrand.sum(axis=-1), grid)
 
 
 log_evidence_draws = jax.jit(dgg.log_evidence, static_argnums=6)
