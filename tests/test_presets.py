@@ -127,7 +127,7 @@ def test_unknown_names_list_the_valid_ones():
     with pytest.raises(InvalidInput) as error:
         presets.preset("dgg", "mnist", "best")
     assert str(error.value) == (
-        "preset='best' is unknown; choose one of: default, paper, smoke."
+        "preset='best' is unknown; choose one of: default, paper, released, smoke."
     )
     for function in (presets.preset_class, lambda name: presets.preset(name, "mnist")):
         with pytest.raises(InvalidInput) as error:
@@ -177,7 +177,8 @@ def test_every_string_is_a_choice(method, name):
 
 @pytest.mark.parametrize(("method", "name"), of_type(int))
 def test_counts_have_a_least_value(method, name):
-    low = 0 if name.endswith("epochs") and "decay" not in name else 1
+    counts_from_0 = name.endswith("epochs") and "decay" not in name
+    low = 0 if counts_from_0 or name == "kernel_neighbor" else 1
     changes = {name: low}
     if name == "num_candidates":
         changes["num_neighbors"] = 1
@@ -189,6 +190,7 @@ def test_counts_have_a_least_value(method, name):
 
 MAY_BE_0 = {
     "pretrain_corruption",
+    "initial_variance",
     "siamese_warp",
     "siamese_weight_decay",
     "graph_strength",
@@ -268,14 +270,15 @@ def test_the_methods_share_the_autoencoder(dataset, name):
         }
         for method in WITH_AUTOENCODER
     }
-    if name == "paper" and dataset.startswith(("har", "reuters")):
+    of_paper = name in ("paper", "released")
+    if of_paper and dataset.startswith(("har", "reuters")):
         # The paper's own (E42): part of its objective, not of the networks.
         assert settings["vade"]["variance"] == 0.5
         settings["vade"]["variance"] = settings["dgg"]["variance"]
     for method in WITH_AUTOENCODER:
         assert settings[method] == settings["vade"], method
     fewer = settings["vade"]["pretrain_autoencoder_epochs"]
-    assert name != "paper" or fewer == 50
+    assert not of_paper or fewer == 50
     assert name != "smoke" or 3 <= fewer <= 10  # the more, the fewer the rows
 
 
@@ -300,21 +303,63 @@ def test_dgg_of_the_paper(dataset):
     assert (preset.decay, preset.decay_epochs) == (0.9, 10)
 
 
-def test_dgg_of_the_paper_on_mnist():
-    preset = presets.dgg("mnist", "paper")
-    assert preset.hidden_sizes == (500, 500, 2000)
-    assert preset.latent_dim == 10
-    assert (preset.num_neighbors, preset.num_candidates) == (20, 100)
-    assert preset.neighbor_choice == "random"
-    assert preset.neighbor_weights == "uniform"
-    assert preset.learning_rate == 2e-3
-    assert preset.weight_decay == 1e-4
-    assert preset.siamese_pairs == 2
-    assert preset.siamese_margin == 3.0
-    assert preset.siamese_learning_rate == 5e-4
-    assert (preset.siamese_decay, preset.siamese_decay_epochs) == (0.1, 70)
-    assert preset.siamese_weight_decay == 1e-4
-    assert (preset.siamese_epochs, preset.siamese_batch_size) == (300, 1000)
+def has(preset, **expected):
+    return {name: getattr(preset, name) for name in expected} == expected
+
+
+@pytest.mark.parametrize("name", ["paper", "released"])
+def test_dgg_of_the_paper_has_nothing_of_ours(name):
+    preset = presets.dgg("mnist", name)
+    assert has(preset, guard=False, tolerance=0.0, label_epochs=0, siamese_warp=0.0)
+    assert has(preset, posterior_variance=False, graph_strength=1.0, init="kmeans")
+    assert has(preset, objective="tuple", siamese_pairing="drawn")  # pi in every step
+    assert has(preset, hidden_sizes=(500, 500, 2000), latent_dim=10)
+    assert has(preset, num_neighbors=20, num_candidates=100, neighbor_choice="random")
+    assert has(preset, classifier_hidden_sizes=None, weight_decay=1e-4)
+    assert has(preset, siamese_pairs=2, siamese_margin=3.0, siamese_weight_decay=1e-4)
+    assert has(preset, siamese_decay=0.1, siamese_decay_epochs=70)
+    assert has(preset, siamese_epochs=300, siamese_batch_size=1000)
+    assert has(preset, epochs=300, batch_size=100, decay=0.9, decay_epochs=10)
+
+
+@pytest.mark.parametrize("dataset", ["mnist", "har", "reuters10k", "stl10"])
+def test_dgg_of_the_paper_is_as_printed(dataset):
+    """Errata E6, E13, E20 and E25, wherever anything is printed."""
+    preset = presets.dgg(dataset, "paper")
+    assert has(preset, optimizer="adam", learning_rate=0.02)
+    assert has(preset, neighbor_weights="gaussian", kernel_neighbor=3)
+    assert has(preset, siamese_optimizer="adam", siamese_learning_rate=5e-4)
+    assert has(preset, siamese_init="random", classifier_input="sample")
+    pairs = {"stl10": 5, "reuters10k": 3, "har": 3}
+    assert preset.siamese_pairs == pairs.get(dataset, 2)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "expected"),
+    [
+        ("mnist", {"optimizer": "adam", "learning_rate": 2e-3}),
+        ("mnist", {"siamese_learning_rate": 1e-3, "classifier_input": "mean"}),
+        ("har", {"optimizer": "adam", "learning_rate": 2e-4, "graph_strength": 0.0}),
+        ("har", {"init": "gmm", "initial_variance": 0.08, "weight_decay": 0.0}),
+        ("reuters10k", {"optimizer": "sgd", "learning_rate": 2e-3}),
+        ("reuters10k", {"siamese_optimizer": "sgd", "siamese_learning_rate": 1e-3}),
+        ("reuters10k", {"classifier_input": "sample", "graph_of": "data"}),
+        ("stl10", {"optimizer": "adam", "learning_rate": 5e-4, "weight_decay": 1e-4}),
+        ("stl10", {"siamese_optimizer": "sgd", "siamese_learning_rate": 0.02}),
+        ("stl10", {"classifier_input": "sample", "graph_of": "data"}),
+    ],
+)
+def test_dgg_of_the_released_code(dataset, expected):
+    """Errata E13, E20, E23 to E25, E31 and E35."""
+    preset = presets.dgg(dataset, "released")
+    assert has(preset, **expected)
+    assert has(preset, neighbor_weights="uniform", siamese_init="encoder")
+
+
+def test_released_is_paper_of_the_methods_that_have_no_other():
+    for method in ("vade", "kmeans", "gmvae"):
+        paper = presets.preset(method, "mnist", "paper")
+        assert presets.preset(method, "mnist", "released") == paper
 
 
 @pytest.mark.parametrize(
@@ -423,6 +468,7 @@ NO_SETTINGS = {  # of the same name
     ("dec.py", "log_assignments", "batch_size"),  # points encoded at once
     ("spectralnet.py", "spectral_embedding", "batch_size"),  # likewise
     ("smoothing.py", "smoothing_operator", "graph_strength"),  # that of the paper
+    ("weights.py", "neighbor_weights", "kernel_neighbor"),  # the same
 }
 
 

@@ -247,10 +247,10 @@ def _own_data() -> Dataset | None:
         own.refuse_options(name, _LABEL.value, **options)
         return None
     if own.is_path(name):
-        if _PRESET.value == "paper":
+        if _PRESET.value in ("paper", "released"):
             raise checks.InvalidInput(
-                "--preset=paper has the values that the papers print for their data "
-                f"sets, and none for {name}; use default or smoke."
+                f"--preset={_PRESET.value} has the values of the papers or their code "
+                f"for their data sets, and none for {name}; use default or smoke."
             )
         if flags.FLAGS["num_clusters"].value is None:
             raise checks.InvalidInput(

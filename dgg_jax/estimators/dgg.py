@@ -62,6 +62,7 @@ class DGG(MixtureVAE):
         siamese_candidates: int | None = None,
         siamese_margin: float | None = None,
         siamese_init: str | None = None,
+        siamese_optimizer: str | None = None,
         siamese_learning_rate: float | None = None,
         siamese_decay: float | None = None,
         siamese_decay_epochs: int | None = None,
@@ -69,6 +70,7 @@ class DGG(MixtureVAE):
         siamese_batch_size: int | None = None,
         epochs: int | None = None,
         batch_size: int | None = None,
+        optimizer: str | None = None,
         learning_rate: float | None = None,
         decay: float | None = None,
         decay_epochs: int | None = None,
@@ -88,6 +90,7 @@ class DGG(MixtureVAE):
         init: str | None = None,
         eigenvectors_per_cluster: float | None = None,
         variance_floor: float | None = None,
+        posterior_variance: bool | None = None,
         label_epochs: int | None = None,
         restarts: int | None = None,
         guard: bool | None = None,
@@ -98,10 +101,12 @@ class DGG(MixtureVAE):
         num_candidates: int | None = None,
         neighbor_choice: str | None = None,
         neighbor_weights: str | None = None,
+        kernel_neighbor: int | None = None,
         classifier_epochs: int | None = None,
         classifier_learning_rate: float | None = None,
         objective: str | None = None,
         graph_strength: float | None = None,
+        initial_variance: float | None = None,
         tolerance: float | None = None,
         siamese_warp: float | None = None,
     ) -> None:
@@ -140,8 +145,10 @@ class DGG(MixtureVAE):
           siamese_margin: c, distance to which negative pairs are pushed. Default: 5.0.
           siamese_init: random, or encoder: from the pretrained encoder. Default:
             encoder.
-          siamese_learning_rate: Adam's initial rate for the Siamese network. Default:
-            from the data.
+          siamese_optimizer: of the Siamese network: adam, or sgd with a momentum of
+            0.9. Default: adam.
+          siamese_learning_rate: its initial rate for the Siamese network. Default: from
+            the data.
           siamese_decay: factor of that rate every siamese_decay_epochs. Default: 0.1.
           siamese_decay_epochs: epochs of one stair of that rate. Default: from the
             data.
@@ -150,7 +157,8 @@ class DGG(MixtureVAE):
             the data.
           epochs: epochs of the method's own training. Default: from the data.
           batch_size: points of a batch in it. Default: from the data.
-          learning_rate: Adam's initial rate in it. Default: from the data.
+          optimizer: of it: adam, or sgd with a momentum of 0.9. Default: adam.
+          learning_rate: its initial rate. Default: from the data.
           decay: factor of that rate every decay_epochs. Default: 0.9.
           decay_epochs: epochs of one stair of that rate. Default: 10.
           weight_decay: L2 weight decay in it. Default: 0.0.
@@ -181,6 +189,9 @@ class DGG(MixtureVAE):
             tries. Default: 1.6.
           variance_floor: smallest initial variance of a mixture component. Default:
             0.001.
+          posterior_variance: adds the mean variance of the posteriors to that of their
+            means in the initial variances of the components (erratum E37). Default:
+            True.
           label_epochs: epochs that fit the whole model to the initial labels; 0 skips.
             Default: from the data.
           restarts: runs of initialisation and training; the best is kept: in VaDE by
@@ -205,12 +216,17 @@ class DGG(MixtureVAE):
           neighbor_choice: random (drawn once from the candidates) or nearest. Default:
             nearest.
           neighbor_weights: uniform or gaussian, eq. (32). Default: uniform.
+          kernel_neighbor: s_i of eq. (32) is the distance to this one of the kept
+            neighbours, counted from the nearest; 0: to the farthest, whose weights are
+            nearly uniform. Default: 0.
           classifier_epochs: epochs that fit f_2 to the initial labels. Default: 20.
           classifier_learning_rate: Adam's rate for that. Default: 0.01.
           objective: node (cost independent of S) or tuple (Algorithm 1 as printed).
             Default: node.
           graph_strength: eta in [0, 2], the weight of the graph; 1 is the paper.
             Default: 1.6.
+          initial_variance: variance of every component to start from; 0: that of its
+            labels. Default: 0.0.
           tolerance: share of the rows that go to another cluster in an epoch; five
             epochs of no more end the training, if J rests too; 0: none do. Default:
             0.0001.

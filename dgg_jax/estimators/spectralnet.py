@@ -40,6 +40,7 @@ class SpectralNet(Embedder):
         precision: str | None = None,
         epochs: int | None = None,
         batch_size: int | None = None,
+        optimizer: str | None = None,
         learning_rate: float | None = None,
         decay: float | None = None,
         decay_epochs: int | None = None,
@@ -50,6 +51,7 @@ class SpectralNet(Embedder):
         siamese_candidates: int | None = None,
         siamese_margin: float | None = None,
         siamese_init: str | None = None,
+        siamese_optimizer: str | None = None,
         siamese_learning_rate: float | None = None,
         siamese_decay: float | None = None,
         siamese_decay_epochs: int | None = None,
@@ -79,7 +81,8 @@ class SpectralNet(Embedder):
             float32. Default: float32.
           epochs: epochs of the method's own training. Default: 40.
           batch_size: points of a batch in it. Default: from the data.
-          learning_rate: Adam's initial rate in it. Default: 0.001.
+          optimizer: of it: adam, or sgd with a momentum of 0.9. Default: adam.
+          learning_rate: its initial rate. Default: 0.001.
           decay: factor of that rate every decay_epochs. Default: 0.9.
           decay_epochs: epochs of one stair of that rate. Default: 10.
           weight_decay: L2 weight decay in it. Default: 0.0.
@@ -94,7 +97,9 @@ class SpectralNet(Embedder):
           siamese_margin: c, distance to which negative pairs are pushed. Default: 5.0.
           siamese_init: random, or encoder: from the pretrained encoder. Default:
             random.
-          siamese_learning_rate: Adam's initial rate for the Siamese network. Default:
+          siamese_optimizer: of the Siamese network: adam, or sgd with a momentum of
+            0.9. Default: adam.
+          siamese_learning_rate: its initial rate for the Siamese network. Default:
             0.0005.
           siamese_decay: factor of that rate every siamese_decay_epochs. Default: 0.1.
           siamese_decay_epochs: epochs of one stair of that rate. Default: 70.

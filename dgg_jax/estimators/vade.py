@@ -47,6 +47,7 @@ class VaDE(MixtureVAE):
         precision: str | None = None,
         epochs: int | None = None,
         batch_size: int | None = None,
+        optimizer: str | None = None,
         learning_rate: float | None = None,
         decay: float | None = None,
         decay_epochs: int | None = None,
@@ -66,6 +67,7 @@ class VaDE(MixtureVAE):
         init: str | None = None,
         eigenvectors_per_cluster: float | None = None,
         variance_floor: float | None = None,
+        posterior_variance: bool | None = None,
         label_epochs: int | None = None,
         restarts: int | None = None,
         initial_weights: str | None = None,
@@ -103,7 +105,8 @@ class VaDE(MixtureVAE):
             float32. Default: float32.
           epochs: epochs of the method's own training. Default: 20.
           batch_size: points of a batch in it. Default: from the data.
-          learning_rate: Adam's initial rate in it. Default: 0.001.
+          optimizer: of it: adam, or sgd with a momentum of 0.9. Default: adam.
+          learning_rate: its initial rate. Default: 0.001.
           decay: factor of that rate every decay_epochs. Default: 0.9.
           decay_epochs: epochs of one stair of that rate. Default: 10.
           weight_decay: L2 weight decay in it. Default: 0.0.
@@ -133,6 +136,9 @@ class VaDE(MixtureVAE):
             tries. Default: 1.6.
           variance_floor: smallest initial variance of a mixture component. Default:
             0.001.
+          posterior_variance: adds the mean variance of the posteriors to that of their
+            means in the initial variances of the components (erratum E37). Default:
+            True.
           label_epochs: epochs that fit the whole model to the initial labels; 0 skips.
             Default: 8.
           restarts: runs of initialisation and training; the best is kept: in VaDE by

@@ -10,7 +10,10 @@ _LEAST_AFFINITY = 1e-6
 
 
 def neighbor_weights(
-    indices: np.ndarray, distances: np.ndarray, kind: str = "uniform"
+    indices: np.ndarray,
+    distances: np.ndarray,
+    kind: str = "uniform",
+    kernel_neighbor: int = 0,
 ) -> Graph:
     r"""Weighs the kept neighbours of every point; each row sums to 1.
 
@@ -19,13 +22,17 @@ def neighbor_weights(
     .. math::
       w_{ij} = \frac{1}{a_i} \exp\left( -\frac{d_{ij}^2}{2 s_i^2} \right),
 
-    eq. (32) of DGG, with s_i the distance to the farthest kept neighbour and a_i the
-    sum of the row; where all distances are 0, uniform.
+    eq. (32) of DGG, with a_i the sum of the row. The paper calls s_i predefined and no
+    more: here it is the distance to one of the kept neighbours. With the farthest no
+    weight is more than exp(1/2) times another, which is nearly uniform (erratum E6).
+    Where s_i is 0, neighbours at that distance share the row; if all are, uniform.
 
     Args:
       indices: neighbours, integers of shape [N, S].
       distances: their Euclidean distances, shape [N, S].
       kind: "uniform" or "gaussian".
+      kernel_neighbor: which neighbour s_i is the distance to, 1 the nearest and so on,
+        S if it is more; 0: the farthest.
 
     Returns:
       Graph(indices int32, weights float32), both of shape [N, S].
@@ -45,11 +52,14 @@ def neighbor_weights(
     indices, distances = _checked(indices, distances)
     affinity = np.ones(distances.shape)
     if kind == "gaussian":
-        scale = distances.max(axis=1, keepdims=True)
-        scaled = np.divide(
-            distances, scale, out=np.zeros_like(distances), where=scale > 0
+        most = distances.shape[1]
+        nearest = np.sort(distances, axis=1)
+        rank = min(kernel_neighbor or most, most)
+        scale = nearest[:, rank - 1, None]
+        safe = np.where(scale > 0, scale, 1.0)
+        affinity = np.where(
+            scale > 0, np.exp(-0.5 * (distances / safe) ** 2), distances == 0
         )
-        affinity = np.exp(-0.5 * scaled**2)
     weights = affinity / affinity.sum(axis=1, keepdims=True)
     return Graph(indices, weights.astype(np.float32))
 

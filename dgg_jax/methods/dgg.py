@@ -279,6 +279,7 @@ def build_graph(problem: Problem, state: State) -> tuple[State, Metrics]:
             num_neighbors,
             choice=choice,
             weights=preset.neighbor_weights,
+            kernel_neighbor=preset.kernel_neighbor,
             seed=problem.numpy_seed("graph"),
         )
 
@@ -362,9 +363,16 @@ def initialize(problem: Problem, state: State) -> tuple[State, Metrics]:
     def initial_mixture(posterior: Gaussian, restart: int) -> State:
         if preset.init == "ensemble":
             labels = starts[restart % len(starts)]
-            return mixture_vae.mixture_of_labels(problem, posterior, labels)
-        graph = Graph(**state["init_graph"])
-        return mixture_vae.label_mixture(problem, posterior, graph, restart)
+            entries = mixture_vae.mixture_of_labels(problem, posterior, labels)
+        else:
+            graph = Graph(**state["init_graph"])
+            entries = mixture_vae.label_mixture(problem, posterior, graph, restart)
+        if preset.initial_variance:  # erratum E23
+            logvar = entries["mixture"]["logvar"]
+            entries["mixture"]["logvar"] = np.full_like(
+                logvar, np.log(preset.initial_variance)
+            )
+        return entries
 
     entries, metrics = mixture_vae.initial_mixtures(
         problem,

@@ -256,7 +256,11 @@ def mixture_of_labels(
     """Labels [N] to start a restart from, and the moments of each (erratum E23)."""
     preset = problem.preset
     mixture = initialize.label_mixture(
-        posterior, labels, preset.num_clusters, preset.variance_floor
+        posterior,
+        labels,
+        preset.num_clusters,
+        variance_floor=preset.variance_floor,
+        posterior_variance=preset.posterior_variance,
     )
     return {"initial_labels": labels, "mixture": mixture._asdict()}
 

@@ -196,6 +196,7 @@ def training_schedule(preset: TrainingPreset) -> Schedule:
         decay_epochs=preset.decay_epochs,
         weight_decay=preset.weight_decay,
         floor=getattr(preset, "learning_rate_floor", 0.0),
+        optimizer=preset.optimizer,
     )
 
 

@@ -82,6 +82,7 @@ def _train(
             decay=preset.siamese_decay,
             decay_epochs=preset.siamese_decay_epochs,
             weight_decay=preset.siamese_weight_decay,
+            optimizer=preset.siamese_optimizer,
         ),
         num_points=len(problem.x),
         monitor=problem.runner,

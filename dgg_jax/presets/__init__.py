@@ -4,12 +4,15 @@ A preset is a frozen dataclass, one a method; ``preset(method, dataset, name)`` 
 that of a data set, ``for_data(method, x, num_clusters)`` that of data of one's own:
 
 - "default": what we recommend; measured, see the README's table.
-- "paper": the values that the method's paper prints, or where it is silent the released
-  code's; ours where both are (the length of each pretraining stage). See
-  docs/errata.md. The papers of DEC, SpectralNet and IMSAT were not at hand: theirs are
-  of the authors' released code, as far as there are settings for them. That code trains
-  DEC by SGD and SpectralNet by RMSprop until a validation loss stalls; ours takes Adam
-  and default's epochs.
+- "paper": everything as the method's paper prints it, where it is silent the released
+  code's values, and ours where both are (the length of each pretraining stage, and
+  DGG's s_i of eq. 32). See docs/errata.md. The papers of DEC, SpectralNet and IMSAT
+  were not at hand: theirs are of the authors' released code, as far as there are
+  settings for them. That code trains DEC by SGD and SpectralNet by RMSprop until a
+  validation loss stalls; ours takes Adam and default's epochs.
+- "released": what the code of DGG's authors does for a data set, and where it has none
+  what it does for MNIST; of other methods it is paper. It starts from the weights of
+  VaDE's authors, ours from its own (erratum E22).
 - "smoke": a few epochs of small networks, to see that everything runs.
 
 The methods that start from an autoencoder share its settings on a data set, so that

@@ -118,9 +118,14 @@ class SiamesePreset(NetworkPreset):
         "random, or encoder: from the pretrained encoder.",
         choices=("encoder", "random"),
     )
+    siamese_optimizer: str = setting(
+        "adam",
+        "of the Siamese network: adam, or sgd with a momentum of 0.9.",
+        choices=("adam", "sgd"),
+    )
     siamese_learning_rate: float = setting(
         5e-4,
-        "Adam's initial rate for the Siamese network.",
+        "its initial rate for the Siamese network.",
         positive=True,
     )
     siamese_decay: float = setting(
@@ -149,7 +154,12 @@ class TrainingPreset(NetworkPreset):
 
     epochs: int = setting(40, "epochs of the method's own training.", low=0)
     batch_size: int = setting(256, "points of a batch in it.")
-    learning_rate: float = setting(2e-3, "Adam's initial rate in it.", positive=True)
+    optimizer: str = setting(
+        "adam",
+        "of it: adam, or sgd with a momentum of 0.9.",
+        choices=("adam", "sgd"),
+    )
+    learning_rate: float = setting(2e-3, "its initial rate.", positive=True)
     decay: float = setting(
         0.9,
         "factor of that rate every decay_epochs.",
@@ -180,6 +190,11 @@ class MixturePreset(AutoencoderPreset, TrainingPreset):
         1e-3,
         "smallest initial variance of a mixture component.",
         positive=True,
+    )
+    posterior_variance: bool = setting(
+        True,
+        "adds the mean variance of the posteriors to that of their means in the "
+        "initial variances of the components (erratum E37).",
     )
     label_epochs: int = setting(
         0,
@@ -248,6 +263,12 @@ class DGGPreset(MixturePreset, SiamesePreset):
         "uniform or gaussian, eq. (32).",
         choices=("uniform", "gaussian"),
     )
+    kernel_neighbor: int = setting(
+        0,
+        "s_i of eq. (32) is the distance to this one of the kept neighbours, counted "
+        "from the nearest; 0: to the farthest, whose weights are nearly uniform.",
+        low=0,
+    )
     classifier_epochs: int = setting(
         20,
         "epochs that fit f_2 to the initial labels.",
@@ -268,6 +289,11 @@ class DGGPreset(MixturePreset, SiamesePreset):
         "eta in [0, 2], the weight of the graph; 1 is the paper.",
         low=0,
         high=2,
+    )
+    initial_variance: float = setting(
+        0.0,
+        "variance of every component to start from; 0: that of its labels.",
+        low=0,
     )
     label_epochs: int = 1
     epochs: int = 80

@@ -19,7 +19,7 @@ from dgg_jax.presets.methods import (
     preset_class,
 )
 
-NAMES = ("default", "paper", "smoke")
+NAMES = ("default", "paper", "released", "smoke")
 
 
 class Facts(NamedTuple):
@@ -102,12 +102,12 @@ def for_data(
         image_shape, which matters to DGG alone, is not that of a row.
     """
     cls = preset_class(method)
-    if name == "paper":
+    if name in ("paper", "released"):
         raise checks.InvalidInput(
-            "preset='paper' has the values that the papers print for their data sets, "
-            "and none for data of your own; use default or smoke."
+            f"preset={name!r} has the values of the papers or their code for their "
+            "data sets, and none for data of your own; use default or smoke."
         )
-    checks.one_of("preset", name, [one for one in NAMES if one != "paper"])
+    checks.one_of("preset", name, ("default", "smoke"))
     kinds = {field.name: field.type for field in dataclasses.fields(cls)}
     given = {"num_clusters": num_clusters}
     for key, value in settings.items():

@@ -135,6 +135,7 @@ def draw_neighbors(
     *,
     choice: str,
     weights: str,
+    kernel_neighbor: int,
     seed: int,
 ) -> Graph:
     """Chooses S of each point's candidates and weighs them.
@@ -148,6 +149,7 @@ def draw_neighbors(
       num_neighbors: S; cut to C.
       choice: "random" or "nearest".
       weights: "uniform" or "gaussian".
+      kernel_neighbor: of "gaussian" weights; see ``neighbor_weights``.
       seed: of the draw.
 
     Returns:
@@ -164,7 +166,10 @@ def draw_neighbors(
         indices = np.take_along_axis(indices, kept, axis=1)
         distances = np.take_along_axis(distances, kept, axis=1)
     return neighbor_weights(
-        indices[:, :num_neighbors], distances[:, :num_neighbors], weights
+        indices[:, :num_neighbors],
+        distances[:, :num_neighbors],
+        weights,
+        kernel_neighbor,
     )
 
 

@@ -121,20 +121,27 @@ def fit_mixture(mixture: GaussianMixture, latents: np.ndarray) -> GaussianMixtur
 
 
 def label_mixture(
-    posterior: Gaussian, labels: np.ndarray, num_clusters: int, variance_floor: float
+    posterior: Gaussian,
+    labels: np.ndarray,
+    num_clusters: int,
+    *,
+    variance_floor: float,
+    posterior_variance: bool,
 ) -> Mixture:
     """Mean and unbiased variance of the latents of each label (section 4 of DGG).
 
-    The latents are q(z | x), not its means alone: the variance of a label is the
-    unbiased variance of its means plus its mean posterior variance, which maximises the
-    latent prior of the ELBO. Means alone give a dimension that a VAE left unused, whose
-    posteriors are all N(0, 1), a variance near 0 and an ELBO tens of nats too low.
+    The latents are q(z | x), not its means alone, as printed: the variance of a label
+    is the unbiased variance of its means plus its mean posterior variance, which
+    maximises the latent prior of the ELBO (erratum E37). Means alone give a dimension
+    that a VAE left unused, whose posteriors are all N(0, 1), a variance near 0 and an
+    ELBO tens of nats too low.
 
     Args:
       posterior: q(z | x), fields of shape [N, L].
       labels: in 0..K-1, shape [N].
       num_clusters: K; a label without points takes the moments of all.
       variance_floor: smallest variance.
+      posterior_variance: False takes the variance of the means alone.
 
     Returns:
       Mixture of float32 arrays [K, L].
@@ -149,7 +156,8 @@ def label_mixture(
         means.append(latents[members].mean(axis=0))
         scatter = ((latents[members] - means[-1]) ** 2).sum(axis=0)
         unbiased = scatter / max(1, np.count_nonzero(members) - 1)
-        variances.append(unbiased + spread[members].mean(axis=0))
+        own = spread[members].mean(axis=0) if posterior_variance else 0.0
+        variances.append(unbiased + own)
     variance = np.maximum(np.stack(variances), variance_floor)
     return Mixture(
         np.stack(means).astype(np.float32), np.log(variance).astype(np.float32)

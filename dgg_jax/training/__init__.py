@@ -11,7 +11,7 @@ from dgg_jax.training.loop import (
     steps_per_epoch,
 )
 from dgg_jax.training.runner import Interrupted, Metrics, Run, State
-from dgg_jax.training.schedules import Rate, Schedule, adam
+from dgg_jax.training.schedules import Rate, Schedule, descent
 from dgg_jax.training.state import TrainState
 
 __all__ = [
@@ -26,8 +26,8 @@ __all__ = [
     "State",
     "StepOutput",
     "TrainState",
-    "adam",
     "compile_epoch",
+    "descent",
     "fit",
     "optimize",
     "steps_per_epoch",

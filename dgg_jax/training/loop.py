@@ -13,7 +13,7 @@ import optax
 from dgg_jax.placement import devices
 from dgg_jax.placement.rows import HostRows
 from dgg_jax.training import streaming
-from dgg_jax.training.schedules import Rate, Schedule, adam_by_entry
+from dgg_jax.training.schedules import Rate, Schedule, descent_by_entry
 from dgg_jax.training.state import TrainState, create_state, put_state
 
 
@@ -551,7 +551,7 @@ def _compiled(
 ) -> tuple[optax.GradientTransformation, Epoch, Prepare | None]:
     """Optimiser, epoch and what prepares it, the same for a loop seen before."""
     batch_size = min(schedule.batch_size, num_points)
-    optimizer = adam_by_entry(
+    optimizer = descent_by_entry(
         schedule.rate,
         dict(rates),
         steps_per_epoch=steps_per_epoch(num_points, batch_size),

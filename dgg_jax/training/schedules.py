@@ -6,6 +6,8 @@ from typing import NamedTuple
 import jax
 import optax
 
+_MOMENTUM = 0.9  # of the released code's SGD
+
 
 class Rate(NamedTuple):
     """A learning rate that falls in stairs.
@@ -15,12 +17,14 @@ class Rate(NamedTuple):
       decay: its factor every ``decay_epochs`` epochs; 1 keeps it constant.
       decay_epochs: epochs of one stair.
       floor: the rate below which it does not fall.
+      optimizer: "adam", or "sgd" with a momentum of 0.9 (erratum E20).
     """
 
     learning_rate: float
     decay: float = 1.0
     decay_epochs: int = 10
     floor: float = 0.0
+    optimizer: str = "adam"
 
 
 class Schedule(NamedTuple):
@@ -29,11 +33,12 @@ class Schedule(NamedTuple):
     Attributes:
       epochs: how many.
       batch_size: points of a batch; all points if they are fewer.
-      learning_rate: Adam's initial rate.
+      learning_rate: the optimiser's initial rate.
       decay: factor of the rate every ``decay_epochs`` epochs; 1 keeps it constant.
       decay_epochs: epochs of one stair.
       weight_decay: L2 weight decay.
       floor: the rate below which it does not fall.
+      optimizer: "adam", or "sgd" with a momentum of 0.9.
     """
 
     epochs: int
@@ -43,17 +48,24 @@ class Schedule(NamedTuple):
     decay_epochs: int = 10
     weight_decay: float = 0.0
     floor: float = 0.0
+    optimizer: str = "adam"
 
     @property
     def rate(self) -> Rate:
-        """The learning rate by itself."""
-        return Rate(self.learning_rate, self.decay, self.decay_epochs, self.floor)
+        """The learning rate by itself, and what follows it."""
+        return Rate(
+            self.learning_rate,
+            self.decay,
+            self.decay_epochs,
+            self.floor,
+            self.optimizer,
+        )
 
 
-def adam(
+def descent(
     rate: Rate, *, steps_per_epoch: int, weight_decay: float = 0.0
 ) -> optax.GradientTransformation:
-    """Adam with a staircase: the rate times ``decay`` every ``decay_epochs`` epochs.
+    """Adam or SGD with a staircase: rate times ``decay`` every ``decay_epochs`` epochs.
 
     Section 4.1 of DGG and 4.2 of VaDE have decay 0.9 every 10 epochs. The weight decay
     is added to the gradient, as in the released code (errata E25, E35), not decoupled.
@@ -74,17 +86,21 @@ def adam(
         # Of a rate that does not fall, optax takes it for a ceiling.
         end_value=rate.floor if rate.decay < 1.0 else None,
     )
-    return optax.chain(optax.add_decayed_weights(weight_decay), optax.adam(schedule))
+    if rate.optimizer == "sgd":
+        steps = optax.sgd(schedule, momentum=_MOMENTUM)
+    else:
+        steps = optax.adam(schedule)
+    return optax.chain(optax.add_decayed_weights(weight_decay), steps)
 
 
-def adam_by_entry(
+def descent_by_entry(
     rate: Rate,
     rates: Mapping[str, Rate],
     *,
     steps_per_epoch: int,
     weight_decay: float = 0.0,
 ) -> optax.GradientTransformation:
-    """Adam for a dictionary of parameters, some entries of which have their own rate.
+    """As ``descent``, of a dictionary, some entries of which have their own rate.
 
     Args:
       rate: of all other entries.
@@ -97,7 +113,7 @@ def adam_by_entry(
       An optax gradient transformation.
     """
     if not rates:
-        return adam(rate, steps_per_epoch=steps_per_epoch, weight_decay=weight_decay)
+        return descent(rate, steps_per_epoch=steps_per_epoch, weight_decay=weight_decay)
 
     def labels(params):
         return {
@@ -106,8 +122,8 @@ def adam_by_entry(
         }
 
     own = {
-        name: adam(rate, steps_per_epoch=steps_per_epoch)
+        name: descent(rate, steps_per_epoch=steps_per_epoch)
         for name, rate in rates.items()
     }
-    rest = adam(rate, steps_per_epoch=steps_per_epoch, weight_decay=weight_decay)
+    rest = descent(rate, steps_per_epoch=steps_per_epoch, weight_decay=weight_decay)
     return optax.partition({**own, "": rest}, labels)  # "" names no entry

@@ -33,6 +33,20 @@ def test_all_distances_0_gives_uniform_weights():
     np.testing.assert_allclose(graph.weights[1], expected, rtol=1e-6)
 
 
+def test_the_kernels_scale_is_the_distance_to_a_kept_neighbour():
+    """Erratum E6: the farther it is, the more uniform the weights."""
+    distances = np.array([[4.0, 1.0, 2.0]])  # in any order
+    indices = np.zeros((1, 3), int)
+    for rank, scale in ((1, 1.0), (2, 2.0), (3, 4.0), (0, 4.0), (9, 4.0)):
+        expected = np.exp(-0.5 * (distances / scale) ** 2)
+        graph = neighbor_weights(indices, distances, "gaussian", rank)
+        np.testing.assert_allclose(
+            graph.weights, expected / expected.sum(), rtol=1e-5, atol=1e-30
+        )
+    copies = neighbor_weights(indices, np.array([[0.0, 0.0, 3.0]]), "gaussian", 2)
+    np.testing.assert_allclose(copies.weights, [[0.5, 0.5, 0.0]])
+
+
 @pytest.mark.parametrize("scale", [1e-30, 1.0, 1e30])
 def test_gaussian_rows_sum_to_1_and_fall_with_distance_at_any_scale(scale):
     rng = np.random.default_rng(0)

@@ -192,7 +192,12 @@ def candidates():
 
 def draw(candidates, num_neighbors=3, choice="random", weights="uniform", seed=0):
     return draw_neighbors(
-        *candidates, num_neighbors, choice=choice, weights=weights, seed=seed
+        *candidates,
+        num_neighbors,
+        choice=choice,
+        weights=weights,
+        kernel_neighbor=0,
+        seed=seed,
     )
 
 

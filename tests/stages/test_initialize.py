@@ -165,7 +165,11 @@ LOGVARS = np.log(
 
 def test_label_mixture_by_hand():
     mixture = label_mixture(
-        Gaussian(MEANS, LOGVARS), np.array([0, 0, 0, 1]), 2, variance_floor=1e-3
+        Gaussian(MEANS, LOGVARS),
+        np.array([0, 0, 0, 1]),
+        2,
+        variance_floor=1e-3,
+        posterior_variance=True,
     )
     assert mixture.mean.dtype == mixture.logvar.dtype == np.float32
     np.testing.assert_allclose(mixture.mean, [[2.0, 2.0], [7.0, 5.0]], rtol=1e-6)
@@ -175,10 +179,25 @@ def test_label_mixture_by_hand():
     np.testing.assert_allclose(np.exp(mixture.logvar), variances, rtol=1e-5)
 
 
+def test_label_mixture_as_printed_is_of_the_means_alone():
+    """Erratum E37."""
+    mixture = label_mixture(
+        Gaussian(MEANS, LOGVARS),
+        np.array([0, 0, 0, 1]),
+        2,
+        variance_floor=1e-3,
+        posterior_variance=False,
+    )
+    variances = [[4.0, 3.0], [1e-3, 1e-3]]  # a single point has none
+    np.testing.assert_allclose(np.exp(mixture.logvar), variances, rtol=1e-5)
+
+
 def test_label_mixture_has_a_floor():
     posterior = Gaussian(MEANS, np.full_like(MEANS, -30.0))
     labels = np.array([0, 0, 1, 2])
-    mixture = label_mixture(posterior, labels, 3, variance_floor=0.25)
+    mixture = label_mixture(
+        posterior, labels, 3, variance_floor=0.25, posterior_variance=True
+    )
     # 0 and 2 have variance 2, 1 and 1 have none, single points have none.
     expected = [[2.0, 0.25], [0.25, 0.25], [0.25, 0.25]]
     np.testing.assert_allclose(np.exp(mixture.logvar), expected, rtol=1e-5)
@@ -187,8 +206,12 @@ def test_label_mixture_has_a_floor():
 def test_an_empty_label_takes_the_moments_of_all():
     posterior = Gaussian(MEANS, LOGVARS)
     labels = np.array([0, 0, 2, 2])
-    mixture = label_mixture(posterior, labels, 3, variance_floor=1e-3)
-    everything = label_mixture(posterior, np.zeros(4, int), 1, variance_floor=1e-3)
+    mixture = label_mixture(
+        posterior, labels, 3, variance_floor=1e-3, posterior_variance=True
+    )
+    everything = label_mixture(
+        posterior, np.zeros(4, int), 1, variance_floor=1e-3, posterior_variance=True
+    )
     np.testing.assert_array_equal(mixture.mean[1], everything.mean[0])
     np.testing.assert_array_equal(mixture.logvar[1], everything.logvar[0])
     assert (mixture.mean[0] != mixture.mean[1]).all()

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dgg_jax.training import Rate, adam
-from dgg_jax.training.schedules import adam_by_entry
+from dgg_jax.training import Rate, descent
+from dgg_jax.training.schedules import descent_by_entry
 
 
 def steps(optimizer, gradient, params, count):
@@ -20,7 +20,7 @@ def steps(optimizer, gradient, params, count):
 
 
 def test_staircase_by_hand():
-    optimizer = adam(Rate(0.02, 0.9, 10), steps_per_epoch=3)
+    optimizer = descent(Rate(0.02, 0.9, 10), steps_per_epoch=3)
     rates = steps(optimizer, jnp.array([5.0]), jnp.array([1.0]), 62)
     np.testing.assert_allclose(rates[:30], 0.02, rtol=1e-3)
     np.testing.assert_allclose(rates[30:60], 0.018, rtol=1e-3)
@@ -29,7 +29,7 @@ def test_staircase_by_hand():
 
 def test_the_rate_is_constant_by_default():
     rates = steps(
-        adam(Rate(0.5), steps_per_epoch=1), jnp.array([5.0]), jnp.array([1.0]), 15
+        descent(Rate(0.5), steps_per_epoch=1), jnp.array([5.0]), jnp.array([1.0]), 15
     )
     np.testing.assert_allclose(rates, 0.5, rtol=1e-3)
 
@@ -39,7 +39,7 @@ def test_weight_decay_joins_the_gradient(weight_decay):
     # 0.1 + 0.1 * -10 turns the sign of the first step; 1e-8 halves it, as epsilon.
     params = jnp.array([-10.0, 2.0, 1e-7])
     gradient = jnp.array([0.1, 0.0, 0.0])
-    optimizer = adam(Rate(0.01), steps_per_epoch=1, weight_decay=weight_decay)
+    optimizer = descent(Rate(0.01), steps_per_epoch=1, weight_decay=weight_decay)
     updates, _ = optimizer.update(gradient, optimizer.init(params), params)
     coupled = np.asarray(gradient) + weight_decay * np.asarray(params)
     expected = -0.01 * coupled / (np.abs(coupled) + 1e-8)
@@ -51,7 +51,7 @@ def test_weight_decay_joins_the_gradient(weight_decay):
 
 
 def test_the_rate_stops_at_its_floor():
-    optimizer = adam(Rate(0.1, 0.5, 2, floor=0.03), steps_per_epoch=1)
+    optimizer = descent(Rate(0.1, 0.5, 2, floor=0.03), steps_per_epoch=1)
     rates = steps(optimizer, jnp.array([5.0]), jnp.array([1.0]), 8)
     expected = [0.1, 0.1, 0.05, 0.05, 0.03, 0.03, 0.03, 0.03]
     np.testing.assert_allclose(rates, expected, rtol=1e-3)
@@ -60,7 +60,7 @@ def test_the_rate_stops_at_its_floor():
 def test_entries_with_rates_of_their_own():
     params = {"networks": {"w": jnp.ones(2)}, "mixture": jnp.ones(3)}
     gradient = jax.tree.map(lambda leaf: 5.0 * leaf, params)
-    optimizer = adam_by_entry(
+    optimizer = descent_by_entry(
         Rate(0.1), {"mixture": Rate(0.01, 0.5, 1)}, steps_per_epoch=1, weight_decay=-99
     )
     state = optimizer.init(params)
@@ -69,3 +69,17 @@ def test_entries_with_rates_of_their_own():
         # The weight decay, large enough to turn the sign, is not the mixture's.
         np.testing.assert_allclose(updates["networks"]["w"], 0.1, rtol=1e-3)
         np.testing.assert_allclose(updates["mixture"], -mixture_rate, rtol=1e-3)
+
+
+def test_sgd_has_a_momentum_and_the_staircase():
+    """Erratum E20: what the released code trains Reuters by."""
+    optimizer = descent(Rate(0.5, 0.1, 2, optimizer="sgd"), steps_per_epoch=1)
+    params, steps = jnp.array([0.0]), []
+    state = optimizer.init(params)
+    for _ in range(4):
+        update, state = optimizer.update(jnp.array([1.0]), state, params)
+        steps.append(float(update[0]))
+    momentum = [1.0, 1.9, 2.71, 3.439]  # sums of 0.9^t
+    rates = [0.5, 0.5, 0.05, 0.05]
+    expected = [-m * r for m, r in zip(momentum, rates, strict=True)]
+    np.testing.assert_allclose(steps, expected, rtol=1e-5)
