@@ -24,6 +24,7 @@ _METHODS = ("dgg", "vade", "gmvae", "dec", "spectralnet", "imsat")
 _IMAGE_SHAPE = {
     "dgg": "what the Siamese network is trained on is then warped",
     "gmvae": "architecture may then be one of convolutions",
+    "spectralnet": "what the Siamese network is trained on may then be warped",
 }
 _GENERATIVE = ("dgg", "vade", "gmvae")
 _LEFT_OUT = {"vade": ("clustering",)}  # of the labels of a run; predict has its own

@@ -20,7 +20,10 @@ CLASSES = {
     "moons": 2, "pinwheel": 5, "har": 6, "reuters10k": 4,
     "reuters": 4, "reuters_r8": 8, "stl10": 10, "svhn": 10,
 }  # fmt: skip
-WITH_AUTOENCODER = ("dgg", "vade", "ae_gmm", "dae_gmm", "vae_gmm", "dec")
+WITH_AUTOENCODER = (
+    "dgg", "vade", "ae_gmm", "dae_gmm", "vae_gmm", "ae_kmeans", "siamese_kmeans",
+    "siamese_spectral", "dec",
+)  # fmt: skip
 AUTOENCODER = (
     "hidden_sizes", "latent_dim", "likelihood", "variance", "pretrain_layer_epochs",
     "pretrain_autoencoder_epochs", "pretrain_corruption", "pretrain_learning_rate",
@@ -58,7 +61,8 @@ def message(method, **changes):
 def test_the_methods_and_data_sets():
     assert METHODS == (
         "dgg", "vade", "gmvae", "kmeans", "gmm", "spectral", "ae_gmm", "dae_gmm",
-        "vae_gmm", "dec", "spectralnet", "imsat",
+        "vae_gmm", "ae_kmeans", "siamese_kmeans", "siamese_spectral", "dec",
+        "spectralnet", "imsat",
     )  # fmt: skip
     assert list(presets.DATASETS) == list(CLASSES)
     derived = [
@@ -282,7 +286,23 @@ def test_the_methods_share_the_autoencoder(dataset, name):
     assert name != "smoke" or 3 <= fewer <= 10  # the more, the fewer the rows
 
 
-@pytest.mark.parametrize("method", WITH_AUTOENCODER[1:])
+OF_DGG = ("dgg", "siamese_kmeans", "siamese_spectral")
+
+
+@pytest.mark.parametrize("dataset", presets.DATASETS)
+@pytest.mark.parametrize("name", ["default", "paper", "released"])
+def test_what_clusters_the_siamese_embedding_makes_it_as_dgg_does(dataset, name):
+    theirs = vars(presets.dgg(dataset, name))
+    for method in OF_DGG[1:]:
+        ours = vars(presets.preset(method, dataset, name))
+        of_embedding = {k for k in ours if "siamese" in k or "pretrain" in k}
+        assert len(of_embedding) > 15
+        assert {k: ours[k] for k in of_embedding} == {
+            k: theirs[k] for k in of_embedding
+        }
+
+
+@pytest.mark.parametrize("method", sorted(set(WITH_AUTOENCODER) - set(OF_DGG)))
 def test_only_dgg_pretrains_a_vae(method):
     for dataset in presets.DATASETS:
         for name in presets.NAMES:

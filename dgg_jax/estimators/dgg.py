@@ -68,6 +68,7 @@ class DGG(MixtureVAE):
         siamese_decay_epochs: int | None = None,
         siamese_weight_decay: float | None = None,
         siamese_batch_size: int | None = None,
+        siamese_warp: float | None = None,
         epochs: int | None = None,
         batch_size: int | None = None,
         optimizer: str | None = None,
@@ -108,7 +109,6 @@ class DGG(MixtureVAE):
         graph_strength: float | None = None,
         initial_variance: float | None = None,
         tolerance: float | None = None,
-        siamese_warp: float | None = None,
     ) -> None:
         """Keeps the settings, which ``fit`` checks.
 
@@ -155,6 +155,9 @@ class DGG(MixtureVAE):
           siamese_weight_decay: L2 weight decay of the Siamese network. Default: 0.0001.
           siamese_batch_size: points of a batch for the Siamese network. Default: from
             the data.
+          siamese_warp: strength of the random warps (``RandomWarp``) of what the
+            Siamese network is trained on, if the rows are images; 0 for none. Default:
+            from the data.
           epochs: epochs of the method's own training. Default: from the data.
           batch_size: points of a batch in it. Default: from the data.
           optimizer: of it: adam, or sgd with a momentum of 0.9. Default: adam.
@@ -230,9 +233,6 @@ class DGG(MixtureVAE):
           tolerance: share of the rows that go to another cluster in an epoch; five
             epochs of no more end the training, if J rests too; 0: none do. Default:
             0.0001.
-          siamese_warp: strength of the random warps (``RandomWarp``) of what the
-            Siamese network is trained on, if the rows are images; 0 for none. Default:
-            from the data.
         """
         self._store(locals())
 

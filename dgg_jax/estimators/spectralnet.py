@@ -33,6 +33,7 @@ class SpectralNet(Embedder):
         n_clusters: int = 10,
         *,
         preset: Literal["default", "smoke"] = "default",
+        image_shape: Sequence[int] | None = None,
         random_state: int | np.random.RandomState | None = None,
         verbose: bool | int = 0,
         # Expert settings; None is the preset's value.
@@ -57,6 +58,7 @@ class SpectralNet(Embedder):
         siamese_decay_epochs: int | None = None,
         siamese_weight_decay: float | None = None,
         siamese_batch_size: int | None = None,
+        siamese_warp: float | None = None,
         hidden_sizes: Sequence[int] | None = None,
         latent_dim: int | None = None,
         affinity_neighbors: int | None = None,
@@ -69,6 +71,8 @@ class SpectralNet(Embedder):
           n_clusters: K, the number of clusters.
           preset: where settings that are None come from: default (what we recommend) or
             smoke (a few epochs of small networks, to see that everything runs).
+          image_shape: (H, W), (H, W, 1) or (H, W, 3) of the image in a row of X: what
+            the Siamese network is trained on may then be warped. None if there is none.
           random_state: seed of every random number, or RandomState, or None.
           verbose: 1 shows a progress bar and what each stage reaches.
 
@@ -106,6 +110,9 @@ class SpectralNet(Embedder):
           siamese_weight_decay: L2 weight decay of the Siamese network. Default: 0.0001.
           siamese_batch_size: points of a batch for the Siamese network. Default: from
             the data.
+          siamese_warp: strength of the random warps (``RandomWarp``) of what the
+            Siamese network is trained on, if the rows are images; 0 for none. Default:
+            0.0.
           hidden_sizes: widths of the ReLU layers of both networks. Default: (1024,
             1024, 512).
           latent_dim: L, dimension of the Siamese embedding. Default: 10.
@@ -117,6 +124,9 @@ class SpectralNet(Embedder):
         self._store(locals())
 
     # The end.
+
+    def _arguments(self):
+        return super()._arguments() | {"image_shape": self.image_shape}
 
     def predict(self, X: Any) -> np.ndarray:
         """The cluster of each row, int32 of shape [N]."""

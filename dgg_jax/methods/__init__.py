@@ -85,10 +85,15 @@ METHODS = {
         spectralnet.STAGES,
         spectralnet.model_of,
         spectralnet.check,
+        told=("image_shape",),
     ),
     "imsat": Method(imsat.run, imsat.STAGES, imsat.model_of),
     **{
-        name: Method(two_stage.run, two_stage.STAGES[preset_class(name)])
+        name: Method(
+            two_stage.run,
+            two_stage.STAGES[preset_class(name)],
+            told=("image_shape",) if name.startswith("siamese") else (),
+        )
         for name in NAMES
         if preset_class(name) in two_stage.STAGES
     },

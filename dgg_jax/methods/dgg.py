@@ -14,7 +14,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import logging
-from flax import linen as nn
 from scipy import sparse
 
 from dgg_jax.distributions import sample_gaussian
@@ -55,11 +54,9 @@ from dgg_jax.methods.problem import (
     kmeans_metrics,
     training_schedule,
 )
-from dgg_jax.methods.similarity import nearest, siamese_embedding
+from dgg_jax.methods.similarity import encoder_embedding, nearest
 from dgg_jax.networks import (
     Classifier,
-    Embedding,
-    MeanEmbedding,
     Network,
     Networks,
     initial_params,
@@ -69,7 +66,6 @@ from dgg_jax.presets import DGGPreset
 from dgg_jax.stages import cluster_count, evaluate
 from dgg_jax.stages import graph as neighbor_graph
 from dgg_jax.stages.cluster_count import ClusterCount
-from dgg_jax.stages.warps import RandomWarp
 from dgg_jax.training import (
     Loss,
     Metrics,
@@ -303,12 +299,7 @@ def _graph_space(
     """Points whose distances make the graph, and what these depend on."""
     space = _graph_of(problem)
     if space == "siamese":
-        warp = _warp(problem)
-        identity = vae_identity(problem) | problem.preset.siamese_settings()
-        identity["warp"] = repr(warp)
-        module, initial = _siamese(problem, state)
-        _, embedding = siamese_embedding(problem, module, initial, identity, warp)
-        return embedding, identity
+        return encoder_embedding(problem, state)
     if space == "latents":
         return latent_means(problem, _networks(problem), state), vae_identity(problem)
     # Dense, but for rows that stay on the host.
@@ -320,30 +311,6 @@ def _graph_of(problem: Problem) -> str:
     space = problem.preset.graph_of
     untrained = space == "siamese" and not problem.preset.siamese_epochs
     return "data" if untrained or problem.neighbors is not None else space
-
-
-def _warp(problem: Problem) -> RandomWarp | None:
-    """What changes images that the Siamese network is trained on, and no clusters."""
-    strength = problem.preset.siamese_warp
-    if not strength:
-        return None
-    if problem.image_shape is None:
-        logging.warning(
-            "siamese_warp=%g warps images, and image_shape is not given: nothing is "
-            "warped. Tell image_shape, or set siamese_warp=0.",
-            strength,
-        )
-        return None
-    return RandomWarp(problem.image_shape, strength)
-
-
-def _siamese(problem: Problem, state: State) -> tuple[nn.Module, State]:
-    """The Siamese network, as the encoder's mean, and the encoder's parameters."""
-    preset, encoder = problem.preset, state["encoder"]
-    if problem.parts.encoder:
-        return MeanEmbedding(problem.parts.encoder), {"encoder": encoder}
-    module = Embedding(preset.hidden_sizes, preset.latent_dim)
-    return module, {k: v for k, v in encoder.items() if k != "logvar"}
 
 
 def initialize(problem: Problem, state: State) -> tuple[State, Metrics]:

@@ -5,14 +5,17 @@ from typing import Any
 
 import jax
 import numpy as np
+from absl import logging
 from flax import linen as nn
 
 from dgg_jax.graph import knn
+from dgg_jax.methods.pretrained import vae_identity
 from dgg_jax.methods.problem import Problem
-from dgg_jax.networks import Network, initial_params
+from dgg_jax.networks import Embedding, MeanEmbedding, Network, initial_params
 from dgg_jax.placement.rows import HostRows
 from dgg_jax.stages import evaluate
 from dgg_jax.stages.graph import Augment, SiameseLoss
+from dgg_jax.stages.warps import RandomWarp
 from dgg_jax.training import Schedule, State, optimize
 
 
@@ -48,6 +51,51 @@ def siamese_embedding(
     else:
         params = problem.runner.share("siamese", identity, trained)
     return params, embed_all(network, params, problem.x)
+
+
+def encoder_embedding(
+    problem: Problem, state: State
+) -> tuple[np.ndarray, dict[str, Any]]:
+    """The embedding of DGG: by a network that starts as the pretrained encoder's mean.
+
+    Args:
+      problem: of a method that has an autoencoder too; images of image_shape are
+        warped by siamese_warp.
+      state: that of the pretraining.
+
+    Returns:
+      The embedding, shape [N, L], and what it depends on.
+    """
+    warp = warp_of(problem)
+    identity = vae_identity(problem) | problem.preset.siamese_settings()
+    identity["warp"] = repr(warp)
+    module, initial = _encoder_mean(problem, state)
+    _, embedding = siamese_embedding(problem, module, initial, identity, warp)
+    return embedding, identity
+
+
+def warp_of(problem: Problem) -> RandomWarp | None:
+    """What changes images that the Siamese network is trained on, and no clusters."""
+    strength = problem.preset.siamese_warp
+    if not strength:
+        return None
+    if problem.image_shape is None:
+        logging.warning(
+            "siamese_warp=%g warps images, and image_shape is not given: nothing is "
+            "warped. Tell image_shape, or set siamese_warp=0.",
+            strength,
+        )
+        return None
+    return RandomWarp(problem.image_shape, strength)
+
+
+def _encoder_mean(problem: Problem, state: State) -> tuple[nn.Module, State]:
+    """The Siamese network, as the encoder's mean, and the encoder's parameters."""
+    preset, encoder = problem.preset, state["encoder"]
+    if problem.parts.encoder:
+        return MeanEmbedding(problem.parts.encoder), {"encoder": encoder}
+    module = Embedding(preset.hidden_sizes, preset.latent_dim)
+    return module, {k: v for k, v in encoder.items() if k != "logvar"}
 
 
 def _train(

@@ -23,7 +23,7 @@ from dgg_jax.methods.problem import (
     kmeans_metrics,
     training_schedule,
 )
-from dgg_jax.methods.similarity import embed_all, siamese_embedding
+from dgg_jax.methods.similarity import embed_all, siamese_embedding, warp_of
 from dgg_jax.networks import Embedding, Network, initial_params, with_precision
 from dgg_jax.presets import SpectralNetPreset
 from dgg_jax.training import Loss, Metrics, Run, State, StepOutput, optimize
@@ -41,6 +41,7 @@ def run(
     seed: int = 0,
     y: np.ndarray | None = None,
     runner: Run | None = None,
+    image_shape: tuple[int, ...] | None = None,
 ) -> Outcome:
     """Carries data through all stages of SpectralNet.
 
@@ -50,6 +51,8 @@ def run(
       seed: of every random number of the run.
       y: true labels [N] for the reported metrics; nothing else sees them.
       runner: checkpoints and callbacks; by default in memory only.
+      image_shape: (H, W), (H, W, 1) or (H, W, 3) of the image in a row, which
+        ``siamese_warp`` warps; None if there is none.
 
     Returns:
       The model; the last state, with "labels" [N] and "latent_mean" [N, K], the
@@ -60,7 +63,9 @@ def run(
       Diverged: if a loss is not finite.
       Interrupted: if the runner was asked to stop.
     """
-    problem = Problem.of(x, preset, seed=seed, y=y, runner=runner)
+    problem = Problem.of(
+        x, preset, seed=seed, y=y, runner=runner, image_shape=image_shape
+    )
     check(preset, problem.x.shape)
     stage = problem.runner.stage
     state = stage("graph", embed, problem, {})
@@ -161,7 +166,9 @@ def embed(problem: Problem, state: State) -> tuple[State, Metrics]:
     preset, x = problem.preset, problem.x
     if not preset.siamese_epochs:
         return {"embedding": x}, kmeans_metrics(problem, x, "graph")
-    params, embedding = siamese_embedding(problem, _siamese(preset).module, None)
+    params, embedding = siamese_embedding(
+        problem, _siamese(preset).module, None, augment=warp_of(problem)
+    )
     entries = {"siamese": params, "embedding": embedding}
     return entries, kmeans_metrics(problem, embedding, "graph")
 

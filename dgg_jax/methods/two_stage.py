@@ -24,7 +24,12 @@ trained on by
   - D_{\text{KL}}( q(z \mid x_i) \,\|\, \mathcal{N}(0, I) ),
   \end{aligned}
 
-where x~ is x with a share of its values set to 0 and f the mean of q(z | x).
+where x~ is x with a share of its values set to 0 and f the mean of q(z | x). AE+K-means
+is K-means of those of the AE.
+
+K-means and spectral clustering of the Siamese embedding start where DGG does: from the
+same autoencoder, pairs, warps and seeds come the same points, so that a comparison
+shows what DGG's mixture and joint training add to them.
 
 Spectral clustering takes the leading eigenvectors of the kNN graph of the data, and
 K-means of their normalised rows (Ng, Jordan and Weiss, NIPS 2001):
@@ -62,12 +67,17 @@ from dgg_jax.methods.problem import (
     kmeans_metrics,
     softly_clustered,
 )
-from dgg_jax.methods.similarity import nearest
+from dgg_jax.methods.similarity import encoder_embedding, nearest
+from dgg_jax.placement.rows import HostRows, SparseRows
 from dgg_jax.presets import (
     GMMPreset,
     KMeansPreset,
     LatentGMMPreset,
+    LatentKMeansPreset,
     Preset,
+    SiameseKMeansPreset,
+    SiamesePreset,
+    SiameseSpectralPreset,
     SpectralPreset,
 )
 from dgg_jax.stages import initialize
@@ -80,6 +90,9 @@ STAGES = {
     GMMPreset: ("cluster",),
     SpectralPreset: ("graph", "cluster"),
     LatentGMMPreset: ("pretrain", "embed", "cluster"),
+    LatentKMeansPreset: ("pretrain", "embed", "cluster"),
+    SiameseKMeansPreset: ("pretrain", "embed", "cluster"),
+    SiameseSpectralPreset: ("pretrain", "embed", "graph", "cluster"),
 }
 
 
@@ -90,6 +103,7 @@ def run(
     seed: int = 0,
     y: np.ndarray | None = None,
     runner: Run | None = None,
+    image_shape: tuple[int, ...] | None = None,
 ) -> Outcome:
     """Carries data through the stages of the baseline that the preset is of.
 
@@ -99,52 +113,50 @@ def run(
       seed: of every random number of the run.
       y: true labels [N] for the reported metrics; nothing else sees them.
       runner: checkpoints and callbacks; by default in memory only.
+      image_shape: (H, W), (H, W, 1) or (H, W, 3) of the image in a row, which the
+        Siamese network may see warped; None if there is none.
 
     Returns:
       None, there is no model of the data; the last state, with "labels" [N] and, of a
-      mixture, "log_assignment" [N, K], of latents "latent_mean" [N, L]; and the record
-      of every stage.
+      mixture, "log_assignment" [N, K], of what is embedded "latent_mean" [N, L]; and
+      the record of every stage.
 
     Raises:
       InvalidInput: if x cannot be clustered so; before any work.
       Diverged: if a loss is not finite.
       Interrupted: if the runner was asked to stop.
     """
-    problem = Problem.of(x, preset, seed=seed, y=y, runner=runner)
-    stage, state = problem.runner.stage, {}
-    if isinstance(preset, LatentGMMPreset):
+    problem = Problem.of(
+        x, preset, seed=seed, y=y, runner=runner, image_shape=image_shape
+    )
+    stage, state, stages = problem.runner.stage, {}, STAGES[type(preset)]
+    if "embed" in stages:
+        is_siamese = isinstance(preset, SiamesePreset)
         state = stage("pretrain", pretrain_and_report, problem, state)
-        state = stage("embed", embed, problem, state)
-        cluster = mixture_of_latents
-    elif isinstance(preset, SpectralPreset):
+        state = stage("embed", embed_siamese if is_siamese else embed, problem, state)
+    if "graph" in stages:
         state = stage("graph", build_graph, problem, state)
         cluster = spectral_clusters
     else:
-        cluster = kmeans if isinstance(preset, KMeansPreset) else mixture_of_data
+        cluster = kmeans if isinstance(preset, KMeansPreset) else mixture_clusters
     state = stage("cluster", cluster, problem, state)
     return Outcome(None, state, problem.runner.records)
 
 
+def _points(problem: Problem, state: State) -> np.ndarray | SparseRows | HostRows:
+    """What is clustered: the embedding, or the data."""
+    return state.get("latent_mean", problem.x)
+
+
 def kmeans(problem: Problem, state: State) -> tuple[State, Metrics]:
-    """K-means of the data."""
-    del state
-    labels = problem.kmeans("cluster").fit_predict(problem.x)
+    """K-means."""
+    labels = problem.kmeans("cluster").fit_predict(_points(problem, state))
     return clustered(problem, labels.astype(np.int32))
 
 
-def mixture_of_data(problem: Problem, state: State) -> tuple[State, Metrics]:
-    """A Gaussian mixture of the data."""
-    del state
-    return _mixture_clusters(problem, problem.x)
-
-
-def mixture_of_latents(problem: Problem, state: State) -> tuple[State, Metrics]:
-    """A Gaussian mixture of the latents."""
-    return _mixture_clusters(problem, state["latent_mean"])
-
-
-def _mixture_clusters(problem: Problem, points: np.ndarray) -> tuple[State, Metrics]:
-    preset = problem.preset
+def mixture_clusters(problem: Problem, state: State) -> tuple[State, Metrics]:
+    """A Gaussian mixture."""
+    preset, points = problem.preset, _points(problem, state)
     mixture = initialize.latent_mixture(
         points,
         preset.num_clusters,
@@ -161,10 +173,9 @@ def _mixture_clusters(problem: Problem, points: np.ndarray) -> tuple[State, Metr
 
 
 def build_graph(problem: Problem, state: State) -> tuple[State, Metrics]:
-    """The kNN graph of the data."""
-    del state
-    preset = problem.preset
-    found = nearest(problem, problem.x, preset.num_neighbors, "neighbors")
+    """The kNN graph of the data, or of their embedding."""
+    preset, points = problem.preset, _points(problem, state)
+    found = nearest(problem, points, preset.num_neighbors, "neighbors")
     kept = neighbor_weights(**found, kind=preset.neighbor_weights)
     return {"graph": kept._asdict()}, {}
 
@@ -196,3 +207,12 @@ def embed(problem: Problem, state: State) -> tuple[State, Metrics]:
     metrics = kmeans_metrics(problem, latents, "embed")
     metrics |= mean_elbo(problem, networks, params)
     return {**params, "latent_mean": latents}, metrics
+
+
+def embed_siamese(problem: Problem, state: State) -> tuple[State, Metrics]:
+    """The Siamese embedding of DGG; without epochs for it, the data themselves."""
+    if not problem.preset.siamese_epochs:
+        return {}, kmeans_metrics(problem, problem.x, "embed")
+    embedding, _ = encoder_embedding(problem, state)
+    metrics = kmeans_metrics(problem, embedding, "embed")
+    return {"latent_mean": embedding}, metrics

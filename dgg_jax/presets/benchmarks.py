@@ -60,7 +60,7 @@ def preset(method: str, dataset: str, name: str = "default") -> Preset:
     cls = preset_class(method)
     checks.one_of("dataset", dataset, DATASETS)
     checks.one_of("preset", name, NAMES)
-    if name == "released" and cls is not DGGPreset:
+    if name == "released" and not rules.embeds_as_dgg(cls):
         name = "paper"  # in which their code already speaks where the paper is silent
     facts = _FACTS[dataset]
     values: dict[str, Any] = {
@@ -205,6 +205,12 @@ def _latent_gmm(dataset: str, name: str) -> dict[str, Any]:
     return {"embedding_epochs": {"smoke": 1, "paper": 50}.get(name, default)}
 
 
+def _of_siamese(dataset: str, name: str) -> dict[str, Any]:
+    """DGG's, as far as they embed."""
+    values = _dgg(dataset, name)
+    return values | SMOKE["siamese_kmeans"] if name == "smoke" else values
+
+
 def _dec(dataset: str, name: str) -> dict[str, Any]:
     """Of github.com/piiswrong/dec: network, batch, corruption, starts of K-means.
 
@@ -259,6 +265,7 @@ _OWN = {
     "vade": _vade,
     "gmvae": _gmvae,
     **dict.fromkeys(EMBEDDINGS, _latent_gmm),
+    **dict.fromkeys(("siamese_kmeans", "siamese_spectral"), _of_siamese),
     "dec": _dec,
     "spectralnet": _spectralnet,
     "imsat": _imsat,

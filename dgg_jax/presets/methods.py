@@ -141,6 +141,12 @@ class SiamesePreset(NetworkPreset):
         low=0,
     )
     siamese_batch_size: int = setting(256, "points of a batch for the Siamese network.")
+    siamese_warp: float = setting(
+        0.0,
+        "strength of the random warps (``RandomWarp``) of what the Siamese "
+        "network is trained on, if the rows are images; 0 for none.",
+        low=0,
+    )
 
     def siamese_settings(self) -> dict[str, Any]:
         """The settings of the Siamese network alone."""
@@ -303,12 +309,6 @@ class DGGPreset(MixturePreset, SiamesePreset):
         "more end the training, if J rests too; 0: none do.",
         low=0,
         high=1,
-    )
-    siamese_warp: float = setting(
-        0.0,
-        "strength of the random warps (``RandomWarp``) of what the Siamese "
-        "network is trained on, if the rows are images; 0 for none.",
-        low=0,
     )
 
     def __post_init__(self):
@@ -475,6 +475,30 @@ class LatentGMMPreset(AutoencoderPreset, GMMPreset):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class LatentKMeansPreset(AutoencoderPreset, KMeansPreset):
+    """All settings of K-means on the latents of an autoencoder."""
+
+    embedding: str = setting(
+        "ae",
+        "what goes on training after the pretraining that methods share: ae, an "
+        "autoencoder; dae, a denoising one; vae, a variational one.",
+        choices=("ae", "dae", "vae"),
+    )
+    embedding_epochs: int = setting(10, "for how long.", low=0)
+    pretrain_vae_epochs: int = 0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SiameseKMeansPreset(AutoencoderPreset, SiamesePreset, KMeansPreset):
+    """All settings of K-means on the Siamese embedding of DGG."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SiameseSpectralPreset(AutoencoderPreset, SiamesePreset, SpectralPreset):
+    """All settings of spectral clustering on the Siamese embedding of DGG."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class DECPreset(AutoencoderPreset, TrainingPreset):
     """All settings of DEC."""
 
@@ -572,13 +596,16 @@ _CLASSES: dict[str, type[Preset]] = {
     "ae_gmm": LatentGMMPreset,
     "dae_gmm": LatentGMMPreset,
     "vae_gmm": LatentGMMPreset,
+    "ae_kmeans": LatentKMeansPreset,
+    "siamese_kmeans": SiameseKMeansPreset,
+    "siamese_spectral": SiameseSpectralPreset,
     "dec": DECPreset,
     "spectralnet": SpectralNetPreset,
     "imsat": IMSATPreset,
 }
 METHODS = tuple(_CLASSES)
 # What tells methods of one class apart, whatever the data.
-EMBEDDINGS = {"ae_gmm": "ae", "dae_gmm": "dae", "vae_gmm": "vae"}
+EMBEDDINGS = {"ae_gmm": "ae", "dae_gmm": "dae", "vae_gmm": "vae", "ae_kmeans": "ae"}
 
 
 def preset_class(method: str) -> type[Preset]:

@@ -16,6 +16,7 @@ from dgg_jax.presets.methods import (
     EMBEDDINGS,
     AutoencoderPreset,
     DGGPreset,
+    SiamesePreset,
     preset_class,
 )
 
@@ -65,6 +66,11 @@ SMOKE: dict[str, dict[str, Any]] = {
     "ae_gmm": {"embedding_epochs": 1},
     "dae_gmm": {"embedding_epochs": 1},
     "vae_gmm": {"embedding_epochs": 1},
+    "ae_kmeans": {"embedding_epochs": 1},
+    **dict.fromkeys(
+        ("siamese_kmeans", "siamese_spectral"),
+        PAPERS_GRAPH | {"pretrain_vae_epochs": 0, "siamese_epochs": 1},
+    ),
     "dec": {"epochs": 2},
     "spectralnet": {"siamese_epochs": 1, "epochs": 2},
     "imsat": {"hidden_sizes": (1200, 1200), "epochs": 2},
@@ -118,7 +124,7 @@ def for_data(
             checks.of_type(key, value, kinds[key])
     num_points, num_columns = x.shape
     likelihood, variance = likelihood_for(x)
-    if issubclass(cls, DGGPreset) and image_shape is not None:
+    if issubclass(cls, SiamesePreset) and image_shape is not None:
         checks.image_shape(image_shape, num_columns, "image_shape")
     facts = Facts(
         num_points,
@@ -163,9 +169,14 @@ def _chosen(
     }
     if issubclass(cls, AutoencoderPreset):
         values |= autoencoder(facts.num_points)
-    if issubclass(cls, DGGPreset):
+    if embeds_as_dgg(cls):
         values |= dgg(facts, num_neighbors)
     return values
+
+
+def embeds_as_dgg(cls: type[Preset]) -> bool:
+    """Whether it is DGG, or what clusters its Siamese embedding."""
+    return issubclass(cls, SiamesePreset) and issubclass(cls, AutoencoderPreset)
 
 
 def autoencoder(num_points: int) -> dict[str, Any]:

@@ -59,3 +59,16 @@ def test_too_small_a_batch_is_refused_before_any_work(blobs, changes, rows, reme
         spectralnet.run(blobs[0][:rows], preset, runner=runner)
     assert runner.history == [] and runner.records == []
     spectralnet.check(dataclasses.replace(PRESET, batch_size=4), (4, 2))
+
+
+def test_the_siamese_network_may_see_images_warped(blobs):
+    x, _ = blobs
+    x = np.repeat(x, 2, axis=1)
+    preset = dataclasses.replace(PRESET, siamese_warp=1.0, epochs=1)
+    plain = dataclasses.replace(preset, siamese_warp=0.0)
+    shape = (2, x.shape[1] // 2)
+    embeddings = [
+        spectralnet.run(x, one, image_shape=shape).state["embedding"]
+        for one in (preset, plain)
+    ]
+    assert np.abs(embeddings[0] - embeddings[1]).max() > 1e-3

@@ -12,9 +12,13 @@ from dgg_jax.graph import knn, neighbor_weights, spectral_labels
 from dgg_jax.methods import Problem, two_stage, vade
 from dgg_jax.methods.parts import autoencoder_networks
 from dgg_jax.presets import (
+    DGGPreset,
     GMMPreset,
     KMeansPreset,
     LatentGMMPreset,
+    LatentKMeansPreset,
+    SiameseKMeansPreset,
+    SiameseSpectralPreset,
     SpectralPreset,
     VaDEPreset,
 )
@@ -32,6 +36,12 @@ AUTOENCODER = {
     "pretrain_batch_size": 10,
     "pretrain_learning_rate": 1e-2,
 }
+SIAMESE = {
+    "pretrain_vae_epochs": 2,
+    "siamese_epochs": 10,
+    "siamese_batch_size": 10,
+    "siamese_learning_rate": 1e-3,
+}
 LATENT = LatentGMMPreset(**AUTOENCODER, embedding_epochs=10)
 PRESETS = {
     "kmeans": KMeansPreset(num_clusters=3),
@@ -40,6 +50,9 @@ PRESETS = {
     "ae_gmm": LATENT,
     "dae_gmm": dataclasses.replace(LATENT, embedding="dae"),
     "vae_gmm": dataclasses.replace(LATENT, embedding="vae"),
+    "ae_kmeans": LatentKMeansPreset(**AUTOENCODER, embedding_epochs=10),
+    "siamese_kmeans": SiameseKMeansPreset(**AUTOENCODER, **SIAMESE),
+    "siamese_spectral": SiameseSpectralPreset(**AUTOENCODER, **SIAMESE),
 }
 # As small as it gets, where only the way through the code matters.
 BRIEF = {
@@ -71,7 +84,7 @@ def run(method):
     "method",
     [
         pytest.param(method, marks=pytest.mark.slow)
-        if method in ("dae_gmm", "vae_gmm")
+        if method in ("dae_gmm", "vae_gmm", "ae_kmeans", "siamese_spectral")
         else method
         for method in PRESETS
     ],
@@ -283,3 +296,31 @@ def test_every_method_is_in_the_table():
         assert methods.method(name).run is two_stage.run
         assert methods.method(name).stages == two_stage.STAGES[type(preset)]
     assert methods.method("vade").run is vade.run
+
+
+@pytest.mark.parametrize("warp", [0.0, 1.0])
+def test_the_siamese_embedding_is_that_of_dgg(warp):
+    """From the same seed and settings the same points, on images warped alike."""
+    x, _ = blobs()
+    x = np.repeat(x, 2, axis=1).astype(np.float32)
+    settings = AUTOENCODER | SIAMESE | {"pretrain_autoencoder_epochs": 1}
+    settings |= {"siamese_epochs": 2, "siamese_warp": warp}
+    shape = (2, x.shape[1] // 2)
+    brief = {"epochs": 0, "label_epochs": 0, "classifier_epochs": 0, "guard": False}
+    brief |= {"num_neighbors": 3, "num_candidates": 3, "init": "kmeans"}
+    dgg = methods.method("dgg").run(
+        x, DGGPreset(**settings, **brief), seed=3, image_shape=shape
+    )
+    for cls in (SiameseKMeansPreset, SiameseSpectralPreset):
+        _, state, _ = two_stage.run(x, cls(**settings), seed=3, image_shape=shape)
+        np.testing.assert_array_equal(state["latent_mean"], dgg.state["embedding"])
+
+
+def test_without_siamese_epochs_the_data_are_clustered():
+    x, _ = blobs()
+    preset = dataclasses.replace(
+        PRESETS["siamese_kmeans"], siamese_epochs=0, pretrain_autoencoder_epochs=1
+    )
+    _, state, _ = two_stage.run(x, preset)
+    _, plain, _ = two_stage.run(x, PRESETS["kmeans"])
+    np.testing.assert_array_equal(state["labels"], plain["labels"])
