@@ -464,14 +464,18 @@ def _scores(
 
 
 def _table_metrics(problem: Problem, state: TrainState) -> Metrics:
-    """Metrics of the training rows' assignments, once an epoch."""
+    """Metrics of the training rows' assignments, once an epoch.
+
+    Where other rows are scored, those of a test, their accuracy is named apart.
+    """
     log_assignments = devices.gather(state.table)
     labels = log_assignments.argmax(axis=-1)
     counts = np.bincount(labels, minlength=log_assignments.shape[-1])
     described = {"smallest_share": float(counts.min() / counts.sum())}
     if problem.y is not None:
         y = np.asarray(problem.y)[_trained(problem)]
-        described["accuracy"] = metrics.clustering_accuracy(y, labels)
+        name = "accuracy" if problem.is_test is None else "training_accuracy"
+        described[name] = metrics.clustering_accuracy(y, labels)
     return described
 
 

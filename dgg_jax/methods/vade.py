@@ -268,8 +268,9 @@ def train(problem: Problem, state: State) -> tuple[State, Metrics]:
             (preset.restarts, len(problem.x), preset.num_clusters), np.float32
         ),
         "restarts": True,
-        "describe": functools.partial(mixture_vae.table_metrics, problem),
     }
+    if preset.kl_term:  # else the mixture is fitted when training has ended
+        common["describe"] = functools.partial(mixture_vae.table_metrics, problem)
     if preset.label_epochs and preset.kl_term and problem.start is None:
         objective = vade_objective(
             dataclasses.replace(preset, kl_warmup_epochs=0),

@@ -21,7 +21,12 @@ _VALUES = {
     "cluster_prior": "cluster prior",
     "cluster_entropy": "cluster entropy",
 }
-_SCORES = {"accuracy": "ACC", "nmi": "NMI", "ari": "ARI"}
+_SCORES = {
+    "accuracy": "ACC",
+    "training_accuracy": "ACC of training rows",
+    "nmi": "NMI",
+    "ari": "ARI",
+}
 _COLUMNS = 4
 
 

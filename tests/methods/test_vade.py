@@ -257,6 +257,16 @@ def test_without_the_kl_term_a_mixture_is_fitted_to_an_autoencoder():
     np.testing.assert_allclose(weights[own], fitted.weights_[order], rtol=1e-3)
 
 
+def test_without_the_kl_term_no_mixture_is_scored_before_it_is_fitted():
+    x, y = blobs()
+    for kl_term in (True, False):
+        runner = Run()
+        preset = dataclasses.replace(PRESET, kl_term=kl_term, epochs=1, label_epochs=0)
+        vade.run(x, preset, y=y, runner=runner)
+        (line,) = [line for line in runner.history if line["loop"] == "train"]
+        assert ("accuracy" in line) == ("smallest_share" in line) == kl_term
+
+
 def test_without_the_kl_term_there_is_no_fit_to_labels():
     x, _ = blobs()
     loops = []
