@@ -79,8 +79,17 @@ _PRESET = flags.DEFINE_enum(
     "preset",
     DEFAULTS["preset"],
     presets.NAMES,
-    "Where unset values come from: default (what we recommend), paper (as printed) or "
-    "smoke (a quick look that everything runs).",
+    "Where unset values come from: default (what we recommend), paper (as printed), "
+    "released (what the code of DGG's authors does) or smoke (a quick look that "
+    "everything runs).",
+)
+_SPLIT = flags.DEFINE_enum(
+    "split",
+    DEFAULTS["split"],
+    ("all", "train", "test", "extra"),
+    "Cluster all rows of a benchmark, or those of its train or test set; extra are "
+    "svhn's easier images.",
+    **_OF_EXPERTS,
 )
 flags.DEFINE_enum(
     "moons_distance",
@@ -116,6 +125,7 @@ flags.DEFINE_float(
 _OF_THE_SAME_NAME = (
     *("method", "seed", "moons_distance", "tfidf_scaling", "data_dir", "resume"),
     *("overwrite", "checkpoint_seconds", "label", "scaling", "num_rows", "layer"),
+    "split",
 )
 _OF_EVERY = [field.name for field in dataclasses.fields(presets.Preset)]
 
@@ -257,7 +267,7 @@ def _own_data() -> Dataset | None:
                 f"--num_clusters is missing: say how many clusters {name} shall go "
                 "into; auto estimates it (--method=dgg)."
             )
-    whole = data.load(name, label=_LABEL.value, **options)
+    whole = data.load(name, label=_LABEL.value, split=_SPLIT.value, **options)
     return random_rows(whole, _NUM_ROWS.value)
 
 

@@ -30,6 +30,7 @@ Results = dict[pathlib.Path, dict[str, Any]]  # result.json of runs, by their wo
 # What tells data from data, and what was computed from it.
 _OF_THE_DATA = (
     "preset",
+    "split",
     "num_rows",
     "moons_distance",
     "tfidf_scaling",

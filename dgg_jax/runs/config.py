@@ -24,6 +24,7 @@ DEFAULTS = {
     "moons_distance": "near",
     "tfidf_scaling": "sqrt_dim",
     "scaling": "auto",
+    "split": "all",
 }
 
 
@@ -51,6 +52,7 @@ class Config(NamedTuple):
       layer: of an .h5ad file, or None for X.
       image_shape: of the image in a row of such data, () if there is none; None if it
         was not said.
+      split: all rows of a benchmark, or those of train, test or extra.
       num_rows: of a random part of the data, or None for all.
       is_auto: whether K is estimated.
       cluster_count: the estimate and its evidence, as ``ClusterCount._asdict``; None
@@ -76,6 +78,7 @@ class Config(NamedTuple):
     image_size: tuple[int, int] | None = None
     layer: str | None = None
     image_shape: tuple[int, ...] | None = None
+    split: str = DEFAULTS["split"]
     num_rows: int | None = None
     is_auto: bool = False
     cluster_count: dict[str, Any] | None = None
@@ -84,6 +87,8 @@ class Config(NamedTuple):
     def short_name(self) -> str:
         """The name of the data set, or of a part of it, for folders."""
         name = self.dataset if self.own is None else pathlib.Path(self.own.name).stem
+        if self.split != DEFAULTS["split"]:
+            name = f"{name}-{self.split}"
         return name if self.num_rows is None else f"{name}-{self.num_rows}"
 
     @property
@@ -101,6 +106,8 @@ class Config(NamedTuple):
             "seed": self.seed,
             "preset_values": dataclasses.asdict(self.preset),
         }
+        if self.split != DEFAULTS["split"]:
+            identity["split"] = self.split
         if self.num_rows is not None:
             identity["num_rows"] = self.num_rows
         if self.dataset == "moons":
@@ -170,6 +177,7 @@ class Config(NamedTuple):
         whole = data.load(
             self.dataset,
             data_dir=self.data_dir,
+            split=self.split,
             moons_distance=self.moons_distance,
             tfidf_scaling=self.tfidf_scaling,
         )

@@ -119,6 +119,7 @@ def _config(
         image_size=None if size is None else tuple(size),
         layer=identity.get("layer"),
         image_shape=None if shape is None else tuple(shape),
+        split=identity.get("split", DEFAULTS["split"]),
         num_rows=identity.get("num_rows"),
         is_auto=identity.get("num_clusters") == AUTO,
         cluster_count=identity.get("cluster_count"),

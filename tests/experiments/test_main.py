@@ -466,8 +466,8 @@ def test_a_disk_that_fills_up_is_one_line(xla, tmp_path):
     ("arguments", "named", "unnamed"),
     [
         (["--seed=1"], ["seed=0"], ["epochs", "dataset"]),
-        (["--epochs=7"], ["epochs=80"], ["seed", "label_epochs"]),
-        (["--hidden_sizes=8,9"], ["hidden_sizes=[500, 500, 2000]"], ["seed"]),
+        (["--epochs=7"], ["epochs=20"], ["seed", "label_epochs"]),
+        (["--hidden_sizes=8,9"], ["hidden_sizes=[256, 256, 512]"], ["seed"]),
         (["--preset=paper"], ["preset=default", "init=ensemble"], ["seed"]),
         (["--dataset=moons"], ["dataset=digits", "moons_distance=None"], ["seed"]),
     ],
@@ -491,7 +491,7 @@ def test_a_preset_value_given_twice_is_the_same_configuration(tmp_path, untraine
     workdir = tmp_path / "run"
     assert call(f"--workdir={workdir}").code == 0
     outcome = call(
-        f"--workdir={workdir}", "--epochs=80", "--checkpoint_seconds=1", "--resume"
+        f"--workdir={workdir}", "--epochs=20", "--checkpoint_seconds=1", "--resume"
     )
     assert outcome.code == 0
 
@@ -554,7 +554,7 @@ def test_every_setting_is_a_flag(untrained, tmp_path, method, name):
     ("arguments", "command"),
     [
         (["--workdir=elsewhere", "--checkpoint_seconds=1"], ""),
-        (["--seed=0", "--method=dgg", "--dataset=digits", "--epochs=80"], ""),
+        (["--seed=0", "--method=dgg", "--dataset=digits", "--epochs=20"], ""),
         (["--hidden_sizes", "7, 6", "--seed", "3"], "--seed=3 --hidden_sizes=7,6"),
         (["--classifier_hidden_sizes="], "--classifier_hidden_sizes="),
         (
@@ -595,7 +595,8 @@ def test_help_describes_every_flag(xla):
         start = " ".join(settings[name].text.split()[:3])
         assert f"--{name}: {start}" in words
         assert f"Of {', '.join(config_module.methods_with(name))}." in words
-    assert "Of dgg, spectral. " in words.replace(" (", ". (")  # neighbor_weights
+    of_some = "Of dgg, spectral, siamese_spectral. "  # neighbor_weights
+    assert of_some in words.replace(" (", ". (")
     for name in ("dataset", "data_dir", "workdir", "seed", "preset", "moons_distance"):
         assert f"--{name}:" in words
     assert "--[no]resume:" in words and "--[no]overwrite:" in words

@@ -119,12 +119,15 @@ def test_what_to_type_is_as_it_was_typed(started, expected, monkeypatch):
 # --- Folders -----------------------------------------------------------------------
 
 
-def default_workdir(*arguments, of=run_flags.from_flags):
+def configured(*arguments, of=run_flags.from_flags):
     found = []
     module = type("Module", (), {"main": lambda _: found.append(of()) or 0})
     assert call(*arguments, program=module).code == 0
-    config = found[0][0] if isinstance(found[0], list) else found[0]
-    return str(config.workdir)
+    return found[0][0] if isinstance(found[0], list) else found[0]
+
+
+def default_workdir(*arguments, **kwargs):
+    return str(configured(*arguments, **kwargs).workdir)
 
 
 def test_the_preset_is_part_of_the_default_workdir():
@@ -135,6 +138,15 @@ def test_the_preset_is_part_of_the_default_workdir():
     assert default_workdir(of=every) == "runs/compare-digits/dgg-0"
     name = default_workdir("--preset=smoke", of=every)
     assert name == "runs/compare-digits-smoke/dgg-0"
+
+
+def test_a_split_is_part_of_the_run_and_its_workdir():
+    config = configured("--dataset=mnist", "--split=test", "--num_rows=9")
+    assert str(config.workdir) == "runs/mnist-test-9-dgg-0"
+    assert config.identity()["split"] == "test"
+    expected = "python -m experiments.main --dataset=mnist --split=test --num_rows=9"
+    assert config.command() == expected
+    assert "split" not in configured("--dataset=mnist").identity()
 
 
 def test_an_installed_package_is_of_no_commit(tmp_path, monkeypatch):
