@@ -345,7 +345,8 @@ def test_the_preset_of_an_estimator(tmp_path):
     assert loaded.get_params() == fitted.get_params()
     assert loaded.preset == "smoke" and loaded.epochs is None
     for name, message in (
-        ("paper", "preset='paper' has the values that the papers print"),
+        ("paper", "preset='paper' has the values of the papers or their code"),
+        ("released", "preset='released' has the values of the papers or their code"),
         ("smoek", "preset='smoek' is unknown; choose one of: default, smoke"),
         (None, "preset=None is unknown; choose one of: default, smoke"),
     ):

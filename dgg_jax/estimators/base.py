@@ -643,8 +643,8 @@ def _image_shape(X: Any) -> tuple[int, ...] | None:
         return None
     shape = tuple(X.shape[1:])
     LOGGER.info(
-        f"X is taken for images of {' x '.join(map(str, shape))}; siamese_warp=0 if "
-        "they are none."
+        f"X is taken for images of {' x '.join(map(str, shape))}, which siamese_warp "
+        "warps; siamese_warp=0 if they are none."
     )
     return shape
 

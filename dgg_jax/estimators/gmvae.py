@@ -96,8 +96,9 @@ class GMVAE(Generative):
             float32. Default: float32.
           epochs: epochs of the method's own training. Default: 40.
           batch_size: points of a batch in it. Default: from the data.
-          optimizer: of it: adam, or sgd with a momentum of 0.9. Default: adam.
-          learning_rate: its initial rate. Default: 0.001.
+          optimizer: of the method's own training: adam, or sgd with a momentum of 0.9.
+            Default: adam.
+          learning_rate: initial rate of the method's own training. Default: 0.001.
           decay: factor of that rate every decay_epochs. Default: 1.0.
           decay_epochs: epochs of one stair of that rate. Default: 10.
           weight_decay: L2 weight decay in it. Default: 0.0.

@@ -70,8 +70,9 @@ class IMSAT(Clusterer):
             float32. Default: float32.
           epochs: epochs of the method's own training. Default: 50.
           batch_size: points of a batch in it. Default: from the data.
-          optimizer: of it: adam, or sgd with a momentum of 0.9. Default: adam.
-          learning_rate: its initial rate. Default: 0.002.
+          optimizer: of the method's own training: adam, or sgd with a momentum of 0.9.
+            Default: adam.
+          learning_rate: initial rate of the method's own training. Default: 0.002.
           decay: factor of that rate every decay_epochs. Default: 1.0.
           decay_epochs: epochs of one stair of that rate. Default: 10.
           weight_decay: L2 weight decay in it. Default: 0.0.

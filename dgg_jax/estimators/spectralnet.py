@@ -85,8 +85,9 @@ class SpectralNet(Embedder):
             float32. Default: float32.
           epochs: epochs of the method's own training. Default: 40.
           batch_size: points of a batch in it. Default: from the data.
-          optimizer: of it: adam, or sgd with a momentum of 0.9. Default: adam.
-          learning_rate: its initial rate. Default: 0.001.
+          optimizer: of the method's own training: adam, or sgd with a momentum of 0.9.
+            Default: adam.
+          learning_rate: initial rate of the method's own training. Default: 0.001.
           decay: factor of that rate every decay_epochs. Default: 0.9.
           decay_epochs: epochs of one stair of that rate. Default: 10.
           weight_decay: L2 weight decay in it. Default: 0.0.
@@ -101,10 +102,10 @@ class SpectralNet(Embedder):
           siamese_margin: c, distance to which negative pairs are pushed. Default: 5.0.
           siamese_init: random, or encoder: from the pretrained encoder. Default:
             random.
-          siamese_optimizer: of the Siamese network: adam, or sgd with a momentum of
-            0.9. Default: adam.
-          siamese_learning_rate: its initial rate for the Siamese network. Default:
-            0.0005.
+          siamese_optimizer: what trains the Siamese network: adam, or sgd with a
+            momentum of 0.9. Default: adam.
+          siamese_learning_rate: initial rate of what trains the Siamese network.
+            Default: 0.0005.
           siamese_decay: factor of that rate every siamese_decay_epochs. Default: 0.1.
           siamese_decay_epochs: epochs of one stair of that rate. Default: 70.
           siamese_weight_decay: L2 weight decay of the Siamese network. Default: 0.0001.

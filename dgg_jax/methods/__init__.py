@@ -17,7 +17,7 @@ from dgg_jax.methods import (
 from dgg_jax.methods.parts import AS_NAMED, Parts
 from dgg_jax.methods.problem import Outcome, Problem
 from dgg_jax.presets import METHODS as NAMES
-from dgg_jax.presets import preset_class
+from dgg_jax.presets import preset_class, rules
 
 __all__ = [
     "AS_NAMED",
@@ -92,7 +92,7 @@ METHODS = {
         name: Method(
             two_stage.run,
             two_stage.STAGES[preset_class(name)],
-            told=("image_shape",) if name.startswith("siamese") else (),
+            told=("image_shape",) if rules.embeds_as_dgg(preset_class(name)) else (),
         )
         for name in NAMES
         if preset_class(name) in two_stage.STAGES

@@ -56,8 +56,9 @@ def candidates(
     else:
         near = {"data": _given(problem)}
     found = ensemble.clusterings(spaces, near, num_clusters, seed)
-    # Of the rows the latents know no more than the data do, and points of a network are
-    # near each other where it has pulled them together: neither is a witness.
+    # The latents know no more of the rows than the data do: they have no half of their
+    # own. And neighbours are those in the data: what is near in an embedding, a network
+    # has pulled together.
     trust = ensemble.trust(found, unheard=("latents",))
     near = {name: graph for name, graph in near.items() if name not in embeddings}
     labels = np.stack([one.labels for one in found])

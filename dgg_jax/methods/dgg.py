@@ -393,7 +393,12 @@ def _fitted_model(
             models,
             (data, labels, weight),
             jax.vmap(jax.random.fold_in, (0, None))(keys, 1 + fits),  # 1: classifier
-            Schedule(epochs, preset.batch_size, preset.learning_rate),
+            Schedule(
+                epochs,
+                preset.batch_size,
+                preset.learning_rate,
+                optimizer=preset.optimizer,
+            ),
             num_points=len(problem.x),
             monitor=problem.runner,
             restarts=True,

@@ -29,7 +29,8 @@ is K-means of those of the AE.
 
 K-means and spectral clustering of the Siamese embedding start where DGG does: from the
 same autoencoder, pairs, warps and seeds come the same points, so that a comparison
-shows what DGG's mixture and joint training add to them.
+shows what DGG's mixture and joint training add to them. Where DGG compares the data as
+they are (``graph_of=data``: words, and few columns), they show what it does without.
 
 Spectral clustering takes the leading eigenvectors of the kNN graph of the data, and
 K-means of their normalised rows (Ng, Jordan and Weiss, NIPS 2001):
@@ -144,7 +145,9 @@ def run(
 
 
 def _points(problem: Problem, state: State) -> np.ndarray | SparseRows | HostRows:
-    """What is clustered: the embedding, or the data."""
+    """What is clustered: the embedding, or the data, dense after a Siamese network."""
+    if isinstance(problem.preset, SiamesePreset):
+        return state.get("latent_mean", problem.x[:])
     return state.get("latent_mean", problem.x)
 
 
@@ -212,7 +215,7 @@ def embed(problem: Problem, state: State) -> tuple[State, Metrics]:
 def embed_siamese(problem: Problem, state: State) -> tuple[State, Metrics]:
     """The Siamese embedding of DGG; without epochs for it, the data themselves."""
     if not problem.preset.siamese_epochs:
-        return {}, kmeans_metrics(problem, problem.x, "embed")
+        return {}, kmeans_metrics(problem, problem.x[:], "embed")
     embedding, _ = encoder_embedding(problem, state)
     metrics = kmeans_metrics(problem, embedding, "embed")
     return {"latent_mean": embedding}, metrics

@@ -10,9 +10,10 @@ that of a data set, ``for_data(method, x, num_clusters)`` that of data of one's 
   were not at hand: theirs are of the authors' released code, as far as there are
   settings for them. That code trains DEC by SGD and SpectralNet by RMSprop until a
   validation loss stalls; ours takes Adam and default's epochs.
-- "released": what the code of DGG's authors does for a data set, and where it has none
-  what it does for MNIST; of other methods it is paper. It starts from the weights of
-  VaDE's authors, ours from its own (erratum E22).
+- "released": what the code of DGG's authors does for a data set; for images that it
+  does not have what it does for MNIST, for points of the plane paper. Of other methods
+  it is paper. It starts from the weights of VaDE's authors, ours from its own (erratum
+  E22).
 - "smoke": a few epochs of small networks, to see that everything runs.
 
 The methods that start from an autoencoder share its settings on a data set, so that

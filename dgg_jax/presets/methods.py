@@ -120,12 +120,12 @@ class SiamesePreset(NetworkPreset):
     )
     siamese_optimizer: str = setting(
         "adam",
-        "of the Siamese network: adam, or sgd with a momentum of 0.9.",
+        "what trains the Siamese network: adam, or sgd with a momentum of 0.9.",
         choices=("adam", "sgd"),
     )
     siamese_learning_rate: float = setting(
         5e-4,
-        "its initial rate for the Siamese network.",
+        "initial rate of what trains the Siamese network.",
         positive=True,
     )
     siamese_decay: float = setting(
@@ -162,10 +162,12 @@ class TrainingPreset(NetworkPreset):
     batch_size: int = setting(256, "points of a batch in it.")
     optimizer: str = setting(
         "adam",
-        "of it: adam, or sgd with a momentum of 0.9.",
+        "of the method's own training: adam, or sgd with a momentum of 0.9.",
         choices=("adam", "sgd"),
     )
-    learning_rate: float = setting(2e-3, "its initial rate.", positive=True)
+    learning_rate: float = setting(
+        2e-3, "initial rate of the method's own training.", positive=True
+    )
     decay: float = setting(
         0.9,
         "factor of that rate every decay_epochs.",
@@ -460,8 +462,8 @@ class SpectralPreset(Preset):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class LatentGMMPreset(AutoencoderPreset, GMMPreset):
-    """All settings of a Gaussian mixture on the latents of an autoencoder."""
+class LatentPreset(AutoencoderPreset):
+    """Settings of the latents of an autoencoder that are clustered."""
 
     embedding: str = setting(
         "ae",
@@ -471,21 +473,18 @@ class LatentGMMPreset(AutoencoderPreset, GMMPreset):
     )
     embedding_epochs: int = setting(10, "for how long.", low=0)
     pretrain_vae_epochs: int = 0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LatentGMMPreset(LatentPreset, GMMPreset):
+    """All settings of a Gaussian mixture on the latents of an autoencoder."""
+
     covariance: str = "full"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class LatentKMeansPreset(AutoencoderPreset, KMeansPreset):
+class LatentKMeansPreset(LatentPreset, KMeansPreset):
     """All settings of K-means on the latents of an autoencoder."""
-
-    embedding: str = setting(
-        "ae",
-        "what goes on training after the pretraining that methods share: ae, an "
-        "autoencoder; dae, a denoising one; vae, a variational one.",
-        choices=("ae", "dae", "vae"),
-    )
-    embedding_epochs: int = setting(10, "for how long.", low=0)
-    pretrain_vae_epochs: int = 0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

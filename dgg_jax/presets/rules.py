@@ -89,10 +89,10 @@ def for_data(
     """The preset of a method on data of the user's own.
 
     What is not among the settings but depends on the data is chosen from them: the
-    likelihood (``data.preprocessing.likelihood_for``); for few rows smaller batches,
-    more epochs of pretraining and neighbours from fewer candidates; for a Gaussian
-    likelihood a smaller learning rate; where the graph's neighbours are near; for
-    images, a longer training of what they are warped in.
+    likelihood (``data.preprocessing.likelihood_for``); for few rows smaller batches
+    and networks, more epochs of pretraining and neighbours from fewer candidates; for a
+    Gaussian likelihood a smaller learning rate; where the graph's neighbours are near;
+    for images, a longer training of what they are warped in.
 
     Args:
       method: one of METHODS.
@@ -105,7 +105,8 @@ def for_data(
 
     Raises:
       InvalidInput: if there is no such method or preset, a setting is out of range, or
-        image_shape, which matters to DGG alone, is not that of a row.
+        image_shape, which matters to methods with a Siamese network alone, is not that
+        of a row.
     """
     cls = preset_class(method)
     if name in ("paper", "released"):

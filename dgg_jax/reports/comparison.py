@@ -104,7 +104,8 @@ def reported_data(result: dict[str, Any]) -> str:
       result: content of a result.json.
     """
     config = result["config"]
-    return "" if config.get("num_rows") else config["dataset"]
+    is_part = config.get("num_rows") or config.get("split")
+    return "" if is_part else config["dataset"]
 
 
 def _quoted(dataset: str) -> list[Row]:

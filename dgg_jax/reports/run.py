@@ -198,6 +198,7 @@ def _shown(inputs: ReportInputs) -> dict[str, Any]:
         "bounded": any(stage.get("elbo") is not None for stage in stages),
         "terms": _TERMS,
         **_candidates(stages),
+        "starts_from_them": _preset_value(config, "init") in (None, "ensemble"),
         "clusters": [_cluster(inputs, cluster) for cluster in range(num_clusters)],
         "thin": thin,
         "warning": warning[:1].upper() + warning[1:],
@@ -259,6 +260,10 @@ def _stages(stages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         of_page = {"bar": bar, "change": change, "extras": extras}
         shown.append({**stage, **of_page, "has_terms": has_terms})
     return shown
+
+
+def _preset_value(config: Mapping[str, Any], name: str) -> Any:
+    return (config.get("preset_values") or {}).get(name)
 
 
 def _candidates(stages: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -92,6 +92,11 @@ class Config(NamedTuple):
         return name if self.num_rows is None else f"{name}-{self.num_rows}"
 
     @property
+    def is_whole(self) -> bool:
+        """Whether all rows of the data set are clustered."""
+        return self.num_rows is None and self.split == DEFAULTS["split"]
+
+    @property
     def preset_part(self) -> str:
         """What the preset adds to the names of folders: of the default one nothing."""
         is_default = self.preset_name == DEFAULTS["preset"]

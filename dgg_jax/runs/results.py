@@ -49,8 +49,7 @@ def collect(
     return {
         "final": final,
         "stages": records,
-        # What a paper reports is of the whole set.
-        "paper": paper if config.num_rows is None else None,
+        "paper": paper if config.is_whole else None,  # which is what it reports of
         "dataset": {
             "name": dataset.name,
             "rows": rows,

@@ -4,7 +4,7 @@ The data are clustered in several spaces by methods that differ in kind. Labels 
 judged by two things. The first is how much other clusterings agree with them: what
 methods of different kinds find alike is more likely right than what stands alone
 (Strehl and Ghosh, "Cluster ensembles", JMLR 3, 2002, eq. 2). The second is how much the
-label of a row tells of those of its neighbours in all spaces. docs/arena.md has the
+label of a row tells of those of its neighbours in the data. docs/arena.md has the
 comparison with other judges.
 """
 
@@ -45,6 +45,7 @@ _MIXED_COMPONENTS = 10  # of a mixture of full covariances
 _MOST_LINKED = 5_000  # rows whose distances to each other are all kept
 _SCREENED_ROWS = 2_000  # by which columns are told from noise
 _SCREENINGS = 5  # at most
+_FEW_VALUES = 20  # of a column
 _LEAST_PARTED = 0.002  # share of neighbours that no clustering does better than
 
 
@@ -131,7 +132,8 @@ def salient_columns(x: np.ndarray, num_clusters: int, seed: int) -> np.ndarray:
     of each cluster describe it better than one of all rows, their 2 (K - 1) further
     parameters counted (the Bayesian information criterion; feature saliency of Law,
     Figueiredo and Jain, PAMI 26, 2004). What is salient is clustered again, until all
-    of it is.
+    of it is. Columns of few values, such as counts and noughts and ones, are left out:
+    a cluster in which one is constant would always look better.
 
     Args:
       x: data, shape [n, D].
@@ -143,8 +145,10 @@ def salient_columns(x: np.ndarray, num_clusters: int, seed: int) -> np.ndarray:
     """
     rows = np.random.default_rng(seed).permutation(len(x))[:_SCREENED_ROWS]
     x = x[rows].astype(np.float64)
-    spread = x.std(axis=0)
-    columns = np.flatnonzero(spread > 1e-6 * max(float(spread.max()), 1e-30))
+    values = np.array([len(np.unique(column)) for column in x.T])
+    columns = np.flatnonzero(values > _FEW_VALUES)
+    if not len(columns) or num_clusters > len(x):
+        return columns
     for _ in range(_SCREENINGS):
         salient = columns[_are_salient(x[:, columns], num_clusters, seed)]
         if len(salient) in (0, len(columns)):

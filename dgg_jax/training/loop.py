@@ -463,7 +463,7 @@ def optimize(
     describe: Callable[[TrainState], dict[str, Any]] = lambda state: {},
     converged: Converged = lambda epochs: False,
 ) -> TrainState:
-    """Minimises a loss by Adam: a state, a compiled epoch and the loop over epochs.
+    """Minimises a loss by Adam or SGD: a state, a compiled epoch, the loop over epochs.
 
     What is compiled serves all loops of the same loss, settings and shapes: a loss and
     ``prepare`` that are made anew each time are compiled anew.

@@ -102,7 +102,7 @@ def test_a_run_that_goes_on_is_the_same_run(begun):
     refused = call("--num_clusters=3", "--resume")
     assert_refused(refused, "another configuration (there: num_clusters=auto)")
     refused = call("--num_clusters=auto", "--epochs=9", "--resume")
-    assert_refused(refused, "another configuration (there: epochs=80)")
+    assert_refused(refused, "another configuration (there: epochs=20)")
     assert "Stopped" in call("--num_clusters=auto", "--epochs=9", "--overwrite").out
 
 

@@ -131,6 +131,12 @@ def test_the_best_labels_to_start_from_are_listed(tmp_path, labelled):
     stage = {"name": "initialize", "seconds": 1.0, "candidates": candidates}
     inputs = fake(labelled=labelled, stages=[stage])
     texts = parsed(write_report(tmp_path, inputs)).texts
+    assert "Labels to start from" in texts
+    config = inputs.config | {"preset_values": {"init": "kmeans"}}
+    others = inputs._replace(config=config)
+    assert (
+        "Clusterings that judge the run" in parsed(write_report(tmp_path, others)).texts
+    )
     first = texts.index("way 0")
     expected = ["1.500", "0.250", "0.875", *(["0.810", "0.720", "0.630"] * labelled)]
     assert texts[first + 1 : first + 1 + len(expected)] == expected

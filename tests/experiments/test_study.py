@@ -145,9 +145,9 @@ def test_equal_configurations_are_one_run(tmp_path, trained):
     assert found["num_neighbors=20-0"] == found["default-0"]
     assert found["num_neighbors=0-0"] == found["graph_strength=0-0"]
     # Also those of an earlier command.
-    assert study(tmp_path, "--variants=siamese_epochs=24", "--seeds=0").code == 0
+    assert study(tmp_path, "--variants=siamese_epochs=48", "--seeds=0").code == 0
     assert len(trained) == 2
-    assert results(tmp_path)["siamese_epochs=24-0"] == found["default-0"]
+    assert results(tmp_path)["siamese_epochs=48-0"] == found["default-0"]
 
 
 def test_what_has_a_file_is_not_run_again(tmp_path, trained):
