@@ -80,7 +80,7 @@ class Progress:
         self.close()
         self._finished += 1
         parts = [f"{record['seconds']:.1f} s"]
-        reached = record.get("restarts", [record])
+        reached = [as_trained(one) for one in record.get("restarts", [record])]
         for name, title, digits in (("accuracy", "ACC", 4), ("elbo", "ELBO", 2)):
             values = [one.get(name) for one in reached]
             if None not in values:
@@ -99,7 +99,7 @@ class Progress:
             parts.append(f"{record['epochs']} epochs")
         kept = [one["stage_kept"] for one in reached if "stage_kept" in one]
         if set(kept) - {"train"}:
-            parts.append(f"kept the model of {', '.join(kept)}")
+            parts.append(f"undone: kept the model of {', '.join(kept)}")
         number = f"[{self._finished}/{len(self._stages)}]"
         self._say(f"{number} {record['name']}: {'  '.join(parts)}")
 
@@ -119,3 +119,12 @@ def draws_bars() -> bool:
     """Whether there is a terminal or a notebook that shows bars."""
     is_notebook = auto.notebook_tqdm is not std.tqdm
     return sys.stderr.isatty() or is_notebook
+
+
+def as_trained(record: dict[str, Any]) -> dict[str, Any]:
+    """A stage's record, with the figures of what it trained, be it kept or not.
+
+    Where a model from before is kept, the record has its figures, and what training
+    came to as "undone" (erratum E36).
+    """
+    return {**record, **(record.get("undone") or {})}

@@ -33,6 +33,7 @@ import numpy as np
 from scipy import stats
 
 from dgg_jax import checks
+from dgg_jax.progress import as_trained
 from dgg_jax.reports import cells, comparison, scores
 
 Run = dict[str, Any]  # what the tables say of one, by the names below
@@ -41,6 +42,7 @@ _DIGITS = {  # of what is averaged, after the point
     "initial": 4,
     "fitted": 4,
     "trained": 4,
+    "kept": 4,
     "nmi": 4,
     "ours": 4,
     "information": 4,
@@ -51,6 +53,7 @@ _TITLES = {
     "initial": "ACC of the initial labels",
     "fitted": "after fitting f_2",
     "trained": "after training",
+    "kept": "of the model kept",
     "nmi": "NMI",
     "difference": "less the default's",
     "information": "graph information",
@@ -64,7 +67,8 @@ _NOTHING = "Not measured yet."
 
 def _run(result: dict[str, Any]) -> Run:
     *earlier, last = result["stages"]
-    accuracy = {stage["name"]: stage.get("accuracy") for stage in earlier}
+    accuracy = {stage["name"]: as_trained(stage).get("accuracy") for stage in earlier}
+    is_undone = any(stage.get("undone") for stage in earlier)
     others = [v for k, v in accuracy.items() if v is not None and k != "train"]
     objective = {stage["name"]: stage.get("objective") for stage in result["stages"]}
     # What is said of where a run lives is not what it computes.
@@ -76,7 +80,8 @@ def _run(result: dict[str, Any]) -> Run:
         "seed": result["seed"],
         "initial": accuracy.get("initialize", others[0] if others else None),
         "fitted": accuracy.get("classifier"),
-        "trained": last.get("accuracy"),
+        "trained": accuracy["train"] if is_undone else last.get("accuracy"),
+        "kept": last.get("accuracy"),
         "information": last.get("graph_information"),
         "objective": objective.get("train"),
         "nmi": result["final"]["nmi"],
@@ -125,7 +130,16 @@ def table(results: Sequence[dict[str, Any]]) -> str:
             paper += f" ({scores.NAMES[first['score']]}; ours {row['ours']})"
         rows.append(row | {"command": f"`{first['command']}`", "paper": paper})
     rows.sort(key=lambda row: row["command"].strip("`"))
-    columns = ("initial", "fitted", "trained", "nmi", "elbo", "seconds", "paper")
+    columns = (
+        "initial",
+        "fitted",
+        "trained",
+        "kept",
+        "nmi",
+        "elbo",
+        "seconds",
+        "paper",
+    )
     return _markdown(rows, "command", "seeds", *columns)
 
 
@@ -211,7 +225,7 @@ def ranks(runs: Sequence[Run]) -> str:
       A markdown table.
     """
     distinct = [same[0] for same in _grouped(runs, "config").values()]
-    scored = [run for run in distinct if run["trained"] is not None]
+    scored = [run for run in distinct if run["kept"] is not None]
     variants = _grouped(scored, "variant").values()
     lines = []
     for name in ("elbo", "objective", "information"):
@@ -228,7 +242,7 @@ def ranks(runs: Sequence[Run]) -> str:
 
 def _rank_correlation(runs: Sequence[Run], name: str) -> float | None:
     """Spearman's with the accuracy; None of fewer than three, or of equal values."""
-    values = np.array([(run["trained"], run[name]) for run in runs])
+    values = np.array([(run["kept"], run[name]) for run in runs])
     if len(runs) < 3 or 0 in np.ptp(values, axis=0):
         return None
     return float(stats.spearmanr(values).statistic)
@@ -245,7 +259,7 @@ def stages(result: dict[str, Any]) -> str:
     titles = ("stage", "seconds", "ACC", "NMI", "ARI", "graph information", "ELBO")
     lines = [
         (stage["name"], *(cells.spread([stage.get(k)], v) for k, v in digits.items()))
-        for stage in result["stages"]
+        for stage in map(as_trained, result["stages"])
     ]
     return cells.markdown(titles, lines)
 
@@ -276,7 +290,7 @@ def accuracies(results: Sequence[dict[str, Any]]) -> str:
 def _by_stage(stages: Sequence[dict[str, Any]]) -> dict[str, float]:
     """ACC after each stage that has one; that of VaDE's clustering by EM beside."""
     named = {}
-    for stage in stages:
+    for stage in map(as_trained, stages):
         named[stage["name"]] = stage.get("accuracy")
         named[f"{stage['name']}, by EM"] = stage.get("em_accuracy")
     return {name: accuracy for name, accuracy in named.items() if accuracy is not None}

@@ -24,6 +24,7 @@ from absl import flags
 
 from dgg_jax.cli import command, distributed
 from dgg_jax.cli import flags as run_flags
+from dgg_jax.progress import as_trained
 from dgg_jax.reports import scores
 from dgg_jax.reports.cells import spread
 from dgg_jax.runs import run as runs
@@ -74,11 +75,14 @@ def _summary(result: dict[str, Any], workdir: pathlib.Path) -> str:
     rows = [("stage", "seconds", "ACC", "NMI", "ARI", "ELBO")]
     for record in result["stages"]:
         digits = {"seconds": 1, "accuracy": 4, "nmi": 4, "ari": 4, "elbo": 2}
-        row = [spread([record.get(name)], n) for name, n in digits.items()]
+        trained = as_trained(record)
+        row = [spread([trained.get(name)], n) for name, n in digits.items()]
         rows.append((record["name"], *row))
     lines = [
         f"  {row[0]:<12}" + "".join(f"{value:>10}" for value in row[1:]) for row in rows
     ]
+    if any(record.get("undone") for record in result["stages"]):
+        lines.append("  Training was undone: the model from before it stood better.")
     reached = _reached(result["final"])
     lines += ["", f"Reached  {reached}, in {result['seconds']:.0f} s."]
     paper = result["paper"]

@@ -13,6 +13,7 @@ from dgg_jax.checks import is_image
 from dgg_jax.metrics import collapse_warning, thin_clusters
 from dgg_jax.plots.confusion import class_name
 from dgg_jax.plots.palette import cluster_color
+from dgg_jax.progress import as_trained
 from dgg_jax.reports import page, scores
 from dgg_jax.stages.cluster_count import ClusterCount
 from dgg_jax.storage.folders import write_atomically
@@ -239,7 +240,7 @@ def _stages(stages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     known |= {"sizes", "counts"}  # the figure of estimated clusters shows them
     known |= {"candidates", "undone"}  # result.json has them all; a table, the best
     shown, previous = [], None
-    for stage in stages:
+    for stage in map(as_trained, stages):
         accuracy = page.as_number(stage.get("accuracy"))
         bar = change = None
         if accuracy is not None and math.isfinite(accuracy):

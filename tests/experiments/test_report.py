@@ -118,6 +118,18 @@ def test_the_report_is_one_page_with_its_figures(
     assert {p.name for p in path.parent.iterdir()} == {"figures", "report.html"}
 
 
+def test_training_that_was_undone_shows_what_it_came_to(tmp_path):
+    kept = {"name": "train", "seconds": 1.0, "accuracy": 0.75, "nmi": 0.7, "ari": 0.6}
+    undone = {"accuracy": 0.25, "nmi": 0.2, "ari": 0.1}
+    stage = kept | {"stage_kept": "classifier", "undone": undone}
+    texts = parsed(write_report(tmp_path, fake(stages=[stage]))).texts
+    at = texts.index("train")
+    assert texts[at + 2] == "0.250" and "0.750" not in texts
+    assert "Training was undone." in texts
+    plain = parsed(write_report(tmp_path, fake(stages=[kept]))).texts
+    assert "0.750" in plain and "Training was undone." not in plain
+
+
 @pytest.mark.parametrize("labelled", [True, False])
 def test_the_best_labels_to_start_from_are_listed(tmp_path, labelled):
     scores = {"accuracy": 0.81, "nmi": 0.72, "ari": 0.63} if labelled else {}
