@@ -16,7 +16,7 @@ from sklearn.neighbors import (
     radius_neighbors_graph,
 )
 
-from dgg_jax import DEC, DGG, GMVAE, checks
+from dgg_jax import DEC, DGG, GMVAE, SpectralNet, checks
 from dgg_jax.checks import InvalidInput
 from dgg_jax.data import preprocessing
 
@@ -132,6 +132,10 @@ def test_arrays_of_images(caplog):
         warped = DGG(2, **TINY | {"siamese_epochs": 1}).fit(images)
     assert "X is taken for images of 6 x 5; siamese_warp=0 if they ar" in caplog.text
     assert warped.preset_.siamese_warp == 5 / 16
+    caplog.clear()
+    with caplog.at_level(logging.INFO, "dgg_jax"):  # whose default warps nothing
+        SpectralNet(2, siamese_epochs=1, epochs=1, hidden_sizes=(4,)).fit(images)
+    assert "taken for images" not in caplog.text
     windows = np.random.default_rng(0).normal(size=(40, 12, 4))
     assert DGG(2, **TINY).fit(windows).preset_.siamese_warp == 0
     assert DGG(2, **TINY).fit(flat).preset_.siamese_warp == 0

@@ -122,6 +122,8 @@ class Clusterer(ClusterMixin, BaseEstimator):
             if known.get("image_shape", ()) is None:
                 image_shape = known["image_shape"] = _image_shape(X)
             preset = self._preset(x, num_clusters, image_shape)
+            if image_shape is not getattr(self, "image_shape", None):
+                _say_what_is_warped(preset, image_shape)
             if not getattr(self, "warm_start", False):
                 self._preprocessing = Clusterer._preprocessing
                 self._scaling = None
@@ -641,12 +643,16 @@ def _image_shape(X: Any) -> tuple[int, ...] | None:
     X = np.asarray(X) if isinstance(X, list | tuple) else X
     if len(getattr(X, "shape", ())) < 3 or not checks.shows_images(np.asarray(X)):
         return None
-    shape = tuple(X.shape[1:])
-    LOGGER.info(
-        f"X is taken for images of {' x '.join(map(str, shape))}, which siamese_warp "
-        "warps; siamese_warp=0 if they are none."
-    )
-    return shape
+    return tuple(X.shape[1:])
+
+
+def _say_what_is_warped(preset: presets.Preset, image_shape: Sequence[int]) -> None:
+    """That rows were taken for images, where it makes a difference."""
+    if getattr(preset, "siamese_warp", 0.0):
+        LOGGER.info(
+            f"X is taken for images of {' x '.join(map(str, image_shape))}; "
+            "siamese_warp=0 if they are none."
+        )
 
 
 def _plain(value: Any) -> Any:
