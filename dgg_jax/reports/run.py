@@ -172,7 +172,7 @@ def _shown(inputs: ReportInputs) -> dict[str, Any]:
     """What the template shows beside the figures."""
     result, config = inputs.result, inputs.config
     dataset, final = result.get("dataset") or {}, result.get("final") or {}
-    stages = result.get("stages") or []
+    stages, settings = result.get("stages") or [], config.get("preset_values") or {}
     name = dataset.get("name") or config.get("dataset") or "data"
     method = str(config.get("method") or "dgg")
     num_clusters = inputs.probabilities.shape[1]
@@ -199,7 +199,7 @@ def _shown(inputs: ReportInputs) -> dict[str, Any]:
         "bounded": any(stage.get("elbo") is not None for stage in stages),
         "terms": _TERMS,
         **_candidates(stages),
-        "starts_from_them": _preset_value(config, "init") in (None, "ensemble"),
+        "starts_from_them": settings.get("init", "ensemble") == "ensemble",
         "clusters": [_cluster(inputs, cluster) for cluster in range(num_clusters)],
         "thin": thin,
         "warning": warning[:1].upper() + warning[1:],
@@ -261,10 +261,6 @@ def _stages(stages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         of_page = {"bar": bar, "change": change, "extras": extras}
         shown.append({**stage, **of_page, "has_terms": has_terms})
     return shown
-
-
-def _preset_value(config: Mapping[str, Any], name: str) -> Any:
-    return (config.get("preset_values") or {}).get(name)
 
 
 def _candidates(stages: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ import multiprocessing
 import pathlib
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from typing import Any
 
 from absl import flags
 
@@ -90,12 +91,21 @@ def _measure(
             "details": found.details,
         }
         with output.open("a") as file:
-            file.write(json.dumps(cell) + "\n")
+            file.write(json.dumps(_rounded(cell)) + "\n")
         print(
             f"{name} {seed} {found.method}: ARI {cell['ari']:.3f} in "
             f"{found.seconds:.1f} s",
             flush=True,
         )
+
+
+def _rounded(value: Any) -> Any:
+    """With six digits of every number, of which a file holds thousands."""
+    if isinstance(value, dict):
+        return {name: _rounded(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_rounded(one) for one in value]
+    return round(value, 6) if isinstance(value, float) else value
 
 
 def _outcomes(output: pathlib.Path) -> list[table.Cell]:

@@ -163,32 +163,26 @@ LOGVARS = np.log(
 )
 
 
-def test_label_mixture_by_hand():
+@pytest.mark.parametrize(
+    ("posterior_variance", "variances"),
+    [
+        # Unbiased variances of 0, 2, 4 and 1, 1, 4, plus the mean posterior variances;
+        # a single point has its posterior's.
+        (True, [[4.0 + 3.0625 / 3.0, 3.0 + 4.0 / 3.0], [4.0, 4.0]]),
+        # As printed, of the means alone (erratum E37): a single point has none.
+        (False, [[4.0, 3.0], [1e-3, 1e-3]]),
+    ],
+)
+def test_label_mixture_by_hand(posterior_variance, variances):
     mixture = label_mixture(
         Gaussian(MEANS, LOGVARS),
         np.array([0, 0, 0, 1]),
         2,
         variance_floor=1e-3,
-        posterior_variance=True,
+        posterior_variance=posterior_variance,
     )
     assert mixture.mean.dtype == mixture.logvar.dtype == np.float32
     np.testing.assert_allclose(mixture.mean, [[2.0, 2.0], [7.0, 5.0]], rtol=1e-6)
-    # Unbiased variances of 0, 2, 4 and 1, 1, 4, plus the mean posterior variances; a
-    # single point has its posterior's.
-    variances = [[4.0 + 3.0625 / 3.0, 3.0 + 4.0 / 3.0], [4.0, 4.0]]
-    np.testing.assert_allclose(np.exp(mixture.logvar), variances, rtol=1e-5)
-
-
-def test_label_mixture_as_printed_is_of_the_means_alone():
-    """Erratum E37."""
-    mixture = label_mixture(
-        Gaussian(MEANS, LOGVARS),
-        np.array([0, 0, 0, 1]),
-        2,
-        variance_floor=1e-3,
-        posterior_variance=False,
-    )
-    variances = [[4.0, 3.0], [1e-3, 1e-3]]  # a single point has none
     np.testing.assert_allclose(np.exp(mixture.logvar), variances, rtol=1e-5)
 
 
