@@ -146,9 +146,9 @@ def run(
 
 def _points(problem: Problem, state: State) -> np.ndarray | SparseRows | HostRows:
     """What is clustered: the embedding, or the data, dense after a Siamese network."""
-    if isinstance(problem.preset, SiamesePreset):
-        return state.get("latent_mean", problem.x[:])
-    return state.get("latent_mean", problem.x)
+    if "latent_mean" in state:
+        return state["latent_mean"]
+    return problem.x[:] if isinstance(problem.preset, SiamesePreset) else problem.x
 
 
 def kmeans(problem: Problem, state: State) -> tuple[State, Metrics]:

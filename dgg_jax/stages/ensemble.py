@@ -125,15 +125,15 @@ def data_spaces(
 
 
 def salient_columns(x: np.ndarray, num_clusters: int, seed: int) -> np.ndarray:
-    """Columns that clusters differ in.
+    """Columns that are not noise: those that clusters differ in, and may differ in.
 
     The clusters are those of a Gaussian mixture of diagonal covariances, in which noise
     adds the same to the likelihood of every component. A column is salient if Gaussians
     of each cluster describe it better than one of all rows, their 2 (K - 1) further
     parameters counted (the Bayesian information criterion; feature saliency of Law,
     Figueiredo and Jain, PAMI 26, 2004). What is salient is clustered again, until all
-    of it is. Columns of few values, such as counts and noughts and ones, are left out:
-    a cluster in which one is constant would always look better.
+    of it is. Columns of few values, such as counts and noughts and ones, are not told
+    from noise so, and stay: a cluster in which one is constant always looks better.
 
     Args:
       x: data, shape [n, D].
@@ -146,15 +146,16 @@ def salient_columns(x: np.ndarray, num_clusters: int, seed: int) -> np.ndarray:
     rows = np.random.default_rng(seed).permutation(len(x))[:_SCREENED_ROWS]
     x = x[rows].astype(np.float64)
     values = np.array([len(np.unique(column)) for column in x.T])
+    untold = np.flatnonzero((values > 1) & (values <= _FEW_VALUES))
     columns = np.flatnonzero(values > _FEW_VALUES)
-    if not len(columns) or num_clusters > len(x):
-        return columns
-    for _ in range(_SCREENINGS):
-        salient = columns[_are_salient(x[:, columns], num_clusters, seed)]
-        if len(salient) in (0, len(columns)):
-            return salient
-        columns = salient
-    return columns
+    if num_clusters <= len(x):
+        for _ in range(_SCREENINGS):
+            before = len(columns)
+            if before:
+                columns = columns[_are_salient(x[:, columns], num_clusters, seed)]
+            if len(columns) == before:
+                break
+    return np.union1d(columns, untold)
 
 
 def _are_salient(x: np.ndarray, num_clusters: int, seed: int) -> np.ndarray:

@@ -126,11 +126,13 @@ class TestDataSpaces:
         np.testing.assert_allclose(space.points, x[:, 7:9], rtol=1e-6)
         np.testing.assert_allclose(space.embed(x[:5]), x[:5, 7:9], rtol=1e-6)
         assert "salient" not in spaces_of(np.repeat(x[:, 7:9], 6, axis=1))
-        # Noughts and ones are constant in some clusters whatever they say.
+        # Noughts and ones are constant in some clusters whatever they say: they stay.
         coins = np.random.default_rng(2).integers(0, 2, (180, 9))
-        x = np.hstack([x, coins])
-        assert ensemble.salient_columns(x, 3, seed=0).tolist() == [7, 8]
-        assert len(ensemble.salient_columns(coins.astype(float), 3, seed=0)) == 0
+        mixed = np.hstack([x, coins, np.ones((180, 1))])
+        kept = ensemble.salient_columns(mixed, 3, seed=0).tolist()
+        assert kept == [7, 8, *range(x.shape[1], x.shape[1] + 9)]
+        few = np.hstack([x[:, 7:9], x[:, 7:9], coins])  # half of them, none noise
+        assert "salient" not in spaces_of(few)
         near = {"data": ensemble.nearest(x)}
         found = ensemble.clusterings({"data": Space(x, None)}, near, 3, seed=0)
         assert max(adjusted_rand_score(y, one.labels) for one in found) < 0.9
