@@ -202,8 +202,18 @@ def continuing(name: str, arguments: Sequence[str], *added: str) -> str:
 
 
 def parse_flags(arguments: list[str]) -> list[str]:
-    """As absl's, but a wrong flag is one line on stderr."""
+    """As absl's, but a wrong flag is one line on stderr.
+
+    So is one of those that programs share, where this one's help does not have it.
+    """
     try:
-        return flags.FLAGS(arguments)
+        rest = flags.FLAGS(arguments)
     except flags.Error as error:
         sys.exit(fail(f"{error}; see --helpshort.", EXIT_INVALID))
+    program = arguments[0]
+    used = {flag.name for flag in flags.FLAGS.get_key_flags_for_module(program)}
+    for name in (DATA_DIR.name, WORKDIR.name, OUTPUT.name):
+        if used and name not in used and flags.FLAGS[name].present:
+            unused = f"--{name} is no flag of {program}; see --helpshort."
+            sys.exit(fail(unused, EXIT_INVALID))
+    return rest

@@ -186,7 +186,7 @@ class DGG(MixtureVAE):
           pretrain_batch_size: points of a batch in pretraining. Default: from the data.
           device_memory_share: of the device's memory, what data may take before they
             stay on the host and stream to the device by the batch. Default: 0.5.
-          num_neighbors: S, neighbours of a point in the graph. Default: 20.
+          num_neighbors: S, neighbours of a point in the graph. Default: from the data.
           init: labels to start from: ensemble (of clusterings that differ in space and
             method, the one that the others agree with most), spectral (of the graph),
             kmeans or gmm (of the latents). Default: ensemble.
@@ -215,7 +215,7 @@ class DGG(MixtureVAE):
             the data.
           init_neighbors: neighbours in the graph that spectral init clusters, and whose
             information is reported; always drawn from the candidates at random.
-            Default: 20.
+            Default: from the data.
           num_candidates: nearest points from which the neighbours are chosen. Default:
             from the data.
           neighbor_choice: random (drawn once from the candidates) or nearest. Default:

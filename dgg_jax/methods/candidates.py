@@ -40,7 +40,7 @@ def candidates(
     """Clusters in many ways, and ranks the outcomes by their standing.
 
     Of more than 8,000 rows a sample is clustered and compared; the others then take the
-    label of most of the 20 that are nearest in the space of what comes out best. To
+    label of most of those that are nearest in the space of what comes out best. To
     cluster all rows anew would often find something else than what was judged.
 
     Args:
@@ -49,10 +49,14 @@ def candidates(
       count: how many to return, of those that there are.
     """
     num_clusters, seed = problem.preset.num_clusters, problem.numpy_seed("initialize")
+    num_neighbors = problem.preset.init_neighbors
     rows = _judged_rows(problem, seed)
     spaces = _spaces(problem, embeddings, rows)
     if problem.neighbors is None:
-        near = {name: ensemble.nearest(space.points) for name, space in spaces.items()}
+        near = {
+            name: ensemble.nearest(space.points, num_neighbors)
+            for name, space in spaces.items()
+        }
     else:
         near = {"data": _given(problem)}
     found = ensemble.clusterings(spaces, near, num_clusters, seed)
@@ -76,7 +80,7 @@ def candidates(
         points = embeddings.get(one.space)
         if points is None:
             points = _points_of_all(problem.x, space)
-        votes = KNeighborsClassifier(ensemble.NEIGHBORS)
+        votes = KNeighborsClassifier(num_neighbors)
         extended = votes.fit(space.points, one.labels).predict(points)
         extended[rows] = one.labels
         return extended

@@ -37,6 +37,11 @@ _OF_THE_PLANE = {
     "moons": {"hidden_sizes": (20, 20), "latent_dim": 2},
     "pinwheel": {"hidden_sizes": (120, 120), "latent_dim": 2},
 }
+_DGG_OF_THE_PLANE = {
+    "classifier_hidden_sizes": (),
+    "learning_rate": 0.02,
+    "batch_size": 100,
+}
 # Architectures of GMVAE; the images of Fashion-MNIST are as large as MNIST's.
 _CONVOLUTIONS = {"mnist": "mnist", "fashion_mnist": "mnist", "svhn": "svhn"}
 # Pretraining of the papers' kind.
@@ -76,7 +81,7 @@ def preset(method: str, dataset: str, name: str = "default") -> Preset:
         values |= rules.pretraining(facts.num_points, is_smoke=True)
         values |= _OF_THE_PLANE.get(dataset, SMOKE_NETWORKS)
     elif issubclass(cls, AutoencoderPreset):
-        values |= rules.autoencoder(facts.num_points)
+        values |= rules.autoencoder(facts.num_points) | _OF_THE_PLANE.get(dataset, {})
     if method in _OWN:
         values |= _OWN[method](dataset, name)
     names = {field.name for field in dataclasses.fields(cls)}
@@ -102,12 +107,14 @@ def _dgg(dataset: str, name: str) -> dict[str, Any]:
     """Errata E20 to E25 and E35 say where the paper's values come from."""
     facts = _FACTS[dataset]
     if name == "default":
-        return rules.dgg(facts)
+        values = rules.dgg(facts)
+        if dataset in _OF_THE_PLANE:  # a rate that lasts until clusters are at rest
+            values |= _DGG_OF_THE_PLANE | {"epochs": 1000, "decay_epochs": 200}
+        return values
     values: dict[str, Any] = {}
     if dataset in _OF_THE_PLANE:
         values = {"siamese_epochs": 0, "num_neighbors": 40, "num_candidates": 40}
-        values |= {"classifier_hidden_sizes": (), "learning_rate": 0.02}
-        values |= {"batch_size": 100}
+        values |= _DGG_OF_THE_PLANE
     # N_t of supplement 5.
     pairs = {"stl10": 5, "reuters": 3, "reuters10k": 3, "reuters_r8": 3, "har": 3}
     values |= {"siamese_pairs": pairs.get(dataset, 2)} | PAPERS_GRAPH
@@ -121,8 +128,9 @@ def _dgg(dataset: str, name: str) -> dict[str, Any]:
                 facts.num_points, facts.num_clusters
             )
         return values
-    # Nothing of ours: no guard, no fit to labels, no rule that ends the training.
-    values |= {"guard": False, "label_epochs": 0, "tolerance": 0.0}
+    # Nothing of ours, neither guard nor fit to labels; when clusters and J are at rest,
+    # Algorithm 1 has converged.
+    values |= {"guard": False, "label_epochs": 0}
     values |= {"init": "kmeans", "posterior_variance": False, "objective": "tuple"}
     # Where the paper is silent: of the code, and the pretraining's epochs ours.
     values |= {"pretrain_vae_epochs": 20, "epochs": 300, "batch_size": 100}

@@ -207,19 +207,22 @@ def few_rows(num_points: int) -> int:
 
 def dgg(facts: Facts, num_neighbors: int | None = None) -> dict[str, Any]:
     """Our settings of DGG; num_neighbors if it is another than the default one."""
-    num_points = facts.num_points
-    nearest = num_neighbors or DGGPreset.num_neighbors
-    nearest = max(nearest, DGGPreset.init_neighbors)
+    num_points, num_clusters = facts.num_points, max(1, facts.num_clusters)
+    near = neighbors(num_points, num_clusters)
+    nearest = max(near, num_neighbors or near)
     few = few_rows(num_points)
+    positives = min(18_000 // num_points, num_points // (2 * num_clusters))
     values: dict[str, Any] = {
+        "num_neighbors": near,
+        "init_neighbors": near,
         "pretrain_vae_epochs": few * _between(2, 60_000 // num_points, 30),
         "siamese_epochs": few * DGGPreset.siamese_epochs,
         "batch_size": batch_size(num_points),
         "siamese_batch_size": batch_size(num_points, num_steps=7),
-        "siamese_candidates": _between(2, 18_000 // num_points, 10),
+        "siamese_candidates": _between(2, positives, 10),
         "label_epochs": label_epochs(num_points),
         "epochs": epochs(num_points),
-        "num_candidates": num_candidates(num_points, facts.num_clusters, nearest),
+        "num_candidates": num_candidates(num_points, num_clusters, nearest),
     }
     if facts.image_shape is not None:
         # Few pixels are blurred by warps; what is warped anew is not soon overfitted.
@@ -256,11 +259,16 @@ def label_epochs(num_points: int) -> int:
     return _between(1, 100_000 // num_points, 10)
 
 
+def neighbors(num_points: int, num_clusters: int) -> int:
+    """Of a point in the graphs: 20, where its cluster has no fewer rows."""
+    return _between(5, num_points // num_clusters, DGGPreset.num_neighbors)
+
+
 def num_candidates(
     num_points: int, num_clusters: int, nearest: int = DGGPreset.num_neighbors
 ) -> int:
     """Of a candidate, the cluster should be the point's own: a ninth of its size."""
-    return max(nearest, min(100, num_points // (9 * max(1, num_clusters))))
+    return max(nearest, min(100, num_points // (9 * num_clusters)))
 
 
 def _between(low: int, value: int, high: int) -> int:

@@ -40,7 +40,6 @@ from dgg_jax.stages import initialize
 from dgg_jax.types import Graph
 
 COMPONENTS = 50  # principal ones that stand for more columns
-NEIGHBORS = 20  # of a point in the graphs that judge
 _MIXED_COMPONENTS = 10  # of a mixture of full covariances
 _MOST_LINKED = 5_000  # rows whose distances to each other are all kept
 _SCREENED_ROWS = 2_000  # by which columns are told from noise
@@ -185,9 +184,9 @@ def _components(x: np.ndarray, prepared: Callable[[np.ndarray], np.ndarray]) -> 
     return Space(model.transform(x), lambda rows: model.transform(prepared(rows)))
 
 
-def nearest(points: np.ndarray | sparse.csr_array) -> Graph:
-    """The graph of the 20 nearest points of each, by which an ensemble judges."""
-    return local_affinity(*knn(points, min(NEIGHBORS, points.shape[0] - 1)))
+def nearest(points: np.ndarray | sparse.csr_array, num_neighbors: int) -> Graph:
+    """The graph of the nearest points of each, by which an ensemble judges."""
+    return local_affinity(*knn(points, min(num_neighbors, points.shape[0] - 1)))
 
 
 def labels_in(

@@ -1,9 +1,7 @@
 """``python -m experiments.arena``."""
 
-from absl import app
-
-from dgg_jax.cli import command
-from experiments.arena import program
+from dgg_jax.cli import program
+from experiments.arena import program as arena
 
 if __name__ == "__main__":
-    app.run(program.main, flags_parser=command.parse_flags)
+    program.start(arena, "python -m experiments.arena")

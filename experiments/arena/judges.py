@@ -41,7 +41,11 @@ def scores(
     """
     labels = judge["labels"]
     graphs = {name: Graph(**graph) for name, graph in judge["graphs"].items()}
-    graphs |= {name: ensemble.nearest(points) for name, points in embeddings.items()}
+    num_neighbors = next(iter(graphs.values())).indices.shape[1]
+    graphs |= {
+        name: ensemble.nearest(points, num_neighbors)
+        for name, points in embeddings.items()
+    }
     among = ensemble.mutual_informations(labels, labels)
     others = (among.sum(axis=1) - 1.0) / max(1, len(among) - 1)
     trusted = np.argsort(-others, kind="stable")[: max(5, len(among) // 3)]

@@ -102,6 +102,30 @@ def test_a_command_has_no_flags_of_another(xla):
 
 
 @pytest.mark.parametrize(
+    ("module", "flag"),
+    [
+        ("dgg_jax.cli.run", "output"),
+        ("dgg_jax.cli.compare", "output"),
+        ("experiments.arena.program", "workdir"),
+    ],
+)
+def test_a_flag_of_other_commands_is_refused(module, flag):
+    """The commands share definitions of flags, so that each parses those of all."""
+    code = (
+        f"import importlib; from dgg_jax.cli import program; "
+        f"program.start(importlib.import_module({module!r}), 'some command')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, f"--{flag}=x"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr == f"error: --{flag} is no flag of some command; see --helpshort.\n"
+
+
+@pytest.mark.parametrize(
     ("started", "expected"),
     [
         ("dgg-jax run", "dgg-jax compare"),

@@ -23,7 +23,9 @@ def groups(sizes=(30, 30, 30), columns=2, distance=20.0, seed=0):
 
 def found_in(x, num_clusters, **spaces):
     points = {"data": Space(x, lambda rows: rows)} | spaces
-    graphs = {name: ensemble.nearest(space.points) for name, space in points.items()}
+    graphs = {
+        name: ensemble.nearest(space.points, 20) for name, space in points.items()
+    }
     return ensemble.clusterings(points, graphs, num_clusters, seed=0)
 
 
