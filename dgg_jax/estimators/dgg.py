@@ -165,7 +165,7 @@ class DGG(MixtureVAE):
           learning_rate: initial rate of the method's own training. Default: from the
             data.
           decay: factor of that rate every decay_epochs. Default: 0.9.
-          decay_epochs: epochs of one stair of that rate. Default: 10.
+          decay_epochs: epochs of one stair of that rate. Default: from the data.
           weight_decay: L2 weight decay in it. Default: 0.0.
           likelihood: p(x | z): bernoulli (values in [0, 1]), gaussian (fixed variance)
             or learned_gaussian. Default: from the data.
@@ -206,8 +206,7 @@ class DGG(MixtureVAE):
           guard: keep, of the model before and after training, the one that the ensemble
             agrees with more. Default: True.
           classifier_hidden_sizes: widths of ReLU layers of the classifier f_2; None is
-            the paper's rule: none for K >= 10, one of width K for fewer. Default:
-            (64,).
+            the paper's rule: none for K >= 10, one of width K for fewer. Default: ().
           classifier_input: what f_2 sees in training: sample (of q(z | x)) or mean.
             Default: mean.
           graph_of: where neighbours are near: siamese (embedding), latents (of the

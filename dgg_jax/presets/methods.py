@@ -237,7 +237,7 @@ class DGGPreset(MixturePreset, SiamesePreset):
         "agrees with more.",
     )
     classifier_hidden_sizes: tuple[int, ...] | None = setting(
-        (64,),
+        (),
         "widths of ReLU layers of the classifier f_2; None is the paper's rule: none "
         "for K >= 10, one of width K for fewer.",
     )

@@ -47,6 +47,7 @@ class Facts(NamedTuple):
 
 MANY_ROWS = 50_000  # from which on networks are as wide as the papers'
 _SMALL_NETWORKS = (256, 256, 512)
+FEW_COLUMNS = 10  # up to which they are as narrow as the paper's for the plane
 # Most of a smoke run's time goes into compiling: an epoch of few rows costs little, a
 # network of more layers, or one more loop, a second.
 SMOKE_NETWORKS = {"hidden_sizes": (128,), "latent_dim": 10}
@@ -236,7 +237,11 @@ def dgg(facts: Facts, num_neighbors: int | None = None) -> dict[str, Any]:
     if facts.likelihood != "bernoulli":
         # A narrow Gaussian is steep: clusters are lost in the first epochs otherwise.
         values["learning_rate"] = 5e-4
-    if facts.is_sparse or facts.num_columns <= 10:
+    if facts.num_columns <= FEW_COLUMNS:
+        # To straighten what is bent takes a rate that lasts.
+        values |= {"hidden_sizes": (20, 20), "learning_rate": 5e-3, "decay_epochs": 200}
+        values |= {"batch_size": min(100, batch_size(num_points)), "epochs": 100}
+    if facts.is_sparse or facts.num_columns <= FEW_COLUMNS:
         # Rows of words and points of the plane are compared as they are.
         values |= {"graph_of": "data", "num_candidates": nearest}
     return values
