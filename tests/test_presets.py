@@ -6,6 +6,7 @@ import json
 import math
 import pathlib
 
+import numpy as np
 import pytest
 
 import dgg_jax
@@ -319,8 +320,21 @@ def test_dgg_of_the_paper(dataset):
     assert preset.init == "kmeans"
     assert preset.label_epochs == 0
     assert preset.graph_strength == 1.0
-    assert (preset.epochs, preset.batch_size) == (300, 100)
+    most = 1000 if dataset in PLANE else 300
+    assert (preset.epochs, preset.batch_size) == (most, 100)
     assert (preset.decay, preset.decay_epochs) == (0.9, 10)
+
+
+@pytest.mark.parametrize("dataset", PLANE)
+def test_the_plane_is_trained_until_it_rests(dataset):
+    preset = presets.dgg(dataset)
+    assert (preset.learning_rate, preset.classifier_hidden_sizes) == (0.02, ())
+    assert (preset.epochs, preset.decay_epochs, preset.tolerance) == (1000, 200, 1e-4)
+    assert preset.hidden_sizes == presets.vade(dataset, "paper").hidden_sizes
+    few = presets.for_data("dgg", np.ones((300, 10)), 3)
+    assert (few.hidden_sizes, few.learning_rate, few.epochs) == ((20, 20), 5e-3, 100)
+    assert presets.for_data("vade", np.ones((300, 10)), 3).hidden_sizes == (20, 20)
+    assert presets.for_data("dgg", np.ones((300, 11)), 3).hidden_sizes != (20, 20)
 
 
 def has(preset, **expected):

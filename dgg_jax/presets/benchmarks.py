@@ -41,6 +41,7 @@ _DGG_OF_THE_PLANE = {
     "classifier_hidden_sizes": (),
     "learning_rate": 0.02,
     "batch_size": 100,
+    "epochs": 1000,  # at most: until clusters and J are at rest
 }
 # Architectures of GMVAE; the images of Fashion-MNIST are as large as MNIST's.
 _CONVOLUTIONS = {"mnist": "mnist", "fashion_mnist": "mnist", "svhn": "svhn"}
@@ -81,7 +82,7 @@ def preset(method: str, dataset: str, name: str = "default") -> Preset:
         values |= rules.pretraining(facts.num_points, is_smoke=True)
         values |= _OF_THE_PLANE.get(dataset, SMOKE_NETWORKS)
     elif issubclass(cls, AutoencoderPreset):
-        values |= rules.autoencoder(facts.num_points) | _OF_THE_PLANE.get(dataset, {})
+        values |= rules.autoencoder(facts) | _OF_THE_PLANE.get(dataset, {})
     if method in _OWN:
         values |= _OWN[method](dataset, name)
     names = {field.name for field in dataclasses.fields(cls)}
@@ -108,8 +109,8 @@ def _dgg(dataset: str, name: str) -> dict[str, Any]:
     facts = _FACTS[dataset]
     if name == "default":
         values = rules.dgg(facts)
-        if dataset in _OF_THE_PLANE:  # a rate that lasts until clusters are at rest
-            values |= _DGG_OF_THE_PLANE | {"epochs": 1000, "decay_epochs": 200}
+        if dataset in _OF_THE_PLANE:
+            values |= _DGG_OF_THE_PLANE | {"decay_epochs": 200}  # a rate that lasts
         return values
     values: dict[str, Any] = {}
     if dataset in _OF_THE_PLANE:
@@ -133,9 +134,9 @@ def _dgg(dataset: str, name: str) -> dict[str, Any]:
     values |= {"guard": False, "label_epochs": 0}
     values |= {"init": "kmeans", "posterior_variance": False, "objective": "tuple"}
     # Where the paper is silent: of the code, and the pretraining's epochs ours.
-    values |= {"pretrain_vae_epochs": 20, "epochs": 300, "batch_size": 100}
+    values |= {"pretrain_vae_epochs": 20, "batch_size": 100}
     if dataset not in _OF_THE_PLANE:
-        values |= {"siamese_epochs": 300, "siamese_batch_size": 1000}
+        values |= {"siamese_epochs": 300, "siamese_batch_size": 1000, "epochs": 300}
     if facts.image_shape is not None or dataset == "stl10":
         values["weight_decay"] = 1e-4
     return values | (_printed() if name == "paper" else _released(dataset))

@@ -170,7 +170,7 @@ def _chosen(
         "siamese_batch_size": batch_size(facts.num_points, num_steps=7),
     }
     if issubclass(cls, AutoencoderPreset):
-        values |= autoencoder(facts.num_points)
+        values |= autoencoder(facts)
     if embeds_as_dgg(cls):
         values |= dgg(facts, num_neighbors)
     return values
@@ -181,11 +181,14 @@ def embeds_as_dgg(cls: type[Preset]) -> bool:
     return issubclass(cls, SiamesePreset) and issubclass(cls, AutoencoderPreset)
 
 
-def autoencoder(num_points: int) -> dict[str, Any]:
+def autoencoder(facts: Facts) -> dict[str, Any]:
     """What methods that start from one share: its layers, and its pretraining."""
-    is_small = num_points < MANY_ROWS
-    layers = {"hidden_sizes": _SMALL_NETWORKS} if is_small else {}
-    return layers | pretraining(num_points)
+    layers = {}
+    if facts.num_columns <= FEW_COLUMNS:
+        layers = {"hidden_sizes": (20, 20)}
+    elif facts.num_points < MANY_ROWS:
+        layers = {"hidden_sizes": _SMALL_NETWORKS}
+    return layers | pretraining(facts.num_points)
 
 
 def pretraining(num_points: int, *, is_smoke: bool = False) -> dict[str, Any]:
@@ -239,8 +242,8 @@ def dgg(facts: Facts, num_neighbors: int | None = None) -> dict[str, Any]:
         values["learning_rate"] = 5e-4
     if facts.num_columns <= FEW_COLUMNS:
         # To straighten what is bent takes a rate that lasts.
-        values |= {"hidden_sizes": (20, 20), "learning_rate": 5e-3, "decay_epochs": 200}
-        values |= {"batch_size": min(100, batch_size(num_points)), "epochs": 100}
+        values |= {"learning_rate": 5e-3, "decay_epochs": 200, "epochs": 100}
+        values["batch_size"] = min(100, batch_size(num_points))
     if facts.is_sparse or facts.num_columns <= FEW_COLUMNS:
         # Rows of words and points of the plane are compared as they are.
         values |= {"graph_of": "data", "num_candidates": nearest}
