@@ -122,7 +122,8 @@ def test_a_flag_of_other_commands_is_refused(module, flag):
         text=True,
     )
     assert done.returncode == 2 and done.stdout == ""
-    assert done.stderr == f"error: --{flag} is no flag of some command; see --helpshort.\n"
+    refusal = f"error: --{flag} is no flag of some command; see --helpshort.\n"
+    assert done.stderr == refusal
 
 
 @pytest.mark.parametrize(

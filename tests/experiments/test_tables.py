@@ -289,7 +289,10 @@ def test_a_page_shows_runs_and_the_stages_of_one(folder, tmp_path):
     assert rows[-1][2] == "0.6000"
 
 
-@pytest.mark.parametrize(("name", "count"), [("docs/accuracy.md", 4), ("README.md", 5)])
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [("docs/accuracy.md", 6), ("docs/reproduced.md", 3), ("README.md", 5)],
+)
 def test_a_page_has_the_tables_of_the_results(name, count):
     page = (RESULTS.parent / name).read_text()
     assert page.count("<!-- end -->") == count
