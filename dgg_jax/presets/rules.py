@@ -242,8 +242,8 @@ def dgg(facts: Facts, num_neighbors: int | None = None) -> dict[str, Any]:
         values["learning_rate"] = 5e-4
     if facts.num_columns <= FEW_COLUMNS:
         # To straighten what is bent takes a rate that lasts.
-        values |= {"learning_rate": 5e-3, "decay_epochs": 200, "epochs": 100}
-        values["batch_size"] = min(100, batch_size(num_points))
+        longest = _between(epochs(num_points), 400_000 // num_points, 100)
+        values |= {"learning_rate": 5e-3, "decay_epochs": 200, "epochs": longest}
     if facts.is_sparse or facts.num_columns <= FEW_COLUMNS:
         # Rows of words and points of the plane are compared as they are.
         values |= {"graph_of": "data", "num_candidates": nearest}
