@@ -556,7 +556,10 @@ def test_every_setting_is_a_flag(untrained, tmp_path, method, name):
         (["--workdir=elsewhere", "--checkpoint_seconds=1"], ""),
         (["--seed=0", "--method=dgg", "--dataset=digits", "--epochs=20"], ""),
         (["--hidden_sizes", "7, 6", "--seed", "3"], "--seed=3 --hidden_sizes=7,6"),
-        (["--classifier_hidden_sizes="], "--classifier_hidden_sizes="),
+        (
+            ["--preset=paper", "--classifier_hidden_sizes="],
+            "--preset=paper --classifier_hidden_sizes=",
+        ),
         (
             ["--preset=paper", "--method=vade", "--nokl_term"],
             "--method=vade --preset=paper --kl_term=false",

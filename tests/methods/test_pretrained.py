@@ -72,7 +72,7 @@ def test_the_networks_of_a_method_have_the_precision_of_its_preset(precision):
         return networks.decode(params["decoder"], z), networks.classify(params, z)
 
     lines = products(forward, params, x)
-    assert len(lines) == 10  # the head of the log-variances is not asked for
+    assert len(lines) == 9  # the head of the log-variances is not asked for
     assert all(PRODUCTS[precision] in line for line in lines)
 
 

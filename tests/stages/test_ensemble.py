@@ -51,7 +51,7 @@ def test_a_rare_group_far_apart_has_the_best_standing():
     labels = np.stack([one.labels for one in found])
     among = ensemble.mutual_informations(labels, labels)
     agreement = (ensemble.trust(found) * among).sum(axis=1)
-    graph = [ensemble.nearest(x)]
+    graph = [ensemble.nearest(x, 20)]
     certainty = [ensemble.neighbor_certainty(graph, one.labels, 2) for one in found]
     best = found[int(np.argmax(ensemble.standing(agreement, certainty)))]
     assert adjusted_rand_score(y, best.labels) == 1.0
@@ -60,7 +60,7 @@ def test_a_rare_group_far_apart_has_the_best_standing():
 def test_spectral_labels_take_a_rare_component_for_a_cluster():
     """Information in the graph would rather cut the large one in half."""
     x, y = groups((270, 30))
-    graph = ensemble.nearest(x)
+    graph = ensemble.nearest(x, 20)
     assert adjusted_rand_score(y, spectral_labels(graph, 2, 4, seed=0)) == 1.0
 
 
@@ -135,7 +135,7 @@ class TestDataSpaces:
         assert kept == [7, 8, *range(x.shape[1], x.shape[1] + 9)]
         few = np.hstack([x[:, 7:9], x[:, 7:9], coins])  # half of them, none noise
         assert "salient" not in spaces_of(few)
-        near = {"data": ensemble.nearest(x)}
+        near = {"data": ensemble.nearest(x, 20)}
         found = ensemble.clusterings({"data": Space(x, None)}, near, 3, seed=0)
         assert max(adjusted_rand_score(y, one.labels) for one in found) < 0.9
 
