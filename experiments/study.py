@@ -10,9 +10,10 @@ experiments.main holds for all variants.
 
 Each run lives in a folder of --workdir, as one of experiments.main would; what does not
 depend on the change, such as the pretraining, is computed once a seed. Its result goes
-to <results>/<dataset>[-<rows>]/<variant>-<seed>.json at once, and a configuration that
-has a result there is not run again: the same command continues a study that was
-stopped, also without its workdir. --overwrite repeats the runs that are named. Then
+to <results>/<dataset>[-<rows>][-<preset>]/<variant>-<seed>.json at once, and a
+configuration that has a result there is not run again: the same command continues a
+study that was stopped, also without its workdir. --overwrite repeats the runs that are
+named. Then
 
   python -m experiments.tables --study=results/study/mnist-20000
 
@@ -104,7 +105,7 @@ def plan() -> dict[pathlib.Path, Config]:
     first: dict[Preset, str] = {}
     for variant, preset in presets_of.items():
         first.setdefault(preset, variant)
-    folder = pathlib.Path(_RESULTS.value) / base.short_name
+    folder = pathlib.Path(_RESULTS.value) / f"{base.short_name}{base.preset_part}"
     return {
         folder / f"{variant}-{seed}.json": base._replace(
             preset=preset,

@@ -89,6 +89,9 @@ class Config(NamedTuple):
         name = self.dataset if self.own is None else pathlib.Path(self.own.name).stem
         if self.split != DEFAULTS["split"]:
             name = f"{name}-{self.split}"
+        is_moons = self.own is None and self.dataset == "moons"
+        if is_moons and self.moons_distance != DEFAULTS["moons_distance"]:
+            name = f"{name}-{self.moons_distance}"
         return name if self.num_rows is None else f"{name}-{self.num_rows}"
 
     @property

@@ -502,6 +502,10 @@ def test_the_default_workdir_names_the_run(tmp_path, untrained, monkeypatch):
     config = json.loads((tmp_path / "runs/moons-dgg-3/config.json").read_text())
     assert (config["dataset"], config["seed"]) == ("moons", 3)
     assert config["moons_distance"] == "near"
+    assert call("--dataset=moons", "--moons_distance=far", "--seed=3").code == 0
+    config = json.loads((tmp_path / "runs/moons-far-dgg-3/config.json").read_text())
+    assert config["moons_distance"] == "far"
+    config = json.loads((tmp_path / "runs/moons-dgg-3/config.json").read_text())
     assert config["preset_values"] == json.loads(
         json.dumps(dataclasses.asdict(presets.dgg("moons")))
     )

@@ -136,6 +136,16 @@ def test_every_run_leaves_a_file(tmp_path, trained):
     assert f"experiments.tables --study={folder}" in outcome.out
 
 
+def test_other_data_and_presets_have_folders_of_their_own(tmp_path, trained):
+    assert study(tmp_path, "--dataset=moons", "--seeds=0").code == 0
+    far = ("--dataset=moons", "--moons_distance=far", f"--workdir={tmp_path / 'far'}")
+    assert study(tmp_path, *far, "--seeds=0").code == 0
+    paper = (*far[:2], "--preset=paper", f"--workdir={tmp_path / 'paper'}")
+    assert study(tmp_path, *paper, "--seeds=0").code == 0
+    for folder in ("moons", "moons-far", "moons-far-paper"):
+        assert set(results(tmp_path, folder)) == {"default-0"}
+
+
 def test_equal_configurations_are_one_run(tmp_path, trained):
     """The paper's table of neighbours has the default among them."""
     variants = "--variants=default,graph_strength=0,num_neighbors=0,num_neighbors=20"
