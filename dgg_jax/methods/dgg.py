@@ -85,6 +85,7 @@ __all__ = ["Model", "count_clusters", "run", "samples_per_cluster", "traversals"
 # time twice as long and by ten times their weight; for so many steps at most.
 _FOLLOWED = 0.998
 _MOST_STEPS = 1000
+_LEAST_FALL = 1e-3  # of the standing that undoes training; less is chance
 _RESTING_EPOCHS = 5
 _RESTING_GAIN = 0.1
 
@@ -532,7 +533,8 @@ def _is_undone(problem: Problem, before: State, after: State) -> np.ndarray:
         (clusters, standing), (clusters_after, standing_after) = (
             _standing(problem, before, table.argmax(axis=1)) for table in pair
         )
-        undone.append(clusters_after < clusters or standing_after < standing)
+        has_fallen = standing_after < standing - _LEAST_FALL
+        undone.append(clusters_after < clusters or has_fallen)
         if undone[-1] and problem.preset.guard:
             logging.warning(
                 "The clusters stood better before training (%.3f) than after it "
