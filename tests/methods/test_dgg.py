@@ -602,3 +602,19 @@ def test_training_ends_when_all_restarts_rest():
 
     assert dgg.has_converged(together(still, still), 1e-3)
     assert not dgg.has_converged(together(still, moving), 1e-3)
+
+
+@pytest.mark.parametrize(
+    ("clusters", "standing", "is_undone"),
+    [(2, 0.5, False), (2, 0.4995, False), (2, 0.498, True), (1, 0.9, True)],
+)
+@pytest.mark.parametrize("guard", [True, False])
+def test_what_undoes_training(monkeypatch, clusters, standing, is_undone, guard):
+    """Fewer clusters, or a standing that has fallen by more than chance."""
+    before, after = np.zeros((1, 3, 2)), np.ones((1, 3, 2))
+    after[..., 1] = 2.0
+    said = {0: (2, 0.5), 1: (clusters, standing)}  # by the first row's label
+    monkeypatch.setattr(dgg, "_standing", lambda problem, state, row: said[row[0]])
+    problem = SimpleNamespace(preset=DGGPreset(guard=guard))
+    tables = ({"log_assignments": before}, {"log_assignments": after})
+    assert dgg._is_undone(problem, *tables).tolist() == [is_undone and guard]
