@@ -315,7 +315,7 @@ def test_a_study_from_end_to_end(tmp_path, monkeypatch):
     variants = "--variants=default,num_neighbors=0,num_neighbors=5"
     outcome = study(tmp_path, *settings, variants)
     assert outcome.code == 0, outcome.err
-    found = results(tmp_path, "digits-200")
+    found = results(tmp_path, "digits-200-smoke")
     assert set(found) == {"default-0", "num_neighbors=0-0", "num_neighbors=5-0"}
     for name, result in found.items():
         assert result["dataset"]["rows"] == 200
