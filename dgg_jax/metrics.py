@@ -10,7 +10,6 @@ from numpy.typing import ArrayLike
 from scipy import special
 from scipy.optimize import linear_sum_assignment
 from sklearn import metrics as sk_metrics
-from sklearn.metrics.cluster import contingency_matrix
 
 from dgg_jax import checks
 
@@ -48,10 +47,33 @@ def clustering_accuracy(labels_true: ArrayLike, labels_pred: ArrayLike) -> float
       >>> clustering_accuracy(["a", "a", "b", "b"], [1, 1, 0, 1])
       0.75
     """
+    return float(matched_rows(labels_true, labels_pred).mean())
+
+
+def matched_rows(labels_true: ArrayLike, labels_pred: ArrayLike) -> np.ndarray:
+    """Which points are right under the best one-to-one map of clusters, bool [N].
+
+    Args:
+      labels_true: integers or strings, shape [N].
+      labels_pred: integers, shape [N].
+
+    Raises:
+      InvalidInput: if the two are not vectors of the same length.
+
+    Example:
+      >>> from dgg_jax.metrics import matched_rows
+      >>> matched_rows(["a", "a", "b", "b"], [1, 1, 0, 1]).tolist()
+      [True, True, True, False]
+    """
     true, predicted = _label_pair(labels_true, labels_pred)
-    counts = contingency_matrix(true, predicted)
+    classes, of_true = np.unique(true, return_inverse=True)
+    clusters, of_predicted = np.unique(predicted, return_inverse=True)
+    counts = np.zeros((len(classes), len(clusters)), np.int64)
+    np.add.at(counts, (of_true, of_predicted), 1)
     rows, columns = linear_sum_assignment(counts, maximize=True)
-    return float(counts[rows, columns].sum() / len(true))
+    class_of = np.full(len(clusters), -1)
+    class_of[columns] = rows
+    return class_of[of_predicted] == of_true
 
 
 def normalized_mutual_info(labels_true: ArrayLike, labels_pred: ArrayLike) -> float:
@@ -125,6 +147,73 @@ def most_confident_label_accuracy(
         )
     label_of_cluster = true[probabilities.argmax(axis=0)]
     return float(np.mean(label_of_cluster[probabilities.argmax(axis=1)] == true))
+
+
+def calibration_error(right: ArrayLike, confidence: ArrayLike, bins: int = 15) -> float:
+    r"""By how much confidence and accuracy differ, in bins of equal width.
+
+    .. math:: \sum_b \frac{N_b}{N} |\mathrm{acc}(b) - \mathrm{conf}(b)|
+
+    The expected calibration error of Guo et al., ICML 2017, eq. (5).
+
+    Args:
+      right: whether each row is, shape [N].
+      confidence: how probable that was said to be, in [0, 1], shape [N].
+      bins: how many.
+
+    Returns:
+      A number in [0, 1]; 0 is best.
+
+    Raises:
+      InvalidInput: if the two are not vectors of the same length.
+
+    Example:
+      Of the rows of 0.8, half are right:
+
+      >>> from dgg_jax.metrics import calibration_error
+      >>> round(calibration_error([True, False], [0.8, 0.8]), 6)
+      0.3
+    """
+    right, confidence = _judged(right, confidence)
+    of_bin = np.minimum((confidence * bins).astype(int), bins - 1)
+    gaps = np.bincount(of_bin, right - confidence, minlength=bins)
+    return float(np.abs(gaps).sum() / len(right))
+
+
+def confidence_auc(right: ArrayLike, confidence: ArrayLike) -> float | None:
+    """The probability that a right row has more confidence than a wrong one.
+
+    The area under the ROC of telling right from wrong by confidence: 0.5 is chance.
+
+    Args:
+      right: whether each row is, shape [N].
+      confidence: larger where that was more probable, shape [N].
+
+    Returns:
+      A number in [0, 1]; None if all rows are right, or all wrong.
+
+    Raises:
+      InvalidInput: if the two are not vectors of the same length.
+
+    Example:
+      >>> from dgg_jax.metrics import confidence_auc
+      >>> confidence_auc([True, True, False], [0.9, 0.6, 0.7])
+      0.5
+    """
+    right, confidence = _judged(right, confidence)
+    if len(np.unique(right)) < 2:
+        return None
+    return float(sk_metrics.roc_auc_score(right, confidence))
+
+
+def _judged(right: ArrayLike, confidence: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    right, confidence = np.asarray(right, float), np.asarray(confidence, float)
+    if right.ndim != 1 or right.shape != confidence.shape or len(right) == 0:
+        raise checks.InvalidInput(
+            "right and confidence must be two vectors of the same length >= 1, got "
+            f"shapes {right.shape} and {confidence.shape}."
+        )
+    return right, confidence
 
 
 _THIN = 0.1  # of an equal share

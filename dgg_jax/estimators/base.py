@@ -45,6 +45,8 @@ from dgg_jax.types import Gaussian, Graph
 Callback = Callable[[str, int, Metrics], bool | None]
 
 SHIFT_AND_SCALE = ("shift", "scale")  # the arrays of a saved Scaling
+# What a fitted estimator has said of the rows of its training.
+_LEARNED = ("labels_", "probabilities_", "raw_probabilities_", "embedding_", "graph_")
 
 
 class Clusterer(ClusterMixin, BaseEstimator):
@@ -246,6 +248,8 @@ class Clusterer(ClusterMixin, BaseEstimator):
         learned = {"labels_": state["labels"]}
         if "log_assignment" in state:
             learned["probabilities_"] = np.exp(state["log_assignment"])
+        if "raw_log_assignment" in state:
+            learned["raw_probabilities_"] = np.exp(state["raw_log_assignment"])
         if "latent_mean" in state:
             learned["embedding_"] = state["latent_mean"]
         if "graph" in state:
@@ -266,6 +270,8 @@ class Clusterer(ClusterMixin, BaseEstimator):
         self._state = model
         for name, value in learned.items():
             setattr(self, name, Graph(**value) if name == "graph_" else value)
+        if "probabilities_" in learned:
+            self.confidence_ = self.probabilities_.max(axis=1)
         if "embedding_" in learned:
             self._n_features_out = self.embedding_.shape[1]
 
@@ -282,10 +288,11 @@ class Clusterer(ClusterMixin, BaseEstimator):
         """Networks and likelihood of the user's own."""
         return Parts()
 
-    def _infer(self, X: Any) -> tuple[Any, np.ndarray]:
-        """Latents and ln q(c | x) of the rows of X."""
+    def _infer(self, X: Any, model: Any = None) -> tuple[Any, np.ndarray]:
+        """Latents and log-probabilities of the clusters of the rows of X."""
         check_is_fitted(self)
-        inferred = self.model_.infer(self._rows(X, reset=False))
+        model = self.model_ if model is None else model
+        inferred = model.infer(self._rows(X, reset=False))
         for values in jax.tree.leaves(inferred):
             finite = np.isfinite(values).reshape(len(values), -1).all(axis=1)
             if not finite.all():
@@ -325,6 +332,23 @@ class Clusterer(ClusterMixin, BaseEstimator):
           ValueError: if X has other columns than in training.
         """
         return np.exp(self._infer(X)[1])
+
+    @available_if(lambda self: self._soft)
+    def rows_to_check(self, n_rows: int = 20) -> np.ndarray:
+        """The rows of training whose clusters are least sure, the least sure first.
+
+        Args:
+          n_rows: how many, if there are so many.
+
+        Returns:
+          Their indices, int64 of shape [n_rows]; ``confidence_`` says how sure.
+
+        Raises:
+          ValueError: if n_rows is below 1.
+        """
+        check_is_fitted(self)
+        checks.in_range("n_rows", n_rows, 1)
+        return np.argsort(self.confidence_, kind="stable")[:n_rows]
 
     def save(self, path: str | os.PathLike, *, overwrite: bool = False) -> None:
         """Saves the fitted estimator as a folder; ``dgg_jax.load`` reads it.
@@ -368,7 +392,7 @@ class Clusterer(ClusterMixin, BaseEstimator):
             described = self._scaling._asdict()
             arrays["scaling"] = {name: described.pop(name) for name in SHIFT_AND_SCALE}
             description["scaling"] = described
-        for name in ("labels_", "probabilities_", "embedding_", "graph_"):
+        for name in _LEARNED:
             if hasattr(self, name):
                 value = getattr(self, name)
                 value = value._asdict() if isinstance(value, Graph) else value
@@ -416,7 +440,7 @@ class Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Clusterer):
 class Generative(Embedder):
     """A clusterer with a generative model p(x, z, c)."""
 
-    _model_entries = ("model", "log_weights")
+    _model_entries = ("model", "log_weights", "calibration")
 
     def _parts(self) -> Parts:
         named = isinstance(self.likelihood, str | None)

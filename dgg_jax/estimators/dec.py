@@ -16,6 +16,7 @@ class DEC(Embedder):
     Attributes:
       labels_: cluster of each row of training, [N].
       probabilities_: of the clusters, [N, K].
+      confidence_: the largest of each row, [N].
       embedding_: latents, [N, L].
       history_: metrics of every epoch.
       stages_: metrics of every stage.

@@ -1,7 +1,8 @@
 """DGG as a scikit-learn estimator."""
 
+import dataclasses
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from flax import linen as nn
@@ -22,7 +23,11 @@ class DGG(MixtureVAE):
       n_clusters_: K, given or estimated.
       cluster_count_: dgg_jax.stages.cluster_count.ClusterCount, from which K was
         estimated; None if it was not.
-      probabilities_: of the clusters, [N, K].
+      probabilities_: of the clusters, [N, K], by the neighbours of a row and other
+        clusterings, so that they say how often they are right.
+      raw_probabilities_: q(c | x), [N, K], which is near 0 or 1 nearly everywhere; not
+        there with calibrate=False, when probabilities_ are these.
+      confidence_: the largest probability of each row, [N].
       embedding_: latent means, [N, L].
       means_: of the mixture's components, [K, L].
       variances_: of the mixture's components, [K, L].
@@ -95,6 +100,7 @@ class DGG(MixtureVAE):
         label_epochs: int | None = None,
         restarts: int | None = None,
         guard: bool | None = None,
+        calibrate: bool | None = None,
         classifier_hidden_sizes: Sequence[int] | None = None,
         classifier_input: str | None = None,
         graph_of: str | None = None,
@@ -205,6 +211,9 @@ class DGG(MixtureVAE):
             information that the graph's neighbours have of each other's. Default: 1.
           guard: keep, of the model before and after training, the one that the ensemble
             agrees with more. Default: True.
+          calibrate: make the probabilities of the clusters say how often they are
+            right, by the neighbours of a row and the ensemble; else they are q(c | x).
+            Default: True.
           classifier_hidden_sizes: widths of ReLU layers of the classifier f_2; None is
             the paper's rule: none for K >= 10, one of width K for fewer. Default: ().
           classifier_input: what f_2 sees in training: sample (of q(z | x)) or mean.
@@ -238,6 +247,22 @@ class DGG(MixtureVAE):
         self._store(locals())
 
     # The end.
+
+    def predict_proba(self, X: Any, *, calibrated: bool = True) -> np.ndarray:
+        """Probabilities of the clusters, shape [N, K]; every row sums to 1.
+
+        Args:
+          X: rows scaled as in training, shape [N, D].
+          calibrated: as ``probabilities_``, by the rows of training that are nearest in
+            the latent space; False: q(c | x).
+
+        Raises:
+          ValueError: if X has other columns than in training.
+        """
+        model = self.model_
+        if not calibrated:
+            model = dataclasses.replace(model, calibration=None)
+        return np.exp(self._infer(X, model)[1])
 
     def _arguments(self):
         return super()._arguments() | {"image_shape": self.image_shape}

@@ -23,6 +23,7 @@ class GMVAE(Generative):
     Attributes:
       labels_: cluster of each row of training, [N].
       probabilities_: of the clusters, [N, K].
+      confidence_: the largest of each row, [N].
       embedding_: latent means of z, [N, L].
       means_: of the components at w = 0, the mean of its prior, [K, L].
       variances_: of the components there, [K, L].

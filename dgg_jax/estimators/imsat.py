@@ -16,6 +16,7 @@ class IMSAT(Clusterer):
     Attributes:
       labels_: cluster of each row of training, [N].
       probabilities_: of the clusters, [N, K].
+      confidence_: the largest of each row, [N].
       history_: metrics of every epoch.
       stages_: metrics of every stage.
       n_features_in_: D, columns of X.

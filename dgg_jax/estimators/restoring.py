@@ -158,6 +158,7 @@ _SIZES = (
 _LEARNED = {
     "labels_": 1,
     "probabilities_": 2,
+    "raw_probabilities_": 2,
     "embedding_": 2,
     "indices": 2,  # of graph_
     "weights": 2,

@@ -18,6 +18,7 @@ class VaDE(MixtureVAE):
     Attributes:
       labels_: cluster of each row of training, [N].
       probabilities_: of the clusters, [N, K].
+      confidence_: the largest of each row, [N].
       embedding_: latent means, [N, L].
       means_: of the mixture's components, [K, L].
       variances_: of the mixture's components, [K, L].

@@ -94,6 +94,7 @@ def candidates(
     ]
     judge = {
         "labels": labels[order],  # as the reports are
+        "standings": np.array([values[i]["standing"] for i in order]),
         "rows": rows,
         "trust": trust[order[0]][order],
         "graphs": {name: graph._asdict() for name, graph in near.items()},

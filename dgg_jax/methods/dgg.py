@@ -21,7 +21,7 @@ from dgg_jax.graph import graph_information, smoothing, smoothing_operator
 from dgg_jax.likelihoods import Likelihood
 from dgg_jax.losses import dgg
 from dgg_jax.methods import mixture_vae
-from dgg_jax.methods.candidates import candidates, judged, ranked
+from dgg_jax.methods.candidates import MOST_ROWS, candidates, judged, ranked
 from dgg_jax.methods.mixture_vae import (
     ELBO_DRAWS,
     Model,
@@ -66,6 +66,7 @@ from dgg_jax.presets import DGGPreset
 from dgg_jax.stages import cluster_count, evaluate
 from dgg_jax.stages import graph as neighbor_graph
 from dgg_jax.stages.cluster_count import ClusterCount
+from dgg_jax.stages.confidence import calibrated, calibration
 from dgg_jax.training import (
     Loss,
     Metrics,
@@ -557,7 +558,8 @@ def choose_restart(problem: Problem, state: State) -> tuple[State, Metrics]:
     """The best restart, and what it says of every point.
 
     That is the one whose clusters the ensemble agrees with most, without an ensemble
-    the one whose clusters the graph has most information of.
+    the one whose clusters the graph has most information of. Its probabilities are
+    calibrated.
     """
     networks = _networks(problem)
 
@@ -566,7 +568,53 @@ def choose_restart(problem: Problem, state: State) -> tuple[State, Metrics]:
         return _label_metrics(problem, state, labels) | elbo
 
     criterion = "standing" if "judge" in state else "graph_information"
-    return evaluated(problem, networks, state, of_gammas, final_metrics, criterion)
+    calibrate = functools.partial(calibrated_by_others, problem, state)
+    return evaluated(
+        problem, networks, state, of_gammas, final_metrics, criterion, calibrate
+    )
+
+
+def calibrated_by_others(problem: Problem, state: State, entries: State) -> State:
+    """What the neighbours of a row and the ensemble make of its probabilities.
+
+    Args:
+      problem: what is clustered.
+      state: with the graph in which clusters show and, if there is one, the ensemble.
+      entries: of the model: "labels", "latent_mean" and "log_assignment".
+
+    Returns:
+      The calibration, the calibrated "log_assignment" [N, K] and the former one, ln
+      q(c | x), as "raw_log_assignment"; nothing if the preset wants none.
+    """
+    preset, judge = problem.preset, state.get("judge")
+    if not preset.calibrate:
+        return {}
+    if judge is None:
+        random = np.random.default_rng(problem.numpy_seed("evaluate"))
+        rows = np.sort(random.permutation(len(problem.x))[:MOST_ROWS])
+        ensemble = {}
+    else:
+        rows = judge["rows"]
+        ensemble = {
+            "clusterings": judge["labels"],
+            "standings": judge["standings"],
+        }
+    known = calibration(
+        entries["latent_mean"],
+        entries["labels"],
+        Graph(**state["init_graph"]),
+        preset.num_clusters,
+        rows=rows,
+        **ensemble,
+    )
+    raw = entries["log_assignment"]
+    near = preset.init_neighbors
+    log_assignment = calibrated(known, near, entries["latent_mean"], raw)
+    return {
+        "calibration": known._asdict(),
+        "raw_log_assignment": raw,
+        "log_assignment": np.asarray(log_assignment),
+    }
 
 
 class NodeData(NamedTuple):

@@ -40,6 +40,7 @@ from dgg_jax.networks.convolutional import feature_shapes
 from dgg_jax.placement import devices
 from dgg_jax.presets import GMVAEPreset
 from dgg_jax.stages import evaluate
+from dgg_jax.stages.confidence import confidence_metrics
 from dgg_jax.stages.evaluate import row_key
 from dgg_jax.training import (
     Loss,
@@ -454,12 +455,14 @@ def _scores(
     problem: Problem, labels: np.ndarray, log_assignment: np.ndarray
 ) -> Metrics:
     """ACC, NMI, ARI and the paper's own score (erratum E62), never mixed."""
+    scored, probabilities = _scored(problem), np.exp(log_assignment)
     if problem.y is None:
-        return problem.scores(None) | {"confident_label_accuracy": None}
-    scored = _scored(problem)
-    y = np.asarray(problem.y)[scored]
-    confident = metrics.most_confident_label_accuracy(y, log_assignment[scored])
+        confidence = confidence_metrics(None, labels, probabilities)
+        return problem.scores(None) | {"confident_label_accuracy": None} | confidence
+    y, probabilities = np.asarray(problem.y)[scored], probabilities[scored]
     scores = evaluate.label_metrics(y, labels[scored])
+    scores |= confidence_metrics(y, labels[scored], probabilities)
+    confident = metrics.most_confident_label_accuracy(y, probabilities)
     return scores | {"confident_label_accuracy": confident}
 
 

@@ -29,6 +29,7 @@ from dgg_jax.placement import devices
 from dgg_jax.placement.rows import place
 from dgg_jax.presets import MixturePreset
 from dgg_jax.stages import evaluate, initialize
+from dgg_jax.stages.confidence import Calibration, calibrated, confidence_metrics
 from dgg_jax.training import Metrics, State, TrainState
 from dgg_jax.types import Gaussian, Graph, Mixture
 
@@ -52,6 +53,8 @@ class Model:
       networks: the model as pure functions.
       num_features: D, columns of the data.
       likelihood: p(x | z).
+      calibration: by which probabilities say how often they are right; None: they are
+        q(c | x).
     """
 
     preset: MixturePreset
@@ -60,6 +63,7 @@ class Model:
     networks: Networks
     num_features: int
     likelihood: Likelihood
+    calibration: Calibration | None = None
 
     def infer(self, x: np.ndarray) -> tuple[Gaussian, np.ndarray]:
         """Posteriors of rows and their cluster probabilities; needs no graph.
@@ -68,21 +72,30 @@ class Model:
           x: data scaled as the training data were, shape [N, D].
 
         Returns:
-          q(z | x) with fields [N, L], and ln q(c | x) [N, K] from the mean.
+          q(z | x) with fields [N, L], and log-probabilities of the clusters [N, K]:
+          calibrated, or ln q(c | mean of z).
 
         Raises:
           InvalidInput: if x is not [N, D] with the D of training.
         """
-        x = self._placed(x)
-        return jax.device_get(evaluate.infer(self.networks, self.params, x))
+        inferred = evaluate.infer(self.networks, self.params, self._placed(x))
+        posterior, log_assignments = jax.device_get(inferred)
+        probable = self._calibrated(posterior.mean, log_assignments)
+        return posterior, np.asarray(probable)
+
+    def _calibrated(self, z: jax.Array, log_assignments: jax.Array) -> jax.Array:
+        if self.calibration is None:
+            return log_assignments
+        near = self.preset.init_neighbors
+        return calibrated(self.calibration, near, z, log_assignments)
 
     def _placed(self, x: np.ndarray) -> Any:
         return place(checks.rows(x, self.num_features), self.preset.device_memory_share)
 
     def infer_batch(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Means of q(z | x) [B, L] and ln q(c | x) [B, K] of one batch, traceable."""
+        """As ``infer``, means alone [B, L], of one batch, traceable."""
         z = self.networks.encode(self.params["encoder"], x).mean
-        return z, self.networks.classify(self.params, z)
+        return z, self._calibrated(z, self.networks.classify(self.params, z))
 
     def elbo(self, x: np.ndarray, draws: int = ELBO_DRAWS) -> np.ndarray:
         """The own-ELBO of rows x [N, D] under the global prior, in nats, shape [N].
@@ -129,6 +142,7 @@ def model_of(
       state: the last one of a run.
       parts: those of the run.
     """
+    calibration = state.get("calibration")
     return Model(
         preset,
         with_mixture(state["model"]),
@@ -136,6 +150,7 @@ def model_of(
         networks_of(preset, num_features, parts),
         num_features,
         likelihood_of(preset, parts),
+        None if calibration is None else Calibration(**calibration),
     )
 
 
@@ -174,7 +189,7 @@ def models_of(problem: Problem, start: Model) -> State:
     """
     _check_start(problem, start)
     params = {**start.params, "mixture": start.params["mixture"]._asdict()}
-    _, log_assignment = start.infer(problem.x)
+    _, log_assignment = dataclasses.replace(start, calibration=None).infer(problem.x)
     return {
         "encoder": params["encoder"],
         "decoder": params["decoder"],
@@ -319,6 +334,7 @@ def evaluated(
     log_weights: LogWeights,
     final_metrics: Callable[[State, np.ndarray, np.ndarray], Metrics],
     criterion: str,
+    calibrate: Callable[[State], State] = lambda entries: {},
 ) -> tuple[State, Metrics]:
     """The best restart, and what it says of every point.
 
@@ -329,6 +345,7 @@ def evaluated(
       log_weights: of a model, the global prior.
       final_metrics: from a model, its global prior and its labels to what is reported.
       criterion: the metric whose largest value tells the best restart.
+      calibrate: from the entries of the best to a calibration, or nothing.
     """
     reports = []
     for restart in range(problem.preset.restarts):
@@ -349,6 +366,10 @@ def evaluated(
         "labels": log_assignments.argmax(axis=1).astype(np.int32),
         "latent_mean": latent_means(problem, networks, model),
     }
+    entries |= calibrate(entries)
+    reports[best] |= confidence_metrics(
+        problem.y, entries["labels"], np.exp(entries["log_assignment"])
+    )
     return entries, {"restarts": reports}
 
 

@@ -14,6 +14,7 @@ from dgg_jax.methods.parts import AS_NAMED, Parts
 from dgg_jax.placement.rows import HostRows, SparseRows, map_blocks, place, threads_for
 from dgg_jax.presets import AutoencoderPreset, Preset, TrainingPreset
 from dgg_jax.stages import evaluate
+from dgg_jax.stages.confidence import confidence_metrics
 from dgg_jax.training import Metrics, Run, Schedule, State
 
 _SAMPLE = 20_000  # rows on the host, of which the report takes K-means
@@ -182,8 +183,9 @@ def softly_clustered(
     """As ``clustered``, of ln gamma [N, K], which tells the labels."""
     labels = log_assignment.argmax(axis=1).astype(np.int32)
     balance = evaluate.balance_metrics(labels, log_assignment)
+    confidence = confidence_metrics(problem.y, labels, np.exp(log_assignment))
     entries = {"labels": labels, "log_assignment": log_assignment}
-    return entries, problem.scores(labels) | balance
+    return entries, problem.scores(labels) | balance | confidence
 
 
 def training_schedule(preset: TrainingPreset) -> Schedule:

@@ -131,7 +131,7 @@ def _dgg(dataset: str, name: str) -> dict[str, Any]:
         return values
     # Nothing of ours, neither guard nor fit to labels; when clusters and J are at rest,
     # Algorithm 1 has converged.
-    values |= {"guard": False, "label_epochs": 0}
+    values |= {"guard": False, "label_epochs": 0, "calibrate": False}
     values |= {"init": "kmeans", "posterior_variance": False, "objective": "tuple"}
     # Where the paper is silent: of the code, and the pretraining's epochs ours.
     values |= {"pretrain_vae_epochs": 20, "batch_size": 100}

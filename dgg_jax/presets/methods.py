@@ -236,6 +236,11 @@ class DGGPreset(MixturePreset, SiamesePreset):
         "keep, of the model before and after training, the one that the ensemble "
         "agrees with more.",
     )
+    calibrate: bool = setting(
+        True,
+        "make the probabilities of the clusters say how often they are right, by the "
+        "neighbours of a row and the ensemble; else they are q(c | x).",
+    )
     classifier_hidden_sizes: tuple[int, ...] | None = setting(
         (),
         "widths of ReLU layers of the classifier f_2; None is the paper's rule: none "

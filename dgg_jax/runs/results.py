@@ -22,6 +22,7 @@ from dgg_jax.training import Metrics, State
 
 _SAMPLES_PER_CLUSTER = 10  # as images or rows of a table
 _POINTS_PER_CLUSTER = 500  # as points in the plane
+_CONFIDENCE = ("confidence", "calibration_error", "confidence_auc")
 
 
 def collect(
@@ -42,7 +43,7 @@ def collect(
     final = {name: last.get(name) for name in ("accuracy", "nmi", "ari", "elbo")}
     if "confident_label_accuracy" in last:
         final["confident_label_accuracy"] = last["confident_label_accuracy"]
-    for name in ("smallest_share", "perplexity", "thin_clusters"):
+    for name in ("smallest_share", "perplexity", "thin_clusters", *_CONFIDENCE):
         final[name] = last.get(name)
     rows, columns = dataset.x.shape
     paper = published.figure(config.method, config.dataset, config.preset)
@@ -72,14 +73,16 @@ def collect(
 def predictions(state: State, names: np.ndarray | None = None) -> bytes:
     """An npz file: labels [N], probabilities [N, K], embedding [N, L], names [N].
 
-    The second and third where the method has them, the last, of the rows, where the
-    data have them.
+    The second and third where the method has them, with raw_probabilities [N, K] where
+    these were calibrated; the last, of the rows, where the data have them.
     """
     arrays = {"labels": state["labels"]}
     if names is not None:
         arrays["names"] = names
     if "log_assignment" in state:
         arrays["probabilities"] = np.exp(state["log_assignment"])
+    if "raw_log_assignment" in state:
+        arrays["raw_probabilities"] = np.exp(state["raw_log_assignment"])
     if "latent_mean" in state:
         arrays["embedding"] = state["latent_mean"]
     buffer = io.BytesIO()

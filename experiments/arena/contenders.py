@@ -19,9 +19,11 @@ from dgg_jax.data.dataset import Dataset
 from dgg_jax.graph import knn, neighbor_weights, spectral_labels
 from dgg_jax.methods import dgg
 from dgg_jax.stages import evaluate
-from experiments.arena import judges, sets
+from experiments.arena import confidences, judges, sets
 
 _NEIGHBORS = 20
+
+Clusters = tuple[np.ndarray, np.ndarray | None]  # labels and confidence of rows, [N]
 
 
 class Outcome(NamedTuple):
@@ -32,20 +34,22 @@ class Outcome(NamedTuple):
       labels: of the rows, [N]; -1 is noise.
       seconds: that it took, compilation included.
       details: what else a run tells of itself.
+      confidence: how probable the cluster of each row is, [N]; None of hard clusters.
     """
 
     method: str
     labels: np.ndarray
     seconds: float
     details: dict[str, Any]
+    confidence: np.ndarray | None = None
 
 
-def kmeans(x: np.ndarray, num_clusters: int, seed: int) -> np.ndarray:
+def kmeans(x: np.ndarray, num_clusters: int, seed: int) -> Clusters:
     """K-means with ten starts."""
-    return KMeans(num_clusters, n_init=10, random_state=seed).fit_predict(x)
+    return KMeans(num_clusters, n_init=10, random_state=seed).fit_predict(x), None
 
 
-def mixture(x: np.ndarray, num_clusters: int, seed: int) -> np.ndarray:
+def mixture(x: np.ndarray, num_clusters: int, seed: int) -> Clusters:
     """A Gaussian mixture of full covariances, diagonal ones for many columns."""
     x = x.astype(np.float64)
     model = GaussianMixture(
@@ -55,14 +59,15 @@ def mixture(x: np.ndarray, num_clusters: int, seed: int) -> np.ndarray:
         reg_covar=1e-3 * float(x.var(axis=0).mean()) + 1e-9,
         random_state=seed,
     )
-    return model.fit_predict(x)
+    probabilities = model.fit(x).predict_proba(x)
+    return probabilities.argmax(axis=1), probabilities.max(axis=1)
 
 
-def spectral(x: np.ndarray, num_clusters: int, seed: int) -> np.ndarray:
+def spectral(x: np.ndarray, num_clusters: int, seed: int) -> Clusters:
     """Spectral clustering of the graph of the 20 nearest neighbours."""
     graph = neighbor_weights(*knn(x, min(_NEIGHBORS, len(x) - 1)))
     most = math.ceil(1.6 * num_clusters)
-    return spectral_labels(graph, num_clusters, most, seed)
+    return spectral_labels(graph, num_clusters, most, seed), None
 
 
 def _umap(x: np.ndarray, seed: int) -> np.ndarray:
@@ -73,14 +78,15 @@ def _umap(x: np.ndarray, seed: int) -> np.ndarray:
     return model.fit_transform(x)
 
 
-def _umap_mixture(x: np.ndarray, num_clusters: int, seed: int) -> np.ndarray:
+def _umap_mixture(x: np.ndarray, num_clusters: int, seed: int) -> Clusters:
     return mixture(_umap(x, seed), num_clusters, seed)
 
 
-def _umap_hdbscan(x: np.ndarray, num_clusters: int, seed: int) -> np.ndarray:
+def _umap_hdbscan(x: np.ndarray, num_clusters: int, seed: int) -> Clusters:
     """It finds K by itself."""
     del num_clusters
-    return HDBSCAN(min_cluster_size=max(5, len(x) // 100)).fit_predict(_umap(x, seed))
+    model = HDBSCAN(min_cluster_size=max(5, len(x) // 100)).fit(_umap(x, seed))
+    return model.labels_, model.probabilities_
 
 
 def _standardized(x: np.ndarray) -> np.ndarray:
@@ -91,7 +97,7 @@ def _components(x: np.ndarray) -> np.ndarray:
     return PCA(min(50, *x.shape), random_state=0).fit_transform(_standardized(x))
 
 
-Cluster = Callable[[np.ndarray, int, int], np.ndarray]  # (x, K, seed) -> labels
+Cluster = Callable[[np.ndarray, int, int], Clusters]  # (x, K, seed)
 
 
 def _within(space: Callable[[np.ndarray], np.ndarray], cluster: Cluster) -> Cluster:
@@ -141,12 +147,12 @@ def outcomes(dataset: Dataset, names: list[str], seed: int) -> Iterator[Outcome]
         yield _run("vade", "VaDE", dataset, seed)[0]
 
 
-def _timed(name: str, cluster: Callable[[], np.ndarray]) -> Outcome:
+def _timed(name: str, cluster: Callable[[], Clusters]) -> Outcome:
     began = time.perf_counter()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        labels = cluster()
-    return Outcome(name, labels, time.perf_counter() - began, {})
+        labels, confidence = cluster()
+    return Outcome(name, labels, time.perf_counter() - began, {}, confidence)
 
 
 def _run(method: str, name: str, dataset: Dataset, seed: int) -> tuple[Outcome, Any]:
@@ -164,7 +170,9 @@ def _run(method: str, name: str, dataset: Dataset, seed: int) -> tuple[Outcome, 
     outcome = of_method.run(dataset.x, preset, seed=seed, y=dataset.y, **told)
     seconds = time.perf_counter() - began
     details = {record["name"]: _told(record) for record in outcome.records}
-    return Outcome(name, outcome.state["labels"], seconds, details), (preset, outcome)
+    confidence = np.exp(outcome.state["log_assignment"]).max(axis=1)
+    labels = outcome.state["labels"]
+    return Outcome(name, labels, seconds, details, confidence), (preset, outcome)
 
 
 def _told(record: dict[str, Any]) -> dict[str, Any]:
@@ -199,6 +207,7 @@ def _of_dgg(dataset: Dataset, seed: int) -> Iterator[Outcome]:
         judged,
         seed,
     )
+    found.details["confidences"] = confidences.scores(outcome.state, dataset.y)
     yield found
     stages = {"latents": ("pretrain",), "Siamese": ("pretrain", "graph")}
     for space, points in embeddings.items():

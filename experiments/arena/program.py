@@ -25,7 +25,7 @@ from absl import flags
 
 from dgg_jax import checks
 from dgg_jax.cli import command, series
-from experiments.arena import contenders, judges, sets, table
+from experiments.arena import confidences, contenders, judges, sets, table
 
 _SETS = flags.DEFINE_list("sets", list(sets.NAMES), "Data sets, separated by commas.")
 _CONTENDERS = flags.DEFINE_list(
@@ -88,6 +88,7 @@ def _measure(
             "nmi": metrics.normalized_mutual_info(dataset.y, found.labels),
             "ari": metrics.adjusted_rand_index(dataset.y, found.labels),
             "seconds": round(found.seconds, 2),
+            **_confidence(dataset.y, found),
             "details": found.details,
         }
         with output.open("a") as file:
@@ -97,6 +98,19 @@ def _measure(
             f"{found.seconds:.1f} s",
             flush=True,
         )
+
+
+def _confidence(y: Any, found: contenders.Outcome) -> dict[str, float | None]:
+    """How well a method knows which rows are right, if it says so."""
+    from dgg_jax import metrics
+
+    if found.confidence is None:
+        return {}
+    right = metrics.matched_rows(y, found.labels)
+    return {
+        "calibration_error": metrics.calibration_error(right, found.confidence),
+        "confidence_auc": metrics.confidence_auc(right, found.confidence),
+    }
 
 
 def _rounded(value: Any) -> Any:
@@ -125,4 +139,5 @@ def _tables(cells: list[table.Cell]) -> str:
         digits = 1 if score == "seconds" else 3
         parts += [f"{title}:", table.markdown(cells, score, digits)]
     parts += ["Judges of the labels to start from:", judges.table(cells)]
+    parts += ["Ways to say how sure DGG's clusters are:", confidences.table(cells)]
     return "\n\n".join([*parts, *table.verdicts(cells)])
