@@ -52,7 +52,8 @@ def test_the_last_stage_says_whether_clusters_collapsed(fitted):
     counts = np.bincount(fitted.labels_, minlength=3)
     assert last["smallest_share"] == pytest.approx(counts.min() / 90)
     assert last["thin_clusters"] == metrics.thin_clusters(fitted.labels_, 3)
-    weights = getattr(fitted, "probabilities_", np.eye(3)[fitted.labels_]).mean(axis=0)
+    gamma = getattr(fitted, "probabilities_", np.eye(3)[fitted.labels_])
+    weights = getattr(fitted, "raw_probabilities_", gamma).mean(axis=0)
     assert last["perplexity"] == pytest.approx(np.exp(stats.entropy(weights)), rel=1e-5)
 
 

@@ -85,6 +85,10 @@ def _summary(result: dict[str, Any], workdir: pathlib.Path) -> str:
         lines.append("  Training was undone: the model from before it stood better.")
     reached = _reached(result["final"])
     lines += ["", f"Reached  {reached}, in {result['seconds']:.0f} s."]
+    sure = result["final"].get("confidence")
+    if sure is not None and sure < 1.0:
+        text = f"{sure:.3f} on average; the report has the rows to check."
+        lines.append(f"Sure     {text}")
     paper = result["paper"]
     if paper is not None:
         name = scores.NAMES[scores.reported(result)]

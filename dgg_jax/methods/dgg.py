@@ -66,7 +66,7 @@ from dgg_jax.presets import DGGPreset
 from dgg_jax.stages import cluster_count, evaluate
 from dgg_jax.stages import graph as neighbor_graph
 from dgg_jax.stages.cluster_count import ClusterCount
-from dgg_jax.stages.confidence import calibrated, calibration
+from dgg_jax.stages.confidence import calibrated_all, calibration
 from dgg_jax.training import (
     Loss,
     Metrics,
@@ -608,8 +608,9 @@ def calibrated_by_others(problem: Problem, state: State, entries: State) -> Stat
         **ensemble,
     )
     raw = entries["log_assignment"]
-    near = preset.init_neighbors
-    log_assignment = calibrated(known, near, entries["latent_mean"], raw)
+    log_assignment = calibrated_all(
+        known, entries["latent_mean"], raw, preset.init_neighbors
+    )
     return {
         "calibration": known._asdict(),
         "raw_log_assignment": raw,

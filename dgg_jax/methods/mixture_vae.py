@@ -29,7 +29,12 @@ from dgg_jax.placement import devices
 from dgg_jax.placement.rows import place
 from dgg_jax.presets import MixturePreset
 from dgg_jax.stages import evaluate, initialize
-from dgg_jax.stages.confidence import Calibration, calibrated, confidence_metrics
+from dgg_jax.stages.confidence import (
+    Calibration,
+    calibrated,
+    calibrated_all,
+    confidence_metrics,
+)
 from dgg_jax.training import Metrics, State, TrainState
 from dgg_jax.types import Gaussian, Graph, Mixture
 
@@ -80,14 +85,12 @@ class Model:
         """
         inferred = evaluate.infer(self.networks, self.params, self._placed(x))
         posterior, log_assignments = jax.device_get(inferred)
-        probable = self._calibrated(posterior.mean, log_assignments)
-        return posterior, np.asarray(probable)
-
-    def _calibrated(self, z: jax.Array, log_assignments: jax.Array) -> jax.Array:
-        if self.calibration is None:
-            return log_assignments
-        near = self.preset.init_neighbors
-        return calibrated(self.calibration, near, z, log_assignments)
+        if self.calibration is not None:
+            near = self.preset.init_neighbors
+            log_assignments = np.asarray(
+                calibrated_all(self.calibration, posterior.mean, log_assignments, near)
+            )
+        return posterior, log_assignments
 
     def _placed(self, x: np.ndarray) -> Any:
         return place(checks.rows(x, self.num_features), self.preset.device_memory_share)
@@ -95,7 +98,13 @@ class Model:
     def infer_batch(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
         """As ``infer``, means alone [B, L], of one batch, traceable."""
         z = self.networks.encode(self.params["encoder"], x).mean
-        return z, self._calibrated(z, self.networks.classify(self.params, z))
+        log_assignments = self.networks.classify(self.params, z)
+        if self.calibration is not None:
+            known = jax.tree.map(jnp.asarray, self.calibration)
+            of_rows = jax.vmap(calibrated, (None, 0, 0, None))
+            near = self.preset.init_neighbors
+            log_assignments = of_rows(known, z, log_assignments, near)
+        return z, log_assignments
 
     def elbo(self, x: np.ndarray, draws: int = ELBO_DRAWS) -> np.ndarray:
         """The own-ELBO of rows x [N, D] under the global prior, in nats, shape [N].

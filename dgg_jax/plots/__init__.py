@@ -1,12 +1,14 @@
 """Figures: pure functions from numpy arrays to matplotlib figures, without pyplot."""
 
 from dgg_jax.plots.accuracies import run_accuracies
+from dgg_jax.plots.captioned_images import captioned_images
 from dgg_jax.plots.cluster_counts import cluster_counts
 from dgg_jax.plots.confusion import confusion_matrix
 from dgg_jax.plots.curves import training_curves
 from dgg_jax.plots.degeneracy import ArcRun, degeneracy
 from dgg_jax.plots.latent_traversals import traversals
 from dgg_jax.plots.latents import latent_picture
+from dgg_jax.plots.reliability import reliability
 from dgg_jax.plots.samples import cluster_samples
 from dgg_jax.plots.scatter import points
 from dgg_jax.plots.sizes import cluster_sizes
@@ -14,6 +16,7 @@ from dgg_jax.plots.variances import component_variances
 
 __all__ = [
     "ArcRun",
+    "captioned_images",
     "cluster_counts",
     "cluster_samples",
     "cluster_sizes",
@@ -22,6 +25,7 @@ __all__ = [
     "degeneracy",
     "latent_picture",
     "points",
+    "reliability",
     "run_accuracies",
     "training_curves",
     "traversals",

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from dgg_jax import plots
 from dgg_jax.checks import is_image
-from dgg_jax.metrics import collapse_warning, thin_clusters
+from dgg_jax.metrics import collapse_warning, matched_rows, thin_clusters
 from dgg_jax.plots.confusion import class_name
 from dgg_jax.plots.palette import cluster_color
 from dgg_jax.progress import as_trained
@@ -29,6 +29,7 @@ _TERMS = {
 }
 _TYPICAL = 3  # rows of a cluster that are named
 _CANDIDATES = 8  # that are shown
+_DOUBTFUL = 20  # rows to check
 METHODS = {  # as the papers write them
     "dgg": "DGG",
     "vade": "VaDE",
@@ -141,6 +142,18 @@ def report_figures(inputs: ReportInputs) -> dict[str, Figure]:
         figures["latents"] = plots.latent_picture(embedding, labels, y, names, most)
     if y is not None:
         figures["confusion"] = plots.confusion_matrix(y, labels, names)
+    doubtful = _doubtful(inputs)
+    if doubtful and is_image(shape):
+        captions = [
+            f"{one['row']}\n{one['cluster']} or {one['other']}" for one in doubtful
+        ]
+        rows = [one["index"] for one in doubtful]
+        figures["doubtful"] = plots.captioned_images(inputs.x[rows], shape, captions)
+    if doubtful and y is not None:
+        right = matched_rows(y, labels)
+        figures["reliability"] = plots.reliability(
+            right, inputs.probabilities.max(axis=1)
+        )
     figures["sizes"] = plots.cluster_sizes(labels, num_clusters)
     if inputs.samples is not None:
         figures["samples"] = plots.cluster_samples(inputs.samples, shape)
@@ -201,6 +214,8 @@ def _shown(inputs: ReportInputs) -> dict[str, Any]:
         **_candidates(stages),
         "starts_from_them": settings.get("init", "ensemble") == "ensemble",
         "clusters": [_cluster(inputs, cluster) for cluster in range(num_clusters)],
+        "doubtful": _doubtful(inputs),
+        "calibrated": bool(settings.get("calibrate")),
         "thin": thin,
         "warning": warning[:1].upper() + warning[1:],
     }
@@ -267,6 +282,36 @@ def _candidates(stages: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """What labels the run could have started from, the best first, and how many."""
     found = next((one["candidates"] for one in stages if "candidates" in one), [])
     return {"candidates": found[:_CANDIDATES], "candidates_judged": len(found)}
+
+
+def _doubtful(inputs: ReportInputs) -> list[dict[str, Any]]:
+    """The rows whose clusters are least sure, in that order; none of hard clusters."""
+    confidence = inputs.probabilities.max(axis=1)
+    num_clusters = inputs.probabilities.shape[1]
+    if num_clusters == 1 or confidence.min() == 1.0:
+        return []
+    found = []
+    for index in np.argsort(confidence, kind="stable")[:_DOUBTFUL].tolist():
+        label = int(inputs.labels[index])
+        others = inputs.probabilities[index].copy()
+        others[label] = -1.0
+        other = int(others.argmax())
+        found.append(
+            {
+                "index": index,
+                "row": index if inputs.names is None else inputs.names[index],
+                "cluster": label,
+                "color": cluster_color(label),
+                "confidence": confidence[index],
+                "other": other,
+                "other_color": cluster_color(other),
+                "other_probability": others[other],
+                "true": None
+                if inputs.y is None
+                else class_name(inputs.y[index], inputs.class_names),
+            }
+        )
+    return found
 
 
 def _cluster(inputs: ReportInputs, cluster: int) -> dict[str, Any]:

@@ -9,6 +9,7 @@ of the training rows that are nearest in the latent space; docs/confidence.md ha
 comparison with q(c | x) and with other ways.
 """
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -118,48 +119,51 @@ def calibration(
     )
 
 
-def calibrated(
+@devices.compiled(static_argnames="num_neighbors")
+def calibrated_all(
     calibration: Calibration,
-    num_neighbors: int,
     latents: jax.Array,
     log_assignments: jax.Array,
+    num_neighbors: int,
 ) -> jax.Array:
-    """Log-probabilities of clusters that say how often these are right.
+    """``calibrated`` of all rows, [N, L] and [N, K], in batches."""
+    one = functools.partial(calibrated, calibration, num_neighbors=num_neighbors)
+    rows = (latents, log_assignments)
+    return map_points(lambda row: one(*row), rows, _BATCH)
+
+
+def calibrated(
+    calibration: Calibration,
+    latent: jax.Array,
+    log_assignment: jax.Array,
+    num_neighbors: int,
+) -> jax.Array:
+    """Log-probabilities of the clusters of a row that say how often they are right.
 
     The mean of the probabilities at the nearest places. The cluster of a row stays the
     one that q(c | x) tells: where others outvote it, it has a little more than they.
 
     Args:
       calibration: probabilities at places of the latent space.
-      num_neighbors: places that are near.
-      latents: means of q(z | x), shape [B, L].
-      log_assignments: ln q(c | x), shape [B, K].
+      latent: mean of q(z | x), shape [L].
+      log_assignment: ln q(c | x), shape [K].
+      num_neighbors: places that are near, at most.
 
     Returns:
-      Log-probabilities [B, K].
+      Log-probabilities [K].
     """
-    return _calibrated(num_neighbors, calibration, latents, log_assignments)
-
-
-@devices.compiled(static_argnums=0)
-def _calibrated(num_neighbors, calibration, latents, log_assignments):
     places, probabilities = calibration
     num_neighbors = min(num_neighbors, len(places))
     num_clusters = probabilities.shape[1]
-
-    def one(row):
-        z, log_assignment = row
-        distances = jnp.sum((places - z) ** 2, axis=1)
-        _, nearest = jax.lax.top_k(-distances, num_neighbors)
-        total = probabilities[nearest].sum(axis=0) + _UNIFORM / num_clusters
-        p = total / (num_neighbors + _UNIFORM)
-        label = jnp.argmax(log_assignment)
-        others = jnp.where(jnp.arange(num_clusters) == label, 0.0, p).max()
-        short = jnp.maximum(others + _LEAD - p[label], 0.0)
-        share = short / (1.0 + short)  # so much of all of it is the label's
-        return jnp.log((1 - share) * p + share * jax.nn.one_hot(label, num_clusters))
-
-    return map_points(one, (latents, log_assignments), _BATCH)
+    distances = jnp.sum((places - latent[None]) ** 2, axis=1)
+    _, nearest = jax.lax.top_k(-distances, num_neighbors)
+    total = jnp.sum(probabilities[nearest], axis=0) + _UNIFORM / num_clusters
+    p = total / (num_neighbors + _UNIFORM)
+    is_label = jax.nn.one_hot(jnp.argmax(log_assignment), num_clusters)
+    others = jnp.max(jnp.where(is_label > 0, 0.0, p))
+    short = jnp.maximum(others + _LEAD - p @ is_label, 0.0)
+    share = short / (1.0 + short)  # so much of all of it is the label's
+    return jnp.log((1.0 - share) * p + share * is_label)
 
 
 def confidence_metrics(

@@ -104,7 +104,8 @@ def test_the_report_is_one_page_with_its_figures(
     expected = {"latents", "sizes", "samples", "variances", "curves"}
     expected |= {"confusion"} if labelled else set()
     expected |= {"points"} if shape == (2,) else set()
-    expected |= {"traversals"} if len(shape) > 1 else set()
+    expected |= {"traversals", "doubtful"} if len(shape) > 1 else set()
+    expected |= {"reliability"} if labelled else set()
     files = list((tmp_path / "run" / "figures").iterdir())
     assert {file.name for file in files} == {f"{name}.png" for name in expected}
     images = [v for k, v in page.attributes if k == "src"]
@@ -205,7 +206,7 @@ def test_names_of_classes_and_settings_are_escaped(tmp_path, monkeypatch):
     path = write_report(tmp_path, inputs)
     assert "<script" not in path.read_text(encoding="utf-8")
     assert "script" not in parsed(path).seen
-    assert parsed(path).texts.count(evil) == 4
+    assert parsed(path).texts.count(evil) == 24  # twenty rows to check have a class
 
 
 def test_what_is_null_is_an_en_dash(words):
@@ -270,10 +271,32 @@ def test_a_method_without_a_model_shows_none(tmp_path):
     text = " ".join(page.texts)
     assert "t-SNE of the rows." in text and "the latents" not in text
     names = {path.stem for path in (tmp_path / "figures").iterdir()}
-    assert names == {"latents", "confusion", "sizes"}
+    assert names == {"latents", "confusion", "reliability", "sizes"}
     # In the plane the data are their own picture.
     flat = fake(shape=(2,))._replace(history=[], **nothing)
-    assert list(report_figures(flat)) == ["points", "confusion", "sizes"]
+    expected = ["points", "confusion", "reliability", "sizes"]
+    assert list(report_figures(flat)) == expected
+
+
+def test_the_least_sure_rows_are_listed(tmp_path, monkeypatch):
+    monkeypatch.setattr("dgg_jax.reports.run.report_figures", lambda _: {})
+    inputs = fake(num_clusters=3)
+    probabilities = np.tile([0.9, 0.06, 0.04], (60, 1))
+    probabilities[np.arange(60), inputs.labels] = 0.9
+    probabilities[41] = [0.15, 0.5, 0.35]  # row 41 has cluster 2
+    probabilities[7] = [0.1, 0.6, 0.3]  # and row 7 has cluster 1
+    names = np.array([f"flower {i}" for i in range(60)])
+    inputs = inputs._replace(probabilities=probabilities, names=names)
+    page = parsed(write_report(tmp_path, inputs))
+    at = page.texts.index("Rows to check")
+    assert page.texts[at + 1].startswith("The 20 rows whose clusters are least sure")
+    head = page.texts.index("Row", at)
+    rows = page.texts[head + 6 : head + 6 + 12]
+    assert rows[:6] == ["flower 41", "2", "0.500", "1", "0.500", "class 2"]
+    assert rows[6:] == ["flower 7", "1", "0.600", "2", "0.300", "class 1"]
+    # Hard clusters are all as sure.
+    hard = inputs._replace(probabilities=np.eye(3)[inputs.labels])
+    assert "Rows to check" not in parsed(write_report(tmp_path, hard)).texts
 
 
 def test_without_labels_the_tiles_speak_of_clusters(words):
@@ -310,7 +333,7 @@ def test_a_failed_write_leaves_the_old_report(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("labelled", "counts"), [(True, [4, 2, 1]), (False, [3, 2, 1])]
+    ("labelled", "counts"), [(True, [1, 4, 2, 1]), (False, [3, 2, 1])]
 )
 def test_figures_are_grouped_and_captioned(tmp_path, labelled, counts):
     inputs = fake(shape=(2,), num_latents=3, labelled=labelled)
