@@ -17,16 +17,19 @@ from dgg_jax.data import matrices, pictures, tables
 from dgg_jax.data.dataset import Dataset
 from dgg_jax.data.matrices import Matrix
 from dgg_jax.data.preprocessing import (
+    UNIT_ROWS,
     Scaling,
+    are_embeddings,
     check_offset,
     likelihood_for,
     min_max,
+    scaled,
     shift_and_scale,
     standardize,
 )
 from dgg_jax.log import LOGGER
 
-SCALINGS = ("auto", "none", "standard", "minmax", "pixels")
+SCALINGS = ("auto", "none", "standard", "minmax", "pixels", "unit")
 _BRIGHT = 128  # least largest value of what we take for 8-bit pixels
 _PIXEL = re.compile(r"(pixel|px)[ _.]?\d+|\d+x\d+", re.IGNORECASE)  # names of columns
 
@@ -80,7 +83,8 @@ def load(
       label: column, array or key with the classes, or None.
       scaling: one of SCALINGS. auto takes values in [0, 1], and in [-1, 1] if most
         columns span a third of it, as they are, divides what is
-        taken for 8-bit pixels by 255 and standardises all else.
+        taken for 8-bit pixels by 255, brings rows that are of one length already, as
+        embeddings of pretrained models, to length sqrt(D), and standardises all else.
       image_size: (H, W) to resize the images of a folder to.
       layer: of an .h5ad file, what to read in place of X: a name in layers, or raw.
       image_shape: (H, W), (H, W, 1) or (H, W, 3) of the image in a row, () if there is
@@ -117,7 +121,7 @@ def load(
         check_offset(x, matrix.columns, remedy)
     fingerprint = _fingerprint(matrix.features.shape, x, y, class_names)
     if chosen.step != "none" or x.dtype != np.float32:
-        x = shift_and_scale(x, chosen.shift, chosen.scale)
+        x = scaled(x, chosen)
     _tell(path, matrix, chosen, is_image)
     _warn(path, x, matrix)
     likelihood, variance = likelihood_for(x)
@@ -182,7 +186,7 @@ def named_rows(
             f"{path} has {x.shape[1]:,} columns of numbers, the model was trained on "
             f"{len(scaling.shift):,}; give the same columns in the same order."
         )
-    return shift_and_scale(x, scaling.shift, scaling.scale), matrix.names
+    return scaled(x, scaling), matrix.names
 
 
 def _read(
@@ -311,6 +315,8 @@ def _scaling(
         if path.is_dir():
             wanted = "pixels"
             most = high if 0 < high < _BRIGHT else most  # masks, classes, digits
+        elif not is_image and are_embeddings(x):
+            wanted = "unit"
         elif _is_scaled(x, low, high):
             wanted = "none"
         else:
@@ -331,7 +337,7 @@ def _scaling(
         shift, scale = standardize(x)
     elif wanted == "minmax":
         shift, scale = min_max(x)
-    steps = {"standard": "standardize", "minmax": "min_max"}
+    steps = {"standard": "standardize", "minmax": "min_max", "unit": UNIT_ROWS}
     step = {**steps, "pixels": f"divide_by({most:g})"}.get(wanted, wanted)
     return Scaling(step, shift, scale, shape, matrix.columns)
 
@@ -375,6 +381,11 @@ def _tell(path: Path, matrix: Matrix, scaling: Scaling, is_image: bool) -> None:
         LOGGER.info(
             f"{path}: whole numbers to 255 are taken for 8-bit pixels, and divided by "
             "255; --scaling=standard if they are none."
+        )
+    elif scaling.step == UNIT_ROWS:
+        LOGGER.info(
+            f"{path}: the directions of the rows are compared, as of embeddings of a "
+            "pretrained model; --scaling=standard if each column counts by itself."
         )
     elif scaling.step.startswith("divide_by(") and scaling.scale[0] != 255:
         LOGGER.warning(

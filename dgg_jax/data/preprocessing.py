@@ -22,13 +22,17 @@ TFIDF_SCALINGS = {"sqrt_dim": float, "unit": lambda dim: 1.0}
 _FAR, _MOST_OFFSET = 10.0, 150.0
 _MOST_UNEVEN = 30.0  # of the deviations of columns, the largest to the least
 _BLOCK = 4096  # rows that are scaled at a time, in float64
+# Embeddings have so many columns, and rows whose lengths differ by so small a share.
+_FEWEST_OF_EMBEDDINGS, _SAME_LENGTH = 64, 0.01
+UNIT_ROWS = "unit_rows"
 
 
 class Scaling(NamedTuple):
     """How the columns of a file became those of x: (column - shift) / scale.
 
     Attributes:
-      step: the function of this module that it is of, or "none".
+      step: the function of this module that it is of, or "none"; after unit_rows, the
+        rows were brought to one length.
       shift: float64 of shape [D].
       scale: float64 of shape [D], not 0.
       feature_shape: of one row before it was flattened to [D].
@@ -44,6 +48,21 @@ class Scaling(NamedTuple):
     columns: tuple[str, ...] | None = None
     layer: str | None = None
     ground: str | None = None
+
+
+def scaled(x: np.ndarray, scaling: Scaling) -> np.ndarray:
+    """Rows of a file, float32 [N, D], as those that a scaling was made for.
+
+    Args:
+      x: real numbers, shape [N, D].
+      scaling: of the rows of training.
+
+    Raises:
+      InvalidInput: if a row has no direction, and that is what counts.
+    """
+    if scaling.step == UNIT_ROWS:
+        return to_unit_rows(x)
+    return shift_and_scale(x, scaling.shift, scaling.scale)
 
 
 def shift_and_scale(x: np.ndarray, shift: np.ndarray, scale: np.ndarray) -> np.ndarray:
@@ -70,6 +89,56 @@ def shift_and_scale(x: np.ndarray, shift: np.ndarray, scale: np.ndarray) -> np.n
             rows = slice(start, start + _BLOCK)
             scaled[rows] = (x[rows].astype(np.float64) - shift) / scale
     return scaled
+
+
+def to_unit_rows(x: np.ndarray) -> np.ndarray:
+    """Rows of one length, so that their distances are those of their directions.
+
+    Of rows u and v the squared distance is 2 D (1 - cosine of u and v). Their length is
+    sqrt(D): a network sees values as large as those of standardised columns.
+
+    Args:
+      x: real numbers, shape [N, D].
+
+    Returns:
+      float32 array [N, D].
+
+    Raises:
+      InvalidInput: if a row is 0, which has no direction.
+
+    Example:
+      >>> from dgg_jax.data.preprocessing import to_unit_rows
+      >>> to_unit_rows([[3.0, 0.0, 0.0, 4.0]])
+      array([[1.2, 0. , 0. , 1.6]], dtype=float32)
+    """
+    x = np.asarray(x)
+    rows = arrays.empty(x.shape)
+    for start in range(0, len(x), _BLOCK):
+        block = x[start : start + _BLOCK].astype(np.float64)
+        lengths = np.linalg.norm(block, axis=1, keepdims=True)
+        if not lengths.all():
+            raise checks.InvalidInput(
+                f"row {start + int(lengths.argmin())} is 0 in every column and has no "
+                "direction; leave it out, or choose another scaling than unit."
+            )
+        rows[start : start + _BLOCK] = block * (math.sqrt(x.shape[1]) / lengths)
+    return rows
+
+
+def are_embeddings(x: np.ndarray) -> bool:
+    """Whether rows look like embeddings of a pretrained model: many, of one length.
+
+    Args:
+      x: real numbers, shape [N, D].
+    """
+    if x.shape[1] < _FEWEST_OF_EMBEDDINGS or x.min() >= 0:
+        return False
+    lengths = [
+        np.linalg.norm(block.astype(np.float64), axis=1)
+        for _, block in checks.blocks(x)
+    ]
+    lengths = np.concatenate(lengths)
+    return bool(np.ptp(lengths) <= _SAME_LENGTH * lengths.mean())
 
 
 def standardize(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -439,6 +439,57 @@ def test_scaling(tmp_path, x, scaling, step, likelihood):
         assert 0 <= found.x.min() <= found.x.max() <= 1
 
 
+def vectors(num_rows=40, dim=96, seed=0):
+    """Embeddings as a pretrained model gives them: rows of length 1."""
+    x = np.random.default_rng(seed).standard_normal((num_rows, dim))
+    return (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32)
+
+
+def test_rows_of_one_length_are_embeddings(tmp_path, caplog):
+    x = vectors()
+    x[:2], x[2:4] = np.eye(2, 96), -np.eye(2, 96)  # so that two columns span [-1, 1]
+    with caplog.at_level("INFO", "dgg_jax"):
+        found = data.load(write(tmp_path / "x.npy", npy(x)))
+    assert found.scaling.step == "unit_rows" and found.likelihood == "gaussian"
+    assert "the directions of the rows are compared" in caplog.text
+    np.testing.assert_allclose(found.x, x * np.sqrt(96), rtol=1e-5)
+    # Distances are those of the cosine.
+    cosine = x @ x.T
+    squared = ((found.x[:, None] - found.x) ** 2).sum(axis=2)
+    np.testing.assert_allclose(squared, 2 * 96 * (1 - cosine), atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    "x",
+    [
+        vectors(dim=32),  # as narrow as a table
+        vectors() * np.linspace(1, 1.1, 40, dtype=np.float32)[:, None],
+        np.abs(vectors()) * 3,  # of histograms, say
+    ],
+)
+def test_what_has_another_look_is_no_embedding(tmp_path, x):
+    path = write(tmp_path / "x.npy", npy(x))
+    assert data.load(path).scaling.step != "unit_rows"
+    found = data.load(path, scaling="unit")
+    assert found.scaling.step == "unit_rows"
+    lengths = np.linalg.norm(found.x, axis=1)
+    np.testing.assert_allclose(lengths, np.sqrt(x.shape[1]), rtol=1e-5)
+
+
+def test_new_embeddings_are_brought_to_the_same_length(tmp_path):
+    scaling = data.load(write(tmp_path / "x.npy", npy(vectors()))).scaling
+    new = 7.5 * vectors(3, seed=1)
+    found = own.new_rows(write(tmp_path / "new.npy", npy(new)), scaling)
+    np.testing.assert_allclose(found, new * np.sqrt(96) / 7.5, rtol=1e-5)
+
+
+def test_a_row_without_a_direction_is_refused(tmp_path):
+    x = vectors()
+    x[5] = 0
+    with pytest.raises(InvalidInput, match="row 5 is 0 in every column"):
+        data.load(write(tmp_path / "x.npy", npy(x)), scaling="unit")
+
+
 def test_new_rows_are_scaled_as_those_of_training(tmp_path):
     scaling = data.load(write(tmp_path / "zoo.csv", TABLE)).scaling
     turned = "b,extra,a\n8,1,0\n2.5,2,1\n"
