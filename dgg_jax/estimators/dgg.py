@@ -23,8 +23,8 @@ class DGG(MixtureVAE):
       n_clusters_: K, given or estimated.
       cluster_count_: dgg_jax.stages.cluster_count.ClusterCount, from which K was
         estimated; None if it was not.
-      probabilities_: of the clusters, [N, K], by the neighbours of a row and other
-        clusterings, so that they say how often they are right.
+      probabilities_: of the clusters, [N, K], by q(c | x), the neighbours of a row and
+        other clusterings, so that they say how often they are right.
       raw_probabilities_: q(c | x), [N, K], which is near 0 or 1 nearly everywhere; not
         there with calibrate=False, when probabilities_ are these.
       confidence_: the largest probability of each row, [N].

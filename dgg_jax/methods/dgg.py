@@ -580,7 +580,7 @@ def calibrated_by_others(problem: Problem, state: State, entries: State) -> Stat
     Args:
       problem: what is clustered.
       state: with the graph in which clusters show and, if there is one, the ensemble.
-      entries: of the model: "labels", "latent_mean" and "log_assignment".
+      entries: of the model: "latent_mean" and "log_assignment".
 
     Returns:
       The calibration, the calibrated "log_assignment" [N, K] and the former one, ln
@@ -601,16 +601,13 @@ def calibrated_by_others(problem: Problem, state: State, entries: State) -> Stat
         }
     known = calibration(
         entries["latent_mean"],
-        entries["labels"],
+        entries["log_assignment"],
         Graph(**state["init_graph"]),
-        preset.num_clusters,
         rows=rows,
         **ensemble,
     )
     raw = entries["log_assignment"]
-    log_assignment = calibrated_all(
-        known, entries["latent_mean"], raw, preset.init_neighbors
-    )
+    log_assignment = calibrated_all(known, entries["latent_mean"], raw)
     return {
         "calibration": known._asdict(),
         "raw_log_assignment": raw,

@@ -86,9 +86,8 @@ class Model:
         inferred = evaluate.infer(self.networks, self.params, self._placed(x))
         posterior, log_assignments = jax.device_get(inferred)
         if self.calibration is not None:
-            near = self.preset.init_neighbors
             log_assignments = np.asarray(
-                calibrated_all(self.calibration, posterior.mean, log_assignments, near)
+                calibrated_all(self.calibration, posterior.mean, log_assignments)
             )
         return posterior, log_assignments
 
@@ -101,9 +100,8 @@ class Model:
         log_assignments = self.networks.classify(self.params, z)
         if self.calibration is not None:
             known = jax.tree.map(jnp.asarray, self.calibration)
-            of_rows = jax.vmap(calibrated, (None, 0, 0, None))
-            near = self.preset.init_neighbors
-            log_assignments = of_rows(known, z, log_assignments, near)
+            of_rows = jax.vmap(calibrated, (None, 0, 0))
+            log_assignments = of_rows(known, z, log_assignments)
         return z, log_assignments
 
     def elbo(self, x: np.ndarray, draws: int = ELBO_DRAWS) -> np.ndarray:

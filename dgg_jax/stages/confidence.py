@@ -1,20 +1,23 @@
 """How sure a run is of each row: probabilities of clusters that need no true labels.
 
 q(c | x) says how a row lies to the components that were fitted to it, and is near 0 or
-1 nearly everywhere, right or wrong. Whether a row is where it belongs, others know: its
-neighbours in the graph, by the clusters that they are in, and the other clusterings of
-the ensemble, by the clusters that rows of the same label went to. Half of the
-probability is by the ones, half by the others. That of a new row is the mean of those
+1 nearly everywhere, right or wrong. Whether a row is where it belongs, others know
+better: its neighbours in the graph, by the clusters that they are in, and the other
+clusterings of the ensemble, by the clusters that rows of the same label went to. A
+third of the probability is by each of the three, q(c | x) tempered so that it is as
+sure on average as the others. What these say of a new row is the mean of what they say
 of the training rows that are nearest in the latent space; docs/confidence.md has the
-comparison with q(c | x) and with other ways.
+comparison with other ways.
 """
 
 import functools
+import math
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy import optimize, special
 
 from dgg_jax import metrics
 from dgg_jax.graph.spectral import affinity_matrix
@@ -24,21 +27,26 @@ from dgg_jax.types import Graph
 
 _STEPS = 4  # of the walk in the graph
 _STANDING = 0.03  # a clustering that stands so much lower has 1/e of the voice
+_NEAR = 10  # training rows by which a row is judged
 _UNIFORM = 0.01  # of a row: no probability is 0
 _LEAD = 1e-3  # of the cluster of a row before any other
+_LOG_TEMPERATURES = (-5.0, 8.0)
 _BATCH = 500
 
 
 class Calibration(NamedTuple):
-    """Probabilities at places of the latent space, from which those of rows follow.
+    """What others say at places of the latent space, and the temperature of q(c | x).
 
     Attributes:
       latents: of some rows of training, float32 of shape [n, L].
-      probabilities: of their clusters, float32 of shape [n, K].
+      probabilities: of their clusters, by neighbours and other clusterings, float32 of
+        shape [n, K].
+      temperature: by which ln q(c | x) is divided, float32.
     """
 
     latents: np.ndarray
     probabilities: np.ndarray
+    temperature: np.ndarray
 
 
 def neighbors_say(labels: np.ndarray, graph: Graph, num_clusters: int) -> np.ndarray:
@@ -91,77 +99,87 @@ def clusterings_say(
 
 def calibration(
     latents: np.ndarray,
-    labels: np.ndarray,
+    log_assignments: np.ndarray,
     graph: Graph,
-    num_clusters: int,
     *,
     rows: np.ndarray,
     clusterings: np.ndarray | None = None,
     standings: np.ndarray | None = None,
 ) -> Calibration:
-    """The probabilities of some rows, by their neighbours and by other clusterings.
+    """What neighbours and other clusterings say of some rows.
 
     Args:
       latents: means of q(z | x), shape [N, L].
-      labels: the clusters of all rows, shape [N].
+      log_assignments: ln q(c | x) of all rows, shape [N, K].
       graph: of the neighbours of all rows, [N, S].
-      num_clusters: K.
       rows: indices of those that are kept, [n].
       clusterings: of these rows, shape [E, n]; None: the neighbours alone say it.
       standings: of the clusterings, shape [E].
     """
+    labels, num_clusters = log_assignments.argmax(axis=1), log_assignments.shape[1]
     probabilities = neighbors_say(labels, graph, num_clusters)[rows]
     if clusterings is not None:
         said = clusterings_say(labels[rows], clusterings, standings, num_clusters)
         probabilities = 0.5 * (probabilities + said)
+    confidence = probabilities[np.arange(len(rows)), labels[rows]].mean()
     return Calibration(
-        np.asarray(latents[rows], np.float32), probabilities.astype(np.float32)
+        np.asarray(latents[rows], np.float32),
+        probabilities.astype(np.float32),
+        np.float32(_temperature(log_assignments[rows], confidence)),
     )
 
 
-@devices.compiled(static_argnames="num_neighbors")
+def _temperature(log_assignments: np.ndarray, confidence: float) -> float:
+    """Divided by what ln q(c | x) [n, K] has that mean confidence; 1 if by nothing."""
+
+    def excess(log_temperature):
+        tempered = log_assignments.astype(np.float64) / np.exp(log_temperature)
+        return special.softmax(tempered, axis=1).max(axis=1).mean() - confidence
+
+    least, most = _LOG_TEMPERATURES
+    if not excess(least) > 0 > excess(most):
+        return 1.0
+    return math.exp(optimize.brentq(excess, least, most, xtol=1e-6))
+
+
+@devices.compiled()
 def calibrated_all(
-    calibration: Calibration,
-    latents: jax.Array,
-    log_assignments: jax.Array,
-    num_neighbors: int,
+    calibration: Calibration, latents: jax.Array, log_assignments: jax.Array
 ) -> jax.Array:
     """``calibrated`` of all rows, [N, L] and [N, K], in batches."""
-    one = functools.partial(calibrated, calibration, num_neighbors=num_neighbors)
+    one = functools.partial(calibrated, calibration)
     rows = (latents, log_assignments)
     return map_points(lambda row: one(*row), rows, _BATCH)
 
 
 def calibrated(
-    calibration: Calibration,
-    latent: jax.Array,
-    log_assignment: jax.Array,
-    num_neighbors: int,
+    calibration: Calibration, latent: jax.Array, log_assignment: jax.Array
 ) -> jax.Array:
     """Log-probabilities of the clusters of a row that say how often they are right.
 
-    The mean of the probabilities at the nearest places. The cluster of a row stays the
-    one that q(c | x) tells: where others outvote it, it has a little more than they.
+    Two thirds are what others say at the ten nearest places, one is tempered q(c | x).
+    The cluster of a row stays the one that q(c | x) tells: where others outvote it, it
+    has a little more than they.
 
     Args:
-      calibration: probabilities at places of the latent space.
+      calibration: what others say at places of the latent space.
       latent: mean of q(z | x), shape [L].
       log_assignment: ln q(c | x), shape [K].
-      num_neighbors: places that are near, at most.
 
     Returns:
       Log-probabilities [K].
     """
-    places, probabilities = calibration
-    num_neighbors = min(num_neighbors, len(places))
+    places, probabilities, temperature = calibration
     num_clusters = probabilities.shape[1]
+    num_near = min(_NEAR, len(places))
     distances = jnp.sum((places - latent[None]) ** 2, axis=1)
-    _, nearest = jax.lax.top_k(-distances, num_neighbors)
+    _, nearest = jax.lax.top_k(-distances, num_near)
     total = jnp.sum(probabilities[nearest], axis=0) + _UNIFORM / num_clusters
-    p = total / (num_neighbors + _UNIFORM)
+    others = total / (num_near + _UNIFORM)
+    p = (2.0 * others + jax.nn.softmax(log_assignment / temperature)) / 3.0
     is_label = jax.nn.one_hot(jnp.argmax(log_assignment), num_clusters)
-    others = jnp.max(jnp.where(is_label > 0, 0.0, p))
-    short = jnp.maximum(others + _LEAD - p @ is_label, 0.0)
+    next_one = jnp.max(jnp.where(is_label > 0, 0.0, p))
+    short = jnp.maximum(next_one + _LEAD - p @ is_label, 0.0)
     share = short / (1.0 + short)  # so much of all of it is the label's
     return jnp.log((1.0 - share) * p + share * is_label)
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+from scipy import special
 from sklearn.metrics import silhouette_samples
 
 from dgg_jax import metrics
@@ -38,12 +39,17 @@ def scores(state: dict[str, Any], y: np.ndarray) -> dict[str, dict[str, Any]]:
     )
     some = rows[:: -(-len(rows) // _MOST_ROWS)]
     everyone = np.arange(len(labels))
+    raw = state["raw_log_assignment"]
+    tempered = special.softmax(raw / state["calibration"]["temperature"], axis=1)
+    own = rows, labels[rows]
     found = {
-        "q(c | x)": (everyone, np.exp(state["raw_log_assignment"]).max(axis=1)),
+        "q(c \\| x)": (everyone, np.exp(raw).max(axis=1)),
+        "q(c \\| x), tempered": (everyone, tempered.max(axis=1)),
         "neighbours": (everyone, near[everyone, labels]),
-        "clusterings": (rows, theirs[rows, labels[rows]]),
-        "both": (rows, 0.5 * (near + theirs)[rows, labels[rows]]),
-        "both, smoothed (as it is)": (
+        "clusterings": (rows, theirs[own]),
+        "neighbours and clusterings": (rows, 0.5 * (near + theirs)[own]),
+        "all three": (rows, (near + theirs + tempered)[own] / 3),
+        "all three, near places (as it is)": (
             everyone,
             np.exp(state["log_assignment"]).max(axis=1),
         ),
