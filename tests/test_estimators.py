@@ -677,6 +677,55 @@ def test_a_saved_model_is_the_same_again(fitted, tmp_path):
         assert "pretrain" not in [record["name"] for record in loaded.stages_]
 
 
+def test_numbers_of_numpy_are_saved_as_others(tmp_path):
+    x, y = blobs()
+    estimator = tiny("DEC", epochs=1)
+    estimator.set_params(n_clusters=y.max() + 1, batch_size=np.int32(10))
+    estimator.fit(x).save(tmp_path / "model")
+    loaded = dgg_jax.load(tmp_path / "model")
+    assert loaded.preset_ == estimator.preset_
+    np.testing.assert_array_equal(loaded.labels_, estimator.labels_)
+
+
+def test_probabilities_of_dgg_are_calibrated_by_others(tmp_path):
+    x, _ = blobs()
+    dgg = tiny("DGG", epochs=2).fit(x)
+    raw = dgg.predict_proba(x, calibrated=False)
+    np.testing.assert_allclose(raw, dgg.raw_probabilities_, rtol=1e-5, atol=1e-6)
+    assert np.abs(raw - dgg.probabilities_).max() > 1e-3
+    np.testing.assert_array_equal(raw.argmax(axis=1), dgg.labels_)
+    np.testing.assert_array_equal(dgg.confidence_, dgg.probabilities_.max(axis=1))
+    doubtful = dgg.rows_to_check(5)
+    assert doubtful.shape == (5,)
+    np.testing.assert_array_equal(
+        dgg.confidence_[doubtful], np.sort(dgg.confidence_)[:5]
+    )
+    with pytest.raises(ValueError, match="n_rows must be"):
+        dgg.rows_to_check(0)
+    plain = tiny("DGG", epochs=2, calibrate=False).fit(x)
+    np.testing.assert_array_equal(plain.labels_, dgg.labels_)
+    assert not hasattr(plain, "raw_probabilities_")
+    np.testing.assert_array_equal(plain.probabilities_, dgg.raw_probabilities_)
+
+
+def test_clusters_that_are_found_again_are_stable():
+    x, _ = blobs()
+    dec = tiny("DEC", epochs=1).fit(x)
+    before = dec.labels_.copy()
+    found = dec.stability(x, n_repeats=2)
+    assert found.agreement > 0.9 and found.clusters.shape == (3,)
+    assert found.clusters.min() > 0.8
+    np.testing.assert_array_equal(dec.labels_, before)
+    again = dec.stability(x, n_repeats=2)
+    assert again.agreement == found.agreement
+    # Clusters that nothing but chance has made are not found again.
+    dec.labels_ = np.random.default_rng(0).integers(0, 3, 90)
+    by_chance = dec.stability(x, n_repeats=1)
+    assert by_chance.agreement < 0.2 and by_chance.clusters.max() < 0.5
+    with pytest.raises(ValueError, match="X must be the 90 rows of training, got 89"):
+        dec.stability(x[1:])
+
+
 def test_model_json_is_readable(fitted, tmp_path):
     fitted.save(tmp_path / "model")
     text = (tmp_path / "model" / "model.json").read_text()

@@ -23,11 +23,16 @@ from sklearn.base import (
     ClassNamePrefixFeaturesOutMixin,
     ClusterMixin,
     TransformerMixin,
+    clone,
 )
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_random_state
+from sklearn.utils import _safe_indexing, check_random_state
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import (
+    _num_samples,
+    check_is_fitted,
+    validate_data,
+)
 
 from dgg_jax import checks, methods, metrics, presets
 from dgg_jax.data.preprocessing import Scaling, advice_on_scale, check_offset
@@ -37,6 +42,7 @@ from dgg_jax.methods import Parts
 from dgg_jax.placement import forks
 from dgg_jax.progress import Progress
 from dgg_jax.stages import cluster_count
+from dgg_jax.stages.stability import Stability, stability
 from dgg_jax.storage import folders, saving
 from dgg_jax.training import Metrics, Run, State
 from dgg_jax.types import Gaussian, Graph
@@ -350,6 +356,41 @@ class Clusterer(ClusterMixin, BaseEstimator):
         checks.in_range("n_rows", n_rows, 1)
         return np.argsort(self.confidence_, kind="stable")[:n_rows]
 
+    def stability(self, X: Any, n_repeats: int = 5) -> Stability:
+        """Fits copies of this estimator to parts of X, and compares the clusters.
+
+        Each copy has another seed and four fifths of the rows, at random. It takes
+        n_repeats times as long as ``fit``.
+
+        Args:
+          X: the rows of training, as they were given to ``fit``.
+          n_repeats: how many copies.
+
+        Returns:
+          ``agreement``, the mean adjusted Rand index, and ``clusters``, of each cluster
+          how much of it is found again [K]: ``dgg_jax.stages.stability.Stability``.
+
+        Raises:
+          ValueError: if X has other rows than in training, or n_repeats is below 1.
+        """
+        check_is_fitted(self)
+        checks.in_range("n_repeats", n_repeats, 1)
+        num_rows = _num_samples(X)
+        if num_rows != len(self.labels_):
+            raise checks.InvalidInput(
+                f"X must be the {len(self.labels_):,} rows of training, got "
+                f"{num_rows:,} rows."
+            )
+        random = np.random.default_rng(self._seed())
+        repetitions = []
+        for seed in random.integers(2**31 - 1, size=n_repeats).tolist():
+            rows = random.permutation(num_rows)[: math.ceil(0.8 * num_rows)]
+            copy = clone(self).set_params(
+                n_clusters=self.preset_.num_clusters, random_state=seed
+            )
+            repetitions.append((rows, copy.fit(_safe_indexing(X, rows)).labels_))
+        return stability(self.labels_, repetitions, self.preset_.num_clusters)
+
     def save(self, path: str | os.PathLike, *, overwrite: bool = False) -> None:
         """Saves the fitted estimator as a folder; ``dgg_jax.load`` reads it.
 
@@ -378,7 +419,7 @@ class Clusterer(ClusterMixin, BaseEstimator):
             "metrics": self.stages_[-1],
             "settings": jax.tree.map(_plain, settings),
             "parts": parts,
-            "preset": dataclasses.asdict(self.preset_),
+            "preset": jax.tree.map(_plain, dataclasses.asdict(self.preset_)),
             "num_rows": len(self.labels_),
             "num_features": self.n_features_in_,
             "feature_names": None if names is None else list(names),

@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import special
 
 from dgg_jax import metrics
 from dgg_jax.graph import knn, neighbor_weights
@@ -59,47 +60,54 @@ def test_a_clustering_counts_by_its_standing():
     )
 
 
-def test_a_row_has_the_mean_of_the_nearest_places():
-    places = RANDOM.standard_normal((40, 3)).astype(np.float32)
-    known = RANDOM.dirichlet(np.ones(4), 40).astype(np.float32)
+def some_calibration(num_places=40, num_clusters=4, temperature=2.0):
+    places = RANDOM.standard_normal((num_places, 3)).astype(np.float32)
+    said = RANDOM.dirichlet(np.ones(num_clusters), num_places).astype(np.float32)
+    return Calibration(places, said, np.float32(temperature))
+
+
+def test_others_at_the_nearest_places_count_twice_as_much_as_the_model():
+    known = some_calibration()
     z = RANDOM.standard_normal((9, 3)).astype(np.float32)
-    nearest = np.argsort(((places - z[:, None]) ** 2).sum(axis=2), axis=1)[:, :5]
-    mean = (known[nearest].sum(axis=1) + 0.01 / 4) / 5.01
-    log_assignment = np.log(mean)  # so that the first is the first already
-    actual = confidence.calibrated_all(Calibration(places, known), z, log_assignment, 5)
-    ties = np.sort(mean, axis=1)[:, -1] - np.sort(mean, axis=1)[:, -2] < 1e-3
-    assert not ties.any()
-    np.testing.assert_allclose(np.exp(actual), mean, rtol=1e-4)
+    distances = ((known.latents - z[:, None]) ** 2).sum(axis=2)
+    nearest = np.argsort(distances, axis=1)[:, :10]
+    others = (known.probabilities[nearest].sum(axis=1) + 0.01 / 4) / 10.01
+    gamma = others**4 / np.sum(others**4, axis=1, keepdims=True)  # of the same label
+    tempered = np.sqrt(gamma) / np.sqrt(gamma).sum(axis=1, keepdims=True)
+    expected = (2 * others + tempered) / 3
+    actual = np.exp(confidence.calibrated_all(known, z, np.log(gamma)))
+    lead = np.diff(np.sort(expected, axis=1)[:, -2:]).ravel()
+    np.testing.assert_allclose(actual[lead > 1e-3], expected[lead > 1e-3], rtol=1e-4)
+    assert (lead > 1e-3).sum() >= 8
 
 
 def test_the_cluster_of_a_row_stays_the_first():
-    places = RANDOM.standard_normal((50, 2)).astype(np.float32)
-    known = RANDOM.dirichlet(np.ones(3), 50).astype(np.float32)
-    z = RANDOM.standard_normal((200, 2)).astype(np.float32)
+    known = some_calibration(num_clusters=3)
+    z = RANDOM.standard_normal((200, 3)).astype(np.float32)
     log_assignment = np.log(RANDOM.dirichlet(np.ones(3), 200).astype(np.float32))
-    p = np.exp(
-        confidence.calibrated_all(Calibration(places, known), z, log_assignment, 1)
-    )
+    p = np.exp(confidence.calibrated_all(known, z, log_assignment))
     np.testing.assert_array_equal(p.argmax(axis=1), log_assignment.argmax(axis=1))
     np.testing.assert_allclose(p.sum(axis=1), 1, rtol=1e-5)
     assert p.min() > 0
-    # What the others are to each other, they stay.
-    _, second, third = np.argsort(-log_assignment, axis=1).T
-    near = known[((places - z[:, None]) ** 2).sum(axis=2).argmin(axis=1)]
-    rows = np.arange(200)
-    expected = (near[rows, second] + 0.01 / 3) / (near[rows, third] + 0.01 / 3)
-    np.testing.assert_allclose(p[rows, second] / p[rows, third], expected, rtol=1e-3)
+    lead = np.diff(np.sort(p, axis=1)[:, -2:]).ravel()
+    assert lead.min() > 5e-4 and (lead < 2e-3).any()  # as of those who are outvoted
 
 
-@pytest.mark.parametrize("num_points", [1, 3])
-def test_few_places_are_all_near(num_points):
-    known = Calibration(
-        np.zeros((num_points, 2), np.float32), np.full((num_points, 1), 1, np.float32)
-    )
-    actual = confidence.calibrated_all(
-        known, np.ones((2, 2), np.float32), jnp.zeros((2, 1)), 20
-    )
+@pytest.mark.parametrize("num_places", [1, 3])
+def test_few_places_are_all_near(num_places):
+    known = some_calibration(num_places, num_clusters=1)
+    actual = confidence.calibrated_all(known, np.ones((2, 3)), jnp.zeros((2, 1)))
     np.testing.assert_allclose(actual, 0.0, atol=1e-6)
+
+
+def test_the_model_is_tempered_to_be_as_sure_as_others():
+    log_assignment = np.log(RANDOM.dirichlet(np.ones(4) * 0.05, 500) + 1e-9)
+    for confident in (0.3, 0.6, 0.9):
+        temperature = confidence._temperature(log_assignment, confident)
+        tempered = special.softmax(log_assignment / temperature, axis=1)
+        assert tempered.max(axis=1).mean() == pytest.approx(confident, abs=1e-4)
+    # What is undecided everywhere, nothing makes sure.
+    assert confidence._temperature(np.log(np.full((5, 2), 0.5)), 0.9) == 1.0
 
 
 def test_a_calibration_knows_wrong_rows_between_groups():
@@ -110,22 +118,20 @@ def test_a_calibration_knows_wrong_rows_between_groups():
         np.float32
     )
     labels = (x[:, 0] > 1.9).astype(int)  # in place of 1.25
-    others = np.stack([(x[:, 0] > cut).astype(int) for cut in (0.9, 1.2, 1.6)])
+    gamma = np.eye(2, dtype=np.float32)[labels] * 0.998 + 0.001  # all as sure
     known = confidence.calibration(
         x,
-        labels,
+        np.log(gamma),
         neighbor_weights(*knn(x, 20)),
-        2,
         rows=np.arange(600),
-        clusterings=others,
+        clusterings=np.stack([(x[:, 0] > cut).astype(int) for cut in (0.9, 1.2, 1.6)]),
         standings=np.array([0.8, 0.8, 0.8]),
     )
-    raw = np.log(np.clip(np.eye(2, dtype=np.float32)[labels], 1e-6, 1))
-    sure = np.exp(confidence.calibrated_all(known, x, raw, 20)).max(axis=1)
+    sure = np.exp(confidence.calibrated_all(known, x, np.log(gamma))).max(axis=1)
     right = metrics.matched_rows(y, labels)
     assert metrics.confidence_auc(right, sure) > 0.8
     assert metrics.calibration_error(right, sure) < 0.08
-    assert metrics.calibration_error(right, np.ones(600)) > 0.1
+    assert metrics.calibration_error(right, gamma.max(axis=1)) > 0.1
 
 
 def test_metrics_without_labels_are_none():

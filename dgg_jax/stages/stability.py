@@ -1,0 +1,127 @@
+"""Whether clusters are found again: agreement of several clusterings of the same rows.
+
+A run that is repeated with another seed, on other rows, may find other clusters. How
+much of them comes back says what may be built upon, without any true label.
+"""
+
+import itertools
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.cluster import KMeans
+from sklearn.metrics import adjusted_rand_score
+
+from dgg_jax import checks
+
+
+class Stability(NamedTuple):
+    """How much of a clustering is found again.
+
+    Attributes:
+      agreement: mean adjusted Rand index with the repetitions; 1: always the same.
+      clusters: of each cluster the mean, over the repetitions, of its largest Jaccard
+        similarity to one of theirs, [K]; NaN of an empty one. Hennig ("Cluster-wise
+        assessment of cluster stability", CSDA 52, 2007) calls 0.75 and more stable and
+        less than 0.5 dissolved.
+    """
+
+    agreement: float
+    clusters: np.ndarray
+
+
+def stability(
+    labels: np.ndarray,
+    repetitions: Sequence[tuple[np.ndarray, np.ndarray]],
+    num_clusters: int,
+) -> Stability:
+    """Compares clusters with those of repetitions on some of the rows.
+
+    Args:
+      labels: in 0..K-1, shape [N].
+      repetitions: of each the indices of its rows [n] and their labels [n].
+      num_clusters: K.
+
+    Raises:
+      InvalidInput: if there is no repetition.
+    """
+    if not repetitions:
+        raise checks.InvalidInput("repetitions must be at least one, got none.")
+    agreements, jaccards = [], []
+    for rows, theirs in repetitions:
+        agreements.append(adjusted_rand_score(labels[rows], theirs))
+        jaccards.append(_jaccards(labels[rows], theirs, num_clusters))
+    found = np.array(jaccards)
+    present = np.isfinite(found)
+    totals = np.where(present, found, 0.0).sum(axis=0)
+    with np.errstate(invalid="ignore"):  # 0 / 0 of an empty cluster
+        means = totals / present.sum(axis=0)
+    return Stability(float(np.mean(agreements)), means)
+
+
+def _jaccards(labels: np.ndarray, theirs: np.ndarray, num_clusters: int) -> np.ndarray:
+    """The largest Jaccard similarity of each cluster to one of theirs, [K]."""
+    shared = np.zeros((num_clusters, int(theirs.max()) + 1))
+    np.add.at(shared, (labels, theirs), 1)
+    sizes, their_sizes = shared.sum(axis=1), shared.sum(axis=0)
+    union = sizes[:, None] + their_sizes[None] - shared
+    best = (shared / np.maximum(union, 1)).max(axis=1)
+    return np.where(sizes > 0, best, np.nan)
+
+
+def pairwise_agreement(labelings: Sequence[np.ndarray]) -> float:
+    """Mean adjusted Rand index of all pairs of clusterings of the same rows.
+
+    Args:
+      labelings: at least two, each of shape [N].
+
+    Raises:
+      InvalidInput: if there are fewer.
+    """
+    if len(labelings) < 2:
+        raise checks.InvalidInput(
+            f"labelings must be two or more, got {len(labelings)}."
+        )
+    pairs = itertools.combinations(labelings, 2)
+    return float(np.mean([adjusted_rand_score(*pair) for pair in pairs]))
+
+
+def consensus(
+    labelings: Sequence[np.ndarray], num_clusters: int, *, seed: int = 0
+) -> np.ndarray:
+    """One clustering of several, each of which counts the same.
+
+    Rows and the clusters of all clusterings are the two sides of a graph, with an edge
+    from a row to each cluster that it is in; its spectral clustering puts rows together
+    that mostly were (Fern and Brodley, "Solving cluster ensemble problems by bipartite
+    graph partitioning", ICML 2004). What clusters are called in each is no matter.
+
+    Args:
+      labelings: at least one, integers from 0 on, each of shape [N].
+      num_clusters: K.
+      seed: of K-means.
+
+    Returns:
+      Labels in 0..K-1, int32 of shape [N].
+
+    Raises:
+      InvalidInput: if they are not of the same rows, or there is none.
+    """
+    lengths = {np.shape(labels) for labels in labelings}
+    if len(lengths) != 1 or len(next(iter(lengths))) != 1:
+        raise checks.InvalidInput(
+            "labelings must be vectors of one length, of the same rows, got shapes "
+            f"{sorted(lengths)}."
+        )
+    members = np.concatenate([_one_hot(np.asarray(one)) for one in labelings], axis=1)
+    weights = members / np.sqrt(members.sum(axis=0))
+    _, vectors = np.linalg.eigh(weights.T @ weights)
+    points = weights @ vectors[:, ::-1][:, :num_clusters]
+    lengths = np.linalg.norm(points, axis=1, keepdims=True)
+    model = KMeans(num_clusters, n_init=10, random_state=seed)
+    return model.fit_predict(points / np.maximum(lengths, 1e-12)).astype(np.int32)
+
+
+def _one_hot(labels: np.ndarray) -> np.ndarray:
+    """Of the clusters that there are, float64 [N, C]."""
+    return (labels[:, None] == np.unique(labels)).astype(np.float64)

@@ -1,0 +1,76 @@
+"""Agreement of clusterings, and their consensus."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import adjusted_rand_score
+
+from dgg_jax.checks import InvalidInput
+from dgg_jax.stages.stability import consensus, pairwise_agreement, stability
+
+RANDOM = np.random.default_rng(0)
+
+
+def disturbed(labels, share, num_clusters=4, random=RANDOM):
+    """Other names for the clusters, and a share of the rows anywhere."""
+    found = random.permutation(num_clusters)[labels]
+    moved = random.random(len(labels)) < share
+    found[moved] = random.integers(0, num_clusters, moved.sum())
+    return found
+
+
+def test_what_is_always_found_is_stable():
+    labels = np.repeat([0, 1, 2], 10)
+    rows = np.arange(0, 30, 2)
+    found = stability(labels, [(rows, 2 - labels[rows]), (rows, labels[rows])], 4)
+    assert found.agreement == 1.0
+    np.testing.assert_array_equal(found.clusters, [1, 1, 1, np.nan])
+
+
+def test_a_cluster_that_dissolves_is_told():
+    labels = np.repeat([0, 1], 8)
+    theirs = np.r_[np.zeros(8, int), np.tile([1, 2], 4)]  # the second in halves
+    found = stability(labels, [(np.arange(16), theirs)], 2)
+    np.testing.assert_allclose(found.clusters, [1.0, 0.5])
+    assert found.agreement == adjusted_rand_score(labels, theirs)
+    both = stability(labels, [(np.arange(16), theirs), (np.arange(16), labels)], 2)
+    np.testing.assert_allclose(both.clusters, [1.0, 0.75])
+
+
+def test_pairs_agree_on_average():
+    a, b = np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1])
+    assert pairwise_agreement([a, 1 - a]) == 1.0
+    expected = (1.0 + 2 * adjusted_rand_score(a, b)) / 3
+    assert pairwise_agreement([a, b, 1 - a]) == pytest.approx(expected)
+
+
+def test_the_consensus_of_equals_is_each_of_them():
+    labels = RANDOM.integers(0, 4, 100)
+    found = consensus([labels, 3 - labels, (labels + 1) % 4], 4)
+    assert found.dtype == np.int32 and set(found) == set(range(4))
+    assert adjusted_rand_score(labels, found) == 1.0
+
+
+def test_the_consensus_is_better_than_what_it_is_of():
+    labels = RANDOM.integers(0, 4, 400)
+    several = [disturbed(labels, 0.4) for _ in range(7)]
+    alone = [adjusted_rand_score(labels, one) for one in several]
+    assert adjusted_rand_score(labels, consensus(several, 4)) > max(alone) + 0.2
+
+
+def test_noise_labels_and_other_numbers_of_clusters_may_take_part():
+    labels = np.repeat([0, 1, 2], 20)
+    finer = 2 * labels + np.tile([0, 1], 30)
+    with_noise = np.where(np.arange(60) % 10 == 0, -1, labels)
+    found = consensus([labels, finer, with_noise], 3)
+    assert adjusted_rand_score(labels, found) == 1.0
+
+
+def test_what_cannot_be_compared_is_refused():
+    with pytest.raises(InvalidInput, match="of the same rows"):
+        consensus([np.zeros(3, int), np.zeros(4, int)], 2)
+    with pytest.raises(InvalidInput, match="of the same rows"):
+        consensus([], 2)
+    with pytest.raises(InvalidInput, match="two or more, got 1"):
+        pairwise_agreement([np.zeros(3, int)])
+    with pytest.raises(InvalidInput, match="at least one"):
+        stability(np.zeros(3, int), [], 2)
