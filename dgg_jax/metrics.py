@@ -149,6 +149,9 @@ def most_confident_label_accuracy(
     return float(np.mean(label_of_cluster[probabilities.argmax(axis=1)] == true))
 
 
+_ROUNDING = 1e-6  # of probabilities in float32
+
+
 def calibration_error(right: ArrayLike, confidence: ArrayLike, bins: int = 15) -> float:
     r"""By how much confidence and accuracy differ, in bins of equal width.
 
@@ -165,7 +168,8 @@ def calibration_error(right: ArrayLike, confidence: ArrayLike, bins: int = 15) -
       A number in [0, 1]; 0 is best.
 
     Raises:
-      InvalidInput: if the two are not vectors of the same length.
+      InvalidInput: if the two are not vectors of the same length, a confidence is not
+        in [0, 1] or there is no bin.
 
     Example:
       Of the rows of 0.8, half are right:
@@ -175,6 +179,12 @@ def calibration_error(right: ArrayLike, confidence: ArrayLike, bins: int = 15) -
       0.3
     """
     right, confidence = _judged(right, confidence)
+    checks.in_range("bins", bins, 1)
+    if not (confidence.min() >= 0.0 and confidence.max() <= 1.0 + _ROUNDING):
+        raise checks.InvalidInput(
+            "confidence must be in [0, 1], got values from "
+            f"{confidence.min():g} to {confidence.max():g}."
+        )
     of_bin = np.minimum((confidence * bins).astype(int), bins - 1)
     gaps = np.bincount(of_bin, right - confidence, minlength=bins)
     return float(np.abs(gaps).sum() / len(right))

@@ -183,3 +183,24 @@ def test_the_warning_names_clusters_bound_and_remedy():
     assert metrics.collapse_warning([0], 4).startswith(
         "cluster 0 of 4 has less than 2.5"
     )
+
+
+@pytest.mark.parametrize("confidence", [[1.5, 0.5], [-0.1, 0.5], [np.nan, 0.5]])
+def test_confidence_that_is_no_probability_is_refused(confidence):
+    with pytest.raises(ValueError, match=r"confidence must be in \[0, 1\]"):
+        metrics.calibration_error([True, False], confidence)
+
+
+def test_confidence_and_right_rows_must_match():
+    with pytest.raises(ValueError, match="bins must be"):
+        metrics.calibration_error([True], [0.5], bins=0)
+    for metric in (metrics.calibration_error, metrics.confidence_auc):
+        with pytest.raises(ValueError, match="two vectors of the same length"):
+            metric([True, False], [0.5])
+    assert metrics.confidence_auc([True, True], [0.5, 0.7]) is None
+    assert metrics.calibration_error([True], [np.float32(1.0000001)]) < 1e-6
+
+
+def test_rows_of_surplus_clusters_are_wrong():
+    right = metrics.matched_rows(["a", "a", "a", "b"], [0, 0, 2, 1])
+    assert right.tolist() == [True, True, False, True]

@@ -42,9 +42,9 @@ _SCALING = flags.DEFINE_enum(
     own.SCALINGS,
     "Of a file of your own: standard (columns to mean 0, variance 1), minmax (to [0, "
     "1]), pixels (divided by 255), unit (rows to one length, so that their directions "
-    "count: for embeddings of pretrained models), none, or auto: values in [0, 1], and "
-    "those in [-1, 1] if most columns span a third of it, as they are, what is taken "
-    "for 8-bit pixels divided by 255, rows of one length as unit, all else "
+    "count: for embeddings of pretrained models), none, or auto: rows of one length as "
+    "unit, values in [0, 1], and those in [-1, 1] if most columns span a third of it, "
+    "as they are, what is taken for 8-bit pixels divided by 255, all else "
     "standardised.",
 )
 _LAYER = flags.DEFINE_string(

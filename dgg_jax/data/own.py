@@ -81,10 +81,11 @@ def load(
     Args:
       path: a file that ``matrices.read`` reads, or a folder as ``pictures.read``.
       label: column, array or key with the classes, or None.
-      scaling: one of SCALINGS. auto takes values in [0, 1], and in [-1, 1] if most
-        columns span a third of it, as they are, divides what is
-        taken for 8-bit pixels by 255, brings rows that are of one length already, as
-        embeddings of pretrained models, to length sqrt(D), and standardises all else.
+      scaling: one of SCALINGS. auto brings rows that are of one length already, with
+        negative values and 64 columns or more, as embeddings of pretrained models, to
+        length sqrt(D), takes values in [0, 1], and in [-1, 1] if most columns span a
+        third of it, as they are, divides what is taken for 8-bit pixels by 255 and
+        standardises all else.
       image_size: (H, W) to resize the images of a folder to.
       layer: of an .h5ad file, what to read in place of X: a name in layers, or raw.
       image_shape: (H, W), (H, W, 1) or (H, W, 3) of the image in a row, () if there is

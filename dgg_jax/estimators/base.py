@@ -274,6 +274,8 @@ class Clusterer(ClusterMixin, BaseEstimator):
         """Sets the attributes of a fitted estimator, after a run or from a folder."""
         self.preset_, self.stages_, self.history_ = preset, records, history
         self._state = model
+        for name in ("confidence_", *_LEARNED):  # of a former fit
+            vars(self).pop(name, None)
         for name, value in learned.items():
             setattr(self, name, Graph(**value) if name == "graph_" else value)
         if "probabilities_" in learned:
@@ -294,11 +296,10 @@ class Clusterer(ClusterMixin, BaseEstimator):
         """Networks and likelihood of the user's own."""
         return Parts()
 
-    def _infer(self, X: Any, model: Any = None) -> tuple[Any, np.ndarray]:
-        """Latents and log-probabilities of the clusters of the rows of X."""
+    def _infer(self, X: Any) -> tuple[Any, np.ndarray]:
+        """Latents and ln q(c | x) of the rows of X."""
         check_is_fitted(self)
-        model = self.model_ if model is None else model
-        inferred = model.infer(self._rows(X, reset=False))
+        inferred = self.model_.infer(self._rows(X, reset=False))
         for values in jax.tree.leaves(inferred):
             finite = np.isfinite(values).reshape(len(values), -1).all(axis=1)
             if not finite.all():
@@ -353,6 +354,7 @@ class Clusterer(ClusterMixin, BaseEstimator):
           ValueError: if n_rows is below 1.
         """
         check_is_fitted(self)
+        checks.of_type("n_rows", n_rows, int)
         checks.in_range("n_rows", n_rows, 1)
         return np.argsort(self.confidence_, kind="stable")[:n_rows]
 
@@ -360,7 +362,8 @@ class Clusterer(ClusterMixin, BaseEstimator):
         """Fits copies of this estimator to parts of X, and compares the clusters.
 
         Each copy has another seed and four fifths of the rows, at random. It takes
-        n_repeats times as long as ``fit``.
+        n_repeats times as long as ``fit``. Neighbours that ``fit`` was given are not
+        theirs.
 
         Args:
           X: the rows of training, as they were given to ``fit``.
@@ -374,6 +377,7 @@ class Clusterer(ClusterMixin, BaseEstimator):
           ValueError: if X has other rows than in training, or n_repeats is below 1.
         """
         check_is_fitted(self)
+        checks.of_type("n_repeats", n_repeats, int)
         checks.in_range("n_repeats", n_repeats, 1)
         num_rows = _num_samples(X)
         if num_rows != len(self.labels_):

@@ -1,6 +1,5 @@
 """DGG as a scikit-learn estimator."""
 
-import dataclasses
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -259,10 +258,11 @@ class DGG(MixtureVAE):
         Raises:
           ValueError: if X has other columns than in training.
         """
-        model = self.model_
-        if not calibrated:
-            model = dataclasses.replace(model, calibration=None)
-        return np.exp(self._infer(X, model)[1])
+        posterior, log_assignments = self._infer(X)
+        if calibrated:
+            of_rows = self.model_.log_probabilities
+            log_assignments = of_rows(posterior.mean, log_assignments)
+        return np.exp(log_assignments)
 
     def _arguments(self):
         return super()._arguments() | {"image_shape": self.image_shape}

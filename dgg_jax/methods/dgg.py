@@ -66,7 +66,7 @@ from dgg_jax.presets import DGGPreset
 from dgg_jax.stages import cluster_count, evaluate
 from dgg_jax.stages import graph as neighbor_graph
 from dgg_jax.stages.cluster_count import ClusterCount
-from dgg_jax.stages.confidence import calibrated_all, calibration
+from dgg_jax.stages.confidence import all_log_probabilities, fit_calibration
 from dgg_jax.training import (
     Loss,
     Metrics,
@@ -83,9 +83,11 @@ from dgg_jax.types import ElboTerms, Gaussian, Graph, Mixture
 __all__ = ["Model", "count_clusters", "run", "samples_per_cluster", "traversals"]
 
 # The whole model is fitted to labels until it follows so large a share of them, each
-# time twice as long and by ten times their weight; for so many steps at most.
+# time twice as long and by ten times their weight; for so many steps, and once more for
+# so many further ones where what it does not follow costs so much standing.
 _FOLLOWED = 0.998
-_MOST_STEPS = 1000
+_STEPS, _FURTHER_STEPS = 1000, 3000
+_DEAR = 0.01
 _LEAST_FALL = 1e-3  # of the standing that undoes training; less is chance
 _RESTING_EPOCHS = 5
 _RESTING_GAIN = 0.1
@@ -387,7 +389,7 @@ def _fitted_model(
     data = node_data(problem.x, operator, likelihood(problem))
     steps = steps_per_epoch(len(problem.x), preset.batch_size)
     epochs, weight = preset.label_epochs, 1.0
-    left = max(epochs, _MOST_STEPS // steps)
+    left, is_last = max(epochs, _STEPS // steps), "judge" not in state
     for fits in itertools.count(1):
         models = optimize(
             "labels" if fits == 1 else f"labels_{fits}",
@@ -406,24 +408,35 @@ def _fitted_model(
             restarts=True,
             data_axes=(None, 0, None),
         ).params
-        left -= epochs
-        epochs, weight = min(2 * epochs, left), 10.0 * weight
-        followed = _followed(problem, networks, models, labels).min()
-        if not epochs or followed >= _FOLLOWED:
+        left, weight = left - epochs, 10.0 * weight
+        clusters = _clusters(problem, networks, models)
+        if (clusters == labels).mean(axis=1).min() >= _FOLLOWED:
             return models
+        epochs = min(2 * epochs, left)
+        if not left:
+            if is_last or not _costs_standing(problem, state, clusters):
+                return models
+            epochs = left = max(1, _FURTHER_STEPS // steps)
+            is_last = True
 
 
-def _followed(
-    problem: Problem, networks: Networks, models: State, labels: np.ndarray
-) -> np.ndarray:
-    """The share of rows whose cluster is their label [R, N], of every restart, [R]."""
-    shares = []
-    for restart in range(len(labels)):
+def _clusters(problem: Problem, networks: Networks, models: State) -> np.ndarray:
+    """The clusters of all rows by each restart's model, [R, N]."""
+    clusters = []
+    for restart in range(problem.preset.restarts):
         model = restart_of(models, restart)
         _, log_assignment = evaluate.infer(networks, model, problem.x)
-        is_followed = np.asarray(log_assignment).argmax(axis=1) == labels[restart]
-        shares.append(is_followed.mean())
-    return np.array(shares)
+        clusters.append(np.asarray(log_assignment).argmax(axis=1))
+    return np.stack(clusters)
+
+
+def _costs_standing(problem: Problem, state: State, clusters: np.ndarray) -> bool:
+    """Whether clusters [R, N] of any restart stand worse than the initial labels."""
+    return any(
+        judged(problem, state["judge"], followed)["standing"]
+        < judged(problem, state["judge"], wanted)["standing"] - _DEAR
+        for followed, wanted in zip(clusters, state["initial_labels"], strict=True)
+    )
 
 
 def _fitted_classifier(problem: Problem, state: State, keys: jax.Array) -> State:
@@ -589,25 +602,19 @@ def calibrated_by_others(problem: Problem, state: State, entries: State) -> Stat
     preset, judge = problem.preset, state.get("judge")
     if not preset.calibrate:
         return {}
-    if judge is None:
-        random = np.random.default_rng(problem.numpy_seed("evaluate"))
-        rows = np.sort(random.permutation(len(problem.x))[:MOST_ROWS])
-        ensemble = {}
-    else:
-        rows = judge["rows"]
-        ensemble = {
-            "clusterings": judge["labels"],
-            "standings": judge["standings"],
-        }
-    known = calibration(
+    rows = np.arange(len(problem.x)) if judge is None else judge["rows"]
+    random = np.random.default_rng(problem.numpy_seed("evaluate"))
+    some = np.sort(random.permutation(len(rows))[:MOST_ROWS])
+    known = fit_calibration(
         entries["latent_mean"],
         entries["log_assignment"],
         Graph(**state["init_graph"]),
-        rows=rows,
-        **ensemble,
+        rows=rows[some],
+        clusterings=None if judge is None else judge["labels"][:, some],
+        standings=None if judge is None else judge["standings"],
     )
     raw = entries["log_assignment"]
-    log_assignment = calibrated_all(known, entries["latent_mean"], raw)
+    log_assignment = all_log_probabilities(known, entries["latent_mean"], raw)
     return {
         "calibration": known._asdict(),
         "raw_log_assignment": raw,

@@ -455,14 +455,15 @@ def _scores(
     problem: Problem, labels: np.ndarray, log_assignment: np.ndarray
 ) -> Metrics:
     """ACC, NMI, ARI and the paper's own score (erratum E62), never mixed."""
-    scored, probabilities = _scored(problem), np.exp(log_assignment)
     if problem.y is None:
-        confidence = confidence_metrics(None, labels, probabilities)
+        confidence = confidence_metrics(None, labels, np.exp(log_assignment))
         return problem.scores(None) | {"confident_label_accuracy": None} | confidence
-    y, probabilities = np.asarray(problem.y)[scored], probabilities[scored]
+    scored = _scored(problem)
+    y, log_assignment = np.asarray(problem.y)[scored], log_assignment[scored]
     scores = evaluate.label_metrics(y, labels[scored])
-    scores |= confidence_metrics(y, labels[scored], probabilities)
-    confident = metrics.most_confident_label_accuracy(y, probabilities)
+    scores |= confidence_metrics(y, labels[scored], np.exp(log_assignment))
+    # By logarithms: many probabilities are 1 in float32.
+    confident = metrics.most_confident_label_accuracy(y, log_assignment)
     return scores | {"confident_label_accuracy": confident}
 
 

@@ -31,9 +31,9 @@ from dgg_jax.presets import MixturePreset
 from dgg_jax.stages import evaluate, initialize
 from dgg_jax.stages.confidence import (
     Calibration,
-    calibrated,
-    calibrated_all,
+    all_log_probabilities,
     confidence_metrics,
+    log_probabilities,
 )
 from dgg_jax.training import Metrics, State, TrainState
 from dgg_jax.types import Gaussian, Graph, Mixture
@@ -77,31 +77,43 @@ class Model:
           x: data scaled as the training data were, shape [N, D].
 
         Returns:
-          q(z | x) with fields [N, L], and log-probabilities of the clusters [N, K]:
-          calibrated, or ln q(c | mean of z).
+          q(z | x) with fields [N, L], and ln q(c | x) [N, K] from the mean.
 
         Raises:
           InvalidInput: if x is not [N, D] with the D of training.
         """
-        inferred = evaluate.infer(self.networks, self.params, self._placed(x))
-        posterior, log_assignments = jax.device_get(inferred)
-        if self.calibration is not None:
-            log_assignments = np.asarray(
-                calibrated_all(self.calibration, posterior.mean, log_assignments)
-            )
-        return posterior, log_assignments
+        x = self._placed(x)
+        return jax.device_get(evaluate.infer(self.networks, self.params, x))
+
+    def log_probabilities(
+        self, latents: np.ndarray, log_assignments: np.ndarray
+    ) -> np.ndarray:
+        """Log-probabilities of clusters [N, K] that say how often these are right.
+
+        Args:
+          latents: means of q(z | x), as ``infer`` returns them, shape [N, L].
+          log_assignments: ln q(c | x), likewise, shape [N, K]; returned as they are if
+            there is no calibration.
+        """
+        if self.calibration is None:
+            return log_assignments
+        found = all_log_probabilities(self.calibration, latents, log_assignments)
+        return np.asarray(found)
 
     def _placed(self, x: np.ndarray) -> Any:
         return place(checks.rows(x, self.num_features), self.preset.device_memory_share)
 
     def infer_batch(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """As ``infer``, means alone [B, L], of one batch, traceable."""
+        """Means of q(z | x) [B, L] and log-probabilities [B, K] of a batch, traceable.
+
+        The latter as ``log_probabilities`` has them.
+        """
         z = self.networks.encode(self.params["encoder"], x).mean
         log_assignments = self.networks.classify(self.params, z)
         if self.calibration is not None:
             known = jax.tree.map(jnp.asarray, self.calibration)
-            of_rows = jax.vmap(calibrated, (None, 0, 0))
-            log_assignments = of_rows(known, z, log_assignments)
+            one = functools.partial(log_probabilities, known)
+            log_assignments = jax.lax.map(lambda row: one(*row), (z, log_assignments))
         return z, log_assignments
 
     def elbo(self, x: np.ndarray, draws: int = ELBO_DRAWS) -> np.ndarray:
@@ -196,7 +208,7 @@ def models_of(problem: Problem, start: Model) -> State:
     """
     _check_start(problem, start)
     params = {**start.params, "mixture": start.params["mixture"]._asdict()}
-    _, log_assignment = dataclasses.replace(start, calibration=None).infer(problem.x)
+    _, log_assignment = start.infer(problem.x)
     return {
         "encoder": params["encoder"],
         "decoder": params["decoder"],

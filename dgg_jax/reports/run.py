@@ -70,6 +70,7 @@ class ReportInputs(NamedTuple):
       traversals: decoded means along each latent dimension, shape [K, L, 15, D], or
         None.
       names: of the points, strings of shape [N], or None.
+      calibrated: whether the probabilities are others' as well as q(c | x).
     """
 
     config: dict[str, Any]
@@ -86,6 +87,7 @@ class ReportInputs(NamedTuple):
     samples: np.ndarray | None
     traversals: np.ndarray | None
     names: np.ndarray | None = None
+    calibrated: bool = False
 
 
 def write_report(workdir: pathlib.Path, inputs: ReportInputs) -> pathlib.Path:
@@ -215,7 +217,7 @@ def _shown(inputs: ReportInputs) -> dict[str, Any]:
         "starts_from_them": settings.get("init", "ensemble") == "ensemble",
         "clusters": [_cluster(inputs, cluster) for cluster in range(num_clusters)],
         "doubtful": _doubtful(inputs),
-        "calibrated": bool(settings.get("calibrate")),
+        "calibrated": inputs.calibrated,
         "thin": thin,
         "warning": warning[:1].upper() + warning[1:],
     }

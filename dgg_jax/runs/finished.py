@@ -81,9 +81,13 @@ def _lines(path: pathlib.Path) -> list[Metrics]:
 def _state(path: pathlib.Path) -> State:
     arrays = Npz(read_bytes(path))
     state = {"labels": arrays["labels"]}
-    if "probabilities" in arrays.names:
-        with np.errstate(divide="ignore"):  # ln 0 is -inf, and its exp 0 again
-            state["log_assignment"] = np.log(arrays["probabilities"])
+    for entry, name in (
+        ("log_assignment", "probabilities"),
+        ("raw_log_assignment", "raw_probabilities"),
+    ):
+        if name in arrays.names:
+            with np.errstate(divide="ignore"):  # ln 0 is -inf, and its exp 0 again
+                state[entry] = np.log(arrays[name])
     if "embedding" in arrays.names:
         state["latent_mean"] = arrays["embedding"]
     return state

@@ -130,4 +130,5 @@ def report_inputs(
         samples=samples,
         traversals=traversals,
         names=dataset.names,
+        calibrated="raw_log_assignment" in state,
     )

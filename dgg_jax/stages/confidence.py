@@ -2,7 +2,7 @@
 
 q(c | x) says how a row lies to the components that were fitted to it, and is near 0 or
 1 nearly everywhere, right or wrong. Whether a row is where it belongs, others know
-better: its neighbours in the graph, by the clusters that they are in, and the other
+better: its neighbours in the graph, by the clusters that they are in, and the
 clusterings of the ensemble, by the clusters that rows of the same label went to. A
 third of the probability is by each of the three, q(c | x) tempered so that it is as
 sure on average as the others. What these say of a new row is the mean of what they say
@@ -39,8 +39,8 @@ class Calibration(NamedTuple):
 
     Attributes:
       latents: of some rows of training, float32 of shape [n, L].
-      probabilities: of their clusters, by neighbours and other clusterings, float32 of
-        shape [n, K].
+      probabilities: of their clusters, by neighbours and clusterings, float32 of shape
+        [n, K].
       temperature: by which ln q(c | x) is divided, float32.
     """
 
@@ -74,7 +74,7 @@ def clusterings_say(
     standings: np.ndarray,
     num_clusters: int,
 ) -> np.ndarray:
-    """What other clusterings predict of labels: mean over them of p(label | theirs).
+    """What clusterings predict of labels: mean over them of p(label | theirs).
 
     One whose standing is lower by 0.03 than that of the best has 1/e of its voice.
 
@@ -97,7 +97,7 @@ def clusterings_say(
     return said
 
 
-def calibration(
+def fit_calibration(
     latents: np.ndarray,
     log_assignments: np.ndarray,
     graph: Graph,
@@ -106,7 +106,7 @@ def calibration(
     clusterings: np.ndarray | None = None,
     standings: np.ndarray | None = None,
 ) -> Calibration:
-    """What neighbours and other clusterings say of some rows.
+    """What neighbours and clusterings say of some rows.
 
     Args:
       latents: means of q(z | x), shape [N, L].
@@ -130,36 +130,39 @@ def calibration(
 
 
 def _temperature(log_assignments: np.ndarray, confidence: float) -> float:
-    """Divided by what ln q(c | x) [n, K] has that mean confidence; 1 if by nothing."""
+    """Divided by what ln q(c | x) [n, K] has that mean confidence, or comes nearest."""
 
     def excess(log_temperature):
         tempered = log_assignments.astype(np.float64) / np.exp(log_temperature)
         return special.softmax(tempered, axis=1).max(axis=1).mean() - confidence
 
     least, most = _LOG_TEMPERATURES
-    if not excess(least) > 0 > excess(most):
+    if excess(least) <= 0:  # what is undecided nothing makes sure
         return 1.0
+    if excess(most) >= 0:
+        return math.exp(most)
     return math.exp(optimize.brentq(excess, least, most, xtol=1e-6))
 
 
 @devices.compiled()
-def calibrated_all(
+def all_log_probabilities(
     calibration: Calibration, latents: jax.Array, log_assignments: jax.Array
 ) -> jax.Array:
-    """``calibrated`` of all rows, [N, L] and [N, K], in batches."""
-    one = functools.partial(calibrated, calibration)
+    """``log_probabilities`` of all rows, [N, L] and [N, K], in batches."""
+    one = functools.partial(log_probabilities, calibration)
     rows = (latents, log_assignments)
     return map_points(lambda row: one(*row), rows, _BATCH)
 
 
-def calibrated(
+def log_probabilities(
     calibration: Calibration, latent: jax.Array, log_assignment: jax.Array
 ) -> jax.Array:
     """Log-probabilities of the clusters of a row that say how often they are right.
 
     Two thirds are what others say at the ten nearest places, one is tempered q(c | x).
-    The cluster of a row stays the one that q(c | x) tells: where others outvote it, it
-    has a little more than they.
+    The cluster of a row stays the one that q(c | x) tells: where others outvote it, all
+    is moved towards it until it has a little more than they, and so nearly a half where
+    they agree.
 
     Args:
       calibration: what others say at places of the latent space.

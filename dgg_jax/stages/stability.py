@@ -61,7 +61,8 @@ def stability(
 
 def _jaccards(labels: np.ndarray, theirs: np.ndarray, num_clusters: int) -> np.ndarray:
     """The largest Jaccard similarity of each cluster to one of theirs, [K]."""
-    shared = np.zeros((num_clusters, int(theirs.max()) + 1))
+    names, theirs = np.unique(theirs, return_inverse=True)  # noise, -1, is one
+    shared = np.zeros((num_clusters, len(names)))
     np.add.at(shared, (labels, theirs), 1)
     sizes, their_sizes = shared.sum(axis=1), shared.sum(axis=0)
     union = sizes[:, None] + their_sizes[None] - shared
@@ -97,8 +98,8 @@ def consensus(
     graph partitioning", ICML 2004). What clusters are called in each is no matter.
 
     Args:
-      labelings: at least one, integers from 0 on, each of shape [N].
-      num_clusters: K.
+      labelings: at least one, integers, each of shape [N].
+      num_clusters: K, at most N.
       seed: of K-means.
 
     Returns:
@@ -113,6 +114,7 @@ def consensus(
             "labelings must be vectors of one length, of the same rows, got shapes "
             f"{sorted(lengths)}."
         )
+    checks.in_range("num_clusters", num_clusters, 1, len(labelings[0]))
     members = np.concatenate([_one_hot(np.asarray(one)) for one in labelings], axis=1)
     weights = members / np.sqrt(members.sum(axis=0))
     _, vectors = np.linalg.eigh(weights.T @ weights)

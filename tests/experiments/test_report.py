@@ -294,6 +294,11 @@ def test_the_least_sure_rows_are_listed(tmp_path, monkeypatch):
     rows = page.texts[head + 6 : head + 6 + 12]
     assert rows[:6] == ["flower 41", "2", "0.500", "1", "0.500", "class 2"]
     assert rows[6:] == ["flower 7", "1", "0.600", "2", "0.300", "class 1"]
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "other clusterings" not in text  # of q(c | x) alone
+    write_report(tmp_path, inputs._replace(calibrated=True))
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "by their neighbours and other clusterings" in text
     # Hard clusters are all as sure.
     hard = inputs._replace(probabilities=np.eye(3)[inputs.labels])
     assert "Rows to check" not in parsed(write_report(tmp_path, hard)).texts

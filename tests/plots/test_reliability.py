@@ -20,7 +20,7 @@ def test_points_lie_where_confidence_and_accuracy_are():
     np.testing.assert_allclose(risk.get_ydata(), [0, 0, 0, 0.25])
     np.testing.assert_allclose(ideal.get_ydata(), [0, 0, 0, 0.25])
     np.testing.assert_allclose(chance.get_ydata(), 0.25)
-    assert "0.875" not in left.get_title(loc="right")
+    assert left.get_title(loc="right") == "calibration error 0.045"
     assert "area under the ROC 0.833" in kept.get_title(loc="right")
 
 

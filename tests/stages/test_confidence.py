@@ -75,7 +75,7 @@ def test_others_at_the_nearest_places_count_twice_as_much_as_the_model():
     gamma = others**4 / np.sum(others**4, axis=1, keepdims=True)  # of the same label
     tempered = np.sqrt(gamma) / np.sqrt(gamma).sum(axis=1, keepdims=True)
     expected = (2 * others + tempered) / 3
-    actual = np.exp(confidence.calibrated_all(known, z, np.log(gamma)))
+    actual = np.exp(confidence.all_log_probabilities(known, z, np.log(gamma)))
     lead = np.diff(np.sort(expected, axis=1)[:, -2:]).ravel()
     np.testing.assert_allclose(actual[lead > 1e-3], expected[lead > 1e-3], rtol=1e-4)
     assert (lead > 1e-3).sum() >= 8
@@ -85,7 +85,7 @@ def test_the_cluster_of_a_row_stays_the_first():
     known = some_calibration(num_clusters=3)
     z = RANDOM.standard_normal((200, 3)).astype(np.float32)
     log_assignment = np.log(RANDOM.dirichlet(np.ones(3), 200).astype(np.float32))
-    p = np.exp(confidence.calibrated_all(known, z, log_assignment))
+    p = np.exp(confidence.all_log_probabilities(known, z, log_assignment))
     np.testing.assert_array_equal(p.argmax(axis=1), log_assignment.argmax(axis=1))
     np.testing.assert_allclose(p.sum(axis=1), 1, rtol=1e-5)
     assert p.min() > 0
@@ -96,7 +96,7 @@ def test_the_cluster_of_a_row_stays_the_first():
 @pytest.mark.parametrize("num_places", [1, 3])
 def test_few_places_are_all_near(num_places):
     known = some_calibration(num_places, num_clusters=1)
-    actual = confidence.calibrated_all(known, np.ones((2, 3)), jnp.zeros((2, 1)))
+    actual = confidence.all_log_probabilities(known, np.ones((2, 3)), jnp.zeros((2, 1)))
     np.testing.assert_allclose(actual, 0.0, atol=1e-6)
 
 
@@ -106,6 +106,9 @@ def test_the_model_is_tempered_to_be_as_sure_as_others():
         temperature = confidence._temperature(log_assignment, confident)
         tempered = special.softmax(log_assignment / temperature, axis=1)
         assert tempered.max(axis=1).mean() == pytest.approx(confident, abs=1e-4)
+    # Others that are less sure than chance: as little as can be.
+    least = confidence._temperature(log_assignment, 0.2)
+    assert least == pytest.approx(np.exp(confidence._LOG_TEMPERATURES[1]))
     # What is undecided everywhere, nothing makes sure.
     assert confidence._temperature(np.log(np.full((5, 2), 0.5)), 0.9) == 1.0
 
@@ -119,7 +122,7 @@ def test_a_calibration_knows_wrong_rows_between_groups():
     )
     labels = (x[:, 0] > 1.9).astype(int)  # in place of 1.25
     gamma = np.eye(2, dtype=np.float32)[labels] * 0.998 + 0.001  # all as sure
-    known = confidence.calibration(
+    known = confidence.fit_calibration(
         x,
         np.log(gamma),
         neighbor_weights(*knn(x, 20)),
@@ -127,11 +130,48 @@ def test_a_calibration_knows_wrong_rows_between_groups():
         clusterings=np.stack([(x[:, 0] > cut).astype(int) for cut in (0.9, 1.2, 1.6)]),
         standings=np.array([0.8, 0.8, 0.8]),
     )
-    sure = np.exp(confidence.calibrated_all(known, x, np.log(gamma))).max(axis=1)
+    sure = np.exp(confidence.all_log_probabilities(known, x, np.log(gamma))).max(axis=1)
     right = metrics.matched_rows(y, labels)
     assert metrics.confidence_auc(right, sure) > 0.8
     assert metrics.calibration_error(right, sure) < 0.08
     assert metrics.calibration_error(right, gamma.max(axis=1)) > 0.1
+
+
+def test_a_calibration_of_some_rows_is_of_these():
+    x = RANDOM.standard_normal((30, 2)).astype(np.float32)
+    gamma = np.log(RANDOM.dirichlet(np.ones(3), 30))
+    graph, rows = neighbor_weights(*knn(x, 4)), np.array([3, 11, 12, 28])
+    said = RANDOM.integers(0, 3, (2, 30))
+    found = confidence.fit_calibration(
+        x,
+        gamma,
+        graph,
+        rows=rows,
+        clusterings=said[:, rows],
+        standings=np.array([1.0, 0.9]),
+    )
+    labels = gamma.argmax(axis=1)
+    near = confidence.neighbors_say(labels, graph, 3)[rows]
+    theirs = confidence.clusterings_say(
+        labels[rows], said[:, rows], np.array([1.0, 0.9]), 3
+    )
+    np.testing.assert_array_equal(found.latents, x[rows])
+    np.testing.assert_allclose(found.probabilities, 0.5 * (near + theirs), rtol=1e-6)
+    alone = confidence.fit_calibration(x, gamma, graph, rows=rows)
+    np.testing.assert_allclose(alone.probabilities, near, rtol=1e-6)
+
+
+def test_metrics_of_confidence_are_of_the_matched_clusters():
+    probabilities = np.array([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8], [0.7, 0.3]])
+    labels, y = (
+        probabilities.argmax(axis=1),
+        np.array([1, 1, 0, 0]),
+    )  # the last is wrong
+    found = confidence.confidence_metrics(y, labels, probabilities)
+    assert found["confidence"] == pytest.approx(0.75)
+    assert found["confidence_auc"] == pytest.approx(2 / 3)
+    # Bins of 0.9, 0.6, 0.8 and 0.7, one row each.
+    assert found["calibration_error"] == pytest.approx((0.1 + 0.4 + 0.2 + 0.7) / 4)
 
 
 def test_metrics_without_labels_are_none():

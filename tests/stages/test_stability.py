@@ -36,6 +36,18 @@ def test_a_cluster_that_dissolves_is_told():
     np.testing.assert_allclose(both.clusters, [1.0, 0.75])
 
 
+def test_noise_is_a_cluster_of_its_own():
+    labels = np.repeat([0, 1, 2], 9)
+    theirs = np.where(np.arange(27) % 3 == 0, -1, labels)
+    rows = np.arange(27)
+    found = stability(labels, [(rows, theirs)], 3)
+    renamed = stability(labels, [(rows, theirs + 1)], 3)
+    np.testing.assert_allclose(found.clusters, [2 / 3] * 3)
+    np.testing.assert_array_equal(found.clusters, renamed.clusters)
+    nothing = stability(labels, [(rows, np.full(27, -1))], 3)
+    np.testing.assert_allclose(nothing.clusters, [1 / 3] * 3)
+
+
 def test_pairs_agree_on_average():
     a, b = np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1])
     assert pairwise_agreement([a, 1 - a]) == 1.0
@@ -70,6 +82,8 @@ def test_what_cannot_be_compared_is_refused():
         consensus([np.zeros(3, int), np.zeros(4, int)], 2)
     with pytest.raises(InvalidInput, match="of the same rows"):
         consensus([], 2)
+    with pytest.raises(InvalidInput, match="num_clusters must be"):
+        consensus([np.zeros(3, int)], 4)
     with pytest.raises(InvalidInput, match="two or more, got 1"):
         pairwise_agreement([np.zeros(3, int)])
     with pytest.raises(InvalidInput, match="at least one"):
