@@ -28,8 +28,9 @@ def load(name: str, data_dir: str | None = None) -> Dataset:
 
     Args:
       name: one of NAMES.
-      data_dir: folder with the sets that are neither drawn nor in a package: pendigits
-        and pbmc4k as .npz with x and y, and the files of MNIST, HAR and Reuters.
+      data_dir: folder with the sets that are neither drawn nor in a package: pendigits,
+        pbmc4k and r8_sentences as .npz with x and y, and the files of MNIST, HAR and
+        Reuters.
 
     Raises:
       InvalidInput: if there is no such set.
@@ -208,7 +209,7 @@ _PACKAGED: dict[str, Callable[[], Labelled]] = {
         )
     },
 }
-_FILES = ("pbmc4k", "pendigits")
+_FILES = ("pbmc4k", "pendigits", "r8_sentences")
 _NAMED = {"digits": "digits", "r8": "reuters_r8", "har": "har", "mnist": "mnist"}
 REAL = (*_PACKAGED, *_FILES, *_NAMED)
 _DRAWN = {
