@@ -711,6 +711,31 @@ def test_probabilities_of_dgg_are_calibrated_by_others(tmp_path):
     assert len(dgg_jax.load(tmp_path / "model").probabilities_) == 80
 
 
+@pytest.mark.parametrize("name", ["DGG", "VaDE"])
+def test_rows_of_a_low_elbo_are_outliers(name, tmp_path):
+    x, _ = blobs()
+    estimator = tiny(name, epochs=2).fit(x)
+    scores = estimator.score_samples(x)
+    np.testing.assert_allclose(estimator.elbo_, scores, rtol=1e-4, atol=1e-4)
+    assert estimator.elbo_.mean() == pytest.approx(
+        estimator.stages_[-1]["elbo"], rel=1e-4
+    )
+    strange = estimator.outliers(x, 0.1)
+    assert strange.sum() == pytest.approx(9, abs=1)
+    assert scores[strange].max() <= scores[~strange].min() + 1e-4
+    labels = estimator.predict(x, outliers=0.1)
+    np.testing.assert_array_equal(labels == -1, strange)
+    np.testing.assert_array_equal(labels[~strange], estimator.labels_[~strange])
+    assert estimator.outliers(x + 30.0, 0.01).all()
+    assert not estimator.outliers(x, 0.0).any()
+    with pytest.raises(ValueError, match="share must be"):
+        estimator.outliers(x, 1.5)
+    del estimator.elbo_  # as of a model that a former version has saved
+    estimator.save(tmp_path / "model")
+    with pytest.raises(ValueError, match="fit it again"):
+        dgg_jax.load(tmp_path / "model").outliers(x)
+
+
 def test_clusters_that_are_found_again_are_stable():
     x, _ = blobs()
     dec = tiny("DEC", epochs=1).fit(x)

@@ -35,6 +35,14 @@ _MODEL = flags.DEFINE(Path(), "model", None, "Folder of a saved model.")
 _DATA = flags.DEFINE_string(
     "data", None, "A file, a folder of images, or the name of a data set."
 )
+_OUTLIERS = flags.DEFINE_float(
+    "outliers",
+    0.0,
+    "The share of the training rows that is taken for outliers: a row that the model "
+    "explains as badly as those has cluster -1.",
+    lower_bound=0.0,
+    upper_bound=0.99,
+)
 flags.declare_key_flag("output")
 flags.declare_key_flag("data_dir")
 
@@ -67,17 +75,27 @@ def _predict() -> int:
 
     keep_compiled()
     model = dgg_jax.load(_MODEL.value)
+    if _OUTLIERS.value and not hasattr(model, "elbo_"):
+        raise checks.InvalidInput(
+            f"--outliers={_OUTLIERS.value:g} needs a model of DGG or VaDE that knows "
+            f"the ELBO of its training rows, {_MODEL.value} is a "
+            f"{type(model).__name__}; leave it out, or train anew."
+        )
     x, names, note = _rows(_DATA.value, model)
     if hasattr(model, "predict_proba"):
         probabilities = model.predict_proba(x)
         labels = probabilities.argmax(axis=1)
     else:
         probabilities, labels = None, model.predict(x)
+    if _OUTLIERS.value:
+        labels = np.where(model.outliers(x, _OUTLIERS.value), -1, labels)
     _write(output, names, labels, probabilities)
-    sizes = np.bincount(labels, minlength=model.n_clusters)
+    sizes = np.bincount(labels[labels >= 0], minlength=model.n_clusters)
     print(f"{type(model).__name__} of {_MODEL.value}: {x.shape[0]:,} rows; {note}")
     for cluster, size in enumerate(sizes):
         print(f"  cluster {cluster}: {size:,} rows")
+    if _OUTLIERS.value:
+        print(f"  outliers, -1: {(labels < 0).sum():,} rows")
     print(f"Output   {OUTPUT.value}")
     return 0
 

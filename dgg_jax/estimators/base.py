@@ -52,7 +52,10 @@ Callback = Callable[[str, int, Metrics], bool | None]
 
 SHIFT_AND_SCALE = ("shift", "scale")  # the arrays of a saved Scaling
 # What a fitted estimator has said of the rows of its training.
-_LEARNED = ("labels_", "probabilities_", "raw_probabilities_", "embedding_", "graph_")
+_LEARNED = (
+    *("labels_", "probabilities_", "raw_probabilities_"),
+    *("embedding_", "elbo_", "graph_"),
+)
 
 
 class Clusterer(ClusterMixin, BaseEstimator):
@@ -258,6 +261,8 @@ class Clusterer(ClusterMixin, BaseEstimator):
             learned["raw_probabilities_"] = np.exp(state["raw_log_assignment"])
         if "latent_mean" in state:
             learned["embedding_"] = state["latent_mean"]
+        if "elbo" in state:
+            learned["elbo_"] = state["elbo"]
         if "graph" in state:
             learned["graph_"] = state["graph"]
         model = {name: state[name] for name in self._model_entries if name in state}
@@ -646,6 +651,50 @@ class MixtureVAE(Generative):
         """
         neighbors = None if knn is None else checks.neighbors_of(knn)
         return self._fit(X, neighbors=neighbors, **self._arguments())
+
+    def predict(self, X: Any, *, outliers: float = 0.0) -> np.ndarray:
+        """The cluster of each row, int32 of shape [N]; new rows need no graph.
+
+        Args:
+          X: rows scaled as in training, shape [N, D].
+          outliers: the share of the training rows that is taken for outliers; a row as
+            strange as they are has no cluster, -1.
+
+        Raises:
+          ValueError: if X has other columns than in training, or outliers is not in
+            [0, 1).
+        """
+        labels = super().predict(X)
+        if outliers:
+            labels[self.outliers(X, outliers)] = -1
+        return labels
+
+    def outliers(self, X: Any, share: float = 0.05) -> np.ndarray:
+        """Which rows the model explains worse than it does nearly all of training.
+
+        Args:
+          X: rows scaled as in training, shape [N, D].
+          share: of the training rows, those of the lowest ELBO, that are outliers; a
+            row is one if its ELBO (``score_samples``) is as low.
+
+        Returns:
+          Booleans [N].
+
+        Raises:
+          ValueError: if X has other columns than in training, share is not in [0, 1) or
+            the model was saved by a version that did not keep ``elbo_``.
+        """
+        check_is_fitted(self)
+        checks.in_range("share", share, 0.0, 1.0)
+        if not hasattr(self, "elbo_"):
+            raise checks.InvalidInput(
+                "this model does not know the ELBO of its training rows, it is of a "
+                "former version; fit it again, or compare score_samples(X) yourself."
+            )
+        scores = self.score_samples(X)
+        if share == 0:
+            return np.zeros(len(scores), bool)
+        return scores <= np.quantile(self.elbo_, share)
 
     def bic(self, X: Any) -> float:
         """-2 N ELBO + p ln N, to compare numbers of clusters; the lower the better.

@@ -28,6 +28,7 @@ class DGG(MixtureVAE):
         there with calibrate=False, when probabilities_ are these.
       confidence_: the largest probability of each row, [N].
       embedding_: latent means, [N, L].
+      elbo_: a lower bound of ln p(x) of each row, [N]: the lowest are strange.
       means_: of the mixture's components, [K, L].
       variances_: of the mixture's components, [K, L].
       weights_: of the components, [K].

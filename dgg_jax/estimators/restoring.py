@@ -159,6 +159,7 @@ _LEARNED = {
     "labels_": 1,
     "probabilities_": 2,
     "raw_probabilities_": 2,
+    "elbo_": 1,
     "embedding_": 2,
     "indices": 2,  # of graph_
     "weights": 2,

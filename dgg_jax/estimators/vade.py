@@ -20,6 +20,7 @@ class VaDE(MixtureVAE):
       probabilities_: of the clusters, [N, K].
       confidence_: the largest of each row, [N].
       embedding_: latent means, [N, L].
+      elbo_: a lower bound of ln p(x) of each row, [N]: the lowest are strange.
       means_: of the mixture's components, [K, L].
       variances_: of the mixture's components, [K, L].
       weights_: of the components, [K].

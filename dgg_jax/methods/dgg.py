@@ -44,6 +44,7 @@ from dgg_jax.methods.pretrained import (
     latent_means,
     likelihood,
     mean_elbo,
+    own_elbo,
     pretrain_and_report,
     pretrained,
     vae_identity,
@@ -577,8 +578,8 @@ def choose_restart(problem: Problem, state: State) -> tuple[State, Metrics]:
     networks = _networks(problem)
 
     def final_metrics(model, log_weights, labels):
-        elbo = mean_elbo(problem, networks, model, log_weights, ELBO_DRAWS)
-        return _label_metrics(problem, state, labels) | elbo
+        terms = own_elbo(problem, networks, model, log_weights, ELBO_DRAWS)
+        return _label_metrics(problem, state, labels), terms
 
     criterion = "standing" if "judge" in state else "graph_information"
     calibrate = functools.partial(calibrated_by_others, problem, state)

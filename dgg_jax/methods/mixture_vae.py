@@ -20,6 +20,7 @@ from dgg_jax.likelihoods import Likelihood, as_pytree
 from dgg_jax.methods.parts import AS_NAMED, Parts, likelihood_of
 from dgg_jax.methods.pretrained import (
     autoencoder_params,
+    finite_means,
     latent_means,
     mean_elbo,
 )
@@ -36,7 +37,7 @@ from dgg_jax.stages.confidence import (
     log_probabilities,
 )
 from dgg_jax.training import Metrics, State, TrainState
-from dgg_jax.types import Gaussian, Graph, Mixture
+from dgg_jax.types import ElboTerms, Gaussian, Graph, Mixture
 
 ELBO_DRAWS = 16  # of the final ELBO
 
@@ -351,7 +352,7 @@ def evaluated(
     networks: Networks,
     state: State,
     log_weights: LogWeights,
-    final_metrics: Callable[[State, np.ndarray, np.ndarray], Metrics],
+    final_metrics: Callable[[State, np.ndarray, np.ndarray], tuple[Metrics, ElboTerms]],
     criterion: str,
     calibrate: Callable[[State], State] = lambda entries: {},
 ) -> tuple[State, Metrics]:
@@ -362,18 +363,21 @@ def evaluated(
       networks: the model as pure functions.
       state: with "models" and "log_assignments" of all restarts.
       log_weights: of a model, the global prior.
-      final_metrics: from a model, its global prior and its labels to what is reported.
+      final_metrics: from a model, its global prior and its labels to what is reported,
+        and to the terms of the own-ELBO of every row, [N].
       criterion: the metric whose largest value tells the best restart.
       calibrate: from the entries of the best to a calibration, or nothing.
     """
-    reports = []
+    reports, elbos = [], []
     for restart in range(problem.preset.restarts):
         model = with_mixture(restart_of(state["models"], restart))
         log_assignments = state["log_assignments"][restart]
         labels = log_assignments.argmax(axis=1)
         weights = log_weights(model, log_assignments)
         balance = evaluate.balance_metrics(labels, log_assignments)
-        reports.append(final_metrics(model, weights, labels) | balance)
+        metrics, terms = final_metrics(model, weights, labels)
+        reports.append(metrics | finite_means(terms) | balance)
+        elbos.append(np.asarray(terms.total))
     best = int(np.argmax([report[criterion] for report in reports]))
     model = restart_of(state["models"], best)
     log_assignments = state["log_assignments"][best]
@@ -384,6 +388,7 @@ def evaluated(
         "log_assignment": log_assignments,
         "labels": log_assignments.argmax(axis=1).astype(np.int32),
         "latent_mean": latent_means(problem, networks, model),
+        "elbo": elbos[best],
     }
     entries |= calibrate(entries)
     reports[best] |= confidence_metrics(

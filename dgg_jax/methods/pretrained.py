@@ -20,7 +20,7 @@ from dgg_jax.networks import Networks, initial_params, with_precision
 from dgg_jax.stages import evaluate
 from dgg_jax.stages.pretrain import AutoencoderLoss, VaeLoss, layerwise
 from dgg_jax.training import Diverged, Loss, Metrics, Schedule, State, optimize
-from dgg_jax.types import Gaussian
+from dgg_jax.types import ElboTerms, Gaussian
 
 
 def pretrain_and_report(problem: Problem, state: State) -> tuple[State, Metrics]:
@@ -158,7 +158,21 @@ def mean_elbo(
     Raises:
       Diverged: if a term is not finite.
     """
-    terms = evaluate.elbo_terms(
+    return finite_means(
+        own_elbo(problem, networks, params, log_weights, draws, log_assignments)
+    )
+
+
+def own_elbo(
+    problem: Problem,
+    networks: Networks,
+    params: State,
+    log_weights: np.ndarray | None = None,
+    draws: int = 1,
+    log_assignments: np.ndarray | None = None,
+) -> ElboTerms:
+    """The own-ELBO of every row, fields [N]; see ``evaluate.elbo_terms``."""
+    return evaluate.elbo_terms(
         networks,
         likelihood(problem),
         params,
@@ -168,7 +182,6 @@ def mean_elbo(
         draws,
         log_assignments,
     )
-    return finite_means(terms)
 
 
 def finite_means(terms: Any) -> Metrics:

@@ -39,9 +39,10 @@ from dgg_jax.methods.parts import AS_NAMED, Parts, autoencoder_networks
 from dgg_jax.methods.pretrained import (
     autoencoder,
     check_parts,
+    finite_means,
     latent_means,
     likelihood,
-    mean_elbo,
+    own_elbo,
     pretrain_and_report,
 )
 from dgg_jax.methods.problem import Outcome, Problem, training_schedule
@@ -61,7 +62,7 @@ from dgg_jax.training import (
     optimize,
 )
 from dgg_jax.training.loop import steps_per_epoch
-from dgg_jax.types import Gaussian, Graph, Mixture
+from dgg_jax.types import ElboTerms, Gaussian, Graph, Mixture
 
 __all__ = ["Model", "run", "samples_per_cluster", "traversals"]
 
@@ -348,18 +349,20 @@ def _final_metrics(
     model: State,
     weights: np.ndarray,
     labels: np.ndarray,
-) -> Metrics:
-    """Scores, the ELBO, and the objective, unless another than the ELBO was trained.
+) -> tuple[Metrics, ElboTerms]:
+    """Scores and the objective; and the terms of the own-ELBO of every row.
 
-    That is the ELBO with a weighted reconstruction, or the reconstruction alone.
+    The objective is the ELBO with a weighted reconstruction, or the reconstruction
+    alone.
     """
-    metrics = mean_elbo(problem, networks, model, weights, ELBO_DRAWS)
+    terms = own_elbo(problem, networks, model, weights, ELBO_DRAWS)
+    metrics = finite_means(terms)
     if problem.preset.kl_term:
         weight = problem.preset.reconstruction_weight
         objective = metrics["elbo"] + (weight - 1.0) * metrics["reconstruction"]
     else:
         objective = mean_reconstruction(networks, likelihood(problem), model, problem.x)
-    return problem.scores(labels) | metrics | {"objective": objective}
+    return problem.scores(labels) | {"objective": objective}, terms
 
 
 def _em(problem: Problem, model: State) -> np.ndarray:

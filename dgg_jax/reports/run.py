@@ -30,6 +30,7 @@ _TERMS = {
 _TYPICAL = 3  # rows of a cluster that are named
 _CANDIDATES = 8  # that are shown
 _DOUBTFUL = 20  # rows to check
+_STRANGE = 10
 METHODS = {  # as the papers write them
     "dgg": "DGG",
     "vade": "VaDE",
@@ -71,6 +72,7 @@ class ReportInputs(NamedTuple):
         None.
       names: of the points, strings of shape [N], or None.
       calibrated: whether the probabilities are others' as well as q(c | x).
+      elbo: of the points, in nats, [N], or None of a method that has none.
     """
 
     config: dict[str, Any]
@@ -88,6 +90,7 @@ class ReportInputs(NamedTuple):
     traversals: np.ndarray | None
     names: np.ndarray | None = None
     calibrated: bool = False
+    elbo: np.ndarray | None = None
 
 
 def write_report(workdir: pathlib.Path, inputs: ReportInputs) -> pathlib.Path:
@@ -151,6 +154,11 @@ def report_figures(inputs: ReportInputs) -> dict[str, Figure]:
         ]
         rows = [one["index"] for one in doubtful]
         figures["doubtful"] = plots.captioned_images(inputs.x[rows], shape, captions)
+    strange = _strange(inputs)
+    if strange and is_image(shape):
+        captions = [f"{one['row']}\n{one['elbo']:.4g}" for one in strange]
+        rows = [one["index"] for one in strange]
+        figures["strange"] = plots.captioned_images(inputs.x[rows], shape, captions)
     if doubtful and y is not None:
         right = matched_rows(y, labels)
         figures["reliability"] = plots.reliability(
@@ -218,6 +226,7 @@ def _shown(inputs: ReportInputs) -> dict[str, Any]:
         "clusters": [_cluster(inputs, cluster) for cluster in range(num_clusters)],
         "doubtful": _doubtful(inputs),
         "calibrated": inputs.calibrated,
+        "strange": _strange(inputs),
         "thin": thin,
         "warning": warning[:1].upper() + warning[1:],
     }
@@ -314,6 +323,22 @@ def _doubtful(inputs: ReportInputs) -> list[dict[str, Any]]:
             }
         )
     return found
+
+
+def _strange(inputs: ReportInputs) -> list[dict[str, Any]]:
+    """The rows of the lowest ELBO, the lowest first; none of a method without one."""
+    if inputs.elbo is None:
+        return []
+    return [
+        {
+            "index": index,
+            "row": index if inputs.names is None else inputs.names[index],
+            "cluster": int(inputs.labels[index]),
+            "color": cluster_color(inputs.labels[index]),
+            "elbo": inputs.elbo[index],
+        }
+        for index in np.argsort(inputs.elbo, kind="stable")[:_STRANGE].tolist()
+    ]
 
 
 def _cluster(inputs: ReportInputs, cluster: int) -> dict[str, Any]:

@@ -88,8 +88,9 @@ def _state(path: pathlib.Path) -> State:
         if name in arrays.names:
             with np.errstate(divide="ignore"):  # ln 0 is -inf, and its exp 0 again
                 state[entry] = np.log(arrays[name])
-    if "embedding" in arrays.names:
-        state["latent_mean"] = arrays["embedding"]
+    for entry, name in (("latent_mean", "embedding"), ("elbo", "elbo")):
+        if name in arrays.names:
+            state[entry] = arrays[name]
     return state
 
 

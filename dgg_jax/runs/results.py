@@ -71,10 +71,10 @@ def collect(
 
 
 def predictions(state: State, names: np.ndarray | None = None) -> bytes:
-    """An npz file: labels [N], probabilities [N, K], embedding [N, L], names [N].
+    """An npz file: labels [N], probabilities [N, K], embedding [N, L], elbo [N], names.
 
-    The second and third where the method has them, with raw_probabilities [N, K] where
-    these were calibrated; the last, of the rows, where the data have them.
+    All but the first where the method has them, with raw_probabilities [N, K] where
+    these were calibrated; names of the rows [N] where the data have them.
     """
     arrays = {"labels": state["labels"]}
     if names is not None:
@@ -83,6 +83,8 @@ def predictions(state: State, names: np.ndarray | None = None) -> bytes:
         arrays["probabilities"] = np.exp(state["log_assignment"])
     if "raw_log_assignment" in state:
         arrays["raw_probabilities"] = np.exp(state["raw_log_assignment"])
+    if "elbo" in state:
+        arrays["elbo"] = state["elbo"]
     if "latent_mean" in state:
         arrays["embedding"] = state["latent_mean"]
     buffer = io.BytesIO()
@@ -131,4 +133,5 @@ def report_inputs(
         traversals=traversals,
         names=dataset.names,
         calibrated="raw_log_assignment" in state,
+        elbo=state.get("elbo"),
     )

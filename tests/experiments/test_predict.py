@@ -76,6 +76,26 @@ def test_clusters_without_probabilities(tmp_path):
     assert [int(row["cluster"]) for row in rows(out)] == estimator.labels_.tolist()
 
 
+def test_outliers_have_no_cluster(model, tmp_path):
+    x = 4.0 * blobs()[0] - 2.0
+    settings = TINY | {"pretrain_autoencoder_epochs": 20, "init": "kmeans"}
+    vade = dgg_jax.VaDE(3, **settings, variance=0.1).fit(x)
+    vade.save(tmp_path / "model")
+    new = np.concatenate([x[:20], x[:3] + 50.0]).astype(np.float32)
+    np.save(tmp_path / "x.npy", new)
+    out = tmp_path / "out.csv"
+    flags = {"data": tmp_path / "x.npy", "output": out, "outliers": 0.01}
+    outcome = run(model=tmp_path / "model", **flags)
+    assert outcome.code == 0, outcome.err
+    clusters = np.array([int(row["cluster"]) for row in rows(out)])
+    expected = np.where(vade.outliers(new, 0.01), -1, vade.predict(new))
+    np.testing.assert_array_equal(clusters, expected)
+    assert (clusters[20:] == -1).all() and (clusters[:20] >= 0).sum() >= 18
+    assert f"outliers, -1: {(clusters == -1).sum()} rows" in outcome.out
+    refused = run(model=model, **flags)
+    assert_refused(refused, "--outliers=0.01", "is a GMVAE", "leave it out")
+
+
 def test_mistakes_are_one_line(model, tmp_path):
     x = tmp_path / "x.npy"
     np.save(x, blobs()[0])

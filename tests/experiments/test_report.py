@@ -294,6 +294,16 @@ def test_the_least_sure_rows_are_listed(tmp_path, monkeypatch):
     rows = page.texts[head + 6 : head + 6 + 12]
     assert rows[:6] == ["flower 41", "2", "0.500", "1", "0.500", "class 2"]
     assert rows[6:] == ["flower 7", "1", "0.600", "2", "0.300", "class 1"]
+    assert "The strangest rows" not in page.texts
+    elbo = np.arange(60.0)[::-1]
+    page = parsed(write_report(tmp_path, inputs._replace(elbo=elbo)))
+    at = page.texts.index("The strangest rows")
+    head = page.texts.index("ELBO", at)
+    assert page.texts[head + 1 : head + 7] == [
+        *("flower 59", "2", "0.00"),
+        *("flower 58", "1", "1.00"),
+    ]
+    write_report(tmp_path, inputs)
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "other clusterings" not in text  # of q(c | x) alone
     write_report(tmp_path, inputs._replace(calibrated=True))
