@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 
 from dgg_jax.checks import InvalidInput, MissingData, NotInstalled
-from experiments.arena import contenders, judges, program, sets, table
+from dgg_jax.graph import knn, neighbor_weights
+from dgg_jax.stages import confidence
+from dgg_jax.types import Graph
+from experiments.arena import (
+    confidences,
+    contenders,
+    judges,
+    program,
+    sets,
+    table,
+)
 from tests.experiments.command_line import assert_refused, call
 
 SMALL = ("iris", "wine", "breast_cancer", "digits")
@@ -45,12 +55,16 @@ def test_a_set_of_keel(tmp_path, monkeypatch):
     assert y.tolist() == [1, 0, 1]
 
 
-@pytest.mark.parametrize("cluster", [*contenders._OF_DATA.values()])
-def test_simple_methods_find_groups(cluster):
+@pytest.mark.parametrize("name", contenders._OF_DATA)
+def test_simple_methods_find_groups(name):
     random = np.random.default_rng(0)
     y = np.repeat([0, 1], 30)
     x = random.standard_normal((60, 3)) + 30 * y[:, None]
-    labels = cluster(x, 2, 0)
+    labels, confidence = contenders._OF_DATA[name](x, 2, 0)
+    if name.startswith("mixture"):
+        assert confidence.shape == (60,) and 0.5 <= confidence.min() <= 1.0
+    else:
+        assert confidence is None  # clusters are hard
     assert len(np.unique(labels[y == 0])) == len(np.unique(labels[y == 1])) == 1
     assert labels[0] != labels[-1]
 
@@ -98,6 +112,9 @@ def test_the_arena_continues_and_prints_its_tables(tmp_path):
     assert first.code == 0, first.err
     lines = output.read_text().splitlines()
     assert len(lines) == 2 and json.loads(lines[0])["ari"] > 0.6
+    hard, soft = map(json.loads, lines)
+    assert "confidence_auc" not in hard
+    assert soft["confidence_auc"] > 0.5 and 0 <= soft["calibration_error"] < 0.2
     again = call(*command, f"--output={output}", program=program)
     assert output.read_text().splitlines() == lines
     assert "| iris |" in again.out and "ARI" not in again.out
@@ -127,3 +144,45 @@ def test_judges_score_and_their_table_says_how_they_rank():
     lines = judges.table([{"details": details}, {"details": {}}]).splitlines()
     assert "| standing | 1.000 | 1.000 | -0.000 |" in lines
     assert judges.table([]) == ""
+
+
+def test_ways_to_say_how_sure_are_scored_and_averaged():
+    random = np.random.default_rng(0)
+    y = np.repeat([0, 1], 40)
+    labels = y.copy()
+    labels[36:40] = 1  # these are wrong, and nothing but q(c | x) is sure of them
+    x = (random.standard_normal((80, 2)) + 9 * y[:, None]).astype(np.float32)
+    near = neighbor_weights(*knn(x, 5))._asdict()
+    raw = np.log(np.eye(2, dtype=np.float32)[labels] * 0.98 + 0.01)
+    judge = {
+        "rows": np.arange(80),
+        "labels": np.stack([y, labels]),
+        "standings": np.array([1.0, 1.0]),
+    }
+    known = confidence.fit_calibration(
+        x,
+        raw,
+        Graph(**near),
+        rows=judge["rows"],
+        clusterings=judge["labels"],
+        standings=judge["standings"],
+    )
+    state = {
+        "judge": judge,
+        "labels": labels,
+        "log_assignment": np.asarray(confidence.all_log_probabilities(known, x, raw)),
+        "raw_log_assignment": raw,
+        "calibration": known._asdict(),
+        "init_graph": near,
+        "latent_mean": x,
+    }
+    found = confidences.scores(state, y)
+    assert found["q(c \\| x)"]["confidence_auc"] == 0.5
+    for name in ("neighbours", "clusterings", "all three", "silhouette, latents"):
+        assert found[name]["confidence_auc"] > 0.95, name
+    last = found["all three, near places (as it is)"]
+    assert last["confidence_auc"] > 0.95 and last["calibration_error"] < 0.1
+    cells = [{"details": {"confidences": found}}, {"details": {}}, {}]
+    lines = confidences.table(cells).splitlines()
+    assert lines[2] == "| q(c \\| x) | 1 | 0.500 | 0.040 |"
+    assert confidences.table([]) == ""
