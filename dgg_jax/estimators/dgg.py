@@ -25,7 +25,7 @@ class DGG(MixtureVAE):
       probabilities_: of the clusters, [N, K], by q(c | x), the neighbours of a row and
         other clusterings, so that they say how often they are right.
       raw_probabilities_: q(c | x), [N, K], which is near 0 or 1 nearly everywhere; not
-        there with calibrate=False, when probabilities_ are these.
+        there with calibrate=False, when ``probabilities_`` is these.
       confidence_: the largest probability of each row, [N].
       embedding_: latent means, [N, L].
       elbo_: a lower bound of ln p(x) of each row, [N]: the lowest are strange.
