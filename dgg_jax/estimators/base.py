@@ -153,7 +153,8 @@ class Clusterer(ClusterMixin, BaseEstimator):
             )
             opened.callback(runner.close)
             if estimates:
-                networks = {k: v for k, v in known.items() if k != "start"}
+                others = ("start", "known")  # which K does not depend on
+                networks = {k: v for k, v in known.items() if k not in others}
                 count = method.count_clusters(x, preset, runner, seed=seed, **networks)
                 if not count.is_plateau:
                     warnings.warn(count.describe(), stacklevel=3)

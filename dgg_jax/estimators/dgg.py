@@ -1,11 +1,12 @@
 """DGG as a scikit-learn estimator."""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 from flax import linen as nn
 
+from dgg_jax import checks
 from dgg_jax.estimators.base import Callback, MixtureVAE
 from dgg_jax.likelihoods import Likelihood
 from dgg_jax.stages.cluster_count import ClusterCount
@@ -247,6 +248,30 @@ class DGG(MixtureVAE):
         self._store(locals())
 
     # The end.
+
+    def fit(self, X: Any, y: Any = None, *, knn: Any = None) -> Self:
+        """Trains on the rows of X.
+
+        Args:
+          X: array of any kind, scipy.sparse matrix or data frame, shape [N, D], arrays
+            [N, H, W] of images, or an AnnData object; values in [0, 1] for the
+            Bernoulli likelihood.
+          y: the clusters of rows that are known, integers in 0..K-1, and -1 for all
+            others, [N]. Without a -1 it is not used, as by other clusterers: what is
+            known of every row needs no clustering.
+          knn: nearest neighbours of the rows: indices and distances [N, k] without the
+            row itself, as ``dgg_jax.graph.knn`` returns them; or the sparse matrix of
+            scikit-learn's ``kneighbors_graph``. None searches them.
+
+        Returns:
+          The fitted estimator.
+
+        Raises:
+          ValueError: if X, y, knn or a setting cannot be used; before any work.
+          dgg_jax.training.Diverged: if a loss is not finite.
+        """
+        neighbors = None if knn is None else checks.neighbors_of(knn)
+        return self._fit(X, neighbors=neighbors, known=y, **self._arguments())
 
     def predict_proba(self, X: Any, *, calibrated: bool = True) -> np.ndarray:
         """Probabilities of the clusters, shape [N, K]; every row sums to 1.

@@ -16,6 +16,7 @@ import numpy as np
 from absl import logging
 from scipy import sparse
 
+from dgg_jax.checks import InvalidInput
 from dgg_jax.distributions import sample_gaussian
 from dgg_jax.graph import graph_information, smoothing, smoothing_operator
 from dgg_jax.likelihoods import Likelihood
@@ -68,6 +69,7 @@ from dgg_jax.stages import cluster_count, evaluate
 from dgg_jax.stages import graph as neighbor_graph
 from dgg_jax.stages.cluster_count import ClusterCount
 from dgg_jax.stages.confidence import all_log_probabilities, fit_calibration
+from dgg_jax.stages.known import known_labels, start_from
 from dgg_jax.training import (
     Loss,
     Metrics,
@@ -90,6 +92,8 @@ _FOLLOWED = 0.998
 _STEPS, _FURTHER_STEPS = 1000, 3000
 _DEAR = 0.01
 _LEAST_FALL = 1e-3  # of the standing that undoes training; less is chance
+_KNOWN_STARTS = 8  # clusterings that known rows choose from
+_KNOWN_WEIGHT = 10.0  # of ln gamma of a known row, beside its J
 _RESTING_EPOCHS = 5
 _RESTING_GAIN = 0.1
 
@@ -108,6 +112,7 @@ def run(
     column_scale: np.ndarray | None = None,
     neighbors: Neighbors | None = None,
     start: Model | None = None,
+    known: np.ndarray | None = None,
 ) -> Outcome:
     """Carries data through all stages of DGG.
 
@@ -126,6 +131,8 @@ def run(
       neighbors: nearest neighbours (indices and distances [N, k], ascending) that the
         graph takes in place of its own.
       start: a model to train on, without pretraining and initialisation.
+      known: the clusters of some rows, in 0..K-1, and -1 for the others, [N]: labels to
+        start from follow them, and the objective has their ln q(c | x).
 
     Returns:
       The model of the best restart; the last state, with "labels" [N],
@@ -147,9 +154,14 @@ def run(
         column_scale=column_scale,
         neighbors=neighbors,
         start=start,
+        known=known_labels(known, x.shape[0], preset.num_clusters),
     )
     check_parts(problem)
     mixture_vae.check_neighbors(problem)
+    if problem.known is not None and preset.init != "ensemble":
+        raise InvalidInput(
+            f"known labels need init='ensemble', got {preset.init!r}; leave it out."
+        )
     stage = problem.runner.stage
     if start is None:
         state = stage("pretrain", pretrain_and_report, problem, {})
@@ -329,8 +341,18 @@ def initialize(problem: Problem, state: State) -> tuple[State, Metrics]:
         embeddings = {"latents": latent_means(problem, _networks(problem), state)}
         if "embedding" in state:
             embeddings["siamese"] = state["embedding"]
-        starts, entries, ranking = candidates(problem, embeddings, preset.restarts)
+        count = preset.restarts if problem.known is None else _KNOWN_STARTS
+        starts, entries, ranking = candidates(problem, embeddings, count)
         judge, reports = {"judge": entries}, ranked(ranking)
+        if problem.known is not None:
+            starts, told = start_from(
+                starts,
+                problem.known,
+                Graph(**state["init_graph"]),
+                preset.num_clusters,
+                problem.numpy_seed("initialize"),
+            )
+            reports["by_known"] = told
 
     def initial_mixture(posterior: Gaussian, restart: int) -> State:
         if preset.init == "ensemble":
@@ -490,6 +512,7 @@ def train(problem: Problem, state: State) -> tuple[State, Metrics]:
             likelihood(problem),
             problem.x,
             Graph(**state["graph"]),
+            problem.known,
         ),
     )
     label_metrics = functools.partial(_label_metrics, problem, state)
@@ -630,11 +653,13 @@ class NodeData(NamedTuple):
       x: [N, D].
       smoothed: statistics and degrees of every source.
       likelihood: p(x | z).
+      known: clusters [N] of rows that are known, -1 elsewhere; or None.
     """
 
     x: jax.Array
     smoothed: smoothing.SmoothedData
     likelihood: Likelihood
+    known: jax.Array | None = None
 
 
 class TupleData(NamedTuple):
@@ -644,11 +669,13 @@ class TupleData(NamedTuple):
       x: [N, D].
       graph: neighbours and weights, [N, S].
       likelihood: p(x | z).
+      known: clusters [N] of rows that are known, -1 elsewhere; or None.
     """
 
     x: jax.Array
     graph: Graph
     likelihood: Likelihood
+    known: jax.Array | None = None
 
 
 def joint_objective(
@@ -657,6 +684,7 @@ def joint_objective(
     likelihood: Likelihood,
     x: np.ndarray | SparseRows | HostRows,
     graph: Graph,
+    known: np.ndarray | None = None,
 ) -> dict[str, Any]:
     """What ``training.optimize`` is told to maximise J: loss, data and r.
 
@@ -666,17 +694,18 @@ def joint_objective(
       likelihood: p(x | z).
       x: data, shape [N, D].
       graph: indices and weights, shape [N, S].
+      known: clusters [N] of rows that are known, -1 elsewhere; or None.
     """
     sampled, strength = preset.classifier_input == "sample", preset.graph_strength
     if preset.objective == "tuple":
         return {
             "loss": TupleLoss(networks, sampled, strength),
-            "data": TupleData(x, graph, likelihood),
+            "data": TupleData(x, graph, likelihood, known),
         }
     operator = smoothing_operator(graph, strength)
     return {
         "loss": NodeLoss(networks, sampled),
-        "data": node_data(x, operator, likelihood),
+        "data": node_data(x, operator, likelihood)._replace(known=known),
         "prepare": epoch_log_prior,
         "prepared_from": (
             smoothing.bucket_rows(operator),
@@ -722,11 +751,17 @@ def _infer(
 
 
 def _output(
-    terms: ElboTerms, log_assignment: jax.Array
+    terms: ElboTerms, log_assignment: jax.Array, known: jax.Array | None
 ) -> tuple[jax.Array, StepOutput]:
+    """-J / N, less ln gamma of the known clusters [B] of a batch; its metrics."""
     means = jax.tree.map(jnp.mean, terms)
     metrics = {**means._asdict(), "objective": means.total}
-    return -means.total, StepOutput(metrics, rows=log_assignment)
+    value = -means.total
+    if known is not None:
+        cluster = jnp.maximum(known, 0)[:, None]
+        told = jnp.take_along_axis(log_assignment, cluster, axis=1)[:, 0]
+        value -= _KNOWN_WEIGHT * jnp.mean(jnp.where(known >= 0, told, 0.0))
+    return value, StepOutput(metrics, rows=log_assignment)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -761,7 +796,11 @@ class NodeLoss(Loss):
             params["mixture"],
             node.likelihood,
         )
-        return _output(terms, log_assignment)
+        return _output(terms, log_assignment, _of_batch(node.known, indices))
+
+
+def _of_batch(known: jax.Array | None, indices: jax.Array) -> jax.Array | None:
+    return None if known is None else known[indices]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -809,7 +848,8 @@ class TupleLoss(Loss):
             data.likelihood,
             self.graph_strength,
         )
-        return _output(terms, log_assignments[:, 0])
+        known = _of_batch(data.known, indices)
+        return _output(terms, log_assignments[:, 0], known)
 
 
 @dataclasses.dataclass(frozen=True)

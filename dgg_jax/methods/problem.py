@@ -64,6 +64,7 @@ class Problem:
       image_shape: (H, W), (H, W, 1) or (H, W, 3) of the image in a row, or None.
       feature_shape: of one data point before it was flattened, which convolutions need.
       column_scale: [D], what columns were divided by before they came here.
+      known: clusters [N] of rows that are known, -1 elsewhere; or None.
       is_test: rows [N] that are scored, not trained on; None trains on all and scores
         all.
     """
@@ -79,6 +80,7 @@ class Problem:
     image_shape: tuple[int, ...] | None = None
     feature_shape: tuple[int, ...] | None = None
     column_scale: np.ndarray | None = None
+    known: np.ndarray | None = None
     is_test: np.ndarray | None = None
 
     @classmethod

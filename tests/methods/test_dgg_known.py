@@ -1,0 +1,93 @@
+"""DGG where the clusters of some rows are known."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from dgg_jax import estimators
+from dgg_jax.checks import InvalidInput
+from dgg_jax.methods import dgg
+from tests.methods.test_dgg import BRIEF, PRESET
+from tests.methods.toy import blobs
+from tests.trees import assert_same
+
+
+def known_of(y, number, seed=0):
+    known = np.full(len(y), -1)
+    rows = np.random.default_rng(seed).permutation(len(y))[:number]
+    known[rows] = y[rows]
+    return known
+
+
+def test_clusters_are_called_as_the_known_rows():
+    x, y = blobs()
+    y = (y + 1) % 3
+    known = known_of(y, 9)
+    _, state, records = dgg.run(x, PRESET, known=known)
+    told = next(one for one in records if one["name"] == "initialize")["by_known"]
+    assert told[0]["known_accuracy"] == 1.0
+    assert (state["labels"] == y).mean() > 0.95  # no map of clusters is needed
+    assert (state["labels"] == known)[known >= 0].all()
+
+
+def test_nothing_known_is_as_no_labels_at_all():
+    x, y = blobs()
+    preset = dataclasses.replace(BRIEF, init="ensemble")
+    states = [
+        dgg.run(x, preset, known=known)[1] for known in (None, y, np.full(len(y), -1))
+    ]
+    for state in states[1:]:
+        assert_same(state["model"], states[0]["model"])
+        np.testing.assert_array_equal(state["labels"], states[0]["labels"])
+
+
+def test_the_objective_has_the_known_rows():
+    """Gradients are those of J and of ln gamma at known rows, for both forms."""
+    known = np.array([2, -1, 0, -1])
+    random = np.random.default_rng(0)
+    log_gamma = np.log(random.dirichlet(np.ones(3), 4)).astype(np.float32)
+    terms = dgg.ElboTerms(*[np.arange(4.0) + i for i in range(5)])
+    without, _ = dgg._output(terms, log_gamma, None)
+    value, output = dgg._output(terms, log_gamma, known)
+    expected = without - 10.0 * (log_gamma[0, 2] + log_gamma[2, 0]) / 4
+    np.testing.assert_allclose(value, expected, rtol=1e-6)
+    assert output.metrics["objective"] == -without  # of J alone
+    gradient = jax.grad(lambda table: dgg._output(terms, table, known)[0])(log_gamma)
+    expected = np.zeros((4, 3))
+    expected[0, 2] = expected[2, 0] = -2.5
+    np.testing.assert_allclose(gradient, expected)
+
+
+@pytest.mark.parametrize("objective", ["node", "tuple"])
+def test_both_forms_train_with_known_rows(objective):
+    x, y = blobs()
+    preset = dataclasses.replace(PRESET, epochs=3, objective=objective)
+    known = known_of(y, 30)
+    _, state, _ = dgg.run(x, preset, known=known)
+    assert np.isfinite(state["elbo"]).all()
+    assert (state["labels"] == y)[known >= 0].mean() > 0.9
+
+
+def test_other_starts_refuse_known_rows():
+    x, y = blobs()
+    with pytest.raises(InvalidInput, match="init='ensemble', got 'kmeans'"):
+        dgg.run(x, BRIEF, known=known_of(y, 5))
+
+
+def test_fit_takes_known_rows_and_ignores_a_whole_y():
+    x, y = blobs()
+    settings = {
+        name: getattr(PRESET, name)
+        for name in (*estimators.DGG.settings(),)
+        if name in ("hidden_sizes", "latent_dim", "variance", "siamese_epochs")
+    }
+    y = (y + 2) % 3
+    known = estimators.DGG(3, random_state=0, epochs=2, **settings)
+    known.fit(x, known_of(y, 12))
+    assert (known.labels_ == y).mean() > 0.95
+    plain = estimators.DGG(3, random_state=0, epochs=2, **settings)
+    np.testing.assert_array_equal(plain.fit(x).labels_, plain.fit(x, y).labels_)
+    with pytest.raises(ValueError, match="y must be"):
+        known.fit(x, known_of(y, 12)[:50])

@@ -1,0 +1,99 @@
+"""Labels to start from where the clusters of some rows are known."""
+
+import numpy as np
+import pytest
+from sklearn.semi_supervised import LabelSpreading
+
+from dgg_jax.checks import InvalidInput
+from dgg_jax.graph import knn, neighbor_weights
+from dgg_jax.graph.spectral import affinity_matrix
+from dgg_jax.stages import known as stages
+
+RANDOM = np.random.default_rng(0)
+Y = np.repeat([0, 1, 2], 30)
+X = (RANDOM.standard_normal((90, 2)) + 4.0 * np.eye(3, 2)[Y]).astype(np.float32)
+GRAPH = neighbor_weights(*knn(X, 8))
+
+
+def some(number, seed=0):
+    known = np.full(90, -1)
+    rows = np.random.default_rng(seed).permutation(90)[:number]
+    known[rows] = Y[rows]
+    return known
+
+
+def test_clusters_get_the_names_of_the_known_rows():
+    labels = np.array([1, 2, 0])[Y]
+    np.testing.assert_array_equal(stages.renamed(labels, some(12), 3), Y)
+    # A cluster that no known row is in has the name that is left.
+    known = np.where(Y == 2, -1, some(90))
+    np.testing.assert_array_equal(stages.renamed(labels, known, 3), Y)
+
+
+def test_spreading_is_that_of_the_literature():
+    known = some(9)
+    affinity = affinity_matrix(GRAPH).toarray()
+
+    def kernel(a, b):
+        del a, b
+        return affinity
+
+    theirs = LabelSpreading(kernel=kernel, alpha=0.99, max_iter=50, tol=0.0)
+    with pytest.warns(UserWarning, match="max_iter"):
+        theirs.fit(X, known)
+    found = stages.spreading(GRAPH, known, 3)
+    # Theirs has no weights of classes.
+    assert (found == theirs.transduction_).mean() > 0.95
+    assert (found == Y).mean() > 0.9
+    assert (found[known >= 0] == Y[known >= 0]).all()
+
+
+def test_what_the_known_rows_agree_with_comes_first():
+    right, wrong = np.array([2, 0, 1])[Y], RANDOM.integers(0, 3, 90)
+    known = some(20)
+    labels, told = stages.start_from(np.stack([wrong, right]), known, GRAPH, 3, seed=0)
+    assert labels.shape == (3, 90) and labels.dtype == np.int32
+    assert told[0] == {"start": "clustering 2", "known_accuracy": 1.0}
+    np.testing.assert_array_equal(labels[0], Y)
+    assert told[-1]["start"] == "clustering 1" and told[-1]["known_accuracy"] < 0.8
+    for one in labels:  # known rows have their own labels in all of them
+        np.testing.assert_array_equal(one[known >= 0], known[known >= 0])
+
+
+def test_labels_are_spread_where_clusterings_are_wrong():
+    wrong = RANDOM.integers(0, 3, 90)
+    labels, told = stages.start_from(wrong[None], some(30), GRAPH, 3, seed=0)
+    assert told[0]["start"] == "spreading" and told[0]["known_accuracy"] > 0.8
+    assert (labels[0] == Y).mean() > 0.9
+
+
+def test_one_label_of_each_class_is_not_spread():
+    """Held out, it has no other of its class to come from."""
+    known = np.full(90, -1)
+    known[[0, 30, 60]] = [0, 1, 2]
+    _, told = stages.start_from(Y[None], known, GRAPH, 3, seed=0)
+    by_start = {one["start"]: one["known_accuracy"] for one in told}
+    assert by_start == {"clustering 1": 1.0, "spreading": 0.0}
+
+
+def test_a_y_without_unknown_rows_is_no_such():
+    assert stages.known_labels(None, 90, 3) is None
+    assert stages.known_labels(Y, 90, 3) is None
+    assert stages.known_labels(np.array(["a", "b"]), 2, 3) is None
+    assert stages.known_labels(np.full(90, -1), 90, 3) is None
+    found = stages.known_labels(some(5).tolist(), 90, 3)
+    assert found.dtype == np.int32
+    np.testing.assert_array_equal(found, some(5))
+
+
+@pytest.mark.parametrize(
+    ("y", "message"),
+    [
+        (some(5)[:80], r"y must be \[90\].*\(80,\)"),
+        (np.where(some(5) == 2, 3, some(5)), r"in -1\.\.2.*to 3"),
+        (np.r_[-2, -1, Y[2:]], r"in -1\.\.2.*from -2"),
+    ],
+)
+def test_known_labels_that_do_not_fit_are_refused(y, message):
+    with pytest.raises(InvalidInput, match=message):
+        stages.known_labels(y, 90, 3)
