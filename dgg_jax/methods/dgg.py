@@ -345,10 +345,14 @@ def initialize(problem: Problem, state: State) -> tuple[State, Metrics]:
         starts, entries, ranking = candidates(problem, embeddings, count)
         judge, reports = {"judge": entries}, ranked(ranking)
         if problem.known is not None:
+            graphs = {_graph_of(problem): Graph(**state["init_graph"])}
+            if len(entries["rows"]) == len(problem.x):  # the data's are of all rows
+                of_data = entries["graphs"].items()
+                graphs = {name: Graph(**graph) for name, graph in of_data} | graphs
             starts, told = start_from(
                 starts,
                 problem.known,
-                Graph(**state["init_graph"]),
+                graphs,
                 preset.num_clusters,
                 problem.numpy_seed("initialize"),
             )

@@ -1,6 +1,6 @@
 """Labels to start from where the clusters of some rows are known."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -16,11 +16,15 @@ _FOLDS = 5
 
 
 def start_from(
-    starts: np.ndarray, known: np.ndarray, graph: Graph, num_clusters: int, seed: int
+    starts: np.ndarray,
+    known: np.ndarray,
+    graphs: Mapping[str, Graph],
+    num_clusters: int,
+    seed: int,
 ) -> tuple[np.ndarray, list[dict[str, float | str]]]:
     """Orders labels to start from by the known rows, and calls clusters by their names.
 
-    Beside the clusterings that are given, the known labels are spread along the graph.
+    Beside the clusterings that are given, the known labels are spread along each graph.
     What is right for more of the known rows comes first: of clusterings under the best
     one-to-one map of clusters to classes, of the spreading where they were held out. Of
     equals it is what came first.
@@ -28,22 +32,24 @@ def start_from(
     Args:
       starts: clusterings, the best first, shape [C, N].
       known: clusters in 0..K-1, or -1 where they are not known, shape [N].
-      graph: of the neighbours of all rows, [N, S].
+      graphs: of the neighbours of all rows, [N, S], by where these are near.
       num_clusters: K.
       seed: of the folds.
 
     Returns:
-      Labels [C + 1, N], the best first, in which the known rows have their own; and of
+      Labels [C + G, N], the best first, in which the known rows have their own; and of
       each what it is and the accuracy it was ranked by.
     """
     named = [renamed(labels, known, num_clusters) for labels in starts]
     given = known != UNKNOWN
     ranks = [float((labels[given] == known[given]).mean()) for labels in named]
-    spread = spreading(graph, known, num_clusters)
-    ranks.append(_held_out_accuracy(graph, known, num_clusters, seed))
-    told = [f"clustering {i + 1}" for i in range(len(starts))] + ["spreading"]
+    told = [f"clustering {i + 1}" for i in range(len(starts))]
+    for name, graph in graphs.items():
+        named.append(spreading(graph, known, num_clusters))
+        ranks.append(_held_out_accuracy(graph, known, num_clusters, seed))
+        told.append(f"spreading, {name}")
     order = sorted(range(len(ranks)), key=lambda i: -ranks[i])
-    labels = np.where(given, known, np.stack([*named, spread])[order])
+    labels = np.where(given, known, np.stack(named)[order])
     reports = [{"start": told[i], "known_accuracy": ranks[i]} for i in order]
     return labels.astype(np.int32), reports
 

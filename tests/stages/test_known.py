@@ -51,7 +51,9 @@ def test_spreading_is_that_of_the_literature():
 def test_what_the_known_rows_agree_with_comes_first():
     right, wrong = np.array([2, 0, 1])[Y], RANDOM.integers(0, 3, 90)
     known = some(20)
-    labels, told = stages.start_from(np.stack([wrong, right]), known, GRAPH, 3, seed=0)
+    labels, told = stages.start_from(
+        np.stack([wrong, right]), known, {"data": GRAPH}, 3, seed=0
+    )
     assert labels.shape == (3, 90) and labels.dtype == np.int32
     assert told[0] == {"start": "clustering 2", "known_accuracy": 1.0}
     np.testing.assert_array_equal(labels[0], Y)
@@ -62,8 +64,8 @@ def test_what_the_known_rows_agree_with_comes_first():
 
 def test_labels_are_spread_where_clusterings_are_wrong():
     wrong = RANDOM.integers(0, 3, 90)
-    labels, told = stages.start_from(wrong[None], some(30), GRAPH, 3, seed=0)
-    assert told[0]["start"] == "spreading" and told[0]["known_accuracy"] > 0.8
+    labels, told = stages.start_from(wrong[None], some(30), {"data": GRAPH}, 3, seed=0)
+    assert told[0]["start"] == "spreading, data" and told[0]["known_accuracy"] > 0.8
     assert (labels[0] == Y).mean() > 0.9
 
 
@@ -71,9 +73,9 @@ def test_one_label_of_each_class_is_not_spread():
     """Held out, it has no other of its class to come from."""
     known = np.full(90, -1)
     known[[0, 30, 60]] = [0, 1, 2]
-    _, told = stages.start_from(Y[None], known, GRAPH, 3, seed=0)
+    _, told = stages.start_from(Y[None], known, {"data": GRAPH}, 3, seed=0)
     by_start = {one["start"]: one["known_accuracy"] for one in told}
-    assert by_start == {"clustering 1": 1.0, "spreading": 0.0}
+    assert by_start == {"clustering 1": 1.0, "spreading, data": 0.0}
 
 
 def test_a_y_without_unknown_rows_is_no_such():
