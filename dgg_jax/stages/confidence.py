@@ -58,11 +58,11 @@ def neighbors_say(labels: np.ndarray, graph: Graph, num_clusters: int) -> np.nda
       num_clusters: K.
 
     Returns:
-      Probabilities [N, K].
+      Probabilities, float32 of shape [N, K].
     """
-    affinity = affinity_matrix(graph)
+    affinity = affinity_matrix(graph).astype(np.float32)  # of many rows
     degrees = affinity.sum(axis=1)
-    shares = np.eye(num_clusters)[labels]
+    shares = np.eye(num_clusters, dtype=np.float32)[labels]
     for _ in range(_STEPS):
         shares = (affinity @ shares) / degrees[:, None]
     return shares
