@@ -609,9 +609,9 @@ def choose_restart(problem: Problem, state: State) -> tuple[State, Metrics]:
         return _label_metrics(problem, state, labels), terms
 
     criterion = "standing" if "judge" in state else "graph_information"
-    calibrate = functools.partial(calibrated_by_others, problem, state)
+    calibration_of = functools.partial(calibrated_by_others, problem, state)
     return evaluated(
-        problem, networks, state, of_gammas, final_metrics, criterion, calibrate
+        problem, networks, state, of_gammas, final_metrics, criterion, calibration_of
     )
 
 

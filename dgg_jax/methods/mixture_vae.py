@@ -354,7 +354,7 @@ def evaluated(
     log_weights: LogWeights,
     final_metrics: Callable[[State, np.ndarray, np.ndarray], tuple[Metrics, ElboTerms]],
     criterion: str,
-    calibrate: Callable[[State], State] = lambda entries: {},
+    calibration_of: Callable[[State], State] = lambda entries: {},
 ) -> tuple[State, Metrics]:
     """The best restart, and what it says of every point.
 
@@ -366,7 +366,7 @@ def evaluated(
       final_metrics: from a model, its global prior and its labels to what is reported,
         and to the terms of the own-ELBO of every row, [N].
       criterion: the metric whose largest value tells the best restart.
-      calibrate: from the entries of the best to a calibration, or nothing.
+      calibration_of: from the entries of the best to a calibration, or nothing.
     """
     reports, elbos = [], []
     for restart in range(problem.preset.restarts):
@@ -390,7 +390,7 @@ def evaluated(
         "latent_mean": latent_means(problem, networks, model),
         "elbo": elbos[best],
     }
-    entries |= calibrate(entries)
+    entries |= calibration_of(entries)
     reports[best] |= confidence_metrics(
         problem.y, entries["labels"], np.exp(entries["log_assignment"])
     )
