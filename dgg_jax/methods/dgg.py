@@ -18,7 +18,12 @@ from scipy import sparse
 
 from dgg_jax.checks import InvalidInput
 from dgg_jax.distributions import sample_gaussian
-from dgg_jax.graph import graph_information, smoothing, smoothing_operator
+from dgg_jax.graph import (
+    graph_information,
+    local_affinity,
+    smoothing,
+    smoothing_operator,
+)
 from dgg_jax.likelihoods import Likelihood
 from dgg_jax.losses import dgg
 from dgg_jax.methods import mixture_vae
@@ -93,7 +98,7 @@ _STEPS, _FURTHER_STEPS = 1000, 3000
 _DEAR = 0.01
 _LEAST_FALL = 1e-3  # of the standing that undoes training; less is chance
 _KNOWN_STARTS = 8  # clusterings that known rows choose from
-_KNOWN_WEIGHT = 10.0  # of ln gamma of a known row, beside its J
+_KNOWN_WEIGHT = 100.0  # of ln gamma of a known row, beside its J
 _RESTING_EPOCHS = 5
 _RESTING_GAIN = 0.1
 
@@ -345,14 +350,10 @@ def initialize(problem: Problem, state: State) -> tuple[State, Metrics]:
         starts, entries, ranking = candidates(problem, embeddings, count)
         judge, reports = {"judge": entries}, ranked(ranking)
         if problem.known is not None:
-            graphs = {_graph_of(problem): Graph(**state["init_graph"])}
-            if len(entries["rows"]) == len(problem.x):  # the data's are of all rows
-                of_data = entries["graphs"].items()
-                graphs = {name: Graph(**graph) for name, graph in of_data} | graphs
             starts, told = start_from(
                 starts,
                 problem.known,
-                graphs,
+                _graphs_of_all(problem, state, entries),
                 preset.num_clusters,
                 problem.numpy_seed("initialize"),
             )
@@ -380,6 +381,19 @@ def initialize(problem: Problem, state: State) -> tuple[State, Metrics]:
         functools.partial(_label_metrics, problem, state | judge),
     )
     return entries | judge, metrics | reports
+
+
+def _graphs_of_all(problem: Problem, state: State, judge: State) -> dict[str, Graph]:
+    """Graphs of the neighbours of all rows: DGG's own, and those in the data."""
+    graphs = {_graph_of(problem): Graph(**state["init_graph"])}
+    if len(judge["rows"]) == len(problem.x):  # those of the ensemble are of all rows
+        of_data = judge["graphs"].items()
+        return graphs | {name: Graph(**graph) for name, graph in of_data}
+    if "data" not in graphs:
+        x = problem.x if isinstance(problem.x, HostRows) else problem.x[:]
+        found = nearest(problem, x, problem.preset.init_neighbors, "neighbors")
+        graphs["data"] = local_affinity(found["indices"], found["distances"])
+    return graphs
 
 
 def fit_to_labels(problem: Problem, state: State) -> tuple[State, Metrics]:

@@ -51,12 +51,12 @@ def test_the_objective_has_the_known_rows():
     terms = dgg.ElboTerms(*[np.arange(4.0) + i for i in range(5)])
     without, _ = dgg._output(terms, log_gamma, None)
     value, output = dgg._output(terms, log_gamma, known)
-    expected = without - 10.0 * (log_gamma[0, 2] + log_gamma[2, 0]) / 4
+    expected = without - 100.0 * (log_gamma[0, 2] + log_gamma[2, 0]) / 4
     np.testing.assert_allclose(value, expected, rtol=1e-6)
     assert output.metrics["objective"] == -without  # of J alone
     gradient = jax.grad(lambda table: dgg._output(terms, table, known)[0])(log_gamma)
     expected = np.zeros((4, 3))
-    expected[0, 2] = expected[2, 0] = -2.5
+    expected[0, 2] = expected[2, 0] = -25.0
     np.testing.assert_allclose(gradient, expected)
 
 
@@ -68,6 +68,16 @@ def test_both_forms_train_with_known_rows(objective):
     _, state, _ = dgg.run(x, preset, known=known)
     assert np.isfinite(state["elbo"]).all()
     assert (state["labels"] == y)[known >= 0].mean() > 0.9
+
+
+def test_labels_are_spread_in_the_data_where_an_ensemble_is_of_some_rows(monkeypatch):
+    x, y = blobs()
+    monkeypatch.setattr("dgg_jax.methods.candidates.MOST_ROWS", 60)
+    preset = dataclasses.replace(BRIEF, init="ensemble")
+    _, _, records = dgg.run(x, preset, known=known_of(y, 40))
+    told = next(one for one in records if one["name"] == "initialize")["by_known"]
+    spread = {one["start"] for one in told if one["start"].startswith("spreading")}
+    assert spread == {"spreading, siamese", "spreading, data"}
 
 
 def test_other_starts_refuse_known_rows():
