@@ -16,7 +16,7 @@ from docs import architecture
 
 def test_few_frames_lead_from_fit_to_the_loss():
     stack = architecture.stack_to_the_loss()
-    assert stack[0] == ("estimators/base.py", "fit")
+    assert stack[0] == ("estimators/dgg.py", "fit")
     assert stack[-1] == ("methods/dgg.py", "__call__")
     assert len(stack) <= 12
     assert len({file for file, _ in stack}) <= 5  # and losses/dgg.py

@@ -172,7 +172,7 @@ def log_probabilities(
     Returns:
       Log-probabilities [K].
     """
-    places, probabilities, temperature = calibration
+    places, probabilities, temperature = map(jnp.asarray, calibration)
     num_clusters = probabilities.shape[1]
     num_near = min(_NEAR, len(places))
     distances = jnp.sum((places - latent[None]) ** 2, axis=1)

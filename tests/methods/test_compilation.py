@@ -49,7 +49,8 @@ DGG = DGGPreset(
 @pytest.fixture(autouse=True)
 def one_fit_to_labels(monkeypatch):
     """Networks this small never follow them."""
-    monkeypatch.setattr(dgg, "_MOST_STEPS", 1)
+    monkeypatch.setattr(dgg, "_STEPS", 1)
+    monkeypatch.setattr(dgg, "_FURTHER_STEPS", 1)
 
 
 @contextlib.contextmanager

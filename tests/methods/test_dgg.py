@@ -371,12 +371,14 @@ def test_infer_repeats_the_training_data():
     model, state, _ = run()
     x, _ = blobs()
     posterior, log_assignment = model.infer(x)
-    np.testing.assert_array_equal(log_assignment, state["log_assignment"])
+    np.testing.assert_array_equal(log_assignment, state["raw_log_assignment"])
     np.testing.assert_array_equal(posterior.mean, state["latent_mean"])
+    calibrated = model.log_probabilities(posterior.mean, log_assignment)
+    np.testing.assert_array_equal(calibrated, state["log_assignment"])
     # A row's answer depends on that row alone.
     posterior, log_assignment = model.infer(x[[70, 3]])
     np.testing.assert_allclose(
-        log_assignment, state["log_assignment"][[70, 3]], atol=1e-5
+        log_assignment, state["raw_log_assignment"][[70, 3]], atol=1e-5
     )
     np.testing.assert_allclose(posterior.mean, state["latent_mean"][[70, 3]], atol=1e-5)
 

@@ -52,7 +52,8 @@ def test_a_run_is_the_one_on_the_device(
     method, kind, changes, small_blocks, tmp_path, caplog, monkeypatch
 ):
     # Long fits to labels add up what differs in the last digits.
-    monkeypatch.setattr(dgg, "_MOST_STEPS", 1)
+    monkeypatch.setattr(dgg, "_STEPS", 1)
+    monkeypatch.setattr(dgg, "_FURTHER_STEPS", 1)
     x, y = blobs()
     x = np.where(x < 0.3, 0.0, x)
     told = {"seed": 0, "y": y}

@@ -82,7 +82,8 @@ def kept_sparse(monkeypatch):
 )
 def test_the_same_as_on_dense_rows(x, method, changes, monkeypatch):
     # Long fits to labels add up what differs in the last digits.
-    monkeypatch.setattr(dgg, "_MOST_STEPS", 1)
+    monkeypatch.setattr(dgg, "_STEPS", 1)
+    monkeypatch.setattr(dgg, "_FURTHER_STEPS", 1)
     run = methods.method(method).run
     _, dense, records = run(x, preset(method, **changes), seed=0)
     _, found, again = run(sparse.csr_array(x), preset(method, **changes), seed=0)

@@ -186,17 +186,18 @@ def test_the_best_objective_of_the_restarts_is_kept(monkeypatch):
     assert int(state["restart"]) == int(np.argmax(elbos))
     assert records[-1]["elbo"] == max(elbos) > min(elbos)
 
-    elbo = vade.mean_elbo
+    elbo = vade.own_elbo
     for best in range(2):
         seen = iter(range(2))
 
         def rigged(*arguments, best=best, seen=seen):
-            values = elbo(*arguments)
+            terms = elbo(*arguments)
             assert arguments[-1] == mixture_vae.ELBO_DRAWS
-            values["elbo"] = 1e6 if next(seen) == best else -1e6
-            return values
+            more = 1e6 if next(seen) == best else -1e6
+            terms = terms._replace(latent_prior=terms.latent_prior + more)
+            return terms
 
-        monkeypatch.setattr(vade, "mean_elbo", rigged)
+        monkeypatch.setattr(vade, "own_elbo", rigged)
         model, state, records = vade.run(x, preset, y=y)
         assert int(state["restart"]) == best
         chosen = jax.tree.map(lambda leaf, best=best: leaf[best], state["models"])
@@ -204,7 +205,7 @@ def test_the_best_objective_of_the_restarts_is_kept(monkeypatch):
         assert_same(
             dict(model.params, mixture=model.params["mixture"]._asdict()), chosen
         )
-        assert records[-1]["elbo"] == 1e6
+        assert records[-1]["elbo"] > 9e5
         for record in records[1:]:
             one = record["restarts"][best]
             assert {name: record[name] for name in one} == one
