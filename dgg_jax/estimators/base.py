@@ -663,7 +663,7 @@ class MixtureVAE(Generative):
 
         Raises:
           ValueError: if X has other columns than in training, or outliers is not in
-            [0, 1).
+            [0, 1].
         """
         labels = super().predict(X)
         if outliers:
@@ -682,7 +682,7 @@ class MixtureVAE(Generative):
           Booleans [N].
 
         Raises:
-          ValueError: if X has other columns than in training, share is not in [0, 1) or
+          ValueError: if X has other columns than in training, share is not in [0, 1] or
             the model was saved by a version that did not keep ``elbo_``.
         """
         check_is_fitted(self)
@@ -693,9 +693,7 @@ class MixtureVAE(Generative):
                 "former version; fit it again, or compare score_samples(X) yourself."
             )
         scores = self.score_samples(X)
-        if share == 0:
-            return np.zeros(len(scores), bool)
-        return scores <= np.quantile(self.elbo_, share)
+        return (scores <= np.quantile(self.elbo_, share)) & (share > 0)
 
     def bic(self, X: Any) -> float:
         """-2 N ELBO + p ln N, to compare numbers of clusters; the lower the better.

@@ -4,7 +4,6 @@ A run that is repeated with another seed, on other rows, may find other clusters
 much of them comes back says what may be built upon, without any true label.
 """
 
-import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -68,23 +67,6 @@ def _jaccards(labels: np.ndarray, theirs: np.ndarray, num_clusters: int) -> np.n
     union = sizes[:, None] + their_sizes[None] - shared
     best = (shared / np.maximum(union, 1)).max(axis=1)
     return np.where(sizes > 0, best, np.nan)
-
-
-def pairwise_agreement(labelings: Sequence[np.ndarray]) -> float:
-    """Mean adjusted Rand index of all pairs of clusterings of the same rows.
-
-    Args:
-      labelings: at least two, each of shape [N].
-
-    Raises:
-      InvalidInput: if there are fewer.
-    """
-    if len(labelings) < 2:
-        raise checks.InvalidInput(
-            f"labelings must be two or more, got {len(labelings)}."
-        )
-    pairs = itertools.combinations(labelings, 2)
-    return float(np.mean([adjusted_rand_score(*pair) for pair in pairs]))
 
 
 def consensus(

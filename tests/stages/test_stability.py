@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import adjusted_rand_score
 
 from dgg_jax.checks import InvalidInput
-from dgg_jax.stages.stability import consensus, pairwise_agreement, stability
+from dgg_jax.stages.stability import consensus, stability
 
 RANDOM = np.random.default_rng(0)
 
@@ -48,13 +48,6 @@ def test_noise_is_a_cluster_of_its_own():
     np.testing.assert_allclose(nothing.clusters, [1 / 3] * 3)
 
 
-def test_pairs_agree_on_average():
-    a, b = np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1])
-    assert pairwise_agreement([a, 1 - a]) == 1.0
-    expected = (1.0 + 2 * adjusted_rand_score(a, b)) / 3
-    assert pairwise_agreement([a, b, 1 - a]) == pytest.approx(expected)
-
-
 def test_the_consensus_of_equals_is_each_of_them():
     labels = RANDOM.integers(0, 4, 100)
     found = consensus([labels, 3 - labels, (labels + 1) % 4], 4)
@@ -84,7 +77,5 @@ def test_what_cannot_be_compared_is_refused():
         consensus([], 2)
     with pytest.raises(InvalidInput, match="num_clusters must be"):
         consensus([np.zeros(3, int)], 4)
-    with pytest.raises(InvalidInput, match="two or more, got 1"):
-        pairwise_agreement([np.zeros(3, int)])
     with pytest.raises(InvalidInput, match="at least one"):
         stability(np.zeros(3, int), [], 2)
