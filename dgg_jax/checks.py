@@ -297,6 +297,30 @@ def data_matrix(
         )
 
 
+def counts(x: np.ndarray | sparse.csr_array) -> None:
+    """Checks that x [N, D] holds counts.
+
+    Raises:
+      InvalidInput: if a value is none, or a row has none.
+    """
+    for start, block in blocks(x):
+        wrong = (block < 0) | (block != np.floor(block))
+        if wrong.any():
+            row, column = np.argwhere(wrong)[0]
+            raise InvalidInput(
+                "likelihood=negative_binomial needs counts, whole numbers from 0 on; "
+                f"x has {block[row, column]:g} at row {start + row}, column {column}. "
+                "Give the counts as they were before any scaling, or use "
+                "likelihood=gaussian."
+            )
+        empty = ~(block > 0).any(axis=1)
+        if empty.any():
+            raise InvalidInput(
+                f"row {start + int(empty.argmax())} of x has no counts; leave out rows "
+                "without any."
+            )
+
+
 def _num_different(x: np.ndarray | sparse.csr_array, most: int) -> int:
     """How many rows differ, counted no further than so many."""
     seen: set[bytes] = set()

@@ -16,14 +16,16 @@ from dgg_jax.likelihoods import (
     CenteredStatistics,
     GaussianLikelihood,
     LearnedVarianceGaussian,
+    NegativeBinomial,
 )
 from dgg_jax.types import Gaussian
 
-NUM_POINTS, NUM_FEATURES, VARIANCE = 5, 4, 0.3
+NUM_POINTS, NUM_FEATURES, VARIANCE, DISPERSION = 5, 4, 0.3, 1.7
 LIKELIHOODS = {
     "bernoulli": Bernoulli(),
     "gaussian": GaussianLikelihood(variance=VARIANCE),
     "learned": LearnedVarianceGaussian(),
+    "counts": NegativeBinomial(DISPERSION),
 }
 
 
@@ -32,6 +34,12 @@ class Case(NamedTuple):
     x: np.ndarray
     decoded: object
     log_probs: np.ndarray
+
+
+def count_log_probs(x, logits, dispersion):
+    """ln p of every count of rows x [N, D] by scipy, [N, D]."""
+    mean = x.sum(axis=1, keepdims=True) * special.softmax(logits)
+    return stats.nbinom.logpmf(x, dispersion, dispersion / (dispersion + mean))
 
 
 @pytest.fixture(params=LIKELIHOODS)
@@ -45,6 +53,12 @@ def case(request):
         decoded = mean
         p = special.expit(mean)
         elements = x * np.log(p) + (1.0 - x) * np.log1p(-p)
+    elif request.param == "counts":
+        size = 12  # of every row: there the bound is reached
+        x = rng.multinomial(size, rng.dirichlet(np.ones(NUM_FEATURES)), NUM_POINTS)
+        x = x.astype(float)
+        decoded = mean
+        elements = count_log_probs(x, mean, DISPERSION)
     elif request.param == "gaussian":
         decoded = mean
         elements = stats.norm.logpdf(x, mean, math.sqrt(VARIANCE))
@@ -100,6 +114,8 @@ def test_mean(x64, case):
         expected = case.decoded.mean
     elif isinstance(case.likelihood, GaussianLikelihood):
         expected = case.decoded
+    elif isinstance(case.likelihood, NegativeBinomial):
+        expected = NUM_FEATURES * special.softmax(case.decoded)
     else:
         expected = special.expit(case.decoded)
     actual = case.likelihood.mean(case.decoded)
@@ -115,7 +131,7 @@ def test_smoothed_log_prob_is_the_weighted_sum(x64, case, seed):
         raw_statistics(case.likelihood, case.x, column), column.sum(), case.decoded
     )
     np.testing.assert_allclose(actual, expected, rtol=1e-12)
-    if not isinstance(case.likelihood, Bernoulli):
+    if not isinstance(case.likelihood, Bernoulli | NegativeBinomial):
         centered = case.likelihood.smoothed_log_prob(
             centered_statistics(case.likelihood, case.x, column),
             column.sum(),
@@ -214,6 +230,71 @@ def test_likelihoods_are_hashable_values():
 def test_likelihoods_cannot_be_changed(name):
     with pytest.raises(dataclasses.FrozenInstanceError):
         LIKELIHOODS[name].variance = 2.0
+
+
+@pytest.mark.parametrize("dispersion", [0.1, 2.0, 9.999, 10.001, 1e3])
+def test_counts_match_scipy_at_any_dispersion(x64, dispersion):
+    rng = np.random.default_rng(5)
+    x, logits = rng.poisson(3.0, (1, 30)).astype(float), rng.normal(size=30)
+    x[0, 0] = 5000.0
+    expected = count_log_probs(x, logits, dispersion).sum()
+    actual = NegativeBinomial(dispersion).log_prob(x[0], logits)
+    np.testing.assert_allclose(actual, expected, rtol=1e-9)
+
+
+def test_counts_of_a_large_dispersion_are_poissons(x64):
+    x, logits = np.array([4.0, 0.0, 1.0]), np.array([0.5, -1.0, 2.0])
+    expected = stats.poisson.logpmf(x, 5.0 * special.softmax(logits)).sum()
+    actual = NegativeBinomial(1e9).log_prob(x, logits)
+    np.testing.assert_allclose(actual, expected, rtol=1e-8)
+
+
+def test_the_variance_of_drawn_counts_is_the_documented_one():
+    mean, dispersion = 3.0, 2.0
+    rng = np.random.default_rng(0)
+    drawn = rng.negative_binomial(dispersion, dispersion / (dispersion + mean), 10**6)
+    np.testing.assert_allclose(drawn.var(), mean + mean**2 / dispersion, rtol=0.01)
+    # As the likelihood has them: two columns, of which the first has that mean.
+    values, numbers = np.unique(drawn[drawn < 30], return_counts=True)
+    share = mean / 40.0
+    logits = np.log(np.array([share, 1.0 - share]))
+    rows = np.stack([values, 40.0 - values], axis=1)
+    of_both = jax.vmap(NegativeBinomial(dispersion).log_prob, (0, None))(rows, logits)
+    rest = stats.nbinom.logpmf(rows[:, 1], dispersion, dispersion / (dispersion + 37.0))
+    np.testing.assert_allclose(np.exp(of_both - rest), numbers / len(drawn), atol=2e-3)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_smoothed_counts_of_several_sizes_are_a_lower_bound(x64, seed):
+    rng = np.random.default_rng(seed)
+    sizes = rng.integers(50, 200, NUM_POINTS)
+    x = np.stack([rng.multinomial(size, np.full(30, 1 / 30)) for size in sizes])
+    logits, column = rng.normal(size=30), rng.exponential(size=NUM_POINTS)
+    likelihood = NegativeBinomial(DISPERSION)
+    exact = column @ count_log_probs(x.astype(float), logits, DISPERSION).sum(axis=1)
+    statistics = raw_statistics(likelihood, x.astype(float), column)
+    bound = likelihood.smoothed_log_prob(statistics, column.sum(), logits)
+    assert exact - 0.1 * abs(exact) < bound < exact
+    # Poisson's statistics sum.
+    likelihood = NegativeBinomial(1e8)
+    exact = column @ count_log_probs(x.astype(float), logits, 1e8).sum(axis=1)
+    statistics = raw_statistics(likelihood, x.astype(float), column)
+    bound = likelihood.smoothed_log_prob(statistics, column.sum(), logits)
+    np.testing.assert_allclose(bound, exact, rtol=1e-6)
+
+
+def test_a_row_without_counts_tells_nothing():
+    value, gradient = jax.value_and_grad(NegativeBinomial(2.0).log_prob, argnums=1)(
+        jnp.zeros(3), jnp.array([0.0, 50.0, -50.0])
+    )
+    np.testing.assert_allclose(value, 0.0, atol=1e-5)  # lgamma(1) in float32
+    np.testing.assert_array_equal(gradient, 0.0)
+
+
+@pytest.mark.parametrize("dispersion", [0.0, -1.0, math.inf, math.nan])
+def test_dispersion_must_be_positive_and_finite(dispersion):
+    with pytest.raises(ValueError, match=r"^dispersion must be positive and finite"):
+        NegativeBinomial(dispersion)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

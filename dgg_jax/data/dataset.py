@@ -7,7 +7,7 @@ import numpy as np
 from scipy import sparse
 
 from dgg_jax import checks
-from dgg_jax.data.preprocessing import Scaling
+from dgg_jax.data.preprocessing import LOG_COUNTS, Scaling, log_normalize
 
 
 class Matrix(NamedTuple):
@@ -42,7 +42,8 @@ class Dataset(NamedTuple):
       name: as ``load`` takes it.
       feature_shape: shape of one data point before it was flattened to [D].
       class_names: what the values of y stand for, or None.
-      likelihood: that suits the data and their scaling, "bernoulli" or "gaussian".
+      likelihood: that suits the data and their scaling: "bernoulli", "gaussian", or
+        "negative_binomial" of counts.
       provenance: one line: the source, the number of rows, the preprocessing steps.
       variance: lambda of the Gaussian likelihood, in squared units of x, or None.
       is_test: rows of the official test set, bool of shape [N], or None without one.
@@ -81,6 +82,19 @@ class Dataset(NamedTuple):
     def column_scale(self) -> np.ndarray | None:
         """What the columns of the user's own file were divided by, [D], or None."""
         return None if self.scaling is None else self.scaling.scale
+
+
+def without_counts(dataset: Dataset) -> Dataset:
+    """A data set of counts as methods take it that have no likelihood of these."""
+    scaling = dataset.scaling
+    if scaling is not None:
+        scaling = scaling._replace(step=LOG_COUNTS)
+    return dataset._replace(
+        x=log_normalize(dataset.x),
+        likelihood="gaussian",
+        provenance=f"{dataset.provenance}; {LOG_COUNTS}",
+        scaling=scaling,
+    )
 
 
 def random_rows(dataset: Dataset, num_rows: int | None, seed: int = 0) -> Dataset:

@@ -81,7 +81,9 @@ def load(
       label: of a file: name of the column, array or key of obs with the classes, if
         any; of a table without names the column's number, from 0.
       scaling: of a file: "standard" (every column to mean 0 and variance 1), "minmax"
-        (to [0, 1]), "pixels" (divided by 255), "none", or "auto", which takes values in
+        (to [0, 1]), "pixels" (divided by 255), "unit" (rows to the length sqrt(D)),
+        "counts" (the 2,000 most variable columns, as they are), "none", or "auto",
+        which takes whole numbers from 0 on of an .h5ad file for counts, values in
         [0, 1] as they are, divides what it takes for 8-bit pixels by 255 (whole numbers
         to 255 of images, of bytes, or in columns named as pixels; in a folder of images
         without any from 128 on, by the largest) and standardises all else.

@@ -26,10 +26,11 @@ from dgg_jax.data.preprocessing import (
     scaled,
     shift_and_scale,
     standardize,
+    variable_columns,
 )
 from dgg_jax.log import LOGGER
 
-SCALINGS = ("auto", "none", "standard", "minmax", "pixels", "unit")
+SCALINGS = ("auto", "none", "standard", "minmax", "pixels", "unit", "counts")
 _BRIGHT = 128  # least largest value of what we take for 8-bit pixels
 _PIXEL = re.compile(r"(pixel|px)[ _.]?\d+|\d+x\d+", re.IGNORECASE)  # names of columns
 
@@ -83,9 +84,10 @@ def load(
       label: column, array or key with the classes, or None.
       scaling: one of SCALINGS. auto brings rows that are of one length already, with
         negative values and 64 columns or more, as embeddings of pretrained models, to
-        length sqrt(D), takes values in [0, 1], and in [-1, 1] if most columns span a
-        third of it, as they are, divides what is taken for 8-bit pixels by 255 and
-        standardises all else.
+        length sqrt(D), takes whole numbers from 0 on of an .h5ad file as counts, values
+        in [0, 1], and in [-1, 1] if most columns span a third of it, as they are,
+        divides what is taken for 8-bit pixels by 255 and standardises all else. Of
+        counts the 2,000 most variable columns are taken, as they are.
       image_size: (H, W) to resize the images of a folder to.
       layer: of an .h5ad file, what to read in place of X: a name in layers, or raw.
       image_shape: (H, W), (H, W, 1) or (H, W, 3) of the image in a row, () if there is
@@ -105,6 +107,11 @@ def load(
     matrix = _read(path, None if label is None else str(label), image_size, (), layer)
     _check_finite(path, matrix)
     x = matrix.features.reshape(len(matrix.features), -1)
+    kept = None
+    if scaling == "counts" or (scaling == "auto" and _are_counts(path, x)):
+        scaling = "counts"
+        matrix, kept = _most_variable(path, matrix, x)
+        x = matrix.features
     y, class_names = None, None
     if matrix.labels is not None:
         try:
@@ -116,7 +123,7 @@ def load(
     shape, is_image = _shape(path, matrix, image_shape)
     is_image_told = bool(image_shape)
     chosen = _scaling(path, x, matrix, scaling, shape, is_image, is_image_told)
-    chosen = chosen._replace(layer=layer, ground=matrix.ground)
+    chosen = chosen._replace(layer=layer, ground=matrix.ground, kept=kept)
     if scaling == "none":
         remedy = "let --scaling=standard centre and scale it"
         check_offset(x, matrix.columns, remedy)
@@ -126,6 +133,8 @@ def load(
     _tell(path, matrix, chosen, is_image)
     _warn(path, x, matrix)
     likelihood, variance = likelihood_for(x)
+    if scaling == "counts":
+        likelihood = "negative_binomial"
     return Dataset(
         x=x,
         y=y,
@@ -134,7 +143,7 @@ def load(
         class_names=class_names,
         likelihood=likelihood,
         provenance=_provenance(path, matrix, chosen, class_names),
-        variance=None if likelihood == "bernoulli" else variance,
+        variance=variance if likelihood == "gaussian" else None,
         scaling=chosen,
         fingerprint=fingerprint,
         names=matrix.names,
@@ -182,6 +191,8 @@ def named_rows(
     x = matrix.features.reshape(len(matrix.features), -1)
     if scaling is None:
         return shift_and_scale(x, np.zeros(1), np.ones(1)), matrix.names
+    if scaling.kept is not None and x.shape[1] > max(scaling.kept):
+        x = x[:, list(scaling.kept)]
     if x.shape[1] != len(scaling.shift):
         raise InvalidInput(
             f"{path} has {x.shape[1]:,} columns of numbers, the model was trained on "
@@ -343,6 +354,31 @@ def _scaling(
     return Scaling(step, shift, scale, shape, matrix.columns)
 
 
+def _are_counts(path: Path, x: np.ndarray) -> bool:
+    """Whether a matrix of cells holds what was counted, not what was made of it."""
+    if path.suffix.lower() != ".h5ad":  # elsewhere whole numbers may mean anything
+        return False
+    return x.min() >= 0 and x.max() > 1 and checks.are_whole(x)
+
+
+def _most_variable(
+    path: Path, matrix: Matrix, x: np.ndarray
+) -> tuple[Matrix, tuple[int, ...] | None]:
+    """The most variable columns of counts [N, D], and which they are without names."""
+    try:
+        checks.counts(x)
+    except InvalidInput as error:
+        raise InvalidInput(f"{path}: {error}") from error
+    kept = variable_columns(x)
+    columns = matrix.columns
+    if len(kept) == x.shape[1]:
+        return matrix._replace(features=x), None
+    if columns is not None:
+        columns = tuple(columns[index] for index in kept)
+    matrix = matrix._replace(features=x[:, kept], columns=columns)
+    return matrix, None if columns else tuple(kept.tolist())
+
+
 def _is_scaled(x: np.ndarray, low: float, high: float) -> bool:
     """Whether values lie in [0, 1], or most columns span a third of [-1, 1] or more."""
     if not -1 <= low <= high <= 1:
@@ -387,6 +423,12 @@ def _tell(path: Path, matrix: Matrix, scaling: Scaling, is_image: bool) -> None:
         LOGGER.info(
             f"{path}: the directions of the rows are compared, as of embeddings of a "
             "pretrained model; --scaling=standard if each column counts by itself."
+        )
+    elif scaling.step == "counts":
+        LOGGER.info(
+            f"{path}: whole numbers are taken for counts, as of {shape[0]:,} genes or "
+            "words, and rows are compared by their shares; --scaling=standard if they "
+            "are none."
         )
     elif scaling.step.startswith("divide_by(") and scaling.scale[0] != 255:
         LOGGER.warning(

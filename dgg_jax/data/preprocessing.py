@@ -24,7 +24,9 @@ _MOST_UNEVEN = 30.0  # of the deviations of columns, the largest to the least
 _BLOCK = 4096  # rows that are scaled at a time, in float64
 # Embeddings have so many columns, and rows whose lengths differ by so small a share.
 _FEWEST_OF_EMBEDDINGS, _SAME_LENGTH = 64, 0.01
-UNIT_ROWS = "unit_rows"
+UNIT_ROWS, LOG_COUNTS = "unit_rows", "log_counts"
+NUM_GENES = 2000  # the most variable, of cells
+_TECHNICAL_DISPERSION = 100.0  # of counts that differ by chance alone
 
 
 class Scaling(NamedTuple):
@@ -39,6 +41,8 @@ class Scaling(NamedTuple):
       columns: names of the columns in the file, or None.
       layer: of an .h5ad file, what was read in place of X, or None.
       ground: what transparent images were seen on, or None.
+      kept: indices of the columns that were taken of a file that does not name them;
+        None if they are named, or all were taken.
     """
 
     step: str
@@ -48,6 +52,7 @@ class Scaling(NamedTuple):
     columns: tuple[str, ...] | None = None
     layer: str | None = None
     ground: str | None = None
+    kept: tuple[int, ...] | None = None
 
 
 def scaled(x: np.ndarray, scaling: Scaling) -> np.ndarray:
@@ -62,6 +67,8 @@ def scaled(x: np.ndarray, scaling: Scaling) -> np.ndarray:
     """
     if scaling.step == UNIT_ROWS:
         return to_unit_rows(x)
+    if scaling.step == LOG_COUNTS:
+        return log_normalize(x)
     return shift_and_scale(x, scaling.shift, scaling.scale)
 
 
@@ -123,6 +130,96 @@ def to_unit_rows(x: np.ndarray) -> np.ndarray:
             )
         rows[start : start + _BLOCK] = block * (math.sqrt(x.shape[1]) / lengths)
     return rows
+
+
+def log_normalize(x: np.ndarray | sparse.csr_array) -> np.ndarray | sparse.csr_array:
+    """ln(1 + x) of counts whose mean was brought to 1, row by row.
+
+    How deep a cell was sequenced, or how long a text is, is no distance any more.
+
+    Args:
+      x: counts, shape [N, D]; sparse ones stay so.
+
+    Returns:
+      float32 of shape [N, D]; a large array is a temporary file.
+
+    Example:
+      >>> from dgg_jax.data.preprocessing import log_normalize
+      >>> log_normalize([[3, 0], [6, 0]])
+      array([[1.0986123, 0.       ],
+             [1.0986123, 0.       ]], dtype=float32)
+    """
+    if sparse.issparse(x):
+        x = sparse.csr_array(x, dtype=np.float32, copy=True)
+        sizes = np.maximum(x.sum(axis=1, dtype=np.float64), 1e-30)
+        x.data = np.log1p(x.data * np.repeat(x.shape[1] / sizes, np.diff(x.indptr)))
+        x.data = x.data.astype(np.float32)
+        return x
+    x = np.asarray(x)
+    rows = arrays.empty(x.shape)
+    for start in range(0, len(x), _BLOCK):
+        block = x[start : start + _BLOCK].astype(np.float64)
+        sizes = np.maximum(block.sum(axis=1, keepdims=True), 1e-30)
+        rows[start : start + _BLOCK] = np.log1p(block * (x.shape[1] / sizes))
+    return rows
+
+
+def variable_columns(
+    x: np.ndarray | sparse.csr_array, num_columns: int = NUM_GENES
+) -> np.ndarray:
+    """The columns of counts that vary most beyond chance, in their order.
+
+    By the variance of Pearson residuals under a negative binomial of dispersion 100,
+    rows' sizes times columns' shares its means, cut to sqrt(N) (Lause, Berens and
+    Kobak, "Analytic Pearson residuals for normalization of single-cell RNA-seq UMI
+    data", Genome Biology 2021).
+
+    Args:
+      x: counts, shape [N, D].
+      num_columns: how many; all if D is less.
+
+    Returns:
+      Their indices, ascending.
+    """
+    num_points, dim = x.shape
+    if dim <= num_columns:
+        return np.arange(dim)
+    shares = column_means(x)
+    shares = shares / max(shares.sum(), 1e-30)
+    sums, squares = np.zeros(dim), np.zeros(dim)
+    most = math.sqrt(num_points)
+    for _, block in checks.blocks(x):
+        mean = block.sum(axis=1, dtype=np.float64, keepdims=True) * shares
+        spread = np.sqrt(np.maximum(mean + mean**2 / _TECHNICAL_DISPERSION, 1e-30))
+        residuals = np.clip((block - mean) / spread, -most, most)
+        sums += residuals.sum(axis=0)
+        squares += (residuals**2).sum(axis=0)
+    variances = squares / num_points - (sums / num_points) ** 2
+    return np.sort(np.argsort(-variances, kind="stable")[:num_columns])
+
+
+def count_dispersion(x: np.ndarray | sparse.csr_array) -> float:
+    """theta of the negative binomial likelihood for counts.
+
+    By moments, a row's size times the columns' shares being its mean mu: the mean of
+    (x - mu)^2 - mu is that of mu^2 / theta. What differs between clusters is in it; a
+    model that knows the clusters leaves a tenth of it, as of the variance of
+    ``likelihood_for``.
+
+    Args:
+      x: counts, shape [N, D].
+
+    Returns:
+      theta, in [0.1, 1000].
+    """
+    shares = column_means(x)
+    shares = shares / max(shares.sum(), 1e-30)
+    excess, squares = 0.0, 0.0
+    for _, block in checks.blocks(x):
+        mean = block.sum(axis=1, dtype=np.float64, keepdims=True) * shares
+        excess += float(((block - mean) ** 2 - mean).sum())
+        squares += float((mean**2).sum())
+    return float(np.clip(10.0 * squares / max(excess, 1e-30), 0.1, 1000.0))
 
 
 def are_embeddings(x: np.ndarray) -> bool:

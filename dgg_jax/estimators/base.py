@@ -164,7 +164,7 @@ class Clusterer(ClusterMixin, BaseEstimator):
         thin = metrics.thin_clusters(self.labels_, preset.num_clusters)
         if thin:
             text = metrics.collapse_warning(thin, preset.num_clusters)
-            text += advice_on_scale(x)
+            text += "" if preset.has_counts else advice_on_scale(x)
             warnings.warn(text, ConvergenceWarning, stacklevel=3)
         return self
 
@@ -198,7 +198,8 @@ class Clusterer(ClusterMixin, BaseEstimator):
             ensure_min_samples=2 if reset else 1,
         )
         rows = _as_float32(X)
-        if reset and not sparse.issparse(X):
+        has_counts = getattr(self, "likelihood", None) == "negative_binomial"
+        if reset and not has_counts and not sparse.issparse(X):
             names = getattr(self, "feature_names_in_", None)
             pipeline = f"make_pipeline(StandardScaler(), {type(self).__name__}())"
             check_offset(X, names, f"scale it, as by {pipeline}")

@@ -48,6 +48,7 @@ class DEC(Embedder):
         weight_decay: float | None = None,
         likelihood: str | None = None,
         variance: float | None = None,
+        dispersion: float | None = None,
         hidden_sizes: Sequence[int] | None = None,
         latent_dim: int | None = None,
         pretrain_layer_epochs: int | None = None,
@@ -84,10 +85,12 @@ class DEC(Embedder):
           decay: factor of that rate every decay_epochs. Default: 1.0.
           decay_epochs: epochs of one stair of that rate. Default: 10.
           weight_decay: L2 weight decay in it. Default: 0.0.
-          likelihood: p(x | z): bernoulli (values in [0, 1]), gaussian (fixed variance)
-            or learned_gaussian. Default: from the data.
+          likelihood: p(x | z): bernoulli (values in [0, 1]), gaussian (fixed variance),
+            learned_gaussian or negative_binomial (counts). Default: from the data.
           variance: lambda, the fixed variance of the gaussian likelihood. Default: from
             the data.
+          dispersion: theta of the negative_binomial likelihood: counts of mean mu have
+            the variance mu + mu^2 / theta. Default: from the data.
           hidden_sizes: widths of the encoder's ReLU layers; the decoder mirrors them.
             Default: from the data.
           latent_dim: L, dimension of the latent space. Default: 10.

@@ -137,6 +137,10 @@ def _restored_scaling(described: State, arrays: State, num_features: int) -> Sca
         raise ValueError("scaling has no step or another shape")
     if columns is not None and [type(c) for c in columns] != [str] * num_features:
         raise ValueError("columns are not one string a feature")
+    if scaling.kept is not None and [type(i) for i in scaling.kept] != [int] * (
+        num_features
+    ):
+        raise ValueError("kept columns are not one integer a feature")
     for name in SHIFT_AND_SCALE:
         if arrays[name].shape != (num_features,) or arrays[name].dtype != np.float64:
             raise ValueError(f"{name} of scaling has shape {arrays[name].shape}")

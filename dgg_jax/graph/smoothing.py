@@ -21,6 +21,7 @@ from dgg_jax.likelihoods import (
     Constant,
     GaussianLikelihood,
     Likelihood,
+    NegativeBinomial,
 )
 from dgg_jax.placement import devices
 from dgg_jax.placement.rows import HostRows, SparseRows, sparse_rows
@@ -85,8 +86,8 @@ class SmoothedData(NamedTuple):
     """What the node form knows of the points that a source j speaks for.
 
     Attributes:
-      statistics: t_j of every source, leaves of shape [N, ...]: the likelihood's
-        sufficient statistics for Bernoulli, CenteredStatistics for Gaussians.
+      statistics: t_j of every source, leaves of shape [N, ...]: CenteredStatistics for
+        Gaussians, else the likelihood's sufficient statistics.
       degree: d_j = sum_i A_ij, shape [N].
     """
 
@@ -136,11 +137,13 @@ def smooth_data(
         summed = _host_statistics if _is_dense(x, likelihood) else _sparse_statistics
         statistics = summed(x, transposed, degree, likelihood)
         return SmoothedData(statistics, degree.astype(np.float32))
-    total = np.empty(x.shape, np.float64)
-    width = max(1, _BLOCK_ELEMENTS // len(x))
-    for start in range(0, x.shape[1], width):
-        block = slice(start, start + width)
-        total[:, block] = transposed @ x[:, block].astype(np.float64)
+    if isinstance(likelihood, NegativeBinomial):
+        statistics = jax.tree.map(
+            lambda leaf: _summed(transposed, leaf).astype(np.float32),
+            _statistics_of_rows(likelihood, x),
+        )
+        return SmoothedData(statistics, degree.astype(np.float32))
+    total = _summed(transposed, x)
     if isinstance(likelihood, Bernoulli):
         statistics = total.astype(np.float32)
     else:
@@ -153,6 +156,24 @@ def smooth_data(
             mean.astype(np.float32), scatter.astype(np.float32)
         )
     return SmoothedData(statistics, degree.astype(np.float32))
+
+
+@jax.jit
+def _statistics_of_rows(likelihood: Likelihood, x: jax.Array) -> Any:
+    """T of every row of x [N, D]."""
+    return jax.vmap(likelihood.sufficient_statistics)(x)
+
+
+def _summed(weights: sparse.csr_array, rows: Any) -> np.ndarray:
+    """Weights [M, N] times rows [N, ...], in float64."""
+    rows = np.asarray(rows)
+    columns = rows.reshape(len(rows), -1)
+    total = np.empty((weights.shape[0], columns.shape[1]), np.float64)
+    width = max(1, _BLOCK_ELEMENTS // len(rows))
+    for start in range(0, columns.shape[1], width):
+        block = slice(start, start + width)
+        total[:, block] = weights @ columns[:, block].astype(np.float64)
+    return total.reshape(-1, *rows.shape[1:])
 
 
 def _is_dense(x: SparseRows | HostRows, likelihood: Likelihood) -> bool:
@@ -211,21 +232,17 @@ def _host_statistics(
     x: HostRows, transposed: sparse.csr_array, degree: np.ndarray, likelihood: Any
 ) -> Any:
     """The statistics of ``smooth_data``, by blocks of rows, into temporary files."""
+    if isinstance(likelihood, NegativeBinomial):
+        return _host_sums(x, transposed, likelihood)
     sums = arrays.temporary(x.shape)
     by_column = not isinstance(likelihood, Bernoulli | GaussianLikelihood)
     scatters = arrays.temporary(x.shape) if by_column else np.empty(len(x), np.float32)
     weights = np.where(degree > 0, degree, 1.0)[:, None]
-    for block in _row_blocks(transposed, x.num_columns):
-        entries = transposed[block]
-        points = x[entries.indices].astype(np.float64)
-        lengths, order = np.diff(entries.indptr), np.arange(len(points))
-        part = sparse.csr_array(
-            (entries.data, order, entries.indptr), (len(lengths), len(points))
-        )
+    for block, part, points in _speaking(x, transposed):
         total = part @ points
         if not isinstance(likelihood, Bernoulli):
             total /= weights[block]
-            points -= np.repeat(total, lengths, axis=0)
+            points -= np.repeat(total, np.diff(part.indptr), axis=0)
             points *= points
             scatter = part @ points
             scatters[block] = scatter if by_column else scatter.sum(axis=1)
@@ -235,6 +252,36 @@ def _host_statistics(
     return CenteredStatistics(
         HostRows(sums), HostRows(scatters) if by_column else scatters
     )
+
+
+def _host_sums(x: HostRows, transposed: sparse.csr_array, likelihood: Any) -> Any:
+    """Sums of the likelihood's own statistics, by blocks, into temporary files."""
+    sums = None
+    for block, part, points in _speaking(x, transposed):
+        of_rows = _statistics_of_rows(likelihood, points.astype(np.float32))
+        total = jax.tree.map(lambda leaf, part=part: _summed(part, leaf), of_rows)
+        if sums is None:
+            sums = jax.tree.map(
+                lambda leaf: arrays.temporary((len(x), *leaf.shape[1:])), total
+            )
+        leaves = (jax.tree.leaves(sums), jax.tree.leaves(total))
+        for whole, leaf in zip(*leaves, strict=True):
+            whole[block] = leaf
+    return jax.tree.map(lambda leaf: HostRows(leaf) if leaf.ndim > 1 else leaf, sums)
+
+
+def _speaking(
+    x: HostRows, transposed: sparse.csr_array
+) -> Iterator[tuple[slice, sparse.csr_array, np.ndarray]]:
+    """Blocks of sources: which, their rows of A^T, and the points that these weigh."""
+    for block in _row_blocks(transposed, x.num_columns):
+        entries = transposed[block]
+        points = x[entries.indices].astype(np.float64)
+        lengths, order = np.diff(entries.indptr), np.arange(len(points))
+        part = sparse.csr_array(
+            (entries.data, order, entries.indptr), (len(lengths), len(points))
+        )
+        yield block, part, points
 
 
 def _row_blocks(matrix: sparse.csr_array, width: int) -> Iterator[slice]:

@@ -79,7 +79,7 @@ def candidates(
         space = spaces[one.space]
         points = embeddings.get(one.space)
         if points is None:
-            points = _points_of_all(problem.x, space)
+            points = _points_of_all(problem.points, space)
         votes = KNeighborsClassifier(num_neighbors)
         extended = votes.fit(space.points, one.labels).predict(points)
         extended[rows] = one.labels
@@ -111,8 +111,10 @@ def _spaces(
     Rows of words are compared as they are, neither by their components nor by what a
     network makes of them; and where neighbours are given, what is near is told.
     """
-    spaces = ensemble.data_spaces(
-        _picked(problem.x, rows),
+    has_counts = problem.preset.has_counts  # as few as of words
+    spaces_of = ensemble.column_spaces if has_counts else ensemble.data_spaces
+    spaces = spaces_of(
+        _picked(problem.points, rows),
         problem.preset.num_clusters,
         seed=problem.numpy_seed("initialize"),
         column_scale=problem.column_scale,

@@ -325,7 +325,8 @@ def _graph_space(
     if space == "latents":
         return latent_means(problem, _networks(problem), state), vae_identity(problem)
     # Dense, but for rows that stay on the host.
-    return problem.x if isinstance(problem.x, HostRows) else problem.x[:], {}
+    points = problem.points
+    return points if isinstance(points, HostRows) else points[:], {}
 
 
 def _graph_of(problem: Problem) -> str:
@@ -390,8 +391,9 @@ def _graphs_of_all(problem: Problem, state: State, judge: State) -> dict[str, Gr
         of_data = judge["graphs"].items()
         return graphs | {name: Graph(**graph) for name, graph in of_data}
     if "data" not in graphs:
-        x = problem.x if isinstance(problem.x, HostRows) else problem.x[:]
-        found = nearest(problem, x, problem.preset.init_neighbors, "neighbors")
+        points = problem.points
+        points = points if isinstance(points, HostRows) else points[:]
+        found = nearest(problem, points, problem.preset.init_neighbors, "neighbors")
         graphs["data"] = local_affinity(found["indices"], found["distances"])
     return graphs
 

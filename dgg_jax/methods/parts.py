@@ -1,7 +1,9 @@
 """Parts of a model: those that a preset names, and those of one's own."""
 
 import dataclasses
+from collections.abc import Callable
 
+import jax
 from flax import linen as nn
 
 from dgg_jax.likelihoods import (
@@ -9,8 +11,9 @@ from dgg_jax.likelihoods import (
     GaussianLikelihood,
     LearnedVarianceGaussian,
     Likelihood,
+    NegativeBinomial,
 )
-from dgg_jax.networks import Decoder, Encoder, Network, Networks
+from dgg_jax.networks import Decoder, Encoder, Network, Networks, log_normalized
 from dgg_jax.presets import AutoencoderPreset, GMVAEPreset
 
 
@@ -40,11 +43,20 @@ def likelihood_of(
     """The likelihood that a preset names, or the one in its place."""
     if parts.likelihood is not None:
         return parts.likelihood
+    if preset.has_counts:
+        return NegativeBinomial(preset.dispersion)
     return {
         "bernoulli": Bernoulli(),
         "gaussian": GaussianLikelihood(preset.variance),
         "learned_gaussian": LearnedVarianceGaussian(),
     }[preset.likelihood]
+
+
+def seen_by_networks(
+    preset: AutoencoderPreset,
+) -> dict[str, Callable[[jax.Array], jax.Array]]:
+    """What the first layer sees of a row, as an argument of Encoder and Embedding."""
+    return {"seen": log_normalized} if preset.has_counts else {}
 
 
 def autoencoder_modules(
@@ -57,7 +69,9 @@ def autoencoder_modules(
       num_features: D.
       parts: modules in place of these.
     """
-    encoder = Encoder(preset.hidden_sizes, preset.latent_dim)
+    encoder = Encoder(
+        preset.hidden_sizes, preset.latent_dim, **seen_by_networks(preset)
+    )
     decoder = Decoder(
         preset.hidden_sizes[::-1],
         num_features,

@@ -10,6 +10,7 @@ from scipy import sparse
 from sklearn.cluster import KMeans
 
 from dgg_jax import checks
+from dgg_jax.data.preprocessing import log_normalize
 from dgg_jax.methods.parts import AS_NAMED, Parts
 from dgg_jax.placement.rows import HostRows, SparseRows, map_blocks, place, threads_for
 from dgg_jax.presets import AutoencoderPreset, Preset, TrainingPreset
@@ -18,6 +19,9 @@ from dgg_jax.stages.confidence import confidence_metrics
 from dgg_jax.training import Metrics, Run, Schedule, State
 
 _SAMPLE = 20_000  # rows on the host, of which the report takes K-means
+
+# Likelihoods whose statistics of sparse rows are sparse.
+_OF_SPARSE_ROWS = ("bernoulli", "gaussian")
 
 # A stage draws its random numbers by its number here, whatever the method: methods that
 # share a stage and a seed share its result.
@@ -54,6 +58,7 @@ class Problem:
 
     Attributes:
       x: rows [N, D], where training takes them from.
+      points: the same as distances compare them: of counts the logarithms of shares.
       preset: all settings.
       runner: checkpoints and callbacks.
       seed: of every random number of the run.
@@ -70,6 +75,7 @@ class Problem:
     """
 
     x: np.ndarray | SparseRows | HostRows
+    points: np.ndarray | SparseRows | HostRows
     preset: Any
     runner: Run
     seed: int = 0
@@ -109,6 +115,7 @@ class Problem:
           InvalidInput: if x cannot be clustered so, or something does not fit it.
         """
         likelihood = getattr(preset, "likelihood", None)
+        has_counts = preset.has_counts
         by_batch = isinstance(preset, AutoencoderPreset)
         if sparse.issparse(x):
             x = sparse.csr_array(x, dtype=np.float32)
@@ -118,6 +125,8 @@ class Problem:
         checks.data_matrix(
             x, preset.num_clusters, unit_interval=likelihood == "bernoulli"
         )
+        if has_counts:
+            checks.counts(x)
         if neighbors is not None:
             neighbors = checks.neighbors(*neighbors, num_points=x.shape[0])
         if image_shape is not None:
@@ -128,16 +137,21 @@ class Problem:
                 x,
                 preset.device_memory_share,
                 getattr(preset, "num_neighbors", 0),
-                # A variance for each column has statistics that are not sparse.
-                may_stay_sparse=likelihood != "learned_gaussian",
+                may_stay_sparse=likelihood in _OF_SPARSE_ROWS,
             )
         precision = getattr(preset, "precision", "float32")
         if precision != "float32" and jax.default_backend() == "cpu":
             logging.warning(
                 "precision=%s: a CPU computes in float32 all the same.", precision
             )
+        points = x
+        if has_counts:
+            on_host = isinstance(x, HostRows)
+            points = log_normalize(x.source if on_host else x)
+            points = HostRows(points) if on_host else points
         return cls(
             x,
+            points,
             preset,
             runner or Run(),
             neighbors=neighbors,

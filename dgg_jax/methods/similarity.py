@@ -9,6 +9,7 @@ from absl import logging
 from flax import linen as nn
 
 from dgg_jax.graph import knn
+from dgg_jax.methods.parts import seen_by_networks
 from dgg_jax.methods.pretrained import vae_identity
 from dgg_jax.methods.problem import Problem
 from dgg_jax.networks import Embedding, MeanEmbedding, Network, initial_params
@@ -94,7 +95,9 @@ def _encoder_mean(problem: Problem, state: State) -> tuple[nn.Module, State]:
     preset, encoder = problem.preset, state["encoder"]
     if problem.parts.encoder:
         return MeanEmbedding(problem.parts.encoder), {"encoder": encoder}
-    module = Embedding(preset.hidden_sizes, preset.latent_dim)
+    module = Embedding(
+        preset.hidden_sizes, preset.latent_dim, **seen_by_networks(preset)
+    )
     return module, {k: v for k, v in encoder.items() if k != "logvar"}
 
 
@@ -170,6 +173,6 @@ def nearest_in_data(problem: Problem, num_neighbors: int) -> State:
         name,
         {"num_neighbors": num_neighbors},
         lambda: problem.runner.remember(
-            name, lambda: nearest(problem, problem.x, num_neighbors, name)
+            name, lambda: nearest(problem, problem.points, num_neighbors, name)
         ),
     )

@@ -148,7 +148,8 @@ def _points(problem: Problem, state: State) -> np.ndarray | SparseRows | HostRow
     """What is clustered: the embedding, or the data, dense after a Siamese network."""
     if "latent_mean" in state:
         return state["latent_mean"]
-    return problem.x[:] if isinstance(problem.preset, SiamesePreset) else problem.x
+    points = problem.points
+    return points[:] if isinstance(problem.preset, SiamesePreset) else points
 
 
 def kmeans(problem: Problem, state: State) -> tuple[State, Metrics]:
@@ -215,7 +216,7 @@ def embed(problem: Problem, state: State) -> tuple[State, Metrics]:
 def embed_siamese(problem: Problem, state: State) -> tuple[State, Metrics]:
     """The Siamese embedding of DGG; without epochs for it, the data themselves."""
     if not problem.preset.siamese_epochs:
-        return {}, kmeans_metrics(problem, problem.x[:], "embed")
+        return {}, kmeans_metrics(problem, problem.points[:], "embed")
     embedding, _ = encoder_embedding(problem, state)
     metrics = kmeans_metrics(problem, embedding, "embed")
     return {"latent_mean": embedding}, metrics

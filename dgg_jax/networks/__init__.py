@@ -15,6 +15,7 @@ from dgg_jax.networks.dense import (
     MeanEmbedding,
     Moments,
     NormalizedClassifier,
+    log_normalized,
 )
 from dgg_jax.networks.gmvae import (
     ComponentNetwork,
@@ -49,5 +50,6 @@ __all__ = [
     "PlainTrunk",
     "RecognitionNetwork",
     "initial_params",
+    "log_normalized",
     "with_precision",
 ]

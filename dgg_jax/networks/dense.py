@@ -1,6 +1,6 @@
 """The fully connected networks of DGG: f_1, g, f_2 and the Siamese embedding."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -21,6 +21,20 @@ def bounded(logvar: jax.Array) -> jax.Array:
     return jnp.clip(logvar, -_LARGEST_LOGVAR, _LARGEST_LOGVAR)
 
 
+def as_they_are(x: jax.Array) -> jax.Array:
+    """x itself: what most networks see of their input."""
+    return x
+
+
+def log_normalized(x: jax.Array) -> jax.Array:
+    """ln(1 + x) of counts [..., D] whose mean was brought to 1, row by row.
+
+    ``data.preprocessing.log_normalize`` is the same of numpy's arrays.
+    """
+    size = jnp.sum(x, axis=-1, keepdims=True)
+    return jnp.log1p(x * (x.shape[-1] / jnp.maximum(size, 1e-30)))
+
+
 def hidden_layers(x: jax.Array, sizes: Sequence[int]) -> jax.Array:
     """ReLU layers "hidden_0", ... of the module that calls it, x [B, D] to [B, H]."""
     for index, size in enumerate(sizes):
@@ -34,15 +48,17 @@ class Encoder(nn.Module):
     Attributes:
       hidden_sizes: widths of the ReLU layers.
       latent_dim: L.
+      seen: what the first layer sees of x.
     """
 
     hidden_sizes: Sequence[int]
     latent_dim: int
+    seen: Callable[[jax.Array], jax.Array] = as_they_are
 
     @nn.compact
     def __call__(self, x: jax.Array) -> Gaussian:
         """Maps x [B, D] to q(z | x) with fields of shape [B, L]."""
-        x = hidden_layers(x, self.hidden_sizes)
+        x = hidden_layers(self.seen(x), self.hidden_sizes)
         # The log-variances start at 0 wherever x lies, also after pretraining stages
         # that do not train this head.
         zeros = nn.initializers.zeros
@@ -101,15 +117,17 @@ class Embedding(nn.Module):
     Attributes:
       hidden_sizes: widths of the ReLU layers.
       latent_dim: dimension of the embedding.
+      seen: what the first layer sees of x.
     """
 
     hidden_sizes: Sequence[int]
     latent_dim: int
+    seen: Callable[[jax.Array], jax.Array] = as_they_are
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps x [B, D] to its embedding [B, L]."""
-        x = hidden_layers(x, self.hidden_sizes)
+        x = hidden_layers(self.seen(x), self.hidden_sizes)
         return nn.Dense(self.latent_dim, name="mean")(x)
 
 

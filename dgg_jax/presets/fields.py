@@ -36,6 +36,8 @@ class Preset:
     """Settings of every method; each is a flag of the command line."""
 
     counts_clusters: ClassVar[bool] = False  # whether K may be estimated
+    takes_counts: ClassVar[bool] = False  # whether it has a likelihood of these
+    has_counts: ClassVar[bool] = False  # whether rows are counts
 
     num_clusters: int = setting(10, "K, the number of clusters.")
 

@@ -6,6 +6,8 @@ from typing import Any, ClassVar
 from dgg_jax import checks
 from dgg_jax.presets.fields import Preset, setting
 
+_LIKELIHOODS = ("bernoulli", "gaussian", "learned_gaussian")
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class NetworkPreset(Preset):
@@ -27,7 +29,7 @@ class DecoderPreset(NetworkPreset):
         "bernoulli",
         "p(x | z): bernoulli (values in [0, 1]), gaussian (fixed variance) or "
         "learned_gaussian.",
-        choices=("bernoulli", "gaussian", "learned_gaussian"),
+        choices=_LIKELIHOODS,
     )
     variance: float = setting(
         1.0,
@@ -39,6 +41,21 @@ class DecoderPreset(NetworkPreset):
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class AutoencoderPreset(DecoderPreset):
     """Settings of the networks and of the pretraining that methods share."""
+
+    takes_counts: ClassVar[bool] = True
+
+    likelihood: str = setting(
+        "bernoulli",
+        "p(x | z): bernoulli (values in [0, 1]), gaussian (fixed variance), "
+        "learned_gaussian or negative_binomial (counts).",
+        choices=(*_LIKELIHOODS, "negative_binomial"),
+    )
+    dispersion: float = setting(
+        10.0,
+        "theta of the negative_binomial likelihood: counts of mean mu have the "
+        "variance mu + mu^2 / theta.",
+        positive=True,
+    )
 
     hidden_sizes: tuple[int, ...] = setting(
         (500, 500, 2000),
@@ -79,6 +96,11 @@ class AutoencoderPreset(DecoderPreset):
         positive=True,
         high=1,
     )
+
+    @property
+    def has_counts(self) -> bool:  # type: ignore[override]
+        """Whether rows are counts, which are compared by the logarithms of shares."""
+        return self.likelihood == "negative_binomial"
 
     def autoencoder_settings(self) -> dict[str, Any]:
         """The settings that the pretrained autoencoder depends on."""

@@ -10,7 +10,7 @@ import numpy as np
 from scipy import sparse
 
 from dgg_jax import checks
-from dgg_jax.data.preprocessing import are_words, likelihood_for
+from dgg_jax.data.preprocessing import are_words, count_dispersion, likelihood_for
 from dgg_jax.presets.fields import Preset
 from dgg_jax.presets.methods import (
     EMBEDDINGS,
@@ -32,6 +32,7 @@ class Facts(NamedTuple):
       num_clusters: K.
       likelihood: that the values have.
       variance: lambda, if that is the Gaussian one.
+      dispersion: theta, if that is the negative binomial one.
       is_sparse: whether most values are 0, as in rows of words.
       image_shape: of the image in a row, or None.
     """
@@ -41,6 +42,7 @@ class Facts(NamedTuple):
     num_clusters: int = 10
     likelihood: str = "bernoulli"
     variance: float = 1.0
+    dispersion: float = 10.0
     is_sparse: bool = False
     image_shape: tuple[int, ...] | None = None
 
@@ -128,14 +130,20 @@ def for_data(
     likelihood, variance = likelihood_for(x)
     if issubclass(cls, SiamesePreset) and image_shape is not None:
         checks.image_shape(image_shape, num_columns, "image_shape")
+    asked = given.get("likelihood", likelihood)
+    has_counts = cls.takes_counts and asked == "negative_binomial"
+    if has_counts:
+        checks.counts(x)
     facts = Facts(
         num_points,
         num_columns,
         num_clusters,
-        given.get("likelihood", likelihood),
+        asked,
         variance,
-        # Images may be as black.
-        is_sparse=sparse.issparse(x) or (image_shape is None and are_words(x)),
+        count_dispersion(x) if has_counts else Facts._field_defaults["dispersion"],
+        # Images may be as black; counts of cells are no words.
+        is_sparse=not has_counts
+        and (sparse.issparse(x) or (image_shape is None and are_words(x))),
         image_shape=image_shape if given.get("siamese_warp", 1) else None,
     )
     values = _chosen(cls, facts, given.get("num_neighbors"))
@@ -166,6 +174,7 @@ def _chosen(
     values = {
         "likelihood": facts.likelihood,
         "variance": facts.variance,
+        "dispersion": facts.dispersion,
         "batch_size": batch_size(facts.num_points),
         "siamese_batch_size": batch_size(facts.num_points, num_steps=7),
     }

@@ -9,12 +9,13 @@ from typing import Any, NamedTuple
 
 from dgg_jax import data, presets
 from dgg_jax.data import Dataset, preprocessing
-from dgg_jax.data.dataset import random_rows
+from dgg_jax.data.dataset import random_rows, without_counts
 from dgg_jax.data.reuters import TEXTS
 from dgg_jax.presets import Preset
 from dgg_jax.runs.programs import program
 
 AUTO = "auto"  # in place of K
+COUNTS = "negative_binomial"  # the likelihood of these
 # What is meant where nothing is said.
 DEFAULTS = {
     "method": "dgg",
@@ -154,15 +155,26 @@ class Config(NamedTuple):
         """
         changes = {**self.changes, **changes}
         if self.own is not None:
+            own = self._own_of_method()
+            if own.likelihood == COUNTS:
+                changes = {"likelihood": COUNTS} | changes
             return presets.for_data(
                 self.method,
-                self.own.x,
-                image_shape=self.own.image_shape,
+                own.x,
+                image_shape=own.image_shape,
                 name=self.preset_name,
                 **changes,
             )
         preset = presets.preset(self.method, self.dataset, self.preset_name)
         return resolve(self._of_scaling(preset), changes)
+
+    def _own_of_method(self) -> Dataset:
+        """The data of one's own; of counts their logarithms, if it takes no counts."""
+        asked = self.changes.get("likelihood", COUNTS)
+        takes = presets.preset_class(self.method).takes_counts and asked == COUNTS
+        if self.own.likelihood != COUNTS or takes:
+            return self.own
+        return without_counts(self.own)
 
     def _of_scaling(self, preset: Preset) -> Preset:
         """The preset of a data set, whose variance goes with the scaling of texts."""
@@ -181,7 +193,7 @@ class Config(NamedTuple):
           MissingData: if it cannot be found.
         """
         if self.own is not None:
-            return self.own
+            return self._own_of_method()
         whole = data.load(
             self.dataset,
             data_dir=self.data_dir,

@@ -88,8 +88,34 @@ def data_spaces(
 ) -> dict[str, Space]:
     """The data as points: as they are, as they were before scaling, and standardised.
 
+    Rows of words, most of which are 0, are points as they are; of others see
+    ``column_spaces``.
+
+    Args:
+      x: data, shape [n, D].
+      num_clusters: K.
+      seed: of what tells columns from noise.
+      column_scale: [D], what their columns were divided by.
+
+    Returns:
+      "data", and what else ``column_spaces`` finds.
+    """
+    if are_words(x):
+        return {"data": Space(sparse.csr_array(x), lambda rows: rows)}
+    return column_spaces(x, num_clusters, seed=seed, column_scale=column_scale)
+
+
+def column_spaces(
+    x: np.ndarray | sparse.csr_array,
+    num_clusters: int,
+    *,
+    seed: int,
+    column_scale: np.ndarray | None = None,
+) -> dict[str, Space]:
+    """The data as points: as they are, as they were before scaling, and standardised.
+
     Of many columns the 50 principal components are taken. Where most columns are noise,
-    the others are points too. Rows of words, most of which are 0, stay as they are.
+    the others are points too.
 
     Args:
       x: data, shape [n, D].
@@ -100,9 +126,7 @@ def data_spaces(
     Returns:
       "data"; "unscaled", "standardized" and "salient" where these are others.
     """
-    if are_words(x):
-        return {"data": Space(sparse.csr_array(x), lambda rows: rows)}
-    x = np.asarray(x, np.float32)
+    x = np.asarray(x.toarray() if sparse.issparse(x) else x, np.float32)
     mean, spread = x.mean(axis=0), x.std(axis=0)
     spaces = {"data": _components(x, lambda rows: rows)}
     if column_scale is not None and np.ptp(column_scale) > 0:

@@ -15,7 +15,7 @@ from sklearn.mixture import GaussianMixture
 from sklearn.preprocessing import StandardScaler
 
 from dgg_jax import checks, methods, presets
-from dgg_jax.data.dataset import Dataset
+from dgg_jax.data.dataset import Dataset, without_counts
 from dgg_jax.graph import knn, neighbor_weights, spectral_labels
 from dgg_jax.methods import dgg
 from dgg_jax.stages import evaluate
@@ -89,6 +89,39 @@ def _umap_hdbscan(x: np.ndarray, num_clusters: int, seed: int) -> Clusters:
     return model.labels_, model.probabilities_
 
 
+def _leiden(x: np.ndarray, num_clusters: int, seed: int) -> Clusters:
+    """Communities of the graph of 50 components, as scanpy finds them.
+
+    Of resolutions between 0.01 and 3 that of a bisection that ends nearest to K.
+    """
+    import anndata
+    import scanpy
+
+    cells = anndata.AnnData(x.astype(np.float32))
+    with np.errstate(invalid="ignore"):
+        scanpy.pp.scale(cells, max_value=10)
+    scanpy.pp.pca(cells, n_comps=min(50, *(side - 1 for side in x.shape)))
+    scanpy.pp.neighbors(cells, n_neighbors=15, random_state=seed)
+    low, high, found = 0.01, 3.0, {}
+    for _ in range(12):
+        resolution = (low + high) / 2
+        scanpy.tl.leiden(
+            cells,
+            resolution,
+            random_state=seed,
+            flavor="igraph",
+            n_iterations=-1,
+            directed=False,
+        )
+        labels = cells.obs["leiden"].to_numpy().astype(int)
+        count = len(np.unique(labels))
+        found.setdefault(abs(count - num_clusters), labels)
+        if count == num_clusters:
+            break
+        low, high = (resolution, high) if count < num_clusters else (low, resolution)
+    return found[min(found)], None
+
+
 def _standardized(x: np.ndarray) -> np.ndarray:
     return StandardScaler().fit_transform(x.astype(np.float64))
 
@@ -119,9 +152,11 @@ _OF_SCALED = {
     "UMAP + mixture": _umap_mixture,
     "UMAP + HDBSCAN": _umap_hdbscan,
 }
+_LEIDEN = "components + Leiden"  # of counts
 _OF_SPACES = {"K-means": kmeans, "spectral": spectral}
 _OF_DGG = ("DGG", *(f"{f} ({s})" for s in ("latents", "Siamese") for f in _OF_SPACES))
-NAMES = (*_OF_DGG, "VaDE", *_OF_DATA, *_OF_SCALED)
+_OF_LOGARITHMS = {"DGG (logarithms)": "dgg", "VaDE (logarithms)": "vade"}
+NAMES = (*_OF_DGG, "VaDE", *_OF_DATA, *_OF_SCALED, *_OF_LOGARITHMS, _LEIDEN)
 
 
 def outcomes(dataset: Dataset, names: list[str], seed: int) -> Iterator[Outcome]:
@@ -137,7 +172,13 @@ def outcomes(dataset: Dataset, names: list[str], seed: int) -> Iterator[Outcome]
         import umap  # noqa: F401, before the clock runs
     num_clusters = len(np.unique(dataset.y))
     scaled, unscaled = sets.dense(dataset), sets.unscaled(dataset)
-    for functions, x in ((_OF_DATA, unscaled), (_OF_SCALED, scaled)):
+    of_scaled = dict(_OF_SCALED)
+    if dataset.likelihood == "negative_binomial":
+        of_scaled[_LEIDEN] = _leiden
+        logarithms = without_counts(dataset)
+        for name in [name for name in _OF_LOGARITHMS if name in names]:
+            yield _run(_OF_LOGARITHMS[name], name, logarithms, seed)[0]
+    for functions, x in ((_OF_DATA, unscaled), (of_scaled, scaled)):
         for name in [name for name in functions if name in names]:
             cluster = functools.partial(functions[name], x, num_clusters, seed)
             yield _timed(name, cluster)
@@ -163,6 +204,7 @@ def _run(method: str, name: str, dataset: Dataset, seed: int) -> tuple[Outcome, 
         method,
         dataset.x,
         len(np.unique(dataset.y)),
+        likelihood=dataset.likelihood if dataset.variance is None else None,
         image_shape=dataset.image_shape if method == "dgg" else None,
     )
     of_method = methods.method(method)

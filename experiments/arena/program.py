@@ -27,7 +27,11 @@ from dgg_jax import checks
 from dgg_jax.cli import command, series
 from experiments.arena import confidences, contenders, judges, sets, table
 
-_SETS = flags.DEFINE_list("sets", list(sets.NAMES), "Data sets, separated by commas.")
+_SETS = flags.DEFINE_list(
+    "sets",
+    list(sets.NAMES),
+    f"Data sets, separated by commas; of counts also {', '.join(sets.COUNTS)}.",
+)
 _CONTENDERS = flags.DEFINE_list(
     "contenders", list(contenders.NAMES), "Methods, separated by commas."
 )
@@ -46,7 +50,7 @@ def main(arguments: Sequence[str]) -> int:
 def _arena() -> int:
     output = pathlib.Path(command.OUTPUT.value or _DEFAULT_OUTPUT)
     for name in _SETS.value:
-        checks.one_of("sets", name, sets.NAMES)
+        checks.one_of("sets", name, (*sets.NAMES, *sets.COUNTS))
     for name in _CONTENDERS.value:
         checks.one_of("contenders", name, contenders.NAMES)
     if not _SHOW.value:

@@ -17,6 +17,7 @@ from sklearn import datasets
 from dgg_jax import checks, data
 from dgg_jax.data import own
 from dgg_jax.data.dataset import Dataset, random_rows
+from dgg_jax.data.preprocessing import log_normalize
 
 Labelled = tuple[np.ndarray, np.ndarray]  # x [N, D] and y [N]
 
@@ -27,25 +28,25 @@ def load(name: str, data_dir: str | None = None) -> Dataset:
     """A set by its name, scaled as ``dgg-jax run`` scales it.
 
     Args:
-      name: one of NAMES.
+      name: one of NAMES or COUNTS.
       data_dir: folder with the sets that are neither drawn nor in a package: pendigits,
-        pbmc4k and r8_sentences as .npz with x and y, and the files of MNIST, HAR and
-        Reuters.
+        pbmc4k, r8_sentences and those of COUNTS as .npz with x and y, and the files of
+        MNIST, HAR and Reuters.
 
     Raises:
       InvalidInput: if there is no such set.
       MissingData: if it is not in data_dir.
       NotInstalled: if the package that has it is not installed.
     """
-    checks.one_of("sets", name, NAMES)
+    checks.one_of("sets", name, (*NAMES, *COUNTS))
     if name in _NAMED:
         dataset = data.load(_NAMED[name], data_dir=data_dir)
         return random_rows(dataset, min(_MNIST_ROWS, dataset.x.shape[0]))
-    if name in _FILES:
+    if name in (*_FILES, *COUNTS):
         path = pathlib.Path(data_dir or ".") / f"{name}.npz"
         if not path.exists():
             raise checks.MissingData(f"{path} is missing: an archive with x and y.")
-        return own.load(path)
+        return own.load(path, scaling="counts" if name in COUNTS else "auto")
     if name in _DRAWN:
         x, y = _DRAWN[name](np.random.default_rng(0))
         order = np.random.default_rng(1).permutation(len(x))
@@ -59,7 +60,9 @@ def load(name: str, data_dir: str | None = None) -> Dataset:
 
 
 def dense(dataset: Dataset) -> np.ndarray:
-    """The rows as DGG gets them, dense [N, D]."""
+    """The rows as DGG gets them, dense [N, D]; of counts the logarithms of shares."""
+    if dataset.likelihood == "negative_binomial":
+        return log_normalize(dataset.x)
     return dataset.x if isinstance(dataset.x, np.ndarray) else dataset.x.toarray()
 
 
@@ -226,3 +229,5 @@ _DRAWN = {
     "pictures": _pictures,
 }
 NAMES = (*REAL, *_DRAWN)
+# Of cells and of words, beside those: what a likelihood of counts is for.
+COUNTS = ("pbmc4k_counts", "r8_counts")

@@ -17,7 +17,8 @@ def means(cells: Iterable[Cell], score: str) -> dict[str, dict[str, list[float]]
     found: dict[str, dict[str, list[float]]] = collections.defaultdict(dict)
     for cell in cells:
         found[cell["set"]].setdefault(cell["method"], []).append(cell[score])
-    return {name: found[name] for name in sets.NAMES if name in found}
+    names = (*sets.NAMES, *sets.COUNTS)
+    return {name: found[name] for name in names if name in found}
 
 
 def mean_ranks(table: dict[str, dict[str, list[float]]]) -> dict[str, float]:

@@ -48,7 +48,12 @@ def test_cells_name_the_rows():
     found = loaded(written())
     assert found.names.tolist() == [str(i) for i in range(12)]
     assert found.scaling.columns == tuple(str(i) for i in range(5))
-    assert found.scaling.step == "standardize"  # counts of genes are no pixels
+    assert found.scaling.step == "counts"  # not standardised, and no pixels
+    np.testing.assert_array_equal(found.x, X)
+    assert found.likelihood == "negative_binomial" and found.variance is None
+    of_logarithms = loaded(written(np.log1p(X)))
+    assert of_logarithms.scaling.step == "standardize"
+    assert loaded(written(), scaling="standard").likelihood == "gaussian"
 
 
 def test_layers(tmp_path):

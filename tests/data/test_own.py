@@ -16,6 +16,7 @@ from scipy import sparse
 from dgg_jax import checks, data
 from dgg_jax.checks import InvalidInput, MissingData, NotInstalled
 from dgg_jax.data import matrices, own, preprocessing
+from dgg_jax.data.dataset import without_counts
 from dgg_jax.data.matlab import Mat
 from dgg_jax.data.preprocessing import min_max, shift_and_scale, standardize
 
@@ -488,6 +489,66 @@ def test_a_row_without_a_direction_is_refused(tmp_path):
     x[5] = 0
     with pytest.raises(InvalidInput, match="row 5 is 0 in every column"):
         data.load(write(tmp_path / "x.npy", npy(x)), scaling="unit")
+
+
+def counts(num_rows=30, num_columns=2100):
+    """Counts, of which the first hundred columns do not vary beyond chance."""
+    rng = np.random.default_rng(0)
+    x = rng.negative_binomial(0.5, 0.1, (num_rows, num_columns))
+    x[:, :100] = 5
+    return x
+
+
+def test_counts_keep_their_variable_columns(tmp_path, caplog):
+    x = counts()
+    path = write(tmp_path / "x.npy", npy(x))
+    assert data.load(path).scaling.step == "standardize"  # whole numbers may be ages
+    with caplog.at_level("INFO", "dgg_jax"):
+        found = data.load(path, scaling="counts")
+    assert "taken for counts, as of 2,000 genes or words" in caplog.text
+    assert found.likelihood == "negative_binomial"
+    np.testing.assert_array_equal(found.x, x[:, 100:])
+    assert found.scaling.kept == tuple(range(100, 2100))
+    new = write(tmp_path / "new.npy", npy(2 * x[:3]))
+    np.testing.assert_array_equal(own.new_rows(new, found.scaling), 2 * x[:3, 100:])
+    kept = write(tmp_path / "kept.npy", npy(x[:3, 100:]))
+    np.testing.assert_array_equal(own.new_rows(kept, found.scaling), x[:3, 100:])
+    of_few = data.load(write(tmp_path / "few.npy", npy(x[:, 90:120])), scaling="counts")
+    assert of_few.scaling.kept is None and of_few.x.shape == (30, 30)
+
+
+def test_counts_of_a_table_are_found_by_name(tmp_path):
+    x = counts()
+    names = [f"g{i}" for i in range(x.shape[1])]
+    lines = [",".join(names)] + [",".join(map(str, row)) for row in x]
+    found = data.load(write(tmp_path / "x.csv", "\n".join(lines)), scaling="counts")
+    assert found.scaling.columns == tuple(names[100:])
+    assert found.scaling.kept is None
+    turned = [",".join(line.split(",")[::-1]) for line in lines]
+    new = write(tmp_path / "new.csv", "\n".join(turned))
+    np.testing.assert_array_equal(own.new_rows(new, found.scaling), found.x)
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        ([[1.5, 2], [1, 3]], "x.npy: .*needs counts.*1.5 at row 0, column 0"),
+        ([[-1, 2], [1, 3]], "needs counts.*-1 at row 0"),
+        ([[1, 2], [0, 0]], "row 1 of x has no counts"),
+    ],
+)
+def test_what_is_asked_for_as_counts_and_is_none(tmp_path, x, message):
+    with pytest.raises(InvalidInput, match=message):
+        data.load(write(tmp_path / "x.npy", npy(np.array(x))), scaling="counts")
+
+
+def test_methods_without_a_likelihood_of_counts_take_logarithms(tmp_path):
+    found = data.load(write(tmp_path / "x.npy", npy(counts())), scaling="counts")
+    taken = without_counts(found)
+    np.testing.assert_allclose(np.expm1(taken.x).mean(axis=1), 1.0, rtol=1e-5)
+    assert taken.likelihood == "gaussian"
+    new = own.new_rows(tmp_path / "x.npy", taken.scaling)
+    np.testing.assert_array_equal(new, taken.x)
 
 
 def test_new_rows_are_scaled_as_those_of_training(tmp_path):

@@ -381,3 +381,31 @@ def test_the_home_of_the_user_is_meant(monkeypatch, folder):
     assert sorted(path.name for path in home.iterdir()) == made
     assert load_run("~/run").result["dataset"]["name"] == "x.npy"
     assert [path.name for path in folder.iterdir()] == ["home"]
+
+
+def test_counts_from_file_to_new_rows(folder):
+    rng = np.random.default_rng(0)
+    profiles = rng.dirichlet(np.full(20, 0.3), 3)
+    y = np.arange(90) % 3
+    x = rng.poisson(rng.integers(30, 300, (90, 1)) * profiles[y])
+    np.savez(folder / "cells.npz", x=x, y=y)
+    flags = ("--dataset=cells.npz", "--scaling=counts", "--num_clusters=3")
+    assert call(*flags, *TINY).code == 0
+    config = load_run("runs/cells-dgg-smoke-0").config
+    assert config.preset.likelihood == "negative_binomial"
+    assert "--scaling=counts" in config.command()
+    np.save(folder / "new.npy", 3 * x[:10])
+    model = "--model=runs/cells-dgg-smoke-0/model"
+    outcome = call(model, "--data=new.npy", "--output=new.csv", program=predict)
+    assert outcome.code == 0, outcome.err
+    with open("new.csv") as file:
+        assert len(list(csv.DictReader(file))) == 10
+    # K-means has no likelihood, and takes the logarithms of the shares.
+    assert call(*flags, "--method=kmeans", "--preset=smoke").code == 0
+    result = (folder / "runs/cells-kmeans-smoke-0/result.json").read_text()
+    assert json.loads(result)["final"]["accuracy"] > 0.9
+    outcome = call(
+        *flags, "--method=gmvae", "--preset=smoke", "--likelihood=negative_binomial"
+    )
+    assert outcome.code == 2
+    assert "likelihood='negative_binomial' is unknown" in outcome.err
