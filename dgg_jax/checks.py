@@ -238,7 +238,11 @@ def _misfit(array: _Shaped, arrays: Sequence[_Shaped], axes: Sequence[str]) -> s
 
 
 def data_matrix(
-    x: np.ndarray | sparse.csr_array, num_clusters: int, *, unit_interval: bool
+    x: np.ndarray | sparse.csr_array,
+    num_clusters: int,
+    *,
+    unit_interval: bool,
+    may_miss: bool = False,
 ) -> None:
     """Checks that x can be clustered, before any long work.
 
@@ -246,6 +250,7 @@ def data_matrix(
       x: the data, shape [N, D]; a csr_array if they are sparse.
       num_clusters: K, at most N.
       unit_interval: whether the likelihood needs values in [0, 1].
+      may_miss: whether values may be missing, which are NaN.
 
     Raises:
       InvalidInput: if x is not a matrix, has fewer rows, or different ones, than
@@ -267,12 +272,14 @@ def data_matrix(
     for start, block in blocks(x):
         with np.errstate(over="ignore"):
             block = block.astype(np.float32, copy=False)
-        finite = np.isfinite(block)
-        if not finite.all():
-            row, column = np.argwhere(~finite)[0]
+        usable = np.isfinite(block) | (np.isnan(block) if may_miss else False)
+        if not usable.all():
+            row, column = np.argwhere(~usable)[0]
             first = first or (start + row, column, block[row, column])
-            num_wrong += np.count_nonzero(~finite)
-        low, high = min(low, block.min()), max(high, block.max())
+            num_wrong += np.count_nonzero(~usable)
+        # They pass over NaN.
+        low = min(low, np.fmin.reduce(block, axis=None))
+        high = max(high, np.fmax.reduce(block, axis=None))
     if first:
         row, column, value = first
         raise InvalidInput(
@@ -319,6 +326,33 @@ def counts(x: np.ndarray | sparse.csr_array) -> None:
                 f"row {start + int(empty.argmax())} of x has no counts; leave out rows "
                 "without any."
             )
+
+
+def missing(x: np.ndarray | sparse.csr_array) -> bool:
+    """Whether values of x [N, D], which are NaN, are missing.
+
+    Raises:
+      InvalidInput: if all values of a row or of a column are.
+    """
+    if sparse.issparse(x):
+        return bool(np.isnan(x.data).any())
+    in_column, found = np.zeros(x.shape[1], np.int64), False
+    for start, block in blocks(x):
+        gone = np.isnan(block)
+        found = found or bool(gone.any())
+        in_column += gone.sum(axis=0)
+        empty = gone.all(axis=1)
+        if empty.any():
+            raise InvalidInput(
+                f"row {start + int(empty.argmax())} of x has no value, all are NaN; "
+                "leave it out."
+            )
+    if (in_column == len(x)).any():
+        column = int((in_column == len(x)).argmax())
+        raise InvalidInput(
+            f"column {column} of x has no value, all are NaN; leave it out."
+        )
+    return found
 
 
 def _num_different(x: np.ndarray | sparse.csr_array, most: int) -> int:
@@ -514,14 +548,17 @@ def shows_images(x: np.ndarray) -> bool:
     short, long = sorted(shape[:2])
     if short < 4 or long > 2 * short:
         return False
-    low, high = x.min(), x.max()
+    low, high = np.fmin.reduce(x, axis=None), np.fmax.reduce(x, axis=None)
     return bool(low >= 0 and (high <= 1 or (high <= 255 and are_whole(x))))
 
 
 def are_whole(x: np.ndarray) -> bool:
-    """Whether values [N, ...] are whole numbers."""
+    """Whether values [N, ...] are whole numbers, those that are not missing."""
     flat = x.reshape(len(x), -1)
-    return all((block == np.floor(block)).all() for _, block in blocks(flat))
+    return all(
+        ((block == np.floor(block)) | np.isnan(block)).all()
+        for _, block in blocks(flat)
+    )
 
 
 def image_shape(

@@ -730,6 +730,16 @@ def test_rows_of_a_low_elbo_are_outliers(name, tmp_path):
     assert not estimator.outliers(x, 0.0).any()
     with pytest.raises(ValueError, match="share must be"):
         estimator.outliers(x, 1.5)
+    # So in fit, of the rows that it has trained on.
+    fitted, whole = tiny(name, epochs=2), estimator.labels_
+    labels = fitted.fit_predict(x, outliers=0.1)
+    np.testing.assert_array_equal(labels, np.where(strange, -1, whole))
+    fitted.save(tmp_path / "without")
+    np.testing.assert_array_equal(dgg_jax.load(tmp_path / "without").labels_, labels)
+    again = fitted.stability(x, n_repeats=1)
+    assert again.agreement == estimator.stability(x, n_repeats=1).agreement
+    with pytest.raises(ValueError, match="outliers must be"):
+        fitted.fit(x, outliers=-0.1)
     del estimator.elbo_  # as of a model that a former version has saved
     estimator.save(tmp_path / "model")
     with pytest.raises(ValueError, match="fit it again"):

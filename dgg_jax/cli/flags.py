@@ -42,10 +42,11 @@ _SCALING = flags.DEFINE_enum(
     own.SCALINGS,
     "Of a file of your own: standard (columns to mean 0, variance 1), minmax (to [0, "
     "1]), pixels (divided by 255), unit (rows to one length, so that their directions "
-    "count: for embeddings of pretrained models), none, or auto: rows of one length as "
-    "unit, values in [0, 1], and those in [-1, 1] if most columns span a third of it, "
-    "as they are, what is taken for 8-bit pixels divided by 255, all else "
-    "standardised.",
+    "count: for embeddings of pretrained models), counts (of genes or words: the 2,000 "
+    "most variable columns, as they are), none, or auto: rows of one length as unit, "
+    "whole numbers of an .h5ad file as counts, values in [0, 1], and those in [-1, 1] "
+    "if most columns span a third of it, as they are, what is taken for 8-bit pixels "
+    "divided by 255, all else standardised.",
 )
 _LAYER = flags.DEFINE_string(
     "layer",
@@ -76,6 +77,14 @@ _NUM_ROWS = flags.DEFINE_integer(
     "Cluster only so many rows, drawn once at random: the same for every seed. The "
     "settings of a benchmark stay those of all its rows.",
     lower_bound=1,
+)
+flags.DEFINE_integer(
+    "stability",
+    DEFAULTS["stability"],
+    "Then repeat the run so often with other seeds on four fifths of the rows: how "
+    "much of each cluster is found again, and the consensus of all. Each takes about "
+    "as long as the run.",
+    lower_bound=0,
 )
 _PRESET = flags.DEFINE_enum(
     "preset",
@@ -127,7 +136,7 @@ flags.DEFINE_float(
 _OF_THE_SAME_NAME = (
     *("method", "seed", "moons_distance", "tfidf_scaling", "data_dir", "resume"),
     *("overwrite", "checkpoint_seconds", "label", "scaling", "num_rows", "layer"),
-    "split",
+    *("split", "stability"),
 )
 _OF_EVERY = [field.name for field in dataclasses.fields(presets.Preset)]
 

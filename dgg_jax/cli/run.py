@@ -89,6 +89,9 @@ def _summary(result: dict[str, Any], workdir: pathlib.Path) -> str:
     if sure is not None and sure < 1.0:
         text = f"{sure:.3f} on average; the report has the rows to check."
         lines.append(f"Sure     {text}")
+    stability = result.get("stability")
+    if stability is not None:
+        lines.append(f"Stable   {_stable(stability)}")
     paper = result["paper"]
     if paper is not None:
         name = scores.NAMES[scores.reported(result)]
@@ -102,6 +105,21 @@ def _summary(result: dict[str, Any], workdir: pathlib.Path) -> str:
         )
     lines.append(f"Report   {workdir / 'report.html'}")
     return "\n".join(lines)
+
+
+def _stable(stability: dict[str, Any]) -> str:
+    """How much of the clusters is found again, and what their consensus reaches."""
+    parts = [
+        f"ARI {stability['agreement']:.3f} with {stability['repetitions']} repetitions "
+        "on four fifths of the rows"
+    ]
+    found = {k: v for k, v in enumerate(stability["found_again"]) if v is not None}
+    least = min(found, key=found.get)
+    parts.append(f"least of cluster {least}, {found[least]:.0%}, is found again")
+    accuracy = stability["consensus"]["accuracy"]
+    if accuracy is not None:
+        parts.append(f"the consensus has accuracy {accuracy:.4f}")
+    return "; ".join(parts) + "."
 
 
 def _reached(final: dict[str, Any]) -> str:

@@ -114,13 +114,22 @@ def random_rows(dataset: Dataset, num_rows: int | None, seed: int = 0) -> Datase
     total = dataset.x.shape[0]
     checks.in_range("num_rows", num_rows, 1, total)
     drawn = np.random.default_rng(seed).permutation(total)[:num_rows]
-    rows = np.sort(drawn)
+    return some_rows(dataset, np.sort(drawn))
+
+
+def some_rows(dataset: Dataset, rows: np.ndarray) -> Dataset:
+    """Rows of a data set that were drawn at random, which its provenance says.
+
+    Args:
+      dataset: the whole.
+      rows: their indices.
+    """
     return dataset._replace(
         x=dataset.x[rows],
         y=None if dataset.y is None else dataset.y[rows],
         is_test=None if dataset.is_test is None else dataset.is_test[rows],
         names=None if dataset.names is None else dataset.names[rows],
-        provenance=f"{dataset.provenance}; {num_rows:,} of these rows, at random",
+        provenance=f"{dataset.provenance}; {len(rows):,} of these rows, at random",
     )
 
 

@@ -17,6 +17,7 @@ from dgg_jax.data import matrices, pictures, tables
 from dgg_jax.data.dataset import Dataset
 from dgg_jax.data.matrices import Matrix
 from dgg_jax.data.preprocessing import (
+    LOG_COUNTS,
     UNIT_ROWS,
     Scaling,
     are_embeddings,
@@ -105,8 +106,8 @@ def load(
     checks.one_of("scaling", scaling, SCALINGS)
     path = Path(path).expanduser()
     matrix = _read(path, None if label is None else str(label), image_size, (), layer)
-    _check_finite(path, matrix)
     x = matrix.features.reshape(len(matrix.features), -1)
+    _check_finite(path, matrix, may_miss=scaling not in ("counts", "unit"))
     kept = None
     if scaling == "counts" or (scaling == "auto" and _are_counts(path, x)):
         scaling = "counts"
@@ -187,7 +188,8 @@ def named_rows(
         matrix = _with_columns(path, matrix, wanted)
     else:
         _warn_of_left_out(path, matrix)
-    _check_finite(path, matrix)
+    is_whole = scaling is not None and scaling.step in (UNIT_ROWS, "counts", LOG_COUNTS)
+    _check_finite(path, matrix, may_miss=not is_whole)
     x = matrix.features.reshape(len(matrix.features), -1)
     if scaling is None:
         return shift_and_scale(x, np.zeros(1), np.ones(1)), matrix.names
@@ -236,24 +238,41 @@ def _missing(path: Path) -> MissingData:
     return MissingData(f"{path} does not exist{hint}.")
 
 
-def _check_finite(path: Path, matrix: Matrix) -> None:
+def _check_finite(path: Path, matrix: Matrix, may_miss: bool) -> None:
+    """Refuses values that are none; of those that are missing it may only tell."""
     x = matrix.features.reshape(len(matrix.features), -1)
-    num_wrong, first = 0, None
+    num_wrong, num_missing, first = 0, 0, None
     for start, block in checks.blocks(x):
+        missing = np.isnan(block)
+        num_missing += np.count_nonzero(missing)
         usable = np.abs(block) <= np.finfo(np.float32).max  # NaN is not
+        usable |= missing & may_miss
         if not usable.all():
             row, column = np.argwhere(~usable)[0]
             first = first or (start + row, column)
             num_wrong += np.count_nonzero(~usable)
     if first is None:
+        if num_missing:
+            _check_filled(path, x)
+            LOGGER.warning(
+                f"{path}: {num_missing:,} of {x.size:,} values are missing; what is "
+                "there is modelled, nothing is filled in."
+            )
         return
     row, column = first
     name = repr(matrix.columns[column]) if matrix.columns else column
+    what = "infinite values" if may_miss else "missing, NaN or infinite values"
     raise InvalidInput(
-        f"{path} has {num_wrong:,} missing, NaN or infinite values, or such beyond "
-        f"3e38, the first at row {row}, column {name} (counted from 0); remove or "
-        "impute them."
+        f"{path} has {num_wrong:,} {what}, or such beyond 3e38, the first at row "
+        f"{row}, column {name} (counted from 0); remove or impute them."
     )
+
+
+def _check_filled(path: Path, x: np.ndarray) -> None:
+    try:
+        checks.missing(x)
+    except InvalidInput as error:
+        raise InvalidInput(f"{path}: {error}") from error
 
 
 def _classes(path: Path, labels: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -323,7 +342,8 @@ def _scaling(
     shift, scale = np.zeros(num_features), np.ones(num_features)
     most = 255.0
     if wanted == "auto":
-        low, high = float(x.min()), float(x.max())
+        low = float(np.fmin.reduce(x, axis=None))
+        high = float(np.fmax.reduce(x, axis=None))
         if path.is_dir():
             wanted = "pixels"
             most = high if 0 < high < _BRIGHT else most  # masks, classes, digits
@@ -383,7 +403,8 @@ def _is_scaled(x: np.ndarray, low: float, high: float) -> bool:
     """Whether values lie in [0, 1], or most columns span a third of [-1, 1] or more."""
     if not -1 <= low <= high <= 1:
         return False
-    return low >= 0 or float(np.median(np.ptp(x, axis=0))) >= 2 / 3
+    spans = np.fmax.reduce(x, axis=0) - np.fmin.reduce(x, axis=0)
+    return low >= 0 or float(np.median(spans)) >= 2 / 3
 
 
 def _are_of_pixels(names: Sequence[str] | None) -> bool:

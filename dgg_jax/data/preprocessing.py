@@ -26,6 +26,7 @@ _BLOCK = 4096  # rows that are scaled at a time, in float64
 _FEWEST_OF_EMBEDDINGS, _SAME_LENGTH = 64, 0.01
 UNIT_ROWS, LOG_COUNTS = "unit_rows", "log_counts"
 NUM_GENES = 2000  # the most variable, of cells
+_DONORS, _MOST_DONORS = 10, 8_000
 _TECHNICAL_DISPERSION = 100.0  # of counts that differ by chance alone
 
 
@@ -222,6 +223,29 @@ def count_dispersion(x: np.ndarray | sparse.csr_array) -> float:
     return float(np.clip(10.0 * squares / max(excess, 1e-30), 0.1, 1000.0))
 
 
+def impute(x: np.ndarray) -> np.ndarray:
+    """An estimate of each value that is missing: the mean of the nearest rows' values.
+
+    Near are those whose common columns are (scikit-learn's KNNImputer, ten neighbours
+    among at most 8,000 rows).
+
+    Args:
+      x: numbers, NaN where one is missing, shape [N, D]; no row and no column is empty.
+
+    Returns:
+      float32 of shape [N, D]; what is there stays as it is.
+    """
+    from sklearn.impute import KNNImputer
+
+    drawn = np.random.default_rng(0).permutation(len(x))[:_MOST_DONORS]
+    # A column that few rows have keeps them.
+    lacking = np.isnan(x[drawn]).all(axis=0)
+    having = (~np.isnan(x[:, lacking])).any(axis=1)
+    donors = x[np.union1d(drawn, np.flatnonzero(having))]
+    model = KNNImputer(n_neighbors=_DONORS).fit(donors)
+    return model.transform(x).astype(np.float32)
+
+
 def are_embeddings(x: np.ndarray) -> bool:
     """Whether rows look like embeddings of a pretrained model: many, of one length.
 
@@ -244,7 +268,7 @@ def standardize(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     A constant column becomes 0, not noise of the rounding of its mean.
 
     Args:
-      x: finite numbers, shape [N, D].
+      x: numbers, NaN where one is missing, shape [N, D].
 
     Returns:
       Shift and scale for ``shift_and_scale``, float64 of shape [D].
@@ -257,8 +281,11 @@ def standardize(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     x = np.asarray(x)
     low, constant = _constant(x)
     mean = np.where(constant, low, column_means(x))
-    squares = sum(((block - mean) ** 2).sum(axis=0) for _, block in checks.blocks(x))
-    deviation = np.sqrt(squares / len(x))
+    squares, present = 0.0, 0
+    for _, block in checks.blocks(x):
+        squares = squares + np.nansum((block - mean) ** 2, axis=0)
+        present = present + (~np.isnan(block)).sum(axis=0)
+    deviation = np.sqrt(squares / present)
     # The square of a tiny deviation is 0.
     return mean, np.where(constant | (deviation == 0.0), 1.0, deviation)
 
@@ -296,7 +323,7 @@ def check_offset(x: np.ndarray, names: Sequence[str] | None, remedy: str) -> Non
 
 def advice_on_scale(x: np.ndarray | sparse.csr_array) -> str:
     """What to say of columns that are on no scale that suits networks, or nothing."""
-    if sparse.issparse(x) or (x.min() >= 0.0 and x.max() <= 1.0):
+    if sparse.issparse(x) or (_least(x) >= 0.0 and _most(x) <= 1.0):
         return ""
     offset, spread = _offset_and_spread(x)
     some = spread[spread > 0]
@@ -319,16 +346,22 @@ def _offset_and_spread(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def column_means(x: np.ndarray | sparse.csr_array) -> np.ndarray:
-    """The mean of every column of x [N, D], by blocks: x may be larger than memory."""
-    sums = (block.sum(axis=0, dtype=np.float64) for _, block in checks.blocks(x))
-    return sum(sums) / x.shape[0]
+    """The mean of every column of x [N, D], of the values that are not NaN.
+
+    By blocks: x may be larger than memory.
+    """
+    sums, missing = 0.0, 0
+    for _, block in checks.blocks(x):
+        sums = sums + np.nansum(block, axis=0, dtype=np.float64)
+        missing = missing + np.isnan(block).sum(axis=0)
+    return sums / (x.shape[0] - missing)
 
 
 def min_max(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Shift and scale that bring every column into [0, 1]; a constant one becomes 0.
 
     Args:
-      x: finite numbers, shape [N, D].
+      x: numbers, NaN where one is missing, shape [N, D].
 
     Returns:
       Shift and scale for ``shift_and_scale``, float64 of shape [D].
@@ -340,13 +373,23 @@ def min_max(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     x = np.asarray(x)
     low, constant = _constant(x)
-    return low, np.where(constant, 1.0, x.max(axis=0).astype(np.float64) - low)
+    return low, np.where(constant, 1.0, _most(x, axis=0).astype(np.float64) - low)
 
 
 def _constant(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The least value of each column, and whether it is the only one."""
-    low = x.min(axis=0).astype(np.float64)
-    return low, low == x.max(axis=0)
+    low = _least(x, axis=0).astype(np.float64)
+    return low, low == _most(x, axis=0)
+
+
+def _least(x: np.ndarray, axis: int | None = None) -> np.ndarray:
+    """The least of the values that are not NaN."""
+    return np.fmin.reduce(x, axis=axis)
+
+
+def _most(x: np.ndarray, axis: int | None = None) -> np.ndarray:
+    """The largest of the values that are not NaN."""
+    return np.fmax.reduce(x, axis=axis)
 
 
 def divide_by(x: np.ndarray, divisor: float) -> np.ndarray:
@@ -529,10 +572,16 @@ def likelihood_for(x: np.ndarray | sparse.csr_array) -> tuple[str, float]:
     columns' mean variance.
 
     Args:
-      x: data, shape [N, D].
+      x: data, NaN where a value is missing, shape [N, D].
     """
-    unit_interval = x.min() >= 0.0 and x.max() <= 1.0
+    if sparse.issparse(x):
+        unit_interval = x.min() >= 0.0 and x.max() <= 1.0
+    else:
+        unit_interval = _least(x) >= 0.0 and _most(x) <= 1.0
     mean = column_means(x)
-    squares = sum(((block - mean) ** 2).sum() for _, block in checks.blocks(x))
-    variance = 0.1 * float(squares / math.prod(x.shape))
+    squares, present = 0.0, 0
+    for _, block in checks.blocks(x):
+        squares += np.nansum((block - mean) ** 2)
+        present += np.count_nonzero(~np.isnan(block))
+    variance = 0.1 * float(squares / present)
     return "bernoulli" if unit_interval else "gaussian", max(variance, 1e-6)

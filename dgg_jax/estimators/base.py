@@ -42,7 +42,7 @@ from dgg_jax.methods import Parts
 from dgg_jax.placement import forks
 from dgg_jax.progress import Progress
 from dgg_jax.stages import cluster_count
-from dgg_jax.stages.stability import Stability, stability
+from dgg_jax.stages.stability import Stability, repetitions, stability
 from dgg_jax.storage import folders, saving
 from dgg_jax.training import Metrics, Run, State
 from dgg_jax.types import Gaussian, Graph
@@ -95,6 +95,11 @@ class Clusterer(ClusterMixin, BaseEstimator):
         """Keeps what the constructor was given, each under its name, unchanged."""
         arguments.pop("self")
         vars(self).update(arguments)
+
+    @property
+    def _takes_missing(self) -> bool:
+        """Whether NaN stands for a value that is missing."""
+        return presets.preset_class(self._method).takes_missing
 
     @classmethod
     def settings(cls) -> tuple[str, ...]:
@@ -195,9 +200,12 @@ class Clusterer(ClusterMixin, BaseEstimator):
             accept_sparse="csr",
             dtype=np.float32 if is_exact else (np.float64, np.float32),
             order="C",
+            ensure_all_finite="allow-nan" if self._takes_missing else True,
             ensure_min_samples=2 if reset else 1,
         )
         rows = _as_float32(X)
+        if reset and self._takes_missing:
+            checks.missing(X)
         has_counts = getattr(self, "likelihood", None) == "negative_binomial"
         if reset and not has_counts and not sparse.issparse(X):
             names = getattr(self, "feature_names_in_", None)
@@ -377,8 +385,9 @@ class Clusterer(ClusterMixin, BaseEstimator):
           n_repeats: how many copies.
 
         Returns:
-          ``agreement``, the mean adjusted Rand index, and ``clusters``, of each cluster
-          how much of it is found again [K]: ``dgg_jax.stages.stability.Stability``.
+          ``agreement``, the mean adjusted Rand index, ``clusters``, of each cluster how
+          much of it is found again [K], and ``consensus``, what all of them have in
+          common [N]: ``dgg_jax.stages.stability.Stability``.
 
         Raises:
           ValueError: if X has other rows than in training, or n_repeats is below 1.
@@ -392,15 +401,16 @@ class Clusterer(ClusterMixin, BaseEstimator):
                 f"X must be the {len(self.labels_):,} rows of training, got "
                 f"{num_rows:,} rows."
             )
-        random = np.random.default_rng(self._seed())
-        repetitions = []
-        for seed in random.integers(2**31 - 1, size=n_repeats).tolist():
-            rows = random.permutation(num_rows)[: math.ceil(0.8 * num_rows)]
+        repeated = []
+        for seed, rows in repetitions(num_rows, n_repeats, self._seed()):
             copy = clone(self).set_params(
                 n_clusters=self.preset_.num_clusters, random_state=seed
             )
-            repetitions.append((rows, copy.fit(_safe_indexing(X, rows)).labels_))
-        return stability(self.labels_, repetitions, self.preset_.num_clusters)
+            repeated.append((rows, copy.fit(_safe_indexing(X, rows)).labels_))
+        labels = self.labels_
+        if (labels < 0).any():  # outliers, which are in clusters of the repetitions
+            labels = self.probabilities_.argmax(axis=1)
+        return stability(labels, repeated, self.preset_.num_clusters)
 
     def save(self, path: str | os.PathLike, *, overwrite: bool = False) -> None:
         """Saves the fitted estimator as a folder; ``dgg_jax.load`` reads it.
@@ -454,6 +464,7 @@ class Clusterer(ClusterMixin, BaseEstimator):
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
+        tags.input_tags.allow_nan = self._takes_missing
         tags.non_deterministic = False
         return tags
 
@@ -626,12 +637,30 @@ class MixtureVAE(Generative):
 
     _takes_sparse = True
 
+    def impute(self, X: Any) -> np.ndarray:
+        """Rows with an estimate of each value that is missing.
+
+        It is E[x | z] with z the latent mean of what is there of the row.
+
+        Args:
+          X: rows scaled as in training, NaN where a value is missing, shape [N, D].
+
+        Returns:
+          float32 [N, D]; what is there stays as it is.
+
+        Raises:
+          ValueError: if X has other columns than in training.
+        """
+        check_is_fitted(self)
+        return self.model_.impute(self._rows(X, reset=False))
+
     def fit(
         self,
         X: Any,
         y: Any = None,
         *,
         knn: Any = None,
+        outliers: float = 0.0,
     ) -> Self:
         """Trains on the rows of X.
 
@@ -643,16 +672,27 @@ class MixtureVAE(Generative):
           knn: nearest neighbours of the rows: indices and distances [N, k] without the
             row itself, as ``dgg_jax.graph.knn`` returns them; or the sparse matrix of
             scikit-learn's ``kneighbors_graph``. None searches them.
+          outliers: the share of the rows, those of the lowest ELBO, that is left in no
+            cluster: their ``labels_`` are -1. Training sees them all the same.
 
         Returns:
           The fitted estimator.
 
         Raises:
-          ValueError: if X, knn or a setting cannot be used; before any work.
+          ValueError: if X, knn, outliers or a setting cannot be used; before any work.
           dgg_jax.training.Diverged: if a loss is not finite.
         """
+        checks.in_range("outliers", outliers, 0.0, 1.0)
         neighbors = None if knn is None else checks.neighbors_of(knn)
-        return self._fit(X, neighbors=neighbors, **self._arguments())
+        self._fit(X, neighbors=neighbors, **self._arguments())
+        return self._without_outliers(outliers)
+
+    def _without_outliers(self, share: float) -> Self:
+        """Takes the rows of the lowest ELBO out of their clusters."""
+        if share:
+            strange = self.elbo_ <= np.quantile(self.elbo_, share)
+            self.labels_ = np.where(strange, -1, self.labels_).astype(np.int32)
+        return self
 
     def predict(self, X: Any, *, outliers: float = 0.0) -> np.ndarray:
         """The cluster of each row, int32 of shape [N]; new rows need no graph.
@@ -748,7 +788,7 @@ def _as_float32(X: np.ndarray | sparse.spmatrix) -> np.ndarray | sparse.spmatrix
     with np.errstate(over="ignore"):
         X = X.astype(np.float32)
     values = X.data if sparse.issparse(X) else X
-    if not np.isfinite(values).all():
+    if np.isinf(values).any():
         raise checks.InvalidInput(
             "Input X contains a value too large for float32; scale it, or leave its "
             "row out."

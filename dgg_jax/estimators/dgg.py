@@ -252,7 +252,9 @@ class DGG(MixtureVAE):
 
     # The end.
 
-    def fit(self, X: Any, y: Any = None, *, knn: Any = None) -> Self:
+    def fit(
+        self, X: Any, y: Any = None, *, knn: Any = None, outliers: float = 0.0
+    ) -> Self:
         """Trains on the rows of X.
 
         Args:
@@ -265,16 +267,21 @@ class DGG(MixtureVAE):
           knn: nearest neighbours of the rows: indices and distances [N, k] without the
             row itself, as ``dgg_jax.graph.knn`` returns them; or the sparse matrix of
             scikit-learn's ``kneighbors_graph``. None searches them.
+          outliers: the share of the rows, those of the lowest ELBO, that is left in no
+            cluster: their ``labels_`` are -1. Training sees them all the same.
 
         Returns:
           The fitted estimator.
 
         Raises:
-          ValueError: if X, y, knn or a setting cannot be used; before any work.
+          ValueError: if X, y, knn, outliers or a setting cannot be used; before any
+            work.
           dgg_jax.training.Diverged: if a loss is not finite.
         """
+        checks.in_range("outliers", outliers, 0.0, 1.0)
         neighbors = None if knn is None else checks.neighbors_of(knn)
-        return self._fit(X, neighbors=neighbors, known=y, **self._arguments())
+        self._fit(X, neighbors=neighbors, known=y, **self._arguments())
+        return self._without_outliers(outliers)
 
     def predict_proba(self, X: Any, *, calibrated: bool = True) -> np.ndarray:
         """Probabilities of the clusters, shape [N, K]; every row sums to 1.

@@ -179,8 +179,8 @@ def _check_learned(learned: State, num_rows: int, num_clusters: int) -> None:
         if len(array) != num_rows or array.ndim != _LEARNED[name]:
             raise ValueError(f"{name} has shape {array.shape}")
     labels = fields["labels_"]
-    if not 0 <= labels.min() <= labels.max() < num_clusters:
-        raise ValueError("labels_ leaves 0..K-1")
+    if not -1 <= labels.min() <= labels.max() < num_clusters:
+        raise ValueError("labels_ leaves -1..K-1")
 
 
 def of_run(

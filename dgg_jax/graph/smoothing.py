@@ -21,6 +21,8 @@ from dgg_jax.likelihoods import (
     Constant,
     GaussianLikelihood,
     Likelihood,
+    Masked,
+    MaskedStatistics,
     NegativeBinomial,
 )
 from dgg_jax.placement import devices
@@ -87,7 +89,8 @@ class SmoothedData(NamedTuple):
 
     Attributes:
       statistics: t_j of every source, leaves of shape [N, ...]: CenteredStatistics for
-        Gaussians, else the likelihood's sufficient statistics.
+        Gaussians, else the likelihood's sufficient statistics; where values are
+        missing, MaskedStatistics of them.
       degree: d_j = sum_i A_ij, shape [N].
     """
 
@@ -143,19 +146,36 @@ def smooth_data(
             _statistics_of_rows(likelihood, x),
         )
         return SmoothedData(statistics, degree.astype(np.float32))
-    total = _summed(transposed, x)
-    if isinstance(likelihood, Bernoulli):
-        statistics = total.astype(np.float32)
+    if isinstance(likelihood, Masked):
+        there = ~np.isnan(x)
+        of_columns = _summed(transposed, there)
+        sums = _dense_statistics(x, transposed, of_columns, likelihood.likelihood)
+        statistics = MaskedStatistics(sums, of_columns.astype(np.float32))
     else:
-        # At eta = 2 a point that is nobody's neighbour speaks for none, itself neither.
-        mean = total / np.where(degree > 0, degree, 1.0)[:, None]
-        scatter = _scatter(x, transposed, mean)
-        if isinstance(likelihood, GaussianLikelihood):
-            scatter = scatter.sum(axis=1)
-        statistics = CenteredStatistics(
-            mean.astype(np.float32), scatter.astype(np.float32)
-        )
+        statistics = _dense_statistics(x, transposed, degree[:, None], likelihood)
     return SmoothedData(statistics, degree.astype(np.float32))
+
+
+def _dense_statistics(
+    x: np.ndarray, transposed: sparse.csr_array, degree: np.ndarray, likelihood: Any
+) -> Any:
+    """The statistics of ``smooth_data`` of the values of x [N, D] that are there.
+
+    Args:
+      x: NaN where a value is missing.
+      transposed: A^T.
+      degree: of every source [N, 1], of its columns [N, D] if values are missing.
+      likelihood: whose statistics they are.
+    """
+    total = _summed(transposed, x if degree.shape[1] == 1 else np.nan_to_num(x))
+    if isinstance(likelihood, Bernoulli):
+        return total.astype(np.float32)
+    # At eta = 2 a point that is nobody's neighbour speaks for none, itself neither.
+    mean = total / np.where(degree > 0, degree, 1.0)
+    scatter = _scatter(x, transposed, mean)
+    if isinstance(likelihood, GaussianLikelihood):
+        scatter = scatter.sum(axis=1)
+    return CenteredStatistics(mean.astype(np.float32), scatter.astype(np.float32))
 
 
 @jax.jit
@@ -307,6 +327,7 @@ def _scatter(
         entries = slice(pointer[start], pointer[stop])
         owner = np.repeat(np.arange(start, stop), np.diff(pointer[start : stop + 1]))
         squared = (x[transposed.indices[entries]] - mean[owner]) ** 2
+        squared[np.isnan(squared)] = 0.0  # of values that are missing
         squared *= transposed.data[entries, None]
         # Of an empty row reduceat would give the first entry of the next.
         filled = np.flatnonzero(np.diff(pointer[start : stop + 1]))

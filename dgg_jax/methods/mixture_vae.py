@@ -16,7 +16,7 @@ import numpy as np
 from dgg_jax import checks
 from dgg_jax.distributions import sample_gaussian
 from dgg_jax.graph.neighbors import check_search
-from dgg_jax.likelihoods import Likelihood, as_pytree
+from dgg_jax.likelihoods import Likelihood, Masked, as_pytree
 from dgg_jax.methods.parts import AS_NAMED, Parts, likelihood_of
 from dgg_jax.methods.pretrained import (
     autoencoder_params,
@@ -86,6 +86,12 @@ class Model:
         x = self._placed(x)
         return jax.device_get(evaluate.infer(self.networks, self.params, x))
 
+    def impute(self, x: np.ndarray) -> np.ndarray:
+        """Rows x [N, D] with E[x | z] in place of NaN, z being the posterior's mean."""
+        x = checks.rows(x, self.num_features)
+        posterior, _ = self.infer(x)
+        return np.where(np.isnan(x), self.decode(posterior.mean), x)
+
     def log_probabilities(
         self, latents: np.ndarray, log_assignments: np.ndarray
     ) -> np.ndarray:
@@ -123,12 +129,16 @@ class Model:
         The same draws every time; its mean over the training rows is the final ELBO of
         the record.
         """
+        x = self._placed(x)
+        likelihood = as_pytree(self.likelihood)
+        if isinstance(x, np.ndarray) and np.isnan(x).any():
+            likelihood = Masked(likelihood)
         terms = evaluate.elbo_terms(
             self.networks,
-            as_pytree(self.likelihood),
+            likelihood,
             self.params,
             self.log_weights,
-            self._placed(x),
+            x,
             jax.random.key(0),  # as in ``pretrained.mean_elbo``
             draws,
         )

@@ -1,9 +1,7 @@
 """Parts of a model: those that a preset names, and those of one's own."""
 
 import dataclasses
-from collections.abc import Callable
 
-import jax
 from flax import linen as nn
 
 from dgg_jax.likelihoods import (
@@ -13,7 +11,14 @@ from dgg_jax.likelihoods import (
     Likelihood,
     NegativeBinomial,
 )
-from dgg_jax.networks import Decoder, Encoder, Network, Networks, log_normalized
+from dgg_jax.networks import (
+    Decoder,
+    Encoder,
+    Network,
+    Networks,
+    log_normalized,
+    present,
+)
 from dgg_jax.presets import AutoencoderPreset, GMVAEPreset
 
 
@@ -52,13 +57,6 @@ def likelihood_of(
     }[preset.likelihood]
 
 
-def seen_by_networks(
-    preset: AutoencoderPreset,
-) -> dict[str, Callable[[jax.Array], jax.Array]]:
-    """What the first layer sees of a row, as an argument of Encoder and Embedding."""
-    return {"seen": log_normalized} if preset.has_counts else {}
-
-
 def autoencoder_modules(
     preset: AutoencoderPreset, num_features: int, parts: Parts = AS_NAMED
 ) -> tuple[nn.Module, nn.Module]:
@@ -69,9 +67,8 @@ def autoencoder_modules(
       num_features: D.
       parts: modules in place of these.
     """
-    encoder = Encoder(
-        preset.hidden_sizes, preset.latent_dim, **seen_by_networks(preset)
-    )
+    seen = log_normalized if preset.has_counts else present
+    encoder = Encoder(preset.hidden_sizes, preset.latent_dim, seen)
     decoder = Decoder(
         preset.hidden_sizes[::-1],
         num_features,

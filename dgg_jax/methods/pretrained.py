@@ -8,7 +8,7 @@ import numpy as np
 from flax import linen as nn
 
 from dgg_jax import checks
-from dgg_jax.likelihoods import Likelihood, as_pytree
+from dgg_jax.likelihoods import Likelihood, Masked, as_pytree
 from dgg_jax.methods.parts import (
     AS_NAMED,
     autoencoder_modules,
@@ -45,8 +45,9 @@ def autoencoder(problem: Problem) -> Networks:
 
 
 def likelihood(problem: Problem) -> Likelihood:
-    """p(x | z), as compiled functions take it."""
-    return as_pytree(likelihood_of(problem.preset, problem.parts))
+    """p(x | z), as compiled functions take it; of what is there, if values miss."""
+    named = likelihood_of(problem.preset, problem.parts)
+    return Masked(named) if problem.misses_values else as_pytree(named)
 
 
 def pretrained(problem: Problem) -> State:
@@ -124,6 +125,7 @@ def _autoencoder(problem: Problem, keys: jax.Array) -> State:
                 params["decoder"],
                 list(layers),
                 likelihood(problem),
+                seen=encoder.seen,
                 corruption=preset.pretrain_corruption,
                 schedule=_schedule(problem, preset.pretrain_layer_epochs),
                 key=keys[2],

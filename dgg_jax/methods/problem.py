@@ -10,7 +10,7 @@ from scipy import sparse
 from sklearn.cluster import KMeans
 
 from dgg_jax import checks
-from dgg_jax.data.preprocessing import log_normalize
+from dgg_jax.data.preprocessing import impute, log_normalize
 from dgg_jax.methods.parts import AS_NAMED, Parts
 from dgg_jax.placement.rows import HostRows, SparseRows, map_blocks, place, threads_for
 from dgg_jax.presets import AutoencoderPreset, Preset, TrainingPreset
@@ -58,7 +58,9 @@ class Problem:
 
     Attributes:
       x: rows [N, D], where training takes them from.
-      points: the same as distances compare them: of counts the logarithms of shares.
+      points: the same as distances compare them: of counts the logarithms of shares,
+        with an estimate of each value that is missing.
+      misses_values: whether values of x are missing, which are NaN.
       preset: all settings.
       runner: checkpoints and callbacks.
       seed: of every random number of the run.
@@ -76,6 +78,7 @@ class Problem:
 
     x: np.ndarray | SparseRows | HostRows
     points: np.ndarray | SparseRows | HostRows
+    misses_values: bool
     preset: Any
     runner: Run
     seed: int = 0
@@ -123,8 +126,12 @@ class Problem:
         else:
             x = np.asarray(x) if by_batch else np.ascontiguousarray(x, np.float32)
         checks.data_matrix(
-            x, preset.num_clusters, unit_interval=likelihood == "bernoulli"
+            x,
+            preset.num_clusters,
+            unit_interval=likelihood == "bernoulli",
+            may_miss=preset.may_miss,
         )
+        misses_values = preset.may_miss and checks.missing(x)
         if has_counts:
             checks.counts(x)
         if neighbors is not None:
@@ -145,13 +152,16 @@ class Problem:
                 "precision=%s: a CPU computes in float32 all the same.", precision
             )
         points = x
-        if has_counts:
+        if misses_values:
+            points = _estimated(x, known.get("parts", AS_NAMED))
+        elif has_counts:
             on_host = isinstance(x, HostRows)
             points = log_normalize(x.source if on_host else x)
             points = HostRows(points) if on_host else points
         return cls(
             x,
             points,
+            misses_values,
             preset,
             runner or Run(),
             neighbors=neighbors,
@@ -184,6 +194,26 @@ class Problem:
     def scores(self, labels: np.ndarray | None) -> Metrics:
         """ACC, NMI and ARI of labels [N]; None without true ones."""
         return evaluate.label_metrics(self.y, labels)
+
+
+def _estimated(x: np.ndarray | SparseRows | HostRows, parts: Parts) -> np.ndarray:
+    """Rows with an estimate of each value that is missing.
+
+    Raises:
+      InvalidInput: if rows that miss values are of a kind, or parts, that cannot.
+    """
+    own = [name for name, part in vars(parts).items() if part is not None]
+    if own:
+        raise checks.InvalidInput(
+            f"x misses values, which {own[0]}, a part of your own, does not know of; "
+            "impute them, or leave it out."
+        )
+    if not isinstance(x, np.ndarray):
+        raise checks.InvalidInput(
+            "x misses values and is sparse, or too large for the device's memory; "
+            "impute them."
+        )
+    return impute(x)
 
 
 def clustered(problem: Problem, labels: np.ndarray) -> tuple[State, Metrics]:

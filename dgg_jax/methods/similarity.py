@@ -9,7 +9,6 @@ from absl import logging
 from flax import linen as nn
 
 from dgg_jax.graph import knn
-from dgg_jax.methods.parts import seen_by_networks
 from dgg_jax.methods.pretrained import vae_identity
 from dgg_jax.methods.problem import Problem
 from dgg_jax.networks import Embedding, MeanEmbedding, Network, initial_params
@@ -51,7 +50,7 @@ def siamese_embedding(
         params = trained()
     else:
         params = problem.runner.share("siamese", identity, trained)
-    return params, embed_all(network, params, problem.x)
+    return params, embed_all(network, params, _seen(problem, module))
 
 
 def encoder_embedding(
@@ -95,10 +94,13 @@ def _encoder_mean(problem: Problem, state: State) -> tuple[nn.Module, State]:
     preset, encoder = problem.preset, state["encoder"]
     if problem.parts.encoder:
         return MeanEmbedding(problem.parts.encoder), {"encoder": encoder}
-    module = Embedding(
-        preset.hidden_sizes, preset.latent_dim, **seen_by_networks(preset)
-    )
+    module = Embedding(preset.hidden_sizes, preset.latent_dim)
     return module, {k: v for k, v in encoder.items() if k != "logvar"}
+
+
+def _seen(problem: Problem, module: nn.Module) -> Any:
+    """What a Siamese network sees: the points; as an encoder of one's own, the rows."""
+    return problem.x if isinstance(module, MeanEmbedding) else problem.points
 
 
 def _train(
@@ -109,11 +111,12 @@ def _train(
     augment: Augment | None,
 ) -> State:
     preset, key = problem.preset, problem.key("graph")
+    rows = _seen(problem, network.module)
     if preset.siamese_init == "encoder":
         params = initial
     else:
         first = jax.random.fold_in(key, 1)
-        params = initial_params(network.module, first, problem.x[:1])
+        params = initial_params(network.module, first, rows[:1])
     return optimize(
         "siamese",
         SiameseLoss(
@@ -124,7 +127,7 @@ def _train(
             augment,
         ),
         params,
-        (problem.x, neighbors),
+        (rows, neighbors),
         key,
         Schedule(
             preset.siamese_epochs,

@@ -16,6 +16,7 @@ from dgg_jax.networks.dense import (
     Moments,
     NormalizedClassifier,
     log_normalized,
+    present,
 )
 from dgg_jax.networks.gmvae import (
     ComponentNetwork,
@@ -51,5 +52,6 @@ __all__ = [
     "RecognitionNetwork",
     "initial_params",
     "log_normalized",
+    "present",
     "with_precision",
 ]

@@ -21,9 +21,12 @@ def bounded(logvar: jax.Array) -> jax.Array:
     return jnp.clip(logvar, -_LARGEST_LOGVAR, _LARGEST_LOGVAR)
 
 
-def as_they_are(x: jax.Array) -> jax.Array:
-    """x itself: what most networks see of their input."""
-    return x
+def present(x: jax.Array) -> jax.Array:
+    """x with 0 where a value is missing, which is NaN.
+
+    A denoising autoencoder has learned to do without values that are 0.
+    """
+    return jnp.where(jnp.isnan(x), 0.0, x)
 
 
 def log_normalized(x: jax.Array) -> jax.Array:
@@ -53,7 +56,7 @@ class Encoder(nn.Module):
 
     hidden_sizes: Sequence[int]
     latent_dim: int
-    seen: Callable[[jax.Array], jax.Array] = as_they_are
+    seen: Callable[[jax.Array], jax.Array] = present
 
     @nn.compact
     def __call__(self, x: jax.Array) -> Gaussian:
@@ -117,17 +120,15 @@ class Embedding(nn.Module):
     Attributes:
       hidden_sizes: widths of the ReLU layers.
       latent_dim: dimension of the embedding.
-      seen: what the first layer sees of x.
     """
 
     hidden_sizes: Sequence[int]
     latent_dim: int
-    seen: Callable[[jax.Array], jax.Array] = as_they_are
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps x [B, D] to its embedding [B, L]."""
-        x = hidden_layers(self.seen(x), self.hidden_sizes)
+        x = hidden_layers(x, self.hidden_sizes)
         return nn.Dense(self.latent_dim, name="mean")(x)
 
 

@@ -37,9 +37,15 @@ class Preset:
 
     counts_clusters: ClassVar[bool] = False  # whether K may be estimated
     takes_counts: ClassVar[bool] = False  # whether it has a likelihood of these
+    takes_missing: ClassVar[bool] = False  # whether rows may miss values
     has_counts: ClassVar[bool] = False  # whether rows are counts
 
     num_clusters: int = setting(10, "K, the number of clusters.")
+
+    @property
+    def may_miss(self) -> bool:
+        """Whether values of rows may be missing, which are NaN."""
+        return self.takes_missing and not self.has_counts
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Preset":

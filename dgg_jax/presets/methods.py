@@ -43,6 +43,7 @@ class AutoencoderPreset(DecoderPreset):
     """Settings of the networks and of the pretraining that methods share."""
 
     takes_counts: ClassVar[bool] = True
+    takes_missing: ClassVar[bool] = True
 
     likelihood: str = setting(
         "bernoulli",

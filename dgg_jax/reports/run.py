@@ -224,6 +224,7 @@ def _shown(inputs: ReportInputs) -> dict[str, Any]:
         **_candidates(stages),
         "starts_from_them": settings.get("init", "ensemble") == "ensemble",
         "clusters": [_cluster(inputs, cluster) for cluster in range(num_clusters)],
+        "stability": result.get("stability"),
         "doubtful": _doubtful(inputs),
         "calibrated": inputs.calibrated,
         "strange": _strange(inputs),
@@ -366,4 +367,11 @@ def _cluster(inputs: ReportInputs, cluster: int) -> dict[str, Any]:
         "dominant": dominant,
         "purity": purity,
         "typical": typical,
+        "found_again": _found_again(inputs.result, cluster),
     }
+
+
+def _found_again(result: dict[str, Any], cluster: int) -> float | None:
+    """How much of a cluster repetitions of the run have found; None without any."""
+    stability = result.get("stability")
+    return None if stability is None else stability["found_again"][cluster]

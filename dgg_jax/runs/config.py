@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from dgg_jax import data, presets
+from dgg_jax import checks, data, presets
 from dgg_jax.data import Dataset, preprocessing
 from dgg_jax.data.dataset import random_rows, without_counts
 from dgg_jax.data.reuters import TEXTS
@@ -26,6 +26,7 @@ DEFAULTS = {
     "tfidf_scaling": "sqrt_dim",
     "scaling": "auto",
     "split": "all",
+    "stability": 0,
 }
 
 
@@ -55,6 +56,7 @@ class Config(NamedTuple):
         was not said.
       split: all rows of a benchmark, or those of train, test or extra.
       num_rows: of a random part of the data, or None for all.
+      stability: how often the run is repeated on four fifths of the rows.
       is_auto: whether K is estimated.
       cluster_count: the estimate and its evidence, as ``ClusterCount._asdict``; None
         before that, or of a K that was given.
@@ -81,6 +83,7 @@ class Config(NamedTuple):
     image_shape: tuple[int, ...] | None = None
     split: str = DEFAULTS["split"]
     num_rows: int | None = None
+    stability: int = DEFAULTS["stability"]
     is_auto: bool = False
     cluster_count: dict[str, Any] | None = None
 
@@ -119,6 +122,8 @@ class Config(NamedTuple):
             identity["split"] = self.split
         if self.num_rows is not None:
             identity["num_rows"] = self.num_rows
+        if self.stability:
+            identity["stability"] = self.stability
         if self.dataset == "moons":
             identity["moons_distance"] = self.moons_distance
         if self.dataset in TEXTS:
@@ -169,9 +174,20 @@ class Config(NamedTuple):
         return resolve(self._of_scaling(preset), changes)
 
     def _own_of_method(self) -> Dataset:
-        """The data of one's own; of counts their logarithms, if it takes no counts."""
+        """The data of one's own; of counts their logarithms, if it takes no counts.
+
+        Raises:
+          InvalidInput: if values are missing, and the method needs all.
+        """
+        kind = presets.preset_class(self.method)
+        if not kind.takes_missing and checks.missing(self.own.x):
+            raise checks.InvalidInput(
+                f"{self.dataset} misses values, which method {self.method} cannot do "
+                "without; impute them, or use dgg, vade, dec or what clusters an "
+                "autoencoder's latents."
+            )
         asked = self.changes.get("likelihood", COUNTS)
-        takes = presets.preset_class(self.method).takes_counts and asked == COUNTS
+        takes = kind.takes_counts and asked == COUNTS
         if self.own.likelihood != COUNTS or takes:
             return self.own
         return without_counts(self.own)

@@ -126,6 +126,7 @@ def _config(
         image_shape=None if shape is None else tuple(shape),
         split=identity.get("split", DEFAULTS["split"]),
         num_rows=identity.get("num_rows"),
+        stability=identity.get("stability", DEFAULTS["stability"]),
         is_auto=identity.get("num_clusters") == AUTO,
         cluster_count=identity.get("cluster_count"),
     )

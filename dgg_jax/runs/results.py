@@ -26,7 +26,11 @@ _CONFIDENCE = ("confidence", "calibration_error", "confidence_auc")
 
 
 def collect(
-    config: Config, dataset: Dataset, records: list[Metrics], seconds: float
+    config: Config,
+    dataset: Dataset,
+    records: list[Metrics],
+    seconds: float,
+    stability: Metrics | None = None,
 ) -> dict[str, Any]:
     """The content of result.json.
 
@@ -35,6 +39,7 @@ def collect(
       dataset: that was clustered.
       records: of all stages.
       seconds: wall-clock of this process.
+      stability: the record of the run's repetitions, if there are any.
 
     Returns:
       A dictionary that JSON holds.
@@ -50,6 +55,7 @@ def collect(
     return {
         "final": final,
         "stages": records,
+        "stability": stability,
         "paper": paper if config.is_whole else None,  # which is what it reports of
         "dataset": {
             "name": dataset.name,
@@ -74,9 +80,12 @@ def predictions(state: State, names: np.ndarray | None = None) -> bytes:
     """An npz file: labels [N], probabilities [N, K], embedding [N, L], elbo [N], names.
 
     All but the first where the method has them, with raw_probabilities [N, K] where
-    these were calibrated; names of the rows [N] where the data have them.
+    these were calibrated and consensus [N] where the run was repeated; names of the
+    rows [N] where the data have them.
     """
     arrays = {"labels": state["labels"]}
+    if "consensus" in state:
+        arrays["consensus"] = state["consensus"]
     if names is not None:
         arrays["names"] = names
     if "log_assignment" in state:

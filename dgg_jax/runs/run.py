@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import pathlib
 import time
 import warnings
@@ -12,6 +13,7 @@ from scipy import sparse
 
 from dgg_jax import checks, presets
 from dgg_jax.data import Dataset
+from dgg_jax.data.dataset import some_rows
 from dgg_jax.log import LOGGER
 from dgg_jax.runs import kept
 from dgg_jax.runs.config import Config
@@ -19,6 +21,7 @@ from dgg_jax.stages import cluster_count
 from dgg_jax.stages.cluster_count import ClusterCount
 from dgg_jax.storage import arrays, folders
 
+STABILITY = "stability"  # the stage of a run's repetitions
 _FEW_ROWS = 10_000  # in whose smoke run compiling takes longer than all else
 
 
@@ -223,6 +226,7 @@ def check_data(config: Config, dataset: Any) -> None:
         dataset.x,
         config.preset.num_clusters,
         unit_interval=getattr(config.preset, "likelihood", None) == "bernoulli",
+        may_miss=config.preset.may_miss,
     )
     if config.is_auto:
         cluster_count.check_num_rows(dataset.x.shape[0])
@@ -230,7 +234,14 @@ def check_data(config: Config, dataset: Any) -> None:
     from dgg_jax import methods
 
     shape = dataset.x.shape[0], *dataset.feature_shape
-    methods.method(config.method).check(config.preset, shape)
+    method = methods.method(config.method)
+    method.check(config.preset, shape)
+    if config.stability and "is_test" in method.told and dataset.is_test is not None:
+        raise checks.InvalidInput(
+            f"--stability repeats a clustering of all rows; {config.method} trains on "
+            f"some of {config.dataset} and scores the others; leave it out, or choose "
+            "--split=train."
+        )
 
 
 def run(
@@ -267,6 +278,8 @@ def run(
 
     keep_compiled()
     stages = methods.method(config.method).stages
+    if config.stability:
+        stages = (*stages, STABILITY)
     if config.is_auto:
         stages = ("num_clusters", *stages)
         shared = shared or config.workdir / "shared"
@@ -339,15 +352,61 @@ def train_and_report(
         runner=runner,
         **{name: getattr(dataset, name) for name in method.told},
     )
+    # Of a run that is resumed, the runner has the record of all its stages.
+    records = [record for record in trained.records if record["name"] != STABILITY]
+    trained = trained._replace(records=records)
+    stability = None
+    if config.stability:
+        state = runner.stage(
+            STABILITY, _repeated, config, dataset, runner, trained.state
+        )
+        trained, stability = trained._replace(state=state), runner.records[-1]
     progress.close()
 
     def report() -> dict[str, Any]:
         runner.check_folders()
-        result = _report(config, dataset, *trained, runner.history, began)
+        result = _report(config, dataset, *trained, runner.history, began, stability)
         runner.check_folders()
         return result
 
     return processes.on_first(report)
+
+
+def _repeated(
+    config: Config, dataset: Any, runner: Any, state: Any
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The stage ``stability``: the run again, on parts of the rows."""
+    from dgg_jax import methods
+    from dgg_jax.stages.evaluate import label_metrics
+    from dgg_jax.stages.stability import repetitions, stability
+
+    method, repeated = methods.method(config.method), []
+    drawn = repetitions(dataset.x.shape[0], config.stability, config.seed)
+    for number, (seed, rows) in enumerate(drawn, start=1):
+
+        def labels(seed: int = seed, rows: Any = rows) -> dict[str, Any]:
+            part = some_rows(dataset, rows)
+            outcome = method.run(
+                part.x,
+                config.preset,
+                seed=seed,
+                runner=runner.apart(),
+                **{name: getattr(part, name) for name in method.told},
+            )
+            return {"labels": outcome.state["labels"]}
+
+        found = runner.remember(f"repetition_{number}", labels)
+        repeated.append((rows, found["labels"]))
+        runner.progress("repetitions", number, config.stability)
+    found = stability(state["labels"], repeated, config.preset.num_clusters)
+    metrics = {
+        "repetitions": config.stability,
+        "agreement": found.agreement,
+        # Of an empty cluster nothing is found again.
+        "found_again": [None if math.isnan(x) else float(x) for x in found.clusters],
+        "consensus": label_metrics(dataset.y, found.consensus),
+    }
+    return {"consensus": found.consensus}, metrics
 
 
 def _with_estimated_clusters(config: Config, dataset: Any, runner: Any) -> Config:
@@ -377,6 +436,7 @@ def _report(
     records: list[dict[str, Any]],
     history: list[dict[str, Any]],
     began: float,
+    stability: dict[str, Any] | None,
 ) -> dict[str, Any]:
     """Writes what a finished run leaves behind; returns the content of result.json."""
     from dgg_jax import estimators
@@ -394,7 +454,8 @@ def _report(
     )
     if estimator is not None:
         estimator.save(config.workdir / "model", overwrite=True)
-    result = results.collect(config, dataset, records, time.monotonic() - began)
+    seconds = time.monotonic() - began
+    result = results.collect(config, dataset, records, seconds, stability)
     predictions = results.predictions(state, dataset.names)
     folders.write_atomically(config.workdir / kept.PREDICTIONS, predictions)
     report.write_report(
@@ -413,8 +474,10 @@ def _chosen(config: Config) -> str:
         for name in ("num_clusters", *presets.of_the_data(config.method))
         if hasattr(config.preset, name)
     }
-    if values.get("likelihood") != "gaussian":
-        values.pop("variance", None)
+    of = {"variance": "gaussian", "dispersion": "negative_binomial"}
+    for name, likelihood in of.items():
+        if values.get("likelihood") != likelihood:
+            values.pop(name, None)
     return ", ".join(
         f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
         for name, value in values.items()

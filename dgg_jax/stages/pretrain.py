@@ -13,7 +13,7 @@ from flax import linen as nn
 from dgg_jax.distributions import sample_gaussian
 from dgg_jax.likelihoods import Likelihood
 from dgg_jax.losses import autoencoder
-from dgg_jax.networks import Networks
+from dgg_jax.networks import Networks, present
 from dgg_jax.placement import devices
 from dgg_jax.placement.rows import HostRows, SparseRows, map_blocks, map_rows
 from dgg_jax.storage import arrays
@@ -29,8 +29,21 @@ def _linear(params: Params, h: jax.Array) -> jax.Array:
     return h @ params["kernel"] + params["bias"][None]
 
 
-def _relu(params: Params, h: jax.Array) -> jax.Array:
-    return nn.relu(_linear(params, h))
+@dataclasses.dataclass(frozen=True)
+class _Layer:
+    """A layer of the encoder, of its parameters and features [B, H].
+
+    Attributes:
+      is_last: whether it has no ReLU.
+      seen: what it sees of the features.
+    """
+
+    is_last: bool
+    seen: Callable[[jax.Array], jax.Array] = present
+
+    def __call__(self, params: Params, h: jax.Array) -> jax.Array:
+        h = _linear(params, self.seen(h))
+        return h if self.is_last else nn.relu(h)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,6 +85,7 @@ def layerwise(
     layers: Sequence[tuple[str, str]],
     likelihood: Likelihood,
     *,
+    seen: Callable[[jax.Array], jax.Array] = present,
     corruption: float,
     schedule: Schedule,
     key: jax.Array,
@@ -89,6 +103,7 @@ def layerwise(
       layers: pairs of layer names, encoder's and decoder's, from the data inwards; the
         innermost encoder layer is linear, all others have a ReLU.
       likelihood: p(x | z) of the outermost pair.
+      seen: what the encoder's first layer sees of the data.
       corruption: share of inputs set to 0.
       schedule: of each layer.
       key: random key.
@@ -102,7 +117,8 @@ def layerwise(
     features = x
     for depth, (inner, outer) in enumerate(layers):
         outermost = depth == 0
-        encode = _linear if depth == len(layers) - 1 else _relu
+        is_last = depth == len(layers) - 1
+        encode = _Layer(is_last, seen) if outermost else _Layer(is_last)
         params = {"inner": encoder_params[inner], "outer": decoder_params[outer]}
         # Of the head of a learned variance the bias alone: one for each column.
         if outermost and "logvar" in decoder_params:

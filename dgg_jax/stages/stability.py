@@ -1,10 +1,12 @@
 """Whether clusters are found again: agreement of several clusterings of the same rows.
 
 A run that is repeated with another seed, on other rows, may find other clusters. How
-much of them comes back says what may be built upon, without any true label.
+much of them comes back says what may be built upon, without any true label; and what
+they have in common is a clustering, too.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -23,31 +25,53 @@ class Stability(NamedTuple):
         similarity to one of theirs, [K]; NaN of an empty one. Hennig ("Cluster-wise
         assessment of cluster stability", CSDA 52, 2007) calls 0.75 and more stable and
         less than 0.5 dissolved.
+      consensus: what the clustering and the repetitions have in common, int32 [N]; see
+        ``consensus``.
     """
 
     agreement: float
     clusters: np.ndarray
+    consensus: np.ndarray
+
+
+def repetitions(
+    num_rows: int, count: int, seed: int
+) -> Iterator[tuple[int, np.ndarray]]:
+    """The seed and the rows of each repetition: four fifths of all, at random.
+
+    Args:
+      num_rows: N.
+      count: how many repetitions.
+      seed: of all of them.
+
+    Yields:
+      A seed, and indices [ceil(0.8 N)] in their order.
+    """
+    random = np.random.default_rng(seed)
+    for repetition in random.integers(2**31 - 1, size=count).tolist():
+        rows = random.permutation(num_rows)[: math.ceil(0.8 * num_rows)]
+        yield repetition, np.sort(rows)
 
 
 def stability(
     labels: np.ndarray,
-    repetitions: Sequence[tuple[np.ndarray, np.ndarray]],
+    repeated: Sequence[tuple[np.ndarray, np.ndarray]],
     num_clusters: int,
 ) -> Stability:
     """Compares clusters with those of repetitions on some of the rows.
 
     Args:
       labels: in 0..K-1, shape [N].
-      repetitions: of each the indices of its rows [n] and their labels [n].
+      repeated: of each repetition the indices of its rows [n] and their labels [n].
       num_clusters: K.
 
     Raises:
       InvalidInput: if there is no repetition.
     """
-    if not repetitions:
-        raise checks.InvalidInput("repetitions must be at least one, got none.")
+    if not repeated:
+        raise checks.InvalidInput("repeated must be at least one, got none.")
     agreements, jaccards = [], []
-    for rows, theirs in repetitions:
+    for rows, theirs in repeated:
         agreements.append(adjusted_rand_score(labels[rows], theirs))
         jaccards.append(_jaccards(labels[rows], theirs, num_clusters))
     found = np.array(jaccards)
@@ -55,7 +79,12 @@ def stability(
     totals = np.where(present, found, 0.0).sum(axis=0)
     with np.errstate(invalid="ignore"):  # 0 / 0 of an empty cluster
         means = totals / present.sum(axis=0)
-    return Stability(float(np.mean(agreements)), means)
+    clusterings = [labels]
+    for rows, theirs in repeated:
+        clusterings.append(np.full(len(labels), -1))
+        clusterings[-1][rows] = theirs
+    common = consensus(clusterings, num_clusters)
+    return Stability(float(np.mean(agreements)), means, common)
 
 
 def _jaccards(labels: np.ndarray, theirs: np.ndarray, num_clusters: int) -> np.ndarray:
@@ -80,7 +109,8 @@ def consensus(
     graph partitioning", ICML 2004). What clusters are called in each is no matter.
 
     Args:
-      labelings: at least one, integers, each of shape [N].
+      labelings: at least one, integers, each of shape [N]; rows that one leaves out,
+        or takes for noise, are -1. Every row is in a cluster of one of them.
       num_clusters: K, at most N.
       seed: of K-means.
 
@@ -99,6 +129,7 @@ def consensus(
     checks.in_range("num_clusters", num_clusters, 1, len(labelings[0]))
     members = np.concatenate([_one_hot(np.asarray(one)) for one in labelings], axis=1)
     weights = members / np.sqrt(members.sum(axis=0))
+    weights /= np.sqrt(np.maximum(members.sum(axis=1, keepdims=True), 1.0))
     _, vectors = np.linalg.eigh(weights.T @ weights)
     points = weights @ vectors[:, ::-1][:, :num_clusters]
     lengths = np.linalg.norm(points, axis=1, keepdims=True)
@@ -108,4 +139,4 @@ def consensus(
 
 def _one_hot(labels: np.ndarray) -> np.ndarray:
     """Of the clusters that there are, float64 [N, C]."""
-    return (labels[:, None] == np.unique(labels)).astype(np.float64)
+    return (labels[:, None] == np.unique(labels[labels >= 0])).astype(np.float64)

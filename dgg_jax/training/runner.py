@@ -133,6 +133,10 @@ class Run(Monitor):
             self._locks.append((folder, lock))
             weakref.finalize(self, lock.close)  # nobody may call close
 
+    def apart(self) -> "Run":
+        """A run in memory, within this one, that is asked to stop when it is."""
+        return Run(should_stop=self._should_stop)
+
     def check_folders(self) -> None:
         """Refuses to go on where a folder was deleted or replaced meanwhile.
 

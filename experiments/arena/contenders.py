@@ -18,7 +18,9 @@ from dgg_jax import checks, methods, presets
 from dgg_jax.data.dataset import Dataset, without_counts
 from dgg_jax.graph import knn, neighbor_weights, spectral_labels
 from dgg_jax.methods import dgg
+from dgg_jax.metrics import adjusted_rand_index
 from dgg_jax.stages import evaluate
+from dgg_jax.stages.stability import consensus
 from experiments.arena import confidences, judges, sets
 
 _NEIGHBORS = 20
@@ -155,8 +157,10 @@ _OF_SCALED = {
 _LEIDEN = "components + Leiden"  # of counts
 _OF_SPACES = {"K-means": kmeans, "spectral": spectral}
 _OF_DGG = ("DGG", *(f"{f} ({s})" for s in ("latents", "Siamese") for f in _OF_SPACES))
+_CONSENSUS, _REPETITIONS = "consensus of DGG", 5
 _OF_LOGARITHMS = {"DGG (logarithms)": "dgg", "VaDE (logarithms)": "vade"}
-NAMES = (*_OF_DGG, "VaDE", *_OF_DATA, *_OF_SCALED, *_OF_LOGARITHMS, _LEIDEN)
+FURTHER = (*_OF_LOGARITHMS, _LEIDEN, _CONSENSUS)  # of single studies
+NAMES = (*_OF_DGG, "VaDE", *_OF_DATA, *_OF_SCALED)
 
 
 def outcomes(dataset: Dataset, names: list[str], seed: int) -> Iterator[Outcome]:
@@ -164,7 +168,7 @@ def outcomes(dataset: Dataset, names: list[str], seed: int) -> Iterator[Outcome]
 
     Args:
       dataset: with labels, whose number is K.
-      names: some of NAMES.
+      names: some of NAMES and FURTHER.
       seed: of all of them.
     """
     if any(name.startswith("UMAP") for name in names):
@@ -184,6 +188,8 @@ def outcomes(dataset: Dataset, names: list[str], seed: int) -> Iterator[Outcome]
             yield _timed(name, cluster)
     if any(name in names for name in _OF_DGG):
         yield from (one for one in _of_dgg(dataset, seed) if one.method in names)
+    if _CONSENSUS in names:
+        yield _consensus(dataset, seed)
     if "VaDE" in names:
         yield _run("vade", "VaDE", dataset, seed)[0]
 
@@ -215,6 +221,20 @@ def _run(method: str, name: str, dataset: Dataset, seed: int) -> tuple[Outcome, 
     confidence = np.exp(outcome.state["log_assignment"]).max(axis=1)
     labels = outcome.state["labels"]
     return Outcome(name, labels, seconds, details, confidence), (preset, outcome)
+
+
+def _consensus(dataset: Dataset, seed: int) -> Outcome:
+    """What runs of DGG with several seeds have in common, and what each of them is."""
+    runs = [
+        _run("dgg", "DGG", dataset, _REPETITIONS * seed + number)[0]
+        for number in range(_REPETITIONS)
+    ]
+    labels = consensus([run.labels for run in runs], len(np.unique(dataset.y)))
+    details = {
+        "aris": [adjusted_rand_index(dataset.y, run.labels) for run in runs],
+        "standings": [run.details["evaluate"].get("standing") for run in runs],
+    }
+    return Outcome(_CONSENSUS, labels, sum(run.seconds for run in runs), details)
 
 
 def _told(record: dict[str, Any]) -> dict[str, Any]:

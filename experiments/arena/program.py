@@ -33,7 +33,9 @@ _SETS = flags.DEFINE_list(
     f"Data sets, separated by commas; of counts also {', '.join(sets.COUNTS)}.",
 )
 _CONTENDERS = flags.DEFINE_list(
-    "contenders", list(contenders.NAMES), "Methods, separated by commas."
+    "contenders",
+    list(contenders.NAMES),
+    f"Methods, separated by commas; also {', '.join(contenders.FURTHER)}.",
 )
 flags.declare_key_flag("seeds")
 flags.declare_key_flag("data_dir")
@@ -52,7 +54,7 @@ def _arena() -> int:
     for name in _SETS.value:
         checks.one_of("sets", name, (*sets.NAMES, *sets.COUNTS))
     for name in _CONTENDERS.value:
-        checks.one_of("contenders", name, contenders.NAMES)
+        checks.one_of("contenders", name, (*contenders.NAMES, *contenders.FURTHER))
     if not _SHOW.value:
         output.parent.mkdir(parents=True, exist_ok=True)
         for seed in series.seeds():

@@ -37,14 +37,16 @@ def mean_ranks(table: dict[str, dict[str, list[float]]]) -> dict[str, float]:
 def _methods(table: dict[str, dict[str, list[float]]]) -> list[str]:
     """Those that any set has; what needs a Siamese network not every set has."""
     common = set.intersection(*(set(row) for row in table.values())) if table else set()
-    return [name for name in contenders.NAMES if name in common]
+    names = (*contenders.NAMES, *contenders.FURTHER)
+    return [name for name in names if name in common]
 
 
 def markdown(cells: Sequence[Cell], score: str, digits: int = 3) -> str:
     """A table of one score: sets down, methods across, mean and standard deviation."""
     table = means(cells, score)
     present = {cell["method"] for cell in cells}
-    names = [name for name in contenders.NAMES if name in present]
+    names = (*contenders.NAMES, *contenders.FURTHER)
+    names = [name for name in names if name in present]
     lines = [_line(["set", *names]), _line(["---"] + ["---:"] * len(names))]
     for name, row in table.items():
         lines.append(_line([name, *(_value(row.get(one), digits) for one in names)]))

@@ -211,7 +211,7 @@ def test_parquet(tmp_path, caplog):
     assert found.columns == ("a", "b", "yes") and found.left_out == ("name",)
     assert matrices.read(path, "name").labels.tolist() == ["p", "q", "r"]
     path = write(tmp_path / "x.parquet", parquet(a=[1.0, None, 3.0]))
-    with pytest.raises(InvalidInput, match=r"1 missing.*at row 1, column 'a'"):
+    with pytest.raises(InvalidInput, match="row 1 of x has no value"):
         data.load(path)
 
 
@@ -561,7 +561,7 @@ def test_new_rows_are_scaled_as_those_of_training(tmp_path):
     for content, message in [
         ("a,extra\n1,2\n", "lacks columns of numbers.*: b"),
         ("1,2,3\n", "has 3 columns of numbers, the model was trained on 2"),
-        ("a,b\n1,\n3,4\n", "1 missing"),
+        ("a,b\n1,inf\n3,4\n", "1 infinite"),
     ]:
         with pytest.raises(InvalidInput, match=message):
             own.new_rows(write(tmp_path / "new.csv", content), scaling)
@@ -644,16 +644,18 @@ def zipped(**members):
         ("x.npy", npy(X * 1j), "must hold real numbers, got complex64"),
         ("x.npy", npy(X[0]), r"a matrix \[N, D\].*got shape \(3,\)"),
         ("x.npy", npy(X[:0]), r"got shape \(0, 3\)"),
-        ("x.npy", npy([[1, np.nan], [np.inf, 2]]), "2 missing.*row 0, column 1 "),
-        ("x.npy", npy([[1.0, 1e300], [2, 3]]), "1 missing.*beyond 3e38.*column 1 "),
+        ("x.npy", npy([[1, np.nan], [np.inf, 2]]), "1 infinite.*row 1, column 0 "),
+        ("x.npy", npy([[1.0, 1e300], [2, 3]]), "1 infinite.*beyond 3e38.*column 1 "),
         ("x.csv", "", "x.csv is empty"),
         ("x.csv", "\n\n", "has no rows"),
         ("x.csv", "a,b\n", "has no column of numbers|got shape"),
         ("x.csv", "a,b\nc,d\ne,f\n", "no column of numbers.*it has: a, b"),
         ("x.csv", "1,2\n3\n", "1 fields in line 2, 2 in the first"),
         ("x.csv", "a,b\n1,2\n\n3,4\n5,cat\n", "'cat' in line 5, column 'b'"),
-        ("x.csv", "1,2\n,3\n", "1 missing.*at row 1, column 0"),
-        ("x.csv", "a,b\n1,2\nNA,3\n", "1 missing.*at row 1, column 'a'"),
+        ("x.csv", "1,2\ninf,3\n", "1 infinite.*at row 1, column 0"),
+        ("x.csv", "a,b\n1,2\ninf,3\n", "1 infinite.*at row 1, column 'a'"),
+        ("x.csv", "a,b\n1,2\n,NA\n", "row 1 of x has no value"),
+        ("x.npy", npy([[1, np.nan], [2, np.nan]]), "column 1 of x has no value"),
         ("x.csv", 'a,b\n1,"0,5"\n2,"1,5"\n', "'0,5' in line 2, col.*decimal point"),
         ("x.csv", 'a,b\n1,999\n2,"1,234"\n', "'1,234' in line 3.*thousands"),
         ("x.csv", "a;b\n0,5;1\n0,7;2\n", "'0,5' in line 2, column 'a'.*decimal point"),
@@ -819,9 +821,9 @@ def test_a_large_file_is_scaled_as_a_small_one(tmp_path, large, monkeypatch, kin
 
 def test_what_is_wrong_in_a_large_file(tmp_path, large):
     x = np.ones((200, 3), np.float32)
-    x[150:153, 1] = np.nan
+    x[150:153, 1] = np.inf
     path = write(tmp_path / "x.npy", npy(x))
-    with pytest.raises(InvalidInput, match=r"has 3 missing.* at row 150, column 1 "):
+    with pytest.raises(InvalidInput, match=r"has 3 infinite.* at row 150, column 1 "):
         data.load(path)
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(InvalidInput, match="its header declares"):

@@ -74,15 +74,16 @@ np.save(f"{folder}/expected.npy", np.asarray(maps).mean((1, 2)))
 
 @needs_keras
 @pytest.mark.slow
-def test_features_are_the_mean_of_the_last_map(tmp_path):
+def test_features_are_the_mean_of_the_last_map(xla, tmp_path):
     TinySTL10().archive(tmp_path / "stl10_binary.tar.gz")
-    reference = python("-c", REFERENCE, tmp_path, strict=False)  # saving warns
+    # Saving warns.
+    reference = python("-c", REFERENCE, tmp_path, strict=False, **xla)
     assert reference.returncode == 0, reference.stderr
     expected = np.load(tmp_path / "expected.npy")
 
     weights = tmp_path / "saved.weights.h5"
     flags = [f"--data_dir={tmp_path}", "--image_size=96"]
-    run = extract(*flags, f"--weights={weights}")
+    run = extract(*flags, f"--weights={weights}", **xla)
     assert (run.returncode, run.stderr) == (0, ""), run.stderr
     assert "5 x 2,048 features" in run.stdout
     assert f"Output   {tmp_path / 'stl10_resnet50.npz'}" in run.stdout
@@ -95,7 +96,8 @@ def test_features_are_the_mean_of_the_last_map(tmp_path):
     assert not list(tmp_path.glob("*.partial"))
 
     output = tmp_path / "new" / "random.npz"
-    run = extract(*flags, "--weights=random", f"--output={output}", "--batch_size=2")
+    flags += ["--weights=random", f"--output={output}", "--batch_size=2"]
+    run = extract(*flags, **xla)
     assert (run.returncode, run.stderr) == (0, ""), run.stderr
     with np.load(output) as arrays:
         np.testing.assert_allclose(arrays["x"], expected, rtol=1e-3, atol=1e-3)
@@ -103,11 +105,11 @@ def test_features_are_the_mean_of_the_last_map(tmp_path):
 
 @needs_keras
 @pytest.mark.slow
-def test_other_weights_are_refused(tmp_path):
+def test_other_weights_are_refused(xla, tmp_path):
     TinySTL10().write(tmp_path)
     weights = tmp_path / "weights.h5"
     weights.write_bytes(b"none")
-    message = refusal(extract(f"--data_dir={tmp_path}", f"--weights={weights}"))
+    message = refusal(extract(f"--data_dir={tmp_path}", f"--weights={weights}", **xla))
     assert f"--weights={weights} cannot be used: " in message
     assert "ResNet50 without its top" in message
     assert {path.name for path in tmp_path.iterdir()} == {

@@ -4,6 +4,7 @@ import csv
 import json
 import pathlib
 import shlex
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from PIL import Image
 
 import dgg_jax
 from dgg_jax import presets
+from dgg_jax.checks import InvalidInput
 from dgg_jax.cli import compare, predict, report
 from dgg_jax.data.preprocessing import Scaling
 from dgg_jax.log import LOGGER
@@ -409,3 +411,47 @@ def test_counts_from_file_to_new_rows(folder):
     )
     assert outcome.code == 2
     assert "likelihood='negative_binomial' is unknown" in outcome.err
+
+
+def test_a_run_is_repeated_to_see_how_stable_it_is(folder):
+    x, y = blobs()
+    table(folder / "zoo.csv", x, y)
+    flags = ("--dataset=zoo.csv", "--label=kind", "--num_clusters=3", *TINY)
+    outcome = call(*flags, "--stability=2")
+    assert outcome.code == 0, outcome.err
+    assert "with 2 repetitions on four fifths of the rows" in outcome.out
+    workdir = folder / "runs/zoo-dgg-smoke-0"
+    result = json.loads((workdir / "result.json").read_text())
+    stability = result["stability"]
+    assert stability["repetitions"] == 2 and len(stability["found_again"]) == 3
+    assert -0.5 <= stability["agreement"] <= 1.0
+    assert "--stability=2" in result["command"]
+    assert result["stages"][-1]["name"] == "evaluate"
+    with np.load(workdir / "predictions.npz") as predictions:
+        labels = predictions["consensus"]
+    assert labels.shape == (len(x),)
+    scored = stability["consensus"]
+    assert scored["ari"] == pytest.approx(
+        dgg_jax.metrics.adjusted_rand_index(y, labels)
+    )
+    assert "Found again" in (workdir / "report.html").read_text()
+    # What was killed after its repetitions goes on from them.
+    (workdir / "result.json").unlink()
+    outcome = call(*flags, "--stability=2", "--resume")
+    assert outcome.code == 0 and "repetitions 1/2" not in outcome.err
+    again = json.loads((workdir / "result.json").read_text())
+    assert again["stability"] == stability and again["final"] == result["final"]
+    # It is another run than the one without repetitions.
+    assert_refused(call(*flags), "another configuration", "stability")
+
+
+def test_gmvae_is_not_repeated_where_it_scores_rows_it_has_not_seen():
+    digits = dgg_jax.data.load("digits")
+    dataset = digits._replace(is_test=np.arange(len(digits.x)) < 100)
+    preset = presets.for_data("gmvae", digits.x, 10)
+    config = SimpleNamespace(
+        stability=2, method="gmvae", is_auto=False, preset=preset, dataset="digits"
+    )
+    with pytest.raises(InvalidInput, match="--stability repeats a clustering of all"):
+        runs.check_data(config, dataset)
+    runs.check_data(config, digits)

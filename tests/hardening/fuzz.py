@@ -505,7 +505,10 @@ def _placed(error: Exception) -> str:
 @contextlib.contextmanager
 def _alarm() -> Iterator[None]:
     def ring(*arguments):
-        raise _Hang
+        if logging._lock._is_owned():  # which nobody would give back
+            signal.setitimer(signal.ITIMER_REAL, 0.01)
+        else:
+            raise _Hang
 
     before = signal.signal(signal.SIGALRM, ring)
     signal.setitimer(signal.ITIMER_REAL, _SECONDS)

@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import adjusted_rand_score
 
 from dgg_jax.checks import InvalidInput
-from dgg_jax.stages.stability import consensus, stability
+from dgg_jax.stages.stability import consensus, repetitions, stability
 
 RANDOM = np.random.default_rng(0)
 
@@ -79,3 +79,37 @@ def test_what_cannot_be_compared_is_refused():
         consensus([np.zeros(3, int)], 4)
     with pytest.raises(InvalidInput, match="at least one"):
         stability(np.zeros(3, int), [], 2)
+
+
+def test_rows_that_a_clustering_leaves_out_are_in_no_cluster_of_it():
+    labels = RANDOM.integers(0, 4, 200)
+    parts = []
+    for _ in range(5):
+        parts.append(np.where(RANDOM.random(200) < 0.2, -1, disturbed(labels, 0.0)))
+    found = consensus([labels, *parts], 4)
+    assert adjusted_rand_score(labels, found) == 1.0
+
+
+def test_repetitions_are_of_four_fifths_of_the_rows():
+    drawn = list(repetitions(101, 3, seed=7))
+    seeds, rows = zip(*drawn, strict=True)
+    assert len(set(seeds)) == 3
+    for one in rows:
+        assert len(one) == 81 and (np.diff(one) > 0).all() and one[-1] <= 100
+    again = list(repetitions(101, 3, seed=7))
+    np.testing.assert_array_equal(again[2][1], rows[2])
+    assert next(repetitions(101, 3, seed=8))[0] != seeds[0]
+
+
+def test_the_consensus_of_repetitions():
+    labels = np.repeat([0, 1, 2], 30)
+    repeated = []
+    for seed, rows in repetitions(90, 5, seed=0):
+        theirs = disturbed(labels, 0.1, 3, np.random.default_rng(seed))[rows]
+        repeated.append((rows, theirs))
+    worse = disturbed(labels, 0.3, 3)
+    found = stability(worse, repeated, 3)
+    assert found.consensus.shape == (90,) and found.consensus.dtype == np.int32
+    assert adjusted_rand_score(labels, found.consensus) > adjusted_rand_score(
+        labels, worse
+    )
