@@ -272,7 +272,9 @@ def data_matrix(
     for start, block in blocks(x):
         with np.errstate(over="ignore"):
             block = block.astype(np.float32, copy=False)
-        usable = np.isfinite(block) | (np.isnan(block) if may_miss else False)
+        usable = np.isfinite(block)
+        if may_miss and not usable.all():
+            usable |= np.isnan(block)
         if not usable.all():
             row, column = np.argwhere(~usable)[0]
             first = first or (start + row, column, block[row, column])
@@ -304,8 +306,12 @@ def data_matrix(
         )
 
 
-def counts(x: np.ndarray | sparse.csr_array) -> None:
+def counts(x: np.ndarray | sparse.csr_array, *, may_be_empty: bool = False) -> None:
     """Checks that x [N, D] holds counts.
+
+    Args:
+      x: numbers.
+      may_be_empty: whether a row may have none.
 
     Raises:
       InvalidInput: if a value is none, or a row has none.
@@ -315,13 +321,13 @@ def counts(x: np.ndarray | sparse.csr_array) -> None:
         if wrong.any():
             row, column = np.argwhere(wrong)[0]
             raise InvalidInput(
-                "likelihood=negative_binomial needs counts, whole numbers from 0 on; "
-                f"x has {block[row, column]:g} at row {start + row}, column {column}. "
-                "Give the counts as they were before any scaling, or use "
-                "likelihood=gaussian."
+                "counts (likelihood=negative_binomial, --scaling=counts) must be whole "
+                f"numbers from 0 on, x has {block[row, column]:g} at row "
+                f"{start + row}, column {column}; give them as they were before any "
+                "scaling, or use likelihood=gaussian (--scaling=standard)."
             )
         empty = ~(block > 0).any(axis=1)
-        if empty.any():
+        if empty.any() and not may_be_empty:
             raise InvalidInput(
                 f"row {start + int(empty.argmax())} of x has no counts; leave out rows "
                 "without any."
@@ -334,12 +340,11 @@ def missing(x: np.ndarray | sparse.csr_array) -> bool:
     Raises:
       InvalidInput: if all values of a row or of a column are.
     """
-    if sparse.issparse(x):
-        return bool(np.isnan(x.data).any())
-    in_column, found = np.zeros(x.shape[1], np.int64), False
+    in_column = np.zeros(x.shape[1], np.int64)
     for start, block in blocks(x):
+        if not has_nan(block):
+            continue
         gone = np.isnan(block)
-        found = found or bool(gone.any())
         in_column += gone.sum(axis=0)
         empty = gone.all(axis=1)
         if empty.any():
@@ -347,12 +352,17 @@ def missing(x: np.ndarray | sparse.csr_array) -> bool:
                 f"row {start + int(empty.argmax())} of x has no value, all are NaN; "
                 "leave it out."
             )
-    if (in_column == len(x)).any():
-        column = int((in_column == len(x)).argmax())
+    if (in_column == x.shape[0]).any():
+        column = int((in_column == x.shape[0]).argmax())
         raise InvalidInput(
             f"column {column} of x has no value, all are NaN; leave it out."
         )
-    return found
+    return bool(in_column.any())
+
+
+def has_nan(x: np.ndarray) -> bool:
+    """Whether any of the values, at least one, is NaN: in one pass, without a copy."""
+    return x.dtype.kind == "f" and bool(np.isnan(x.min()))
 
 
 def _num_different(x: np.ndarray | sparse.csr_array, most: int) -> int:

@@ -202,7 +202,7 @@ class Bernoulli:
 
         Args:
           statistics: t_j = sum_i A_ij x_i, shape [D].
-          degree: d_j = sum_i A_ij, a scalar.
+          degree: d_j = sum_i A_ij, a scalar; of each column [D] if values are missing.
           decoded: logits l of the source j, shape [D].
 
         Returns:
@@ -309,7 +309,7 @@ class GaussianLikelihood:
         Args:
           statistics: ``(t1, t2) = sum_i A_ij (x_i, |x_i|^2)``, or CenteredStatistics
             with a scalar scatter, which does not cancel.
-          degree: d_j = sum_i A_ij, a scalar.
+          degree: d_j = sum_i A_ij, a scalar; of each column [D] if values are missing.
           decoded: the source's mean mu, shape [D].
 
         Returns:
@@ -395,7 +395,7 @@ class LearnedVarianceGaussian:
         Args:
           statistics: (t1, t2) = sum_i A_ij (x_i, x_i * x_i), or CenteredStatistics with
             a scatter of shape [D], which does not cancel.
-          degree: d_j = sum_i A_ij, a scalar.
+          degree: d_j = sum_i A_ij, a scalar; of each column [D] if values are missing.
           decoded: the source's Gaussian(mean mu, logvar ln v), shapes [D].
 
         Returns:
@@ -494,6 +494,8 @@ class NegativeBinomial:
           InvalidInput: if x is not of shape [D].
         """
         checks.shapes(x=(x, "D"))
+        x = jnp.asarray(x)
+        x = x.astype(jnp.promote_types(x.dtype, jnp.float32))  # counts may be whole
         size = jnp.sum(x)
         constant = _log_rising(x, self.dispersion) - jax.lax.lgamma(x + 1.0)
         return CountStatistics(
@@ -552,9 +554,9 @@ class Masked:
     .. math:: \ln p(x_{\text{there}} \mid z)
 
     Columns are independent given z, so that what is missing drops out of the sum: the
-    bound is that of the values that are there, whatever makes the others missing does
-    not depend on them (missing at random; Nazabal et al., "Handling incomplete
-    heterogeneous data using VAEs", Pattern Recognition 2020).
+    bound is that of the values that are there. It is all that they say if what makes
+    others missing does not depend on these (missing at random; Nazabal et al.,
+    "Handling incomplete heterogeneous data using VAEs", Pattern Recognition 2020).
 
     Attributes:
       likelihood: Bernoulli, GaussianLikelihood or LearnedVarianceGaussian.

@@ -161,11 +161,11 @@ def _rows(name: str, model: Any) -> tuple[np.ndarray, np.ndarray | None, str]:
         found = data.load(name, data_dir=DATA_DIR.value, tfidf_scaling=tfidf_scaling)
         x, note = found.x, "scaled as a benchmark"
     elif scaling is None:
-        x, names = own.named_rows(name, None)
+        x, names = own.named_rows(name, None, model.preset_.may_miss)
         note = "taken as they are"
         note += f" (the model: {model._preprocessing})"
     else:
-        x, names = own.named_rows(name, scaling)
+        x, names = own.named_rows(name, scaling, model.preset_.may_miss)
         note = f"{scaling.step}, as in training"
         if scaling.step == "none":
             note = "not scaled, as in training"

@@ -60,7 +60,7 @@ def _draw(workdir: pathlib.Path) -> pathlib.Path:
     from dgg_jax.runs import finished, results, run
 
     found = finished.load_run(workdir, DATA_DIR.value)
-    dataset = run.load_data(found.config)
+    dataset = found.config.taken(run.load_data(found.config))
     inputs = results.report_inputs(
         found.config, dataset, found.result, found.history, found.model, found.state
     )

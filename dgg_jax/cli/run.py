@@ -109,8 +109,9 @@ def _summary(result: dict[str, Any], workdir: pathlib.Path) -> str:
 
 def _stable(stability: dict[str, Any]) -> str:
     """How much of the clusters is found again, and what their consensus reaches."""
+    count = stability["repetitions"]
     parts = [
-        f"ARI {stability['agreement']:.3f} with {stability['repetitions']} repetitions "
+        f"ARI {stability['agreement']:.3f} with {count} repetition{'s' * (count > 1)} "
         "on four fifths of the rows"
     ]
     found = {k: v for k, v in enumerate(stability["found_again"]) if v is not None}

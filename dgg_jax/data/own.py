@@ -6,8 +6,9 @@ import math
 import os
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -108,9 +109,11 @@ def load(
     matrix = _read(path, None if label is None else str(label), image_size, (), layer)
     x = matrix.features.reshape(len(matrix.features), -1)
     _check_finite(path, matrix, may_miss=scaling not in ("counts", "unit"))
-    kept = None
+    _told_of(path, checks.missing, x)
+    kept = num_columns = None
     if scaling == "counts" or (scaling == "auto" and _are_counts(path, x)):
         scaling = "counts"
+        num_columns = x.shape[1]
         matrix, kept = _most_variable(path, matrix, x)
         x = matrix.features
     y, class_names = None, None
@@ -124,7 +127,9 @@ def load(
     shape, is_image = _shape(path, matrix, image_shape)
     is_image_told = bool(image_shape)
     chosen = _scaling(path, x, matrix, scaling, shape, is_image, is_image_told)
-    chosen = chosen._replace(layer=layer, ground=matrix.ground, kept=kept)
+    chosen = chosen._replace(
+        layer=layer, ground=matrix.ground, kept=kept, num_columns=num_columns
+    )
     if scaling == "none":
         remedy = "let --scaling=standard centre and scale it"
         check_offset(x, matrix.columns, remedy)
@@ -158,7 +163,7 @@ def new_rows(path: str | os.PathLike[str], scaling: Scaling | None) -> np.ndarra
 
 
 def named_rows(
-    path: str | os.PathLike[str], scaling: Scaling | None
+    path: str | os.PathLike[str], scaling: Scaling | None, may_miss: bool = True
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Reads rows for a model that is trained, and scales them as those of training.
 
@@ -168,6 +173,7 @@ def named_rows(
     Args:
       path: as of ``load``.
       scaling: of the data of training, or None to take rows as they are.
+      may_miss: whether the model takes rows that miss values, which are NaN.
 
     Returns:
       float32 array [N, D]; and the names of the rows [N], or None if the file has none.
@@ -184,21 +190,22 @@ def named_rows(
     matrix = _read(path, None, size, wanted, layer, ground)
     if scaling is not None and path.is_dir():
         matrix = matrix._replace(features=_colored_as(matrix.features, shape))
-    if wanted and matrix.columns:
+    if wanted and matrix.columns and scaling.kept is None:
         matrix = _with_columns(path, matrix, wanted)
     else:
         _warn_of_left_out(path, matrix)
     is_whole = scaling is not None and scaling.step in (UNIT_ROWS, "counts", LOG_COUNTS)
-    _check_finite(path, matrix, may_miss=not is_whole)
+    _check_finite(path, matrix, may_miss=may_miss and not is_whole)
     x = matrix.features.reshape(len(matrix.features), -1)
     if scaling is None:
         return shift_and_scale(x, np.zeros(1), np.ones(1)), matrix.names
-    if scaling.kept is not None and x.shape[1] > max(scaling.kept):
+    if scaling.kept is not None and x.shape[1] == scaling.num_columns:
         x = x[:, list(scaling.kept)]
     if x.shape[1] != len(scaling.shift):
+        of = "" if scaling.kept is None else f" of {scaling.num_columns:,}"
         raise InvalidInput(
             f"{path} has {x.shape[1]:,} columns of numbers, the model was trained on "
-            f"{len(scaling.shift):,}; give the same columns in the same order."
+            f"{len(scaling.shift):,}{of}; give the same columns in the same order."
         )
     return scaled(x, scaling), matrix.names
 
@@ -253,10 +260,9 @@ def _check_finite(path: Path, matrix: Matrix, may_miss: bool) -> None:
             num_wrong += np.count_nonzero(~usable)
     if first is None:
         if num_missing:
-            _check_filled(path, x)
             LOGGER.warning(
-                f"{path}: {num_missing:,} of {x.size:,} values are missing; what is "
-                "there is modelled, nothing is filled in."
+                f"{path}: {num_missing:,} of {x.size:,} values are missing; the "
+                "likelihood leaves them out."
             )
         return
     row, column = first
@@ -268,9 +274,10 @@ def _check_finite(path: Path, matrix: Matrix, may_miss: bool) -> None:
     )
 
 
-def _check_filled(path: Path, x: np.ndarray) -> None:
+def _told_of(path: Path, check: Callable[[np.ndarray], Any], x: np.ndarray) -> None:
+    """A check of x whose error names the file."""
     try:
-        checks.missing(x)
+        check(x)
     except InvalidInput as error:
         raise InvalidInput(f"{path}: {error}") from error
 
@@ -384,19 +391,23 @@ def _are_counts(path: Path, x: np.ndarray) -> bool:
 def _most_variable(
     path: Path, matrix: Matrix, x: np.ndarray
 ) -> tuple[Matrix, tuple[int, ...] | None]:
-    """The most variable columns of counts [N, D], and which they are without names."""
-    try:
-        checks.counts(x)
-    except InvalidInput as error:
-        raise InvalidInput(f"{path}: {error}") from error
+    """The most variable columns of counts [N, D], and which, unless names say so."""
+    _told_of(path, checks.counts, x)
     kept = variable_columns(x)
-    columns = matrix.columns
     if len(kept) == x.shape[1]:
         return matrix._replace(features=x), None
+    chosen, columns = x[:, kept], matrix.columns
+    empty = ~chosen.any(axis=1)
+    if empty.any():
+        raise InvalidInput(
+            f"{path}: row {int(empty.argmax())} has no counts in the {len(kept):,} "
+            "columns that vary most; leave out rows of few counts."
+        )
+    are_told = columns is not None and len(set(columns)) == len(columns)
     if columns is not None:
         columns = tuple(columns[index] for index in kept)
-    matrix = matrix._replace(features=x[:, kept], columns=columns)
-    return matrix, None if columns else tuple(kept.tolist())
+    matrix = matrix._replace(features=chosen, columns=columns)
+    return matrix, None if are_told else tuple(kept.tolist())
 
 
 def _is_scaled(x: np.ndarray, low: float, high: float) -> bool:

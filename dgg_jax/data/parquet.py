@@ -110,7 +110,8 @@ def _of_arrow(
     if types.is_integer(kind) and not is_index and _are_large(column.cast(kind)):
         column, kind = column.cast(pyarrow.string()), pyarrow.string()
     if _are_numbers(kind):
-        yield tables.Column(name, _as_float(column.cast(kind)), None, is_index)
+        values = _as_float(column.cast(kind))
+        yield tables.Column(name, values, None, is_index, is_empty=values is None)
     elif hasattr(kind, "value_type"):
         yield from _of_lists(name, column)
     else:

@@ -26,7 +26,7 @@ _BLOCK = 4096  # rows that are scaled at a time, in float64
 _FEWEST_OF_EMBEDDINGS, _SAME_LENGTH = 64, 0.01
 UNIT_ROWS, LOG_COUNTS = "unit_rows", "log_counts"
 NUM_GENES = 2000  # the most variable, of cells
-_DONORS, _MOST_DONORS = 10, 8_000
+_DONORS, _MOST_DONORS, _MOST_COMPARED = 10, 8_000, 10**10
 _TECHNICAL_DISPERSION = 100.0  # of counts that differ by chance alone
 
 
@@ -42,8 +42,9 @@ class Scaling(NamedTuple):
       columns: names of the columns in the file, or None.
       layer: of an .h5ad file, what was read in place of X, or None.
       ground: what transparent images were seen on, or None.
-      kept: indices of the columns that were taken of a file that does not name them;
-        None if they are named, or all were taken.
+      kept: indices of the columns that were taken of a file that does not name them,
+        or several alike; None if names tell them, or all were taken.
+      num_columns: of the file, if some were taken.
     """
 
     step: str
@@ -54,6 +55,7 @@ class Scaling(NamedTuple):
     layer: str | None = None
     ground: str | None = None
     kept: tuple[int, ...] | None = None
+    num_columns: int | None = None
 
 
 def scaled(x: np.ndarray, scaling: Scaling) -> np.ndarray:
@@ -227,7 +229,8 @@ def impute(x: np.ndarray) -> np.ndarray:
     """An estimate of each value that is missing: the mean of the nearest rows' values.
 
     Near are those whose common columns are (scikit-learn's KNNImputer, ten neighbours
-    among at most 8,000 rows).
+    among at most 8,000 rows; fewer where there are many values, since each is looked at
+    beside every one of these).
 
     Args:
       x: numbers, NaN where one is missing, shape [N, D]; no row and no column is empty.
@@ -237,7 +240,8 @@ def impute(x: np.ndarray) -> np.ndarray:
     """
     from sklearn.impute import KNNImputer
 
-    drawn = np.random.default_rng(0).permutation(len(x))[:_MOST_DONORS]
+    most = min(_MOST_DONORS, max(500, _MOST_COMPARED // x.size))
+    drawn = np.random.default_rng(0).permutation(len(x))[:most]
     # A column that few rows have keeps them.
     lacking = np.isnan(x[drawn]).all(axis=0)
     having = (~np.isnan(x[:, lacking])).any(axis=1)
@@ -281,11 +285,14 @@ def standardize(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     x = np.asarray(x)
     low, constant = _constant(x)
     mean = np.where(constant, low, column_means(x))
-    squares, present = 0.0, 0
+    squares, missing = 0.0, 0
     for _, block in checks.blocks(x):
-        squares = squares + np.nansum((block - mean) ** 2, axis=0)
-        present = present + (~np.isnan(block)).sum(axis=0)
-    deviation = np.sqrt(squares / present)
+        deviations = block - mean
+        if checks.has_nan(block):
+            missing = missing + np.isnan(block).sum(axis=0)
+            deviations[np.isnan(block)] = 0.0
+        squares = squares + (deviations**2).sum(axis=0)
+    deviation = np.sqrt(squares / (len(x) - missing))
     # The square of a tiny deviation is 0.
     return mean, np.where(constant | (deviation == 0.0), 1.0, deviation)
 
@@ -296,7 +303,7 @@ def check_offset(x: np.ndarray, names: Sequence[str] | None, remedy: str) -> Non
     Near 1.7e9 float32 has multiples of 128, and of 1000 and 1001 networks see 1000.
 
     Args:
-      x: finite numbers, shape [N, D].
+      x: numbers, NaN where one is missing, shape [N, D].
       names: of the columns, or None.
       remedy: for the message.
 
@@ -352,8 +359,10 @@ def column_means(x: np.ndarray | sparse.csr_array) -> np.ndarray:
     """
     sums, missing = 0.0, 0
     for _, block in checks.blocks(x):
-        sums = sums + np.nansum(block, axis=0, dtype=np.float64)
-        missing = missing + np.isnan(block).sum(axis=0)
+        if checks.has_nan(block):
+            missing = missing + np.isnan(block).sum(axis=0)
+            block = np.nan_to_num(block)
+        sums = sums + block.sum(axis=0, dtype=np.float64)
     return sums / (x.shape[0] - missing)
 
 
@@ -579,9 +588,12 @@ def likelihood_for(x: np.ndarray | sparse.csr_array) -> tuple[str, float]:
     else:
         unit_interval = _least(x) >= 0.0 and _most(x) <= 1.0
     mean = column_means(x)
-    squares, present = 0.0, 0
+    squares, missing = 0.0, 0
     for _, block in checks.blocks(x):
-        squares += np.nansum((block - mean) ** 2)
-        present += np.count_nonzero(~np.isnan(block))
-    variance = 0.1 * float(squares / present)
+        deviations = block - mean
+        if checks.has_nan(block):
+            missing += np.count_nonzero(np.isnan(block))
+            deviations[np.isnan(block)] = 0.0
+        squares += (deviations**2).sum()
+    variance = 0.1 * float(squares / (math.prod(x.shape) - missing))
     return "bernoulli" if unit_interval else "gaussian", max(variance, 1e-6)

@@ -59,12 +59,14 @@ class Column(NamedTuple):
       texts: the fields of an index, of text that differs in every row, and of numbers
         that do and are written as only identifiers are.
       is_index: whether the file says that it names the rows.
+      is_empty: whether every value is missing.
     """
 
     name: str
     values: np.ndarray | None
     texts: Sequence[str] | None = None
     is_index: bool = False
+    is_empty: bool = False
 
 
 def read(
@@ -246,11 +248,18 @@ def matrix(
     """
     kept, left_out, suspected, naming = [], [], [], []
     indices = _leading([column.name for column in columns] if are_named else ())
-    for index, (name, values, texts, is_index) in enumerate(columns):
+    columns = list(columns)
+    rows = max(
+        (len(one.values) for one in columns if one.values is not None), default=0
+    )
+    for index, (name, values, texts, is_index, is_empty) in enumerate(columns):
         if index == place:
             continue
         title = name or f"column {index}"
-        if values is not None and name and name in wanted:
+        if is_empty and name in wanted and rows:
+            columns[index] = Column(name, np.full(rows, np.nan))
+            kept.append(index)
+        elif values is not None and name and name in wanted:
             kept.append(index)
         elif is_index or index < indices:
             left_out.append(f"{title} (index)")
@@ -393,7 +402,7 @@ class Fields:
                 "column out."
             )
         if others or (len(values) and not numbers):
-            return Column("", None, self._texts)
+            return Column("", None, self._texts, is_empty=not others)
         of_rows = self._is_index or _are_identifiers(self._texts or ())
         return Column("", values, self._texts if of_rows else None)
 
@@ -519,7 +528,7 @@ def _were_given(values: np.ndarray) -> bool:
 def _names(columns: Sequence[Column]) -> np.ndarray | None:
     """The name of each row, of several columns joined by commas."""
     parts: list[Iterator[str]] = []
-    for _, values, texts, _ in columns:
+    for _, values, texts, *_ in columns:
         if texts is None and values is not None:
             texts = [f"{v:.0f}" if v == v // 1 else f"{v}" for v in values.tolist()]
         parts.append(text.strip() for text in texts or ())

@@ -37,6 +37,7 @@ from sklearn.utils.validation import (
 from dgg_jax import checks, methods, metrics, presets
 from dgg_jax.data.preprocessing import Scaling, advice_on_scale, check_offset
 from dgg_jax.distributions import sample_gaussian
+from dgg_jax.likelihoods import NegativeBinomial
 from dgg_jax.log import LOGGER, tell
 from dgg_jax.methods import Parts
 from dgg_jax.placement import forks
@@ -204,8 +205,7 @@ class Clusterer(ClusterMixin, BaseEstimator):
             ensure_min_samples=2 if reset else 1,
         )
         rows = _as_float32(X)
-        if reset and self._takes_missing:
-            checks.missing(X)
+        self._check_rows(X, reset)
         has_counts = getattr(self, "likelihood", None) == "negative_binomial"
         if reset and not has_counts and not sparse.issparse(X):
             names = getattr(self, "feature_names_in_", None)
@@ -214,6 +214,27 @@ class Clusterer(ClusterMixin, BaseEstimator):
         if not sparse.issparse(rows):
             return np.asarray(rows)
         return sparse.csr_array(rows) if self._takes_sparse else rows.toarray()
+
+    def _check_rows(self, X: np.ndarray | sparse.spmatrix, reset: bool) -> None:
+        """Refuses rows that miss values, or are no counts, where the model needs them.
+
+        Raises:
+          InvalidInput: naming the first value.
+        """
+        of_columns = reset and not sparse.issparse(X) and self._takes_missing
+        if of_columns:
+            checks.missing(X)
+        if reset or not self._takes_missing:
+            return
+        if self.preset_.has_counts:
+            checks.counts(X, may_be_empty=True)
+        values = X.data if sparse.issparse(X) else X
+        own = self._parts() != Parts()
+        if values.size and checks.has_nan(values) and (own or sparse.issparse(X)):
+            what = "parts of your own do" if own else "sparse rows may"
+            raise checks.InvalidInput(
+                f"X misses values (NaN), which {what} not; impute them."
+            )
 
     def _preset(
         self,
@@ -506,6 +527,12 @@ class Generative(Embedder):
     _model_entries = ("model", "log_weights", "calibration")
 
     def _parts(self) -> Parts:
+        if isinstance(self.likelihood, NegativeBinomial):
+            raise checks.InvalidInput(
+                "likelihood=NegativeBinomial(...) would leave networks and distances "
+                "with raw counts; give likelihood='negative_binomial', dispersion="
+                f"{self.likelihood.dispersion:g}."
+            )
         named = isinstance(self.likelihood, str | None)
         likelihood = None if named else self.likelihood
         return Parts(self.encoder, self.decoder, likelihood)

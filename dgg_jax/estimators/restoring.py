@@ -141,6 +141,11 @@ def _restored_scaling(described: State, arrays: State, num_features: int) -> Sca
         num_features
     ):
         raise ValueError("kept columns are not one integer a feature")
+    if scaling.kept is not None and not (
+        type(scaling.num_columns) is int
+        and 0 <= min(scaling.kept) <= max(scaling.kept) < scaling.num_columns
+    ):
+        raise ValueError("kept columns are none of those of the file")
     for name in SHIFT_AND_SCALE:
         if arrays[name].shape != (num_features,) or arrays[name].dtype != np.float64:
             raise ValueError(f"{name} of scaling has shape {arrays[name].shape}")

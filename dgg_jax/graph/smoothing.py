@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy import sparse
+from scipy import sparse, special
 
 from dgg_jax import checks
 from dgg_jax.distributions import floor_log
@@ -19,6 +19,7 @@ from dgg_jax.likelihoods import (
     Bernoulli,
     CenteredStatistics,
     Constant,
+    CountStatistics,
     GaussianLikelihood,
     Likelihood,
     Masked,
@@ -141,10 +142,8 @@ def smooth_data(
         statistics = summed(x, transposed, degree, likelihood)
         return SmoothedData(statistics, degree.astype(np.float32))
     if isinstance(likelihood, NegativeBinomial):
-        statistics = jax.tree.map(
-            lambda leaf: _summed(transposed, leaf).astype(np.float32),
-            _statistics_of_rows(likelihood, x),
-        )
+        sums = (_summed(transposed, leaf) for leaf in _of_counts(x, likelihood))
+        statistics = CountStatistics(*(total.astype(np.float32) for total in sums))
         return SmoothedData(statistics, degree.astype(np.float32))
     if isinstance(likelihood, Masked):
         there = ~np.isnan(x)
@@ -178,22 +177,27 @@ def _dense_statistics(
     return CenteredStatistics(mean.astype(np.float32), scatter.astype(np.float32))
 
 
-@jax.jit
-def _statistics_of_rows(likelihood: Likelihood, x: jax.Array) -> Any:
-    """T of every row of x [N, D]."""
-    return jax.vmap(likelihood.sufficient_statistics)(x)
+def _of_counts(x: np.ndarray, likelihood: NegativeBinomial) -> CountStatistics:
+    """T of every row of counts [N, D], in float64."""
+    x, theta = x.astype(np.float64), likelihood.dispersion
+    size = x.sum(axis=1)
+    constant = special.gammaln(x + theta) - special.gammaln(theta) - x * np.log(theta)
+    constant -= special.gammaln(x + 1.0)
+    return CountStatistics(
+        x, x * size[:, None], size, constant.sum(axis=1) + special.xlogy(size, size)
+    )
 
 
-def _summed(weights: sparse.csr_array, rows: Any) -> np.ndarray:
-    """Weights [M, N] times rows [N, ...], in float64."""
-    rows = np.asarray(rows)
-    columns = rows.reshape(len(rows), -1)
-    total = np.empty((weights.shape[0], columns.shape[1]), np.float64)
-    width = max(1, _BLOCK_ELEMENTS // len(rows))
-    for start in range(0, columns.shape[1], width):
+def _summed(weights: sparse.csr_array, rows: np.ndarray) -> np.ndarray:
+    """Weights [M, N] times rows [N] or [N, D], in float64."""
+    if rows.ndim == 1:
+        return weights @ rows
+    total = np.empty((weights.shape[0], rows.shape[1]), np.float64)
+    width = max(1, _BLOCK_ELEMENTS // max(1, len(rows)))
+    for start in range(0, rows.shape[1], width):
         block = slice(start, start + width)
-        total[:, block] = weights @ columns[:, block].astype(np.float64)
-    return total.reshape(-1, *rows.shape[1:])
+        total[:, block] = weights @ rows[:, block].astype(np.float64)
+    return total
 
 
 def _is_dense(x: SparseRows | HostRows, likelihood: Likelihood) -> bool:
@@ -274,20 +278,22 @@ def _host_statistics(
     )
 
 
-def _host_sums(x: HostRows, transposed: sparse.csr_array, likelihood: Any) -> Any:
-    """Sums of the likelihood's own statistics, by blocks, into temporary files."""
-    sums = None
+def _host_sums(
+    x: HostRows, transposed: sparse.csr_array, likelihood: NegativeBinomial
+) -> CountStatistics:
+    """The statistics of counts, by blocks of rows, into temporary files."""
+    sums = CountStatistics(
+        arrays.temporary(x.shape),
+        arrays.temporary(x.shape),
+        np.empty(len(x), np.float32),
+        np.empty(len(x), np.float32),
+    )
     for block, part, points in _speaking(x, transposed):
-        of_rows = _statistics_of_rows(likelihood, points.astype(np.float32))
-        total = jax.tree.map(lambda leaf, part=part: _summed(part, leaf), of_rows)
-        if sums is None:
-            sums = jax.tree.map(
-                lambda leaf: arrays.temporary((len(x), *leaf.shape[1:])), total
-            )
-        leaves = (jax.tree.leaves(sums), jax.tree.leaves(total))
-        for whole, leaf in zip(*leaves, strict=True):
-            whole[block] = leaf
-    return jax.tree.map(lambda leaf: HostRows(leaf) if leaf.ndim > 1 else leaf, sums)
+        of_rows = _of_counts(points, likelihood)
+        for whole, leaf in zip(sums, of_rows, strict=True):
+            whole[block] = _summed(part, leaf)
+    counts, sized_counts, *scalars = sums
+    return CountStatistics(HostRows(counts), HostRows(sized_counts), *scalars)
 
 
 def _speaking(

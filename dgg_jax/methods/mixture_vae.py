@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy import sparse
 
 from dgg_jax import checks
 from dgg_jax.distributions import sample_gaussian
@@ -89,6 +90,7 @@ class Model:
     def impute(self, x: np.ndarray) -> np.ndarray:
         """Rows x [N, D] with E[x | z] in place of NaN, z being the posterior's mean."""
         x = checks.rows(x, self.num_features)
+        x = x.toarray() if sparse.issparse(x) else x
         posterior, _ = self.infer(x)
         return np.where(np.isnan(x), self.decode(posterior.mean), x)
 
@@ -129,10 +131,10 @@ class Model:
         The same draws every time; its mean over the training rows is the final ELBO of
         the record.
         """
-        x = self._placed(x)
         likelihood = as_pytree(self.likelihood)
-        if isinstance(x, np.ndarray) and np.isnan(x).any():
+        if isinstance(x, np.ndarray) and len(x) and checks.has_nan(x):
             likelihood = Masked(likelihood)
+        x = self._placed(x)
         terms = evaluate.elbo_terms(
             self.networks,
             likelihood,

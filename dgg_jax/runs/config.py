@@ -160,9 +160,10 @@ class Config(NamedTuple):
         """
         changes = {**self.changes, **changes}
         if self.own is not None:
-            own = self._own_of_method()
-            if own.likelihood == COUNTS:
+            kind = presets.preset_class(self.method)
+            if self.own.likelihood == COUNTS and kind.takes_counts:
                 changes = {"likelihood": COUNTS} | changes
+            own = self._taken(self.own, changes.get("likelihood"))
             return presets.for_data(
                 self.method,
                 own.x,
@@ -173,24 +174,30 @@ class Config(NamedTuple):
         preset = presets.preset(self.method, self.dataset, self.preset_name)
         return resolve(self._of_scaling(preset), changes)
 
-    def _own_of_method(self) -> Dataset:
-        """The data of one's own; of counts their logarithms, if it takes no counts.
+    def taken(self, dataset: Dataset) -> Dataset:
+        """A data set as the method takes it.
+
+        Those of counts are their logarithms where the likelihood is another one.
 
         Raises:
           InvalidInput: if values are missing, and the method needs all.
         """
+        return self._taken(dataset, getattr(self.preset, "likelihood", None))
+
+    def _taken(self, dataset: Dataset, likelihood: str | None) -> Dataset:
+        if self.own is None:
+            return dataset
         kind = presets.preset_class(self.method)
-        if not kind.takes_missing and checks.missing(self.own.x):
+        if not kind.takes_missing and checks.missing(dataset.x):
             raise checks.InvalidInput(
                 f"{self.dataset} misses values, which method {self.method} cannot do "
                 "without; impute them, or use dgg, vade, dec or what clusters an "
                 "autoencoder's latents."
             )
-        asked = self.changes.get("likelihood", COUNTS)
-        takes = kind.takes_counts and asked == COUNTS
-        if self.own.likelihood != COUNTS or takes:
-            return self.own
-        return without_counts(self.own)
+        has_counts = dataset.likelihood == COUNTS
+        return (
+            without_counts(dataset) if has_counts > (likelihood == COUNTS) else dataset
+        )
 
     def _of_scaling(self, preset: Preset) -> Preset:
         """The preset of a data set, whose variance goes with the scaling of texts."""
@@ -202,14 +209,14 @@ class Config(NamedTuple):
         return dataclasses.replace(preset, variance=variance)
 
     def load(self) -> Dataset:
-        """The data set.
+        """The data set, the same for all methods.
 
         Raises:
           InvalidInput: if it cannot be used.
           MissingData: if it cannot be found.
         """
         if self.own is not None:
-            return self._own_of_method()
+            return self.own
         whole = data.load(
             self.dataset,
             data_dir=self.data_dir,

@@ -88,7 +88,8 @@ def _state(path: pathlib.Path) -> State:
         if name in arrays.names:
             with np.errstate(divide="ignore"):  # ln 0 is -inf, and its exp 0 again
                 state[entry] = np.log(arrays[name])
-    for entry, name in (("latent_mean", "embedding"), ("elbo", "elbo")):
+    entries = {"latent_mean": "embedding", "elbo": "elbo", "consensus": "consensus"}
+    for entry, name in entries.items():
         if name in arrays.names:
             state[entry] = arrays[name]
     return state

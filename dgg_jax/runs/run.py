@@ -1,6 +1,7 @@
 """One run: its workdir, from the data to the report."""
 
 import contextlib
+import functools
 import json
 import math
 import pathlib
@@ -9,6 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 from scipy import sparse
 
 from dgg_jax import checks, presets
@@ -222,12 +224,17 @@ def check_data(config: Config, dataset: Any) -> None:
     Raises:
       InvalidInput: if not; the message says what to change.
     """
+    dataset = config.taken(dataset)
     checks.data_matrix(
         dataset.x,
         config.preset.num_clusters,
         unit_interval=getattr(config.preset, "likelihood", None) == "bernoulli",
         may_miss=config.preset.may_miss,
     )
+    if config.preset.may_miss:
+        checks.missing(dataset.x)
+    if config.preset.has_counts:
+        checks.counts(dataset.x)
     if config.is_auto:
         cluster_count.check_num_rows(dataset.x.shape[0])
     # Imports jax, which takes seconds; mistakes above are told before.
@@ -277,6 +284,7 @@ def run(
     from dgg_jax.training import Run
 
     keep_compiled()
+    dataset = config.taken(dataset)
     stages = methods.method(config.method).stages
     if config.stability:
         stages = (*stages, STABILITY)
@@ -360,7 +368,8 @@ def train_and_report(
         state = runner.stage(
             STABILITY, _repeated, config, dataset, runner, trained.state
         )
-        trained, stability = trained._replace(state=state), runner.records[-1]
+        trained = trained._replace(state=state)
+        stability = runner.records[-1] if "consensus" in state else None
     progress.close()
 
     def report() -> dict[str, Any]:
@@ -376,37 +385,48 @@ def _repeated(
     config: Config, dataset: Any, runner: Any, state: Any
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """The stage ``stability``: the run again, on parts of the rows."""
-    from dgg_jax import methods
     from dgg_jax.stages.evaluate import label_metrics
     from dgg_jax.stages.stability import repetitions, stability
 
-    method, repeated = methods.method(config.method), []
+    repeated = []
     drawn = repetitions(dataset.x.shape[0], config.stability, config.seed)
     for number, (seed, rows) in enumerate(drawn, start=1):
-
-        def labels(seed: int = seed, rows: Any = rows) -> dict[str, Any]:
-            part = some_rows(dataset, rows)
-            outcome = method.run(
-                part.x,
-                config.preset,
-                seed=seed,
-                runner=runner.apart(),
-                **{name: getattr(part, name) for name in method.told},
-            )
-            return {"labels": outcome.state["labels"]}
-
-        found = runner.remember(f"repetition_{number}", labels)
-        repeated.append((rows, found["labels"]))
+        again = functools.partial(_labels_again, config, dataset, runner, seed, rows)
+        labels = runner.remember(f"repetition_{number}", again)["labels"]
         runner.progress("repetitions", number, config.stability)
+        if labels[0] >= 0:
+            repeated.append((rows, labels))
+    if not repeated:
+        return {}, {"repetitions": 0}
     found = stability(state["labels"], repeated, config.preset.num_clusters)
     metrics = {
-        "repetitions": config.stability,
+        "repetitions": len(repeated),
         "agreement": found.agreement,
         # Of an empty cluster nothing is found again.
         "found_again": [None if math.isnan(x) else float(x) for x in found.clusters],
         "consensus": label_metrics(dataset.y, found.consensus),
     }
     return {"consensus": found.consensus}, metrics
+
+
+def _labels_again(
+    config: Config, dataset: Any, runner: Any, seed: int, rows: np.ndarray
+) -> dict[str, np.ndarray]:
+    """The labels of some rows by a run of theirs, int32 [n]; -1 if it fails."""
+    from dgg_jax import methods
+    from dgg_jax.training import Diverged
+
+    method, part = methods.method(config.method), some_rows(dataset, rows)
+    told = {name: getattr(part, name) for name in method.told}
+    try:
+        outcome = method.run(
+            part.x, config.preset, seed=seed, runner=runner.apart(), **told
+        )
+    except (checks.InvalidInput, Diverged) as error:
+        # As where a part has fewer different rows than clusters.
+        LOGGER.warning(f"a repetition is left out: {error}")
+        return {"labels": np.full(len(rows), -1, np.int32)}
+    return {"labels": outcome.state["labels"]}
 
 
 def _with_estimated_clusters(config: Config, dataset: Any, runner: Any) -> Config:

@@ -532,8 +532,8 @@ def test_counts_of_a_table_are_found_by_name(tmp_path):
 @pytest.mark.parametrize(
     ("x", "message"),
     [
-        ([[1.5, 2], [1, 3]], "x.npy: .*needs counts.*1.5 at row 0, column 0"),
-        ([[-1, 2], [1, 3]], "needs counts.*-1 at row 0"),
+        ([[1.5, 2], [1, 3]], "x.npy: counts .*1.5 at row 0, column 0"),
+        ([[-1, 2], [1, 3]], "counts .*-1 at row 0"),
         ([[1, 2], [0, 0]], "row 1 of x has no counts"),
     ],
 )

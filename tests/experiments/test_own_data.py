@@ -450,8 +450,93 @@ def test_gmvae_is_not_repeated_where_it_scores_rows_it_has_not_seen():
     dataset = digits._replace(is_test=np.arange(len(digits.x)) < 100)
     preset = presets.for_data("gmvae", digits.x, 10)
     config = SimpleNamespace(
-        stability=2, method="gmvae", is_auto=False, preset=preset, dataset="digits"
-    )
+        stability=2, method="gmvae", is_auto=False, preset=preset, dataset="digits",
+        taken=lambda dataset: dataset,
+    )  # fmt: skip
     with pytest.raises(InvalidInput, match="--stability repeats a clustering of all"):
         runs.check_data(config, dataset)
     runs.check_data(config, digits)
+
+
+def counted(folder, num_rows=60):
+    """A file of counts of three profiles."""
+    rng = np.random.default_rng(0)
+    profiles = rng.dirichlet(np.full(20, 0.3), 3)
+    y = np.arange(num_rows) % 3
+    x = rng.poisson(rng.integers(30, 300, (num_rows, 1)) * profiles[y])
+    np.savez(folder / "cells.npz", x=x, y=y)
+    return x
+
+
+def test_each_method_of_a_comparison_takes_counts_or_their_logarithms(folder):
+    counted(folder)
+    flags = ("--dataset=cells.npz", "--scaling=counts", "--num_clusters=3")
+    outcome = call(
+        *flags, "--methods=kmeans,ae_kmeans", "--seeds=0", "--preset=smoke",
+        program=compare,
+    )  # fmt: skip
+    assert outcome.code == 0, outcome.err
+    results = {
+        path.parent.name: json.loads(path.read_text())
+        for path in folder.glob("runs/*/*/result.json")
+    }
+    assert len(results) == 2
+    for name, result in results.items():
+        assert result["final"]["accuracy"] > 0.9
+        assert ("log_counts" in result["dataset"]["provenance"]) == ("ae" not in name)
+    # With another likelihood, an autoencoder takes the logarithms, too; so its report.
+    assert call(*flags, "--method=ae_kmeans", "--likelihood=gaussian").code == 0
+    workdir = folder / "runs/cells-ae_kmeans-0"
+    result = json.loads((workdir / "result.json").read_text())
+    assert "log_counts" in result["dataset"]["provenance"]
+    assert call(f"--workdir={workdir}", program=report).code == 0
+
+
+def test_new_rows_that_miss_values(folder):
+    x, y = blobs()
+    table(folder / "zoo.csv", x, y)
+    assert (
+        call("--dataset=zoo.csv", "--label=kind", "--num_clusters=3", *TINY).code == 0
+    )
+    model = "--model=runs/zoo-dgg-smoke-0/model"
+    (folder / "new.csv").write_text("a,b,c\n150,,900\n700,,200\n")
+    outcome = call(
+        model, "--data=new.csv", "--output=out.csv", "--outliers=0.1", program=predict
+    )
+    assert outcome.code == 0, outcome.err
+    flags = ("--dataset=zoo.csv", "--label=kind", "--num_clusters=3", "--preset=smoke")
+    assert call(*flags, "--method=imsat").code == 0
+    outcome = call(
+        "--model=runs/zoo-imsat-smoke-0/model", "--data=new.csv", "--output=out.csv",
+        program=predict,
+    )  # fmt: skip
+    assert_refused(outcome, "new.csv", "missing", "row 0, column 'b'")
+
+
+def test_a_repetition_that_fails_is_left_out(folder):
+    # Of three different rows, a part may have two.
+    x = np.repeat(np.array([[0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]), [58, 1, 1], axis=0)
+    np.savez(folder / "rows.npz", x=x)
+    flags = ("--dataset=rows.npz", "--num_clusters=3", "--method=kmeans")
+    outcome = call(*flags, "--stability=8")
+    assert outcome.code == 0, outcome.err
+    result = json.loads((folder / "runs/rows-kmeans-0/result.json").read_text())
+    assert 0 < result["stability"]["repetitions"] < 8
+
+
+def test_duplicate_names_of_counts(folder):
+    rng = np.random.default_rng(0)
+    x = rng.negative_binomial(0.5, 0.1, (30, 2100))
+    x[:, :99] = 5
+    names = [f"g{i // 2}" for i in range(2100)]
+    lines = [",".join(names)] + [",".join(map(str, row)) for row in x]
+    (folder / "cells.csv").write_text("\n".join(lines))
+    found = dgg_jax.data.load(folder / "cells.csv", scaling="counts")
+    assert found.x.shape == (30, 2000) and found.scaling.kept is not None
+    new = dgg_jax.data.own.new_rows(folder / "cells.csv", found.scaling)
+    np.testing.assert_array_equal(new, found.x)
+    np.save(folder / "other.npy", np.ones((3, 5000)))
+    with pytest.raises(
+        InvalidInput, match=r"5,000 columns .* trained on 2,000 of 2,100"
+    ):
+        dgg_jax.data.own.new_rows(folder / "other.npy", found.scaling)

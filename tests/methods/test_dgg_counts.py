@@ -174,6 +174,14 @@ def test_a_saved_model_takes_counts(fitted, tmp_path):
     assert restored.preset_.dispersion == fitted.preset_.dispersion
 
 
+def test_whole_numbers_may_be_integers():
+    x = np.array([3, 0, 1])
+    of_floats = NegativeBinomial(2.0).log_prob(x.astype(np.float32), np.zeros(3))
+    np.testing.assert_allclose(
+        NegativeBinomial(2.0).log_prob(x, np.zeros(3)), of_floats
+    )
+
+
 def test_sparse_counts_give_the_clusters_of_dense_ones(fitted):
     x, _ = planted(600)
     of_sparse = DGG(
@@ -193,8 +201,8 @@ def test_other_methods_take_counts(cls):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda x: x + 0.5, "needs counts, whole numbers from 0 on"),
-        (lambda x: -x, "needs counts, whole numbers from 0 on; x has -"),
+        (lambda x: x + 0.5, "must be whole numbers from 0 on"),
+        (lambda x: -x, "must be whole numbers from 0 on, x has -"),
         (lambda x: x * (np.arange(len(x)) != 3)[:, None], "row 3 of x has no counts"),
     ],
 )
@@ -208,3 +216,38 @@ def test_gmvae_refuses_counts():
     x, _ = planted(30)
     with pytest.raises(InvalidInput, match="likelihood='negative_binomial' is unknown"):
         GMVAE(3, preset="smoke", likelihood="negative_binomial").fit(x)
+
+
+def test_new_rows_must_be_counts(fitted):
+    new, _ = planted(20, seed=1)
+    for wrong in (np.log1p(new), -new, np.where(new > 5, np.nan, new)):
+        with pytest.raises(InvalidInput, match="must be whole numbers from 0 on"):
+            fitted.predict(wrong)
+
+
+def test_rows_beyond_memory_are_streamed(fitted):
+    x, y = planted(600)
+    streamed = DGG(
+        NUM_CLUSTERS,
+        likelihood="negative_binomial",
+        random_state=0,
+        device_memory_share=1e-9,
+        **FEW,
+    )
+    for rows in (x, sparse.csr_array(x)):
+        assert adjusted_rand_index(y, streamed.fit(rows).labels_) > 0.95
+    assert np.isfinite(streamed.score_samples(x)).all()
+
+
+def test_a_source_of_nobody_on_the_host():
+    x, _ = planted(6)
+    operator = sparse.csr_array(np.eye(6)[[0, 0, 0, 0, 0, 0]])  # all follow one
+    statistics, _ = smoothing.smooth_data(HostRows(x), operator, NegativeBinomial(2.0))
+    np.testing.assert_allclose(statistics.counts[0], x.sum(axis=0), rtol=1e-6)
+    assert not statistics.counts[1:].any() and not statistics.size[1:].any()
+
+
+def test_the_likelihood_as_an_object_is_refused():
+    x, _ = planted(30)
+    with pytest.raises(InvalidInput, match="give likelihood='negative_binomial'"):
+        DGG(3, preset="smoke", likelihood=NegativeBinomial(5.0)).fit(x)

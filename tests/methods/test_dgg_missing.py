@@ -287,7 +287,9 @@ def test_what_cannot_be_done_without(x, settings, message):
 def test_counts_may_not_be_missing():
     x = np.random.default_rng(0).poisson(3.0, (40, 6)).astype(float)
     x[3, 2] = np.nan
-    with pytest.raises(InvalidInput, match=r"needs counts.*nan at row 3, column 2"):
+    with pytest.raises(
+        InvalidInput, match=r"counts .*must be whole.*nan at row 3, column 2"
+    ):
         DGG(3, preset="smoke", likelihood="negative_binomial").fit(x)
 
 
@@ -314,3 +316,30 @@ def test_a_file_with_empty_cells(tmp_path, monkeypatch, caplog):
     assert "misses values, which method kmeans cannot do without" in outcome.err
     with pytest.raises(InvalidInput, match="missing, NaN or infinite values"):
         data.load("zoo.csv", label="kind", scaling="unit")
+
+
+def test_new_rows_that_miss_values_where_nothing_knows_of_them():
+    x, _ = rows()
+    whole, _ = rows(share=0.0)
+    own = DGG(3, preset="smoke", likelihood=GaussianLikelihood(0.3)).fit(whole)
+    for use in (own.predict, own.score_samples, own.impute):
+        with pytest.raises(InvalidInput, match="parts of your own do not"):
+            use(x)
+    named = DGG(3, preset="smoke").fit(whole)
+    with pytest.raises(InvalidInput, match="sparse rows may not"):
+        named.predict(sparse.csr_array(x))
+    np.testing.assert_array_equal(named.impute(sparse.csr_array(whole)), whole)
+    # One row may miss what no other has.
+    alone = np.where(np.arange(8) == 2, np.nan, whole[:1]).astype(np.float32)
+    assert np.isfinite(named.impute(alone)).all()
+    assert np.isfinite(named.score_samples(alone)).all()
+
+
+def test_rows_beyond_memory_are_scored_without_what_they_miss():
+    x, _ = rows(share=0.1)
+    streamed = DGG(3, preset="smoke", device_memory_share=1e-9)
+    streamed.fit(rows(share=0.0)[0])
+    scores = streamed.score_samples(x)
+    for row in (0, 100):  # which are on the device by themselves
+        alone = streamed.score_samples(x[row : row + 1])
+        np.testing.assert_allclose(scores[row], alone[0], rtol=1e-4)
