@@ -484,6 +484,7 @@ class NegativeBinomial:
         Raises:
           InvalidInput: if shapes are not as above.
         """
+        checks.shapes(x=(x, "D"), decoded=(decoded, "D"))
         # Of one row the bound is exact.
         return self.smoothed_log_prob(self.sufficient_statistics(x), 1.0, decoded)
 

@@ -15,8 +15,10 @@ from dgg_jax.graph import graph_information, smoothing, spectral, spectral_label
 from dgg_jax.likelihoods import (
     Bernoulli,
     CenteredStatistics,
+    CountStatistics,
     GaussianLikelihood,
     LearnedVarianceGaussian,
+    NegativeBinomial,
 )
 from dgg_jax.losses import (
     autoencoder,
@@ -277,6 +279,7 @@ for label, *case in (
         gaussian,
         CenteredStatistics("D", "D"),
     ),
+    ("Counts", NegativeBinomial(2.0), str, CountStatistics("D", "D", "", "")),
 ):
     CALLS |= {f"{name}, {label}": call for name, call in of_likelihood(*case)}
     if label in ("Bernoulli", "Learned"):  # decode an array and a Gaussian
@@ -373,6 +376,8 @@ def test_no_public_function_is_forgotten():
         "GaussianLikelihood",
         "LearnedVarianceGaussian",
         "Likelihood",
+        "Masked",  # likewise
+        "NegativeBinomial",
     }
 
 

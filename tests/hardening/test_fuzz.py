@@ -89,7 +89,8 @@ def invent(path):
 def test_failures_are_reported(numpy_files, monkeypatch, capsys, reader, message):
     load = lambda path, scaling: SimpleNamespace(x=reader(path))  # noqa: E731
     monkeypatch.setattr(own, "load", load)
-    monkeypatch.setattr(fuzz, "_SECONDS", 0.2)
+    # A busy machine takes longer to start a process that dies.
+    monkeypatch.setattr(fuzz, "_SECONDS", 0.2 if reader is hang else 10.0)
     assert fuzz.main(["--cases=10"]) == 1
     out = capsys.readouterr().out
     assert message in out

@@ -277,7 +277,7 @@ def test_bad_data_are_refused_before_any_work(method):
     x, _ = blobs()
     runner = Run()
     bad = x.copy()
-    bad[5, 1] = np.nan
+    bad[5, 1] = np.inf
     with pytest.raises(InvalidInput, match=r"1 NaN or infinite .* row 5, column 1"):
         two_stage.run(bad, PRESETS[method], runner=runner)
     with pytest.raises(InvalidInput, match=r"num_clusters=3 exceeds the 2 rows"):
