@@ -185,7 +185,7 @@ def with_values(count, value):
 @pytest.mark.parametrize(
     ("x", "fragments"),
     [
-        (with_values(3, np.nan), ["3 NaN or infinite", "row 2, column 1 (nan)"]),
+        (with_values(7, np.nan), ["row 3 of x has no value"]),
         (with_values(1, np.inf), ["1 NaN or infinite", "row 2, column 1 (inf)"]),
         (np.full((40, 4), 0.5, np.float32), ["constant", "0.5"]),
         (with_values(1, 1.5), ["Bernoulli", "1.5", "divide by 255"]),
@@ -616,7 +616,7 @@ def test_short_help_describes_what_everyone_sets(xla):
     assert shown == [
         "data_dir", "dataset", "image_shape", "image_size", "label", "layer", "method",
         "num_clusters", "num_rows", "overwrite", "preset", "resume", "scaling", "seed",
-        "workdir",
+        "stability", "workdir",
     ]  # fmt: skip
     told = '--helpfull lists all, under "expert settings" every setting of the methods.'
     assert told in " ".join(outcome.out.split())
