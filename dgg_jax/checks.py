@@ -340,6 +340,8 @@ def missing(x: np.ndarray | sparse.csr_array) -> bool:
     Raises:
       InvalidInput: if all values of a row or of a column are.
     """
+    if sparse.issparse(x) and not (len(x.data) and has_nan(x.data)):
+        return False
     in_column = np.zeros(x.shape[1], np.int64)
     for start, block in blocks(x):
         if not has_nan(block):
