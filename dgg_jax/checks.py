@@ -250,7 +250,7 @@ def data_matrix(
       x: the data, shape [N, D]; a csr_array if they are sparse.
       num_clusters: K, at most N.
       unit_interval: whether the likelihood needs values in [0, 1].
-      may_miss: whether values may be missing, which are NaN.
+      may_miss: whether values may be missing, which are NaN; not those of sparse rows.
 
     Raises:
       InvalidInput: if x is not a matrix, has fewer rows, or different ones, than
@@ -267,6 +267,7 @@ def data_matrix(
             f"num_clusters={num_clusters} exceeds the {x.shape[0]} rows of x; ask for "
             "at most one cluster a row."
         )
+    may_miss = may_miss and not sparse.issparse(x)
     # By blocks: x may be a memory map that is larger than memory.
     num_wrong, low, high, first = 0, np.inf, -np.inf, None
     for start, block in blocks(x):

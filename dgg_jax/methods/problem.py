@@ -210,8 +210,8 @@ def _estimated(x: np.ndarray | SparseRows | HostRows, parts: Parts) -> np.ndarra
         )
     if not isinstance(x, np.ndarray):
         raise checks.InvalidInput(
-            "x misses values and is sparse, or too large for the device's memory; "
-            "impute them."
+            "x misses values and is too large for device_memory_share of the device's "
+            "memory; impute them."
         )
     return impute(x)
 

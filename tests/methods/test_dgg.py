@@ -463,7 +463,7 @@ def test_bad_data_are_refused_before_any_work():
     calls = []
     runner = Run(on_epoch=lambda *arguments: calls.append(arguments))
     bad = x.copy()
-    bad[5, 1] = np.nan
+    bad[5, 1] = np.inf
     with pytest.raises(InvalidInput, match=r"1 NaN or infinite .* row 5, column 1"):
         dgg.run(bad, BRIEF, runner=runner)
     with pytest.raises(InvalidInput, match=r"num_clusters=3 exceeds the 2 rows"):

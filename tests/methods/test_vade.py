@@ -464,7 +464,7 @@ def test_bad_data_are_refused_before_any_work():
     x, _ = blobs()
     runner = Run()
     bad = x.copy()
-    bad[5, 1] = np.nan
+    bad[5, 1] = np.inf
     with pytest.raises(InvalidInput, match=r"1 NaN or infinite .* row 5, column 1"):
         vade.run(bad, BRIEF, runner=runner)
     bernoulli = dataclasses.replace(BRIEF, likelihood="bernoulli")
