@@ -4,7 +4,7 @@ A data set's provenance names the steps it went through, in order.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -187,12 +187,9 @@ def variable_columns(
     num_points, dim = x.shape
     if dim <= num_columns:
         return np.arange(dim)
-    shares = column_means(x)
-    shares = shares / max(shares.sum(), 1e-30)
     sums, squares = np.zeros(dim), np.zeros(dim)
     most = math.sqrt(num_points)
-    for _, block in checks.blocks(x):
-        mean = block.sum(axis=1, dtype=np.float64, keepdims=True) * shares
+    for block, mean in _with_means(x):
         spread = np.sqrt(np.maximum(mean + mean**2 / _TECHNICAL_DISPERSION, 1e-30))
         residuals = np.clip((block - mean) / spread, -most, most)
         sums += residuals.sum(axis=0)
@@ -215,14 +212,21 @@ def count_dispersion(x: np.ndarray | sparse.csr_array) -> float:
     Returns:
       theta, in [0.1, 1000].
     """
-    shares = column_means(x)
-    shares = shares / max(shares.sum(), 1e-30)
     excess, squares = 0.0, 0.0
-    for _, block in checks.blocks(x):
-        mean = block.sum(axis=1, dtype=np.float64, keepdims=True) * shares
+    for block, mean in _with_means(x):
         excess += float(((block - mean) ** 2 - mean).sum())
         squares += float((mean**2).sum())
     return float(np.clip(10.0 * squares / max(excess, 1e-30), 0.1, 1000.0))
+
+
+def _with_means(
+    x: np.ndarray | sparse.csr_array,
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Blocks of counts [B, D], and their means if all rows had the columns' shares."""
+    shares = column_means(x)
+    shares = shares / max(shares.sum(), 1e-30)
+    for _, block in checks.blocks(x):
+        yield block, block.sum(axis=1, dtype=np.float64, keepdims=True) * shares
 
 
 def impute(x: np.ndarray) -> np.ndarray:

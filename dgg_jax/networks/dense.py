@@ -22,7 +22,7 @@ def bounded(logvar: jax.Array) -> jax.Array:
 
 
 def present(x: jax.Array) -> jax.Array:
-    """x with 0 where a value is missing, which is NaN.
+    """x, of any shape, with 0 where a value is missing, which is NaN.
 
     A denoising autoencoder has learned to do without values that are 0.
     """
