@@ -4,12 +4,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from scipy.optimize import linear_sum_assignment
 
-from dgg_jax.plots.palette import INK, MUTED, PAPER
+from dgg_jax.plots.palette import INK, MUTED, PAPER, SHADES
 from dgg_jax.plots.panels import (
     TEXT_SIZE,
     axis_labels,
@@ -19,7 +18,6 @@ from dgg_jax.plots.panels import (
     title,
 )
 
-_SHADES = LinearSegmentedColormap.from_list("shares", ["#ffffff", "#7fb3d5", "#08406b"])
 _MOST_ANNOTATED = 24
 
 
@@ -111,7 +109,7 @@ def confusion_matrix(
     margin = 0.6 + 0.065 * max(map(len, names))
     size = max(cell * width + margin, 2.8), max(cell * height, 0.8) + 0.85
     figure, (axes,) = panel_grid(1, 1, *size)
-    axes.imshow(shares, cmap=_SHADES, vmin=0.0, vmax=1.0)
+    axes.imshow(shares, cmap=SHADES, vmin=0.0, vmax=1.0)
     for column, row in enumerate(matched.rows):
         axes.add_patch(
             Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, ec=INK, lw=0.9)

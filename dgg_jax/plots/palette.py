@@ -1,6 +1,7 @@
 """The colours of the figures: one for each cluster, and the inks around them."""
 
 import numpy as np
+from matplotlib.colors import LinearSegmentedColormap
 
 # The first six are Okabe and Ito's. Each of the others is the candidate farthest (in
 # Oklab, the smallest of normal vision, deuteranopia and protanopia) from all before it,
@@ -17,6 +18,9 @@ MUTED = "#6b7280"
 RULE = "#d5d9df"
 PAPER = "#ffffff"
 ALARM = "#b3261e"
+RIGHT, WRONG = CLUSTER_COLORS[2], CLUSTER_COLORS[3]
+# White at 0, then a blue that only darkens: it is told apart by lightness alone.
+SHADES = LinearSegmentedColormap.from_list("shares", ["#ffffff", "#7fb3d5", "#08406b"])
 
 
 def cluster_color(cluster: int) -> str:

@@ -5,7 +5,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.textpath import TextPath
+from matplotlib.ticker import MaxNLocator
 
 from dgg_jax.plots.palette import INK, MUTED, PAPER, RULE
 
@@ -35,7 +38,15 @@ def panel_grid(
 
     Returns:
       The figure, and its ``count`` axes in reading order.
+
+    Raises:
+      ValueError: if there is no panel, or no column.
     """
+    if count < 1 or columns < 1:
+        raise ValueError(
+            "a figure needs at least one panel and columns must be at least 1, got "
+            f"{count} panels in {columns} columns."
+        )
     columns = min(count, columns)
     rows = math.ceil(count / columns)
     figure = blank_figure(width * columns, height * rows)
@@ -62,16 +73,62 @@ def bare(axes: Axes) -> None:
     axes.set_yticks([])
 
 
-def title(axes: Axes, text: str, detail: str = "") -> None:
+def title(axes: Axes, text: str, detail: str = "", below: bool = False) -> None:
     """Writes ``text`` above the panel at the left, and ``detail`` in grey at the right.
 
     Class and file names end up here, so dollar signs stay dollar signs.
+
+    Args:
+      axes: the panel.
+      text: what it shows.
+      detail: a note on it.
+      below: whether the detail has a line of its own, at the left.
     """
+    place = {"x": 0.0, "horizontalalignment": "left"} if below else {}
+    text += "\n" * below
     axes.set_title(text, loc="left", fontsize=TITLE_SIZE, color=INK, parse_math=False)
     if detail:
-        axes.set_title(
-            detail, loc="right", fontsize=SMALL_SIZE, color=MUTED, parse_math=False
-        )
+        style = {"fontsize": SMALL_SIZE, "color": MUTED, "parse_math": False}
+        axes.set_title(detail, loc="right", **style, **place)
+
+
+def panel_titles(
+    panels: Sequence[Axes], texts: Sequence[str], details: Sequence[str], width: float
+) -> None:
+    """Writes the titles of panels that stand beside each other, all in one manner.
+
+    Details stand at the right, or all on a line of their own if one has no room there.
+    Titles that are longer than a panel are cut.
+
+    Args:
+      panels: the axes.
+      texts: one for each.
+      details: one for each, which may be empty.
+      width: of each panel's axes, in inches.
+    """
+    rows = list(zip(panels, texts, details, strict=True))
+    below = any(
+        detail
+        and text_width(text, TITLE_SIZE) + 0.1 + text_width(detail, SMALL_SIZE) > width
+        for _, text, detail in rows
+    )
+    for axes, text, detail in rows:
+        while len(text) > 4 and text_width(text, TITLE_SIZE) > width:
+            text = shortened(text, len(text) - 1)
+        title(axes, text, detail, below)
+
+
+def text_width(text: str, size: float) -> float:
+    """Returns how wide a line of text of a font size in points is, in inches."""
+    if not text.strip():  # which has no outline
+        return 0.0
+    plain = text.replace("$", "S")  # which would start mathematics
+    return float(TextPath((0, 0), plain, size=size).get_extents().width / 72)
+
+
+def round_ticks(axis: Axis, most: int, integer: bool = False) -> None:
+    """Sets few ticks, at multiples of 1, 2 or 5 times a power of ten."""
+    axis.set_major_locator(MaxNLocator(most, steps=[1, 2, 5, 10], integer=integer))
 
 
 def dashed(axes: Axes, height: float, color: str = MUTED) -> None:

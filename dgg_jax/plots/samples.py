@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dgg_jax import checks
@@ -62,7 +63,6 @@ def _image_grid(samples: np.ndarray, feature_shape: Sequence[int]) -> Figure:
     samples = samples[:, :_MOST_IMAGES]
     num_clusters, num_samples = samples.shape[:2]
     height, width = feature_shape[:2]
-    gap = max(1, height // 14)
     blocks = 2 if num_clusters > 12 else 1
     rows = math.ceil(num_clusters / blocks)
     tile = 0.5 if blocks == 1 else 0.36
@@ -72,14 +72,44 @@ def _image_grid(samples: np.ndarray, feature_shape: Sequence[int]) -> Figure:
     panels = figure.subplots(1, blocks, squeeze=False)[0]
     for block, axes in enumerate(panels):
         clusters = np.arange(block * rows, min((block + 1) * rows, num_clusters))
-        axes.imshow(mosaic(samples[clusters], feature_shape, gap))
-        bare(axes)
-        middles = (height - 1) / 2 + (height + gap) * np.arange(len(clusters))
-        axes.set_yticks(middles, [str(k) for k in clusters])
-        axes.tick_params(length=0, labelsize=TEXT_SIZE, labelcolor=INK)
-        # Blocks of unequal length keep tiles of one size.
-        axes.set_ylim(rows * (height + gap) - gap - 0.5, -0.5)
+        image_rows(axes, samples[clusters], feature_shape, clusters, rows)
     return figure
+
+
+def image_rows(
+    axes: Axes,
+    images: np.ndarray,
+    feature_shape: Sequence[int],
+    names: Sequence[object],
+    rows: int,
+) -> None:
+    """Draws a row of images for each name, with the name at its left.
+
+    Args:
+      axes: where.
+      images: flattened, shape [R, M, D].
+      feature_shape: (H, W), (H, W, 1) or (H, W, 3), of product D.
+      names: of the rows, R of them.
+      rows: at least R, for which there is room: panels of unequal length keep tiles of
+        one size.
+
+    Raises:
+      ValueError: if ``feature_shape`` is not that of an image of D values.
+    """
+    pixels = mosaic(images, feature_shape, image_gap(feature_shape))
+    axes.imshow(pixels)
+    bare(axes)
+    height = feature_shape[0]
+    step = height + image_gap(feature_shape)
+    middles = (height - 1) / 2 + step * np.arange(len(names))
+    axes.set_yticks(middles, [str(name) for name in names])
+    axes.tick_params(length=0, labelsize=TEXT_SIZE, labelcolor=INK)
+    axes.set_ylim(rows * step - image_gap(feature_shape) - 0.5, -0.5)
+
+
+def image_gap(feature_shape: Sequence[int]) -> int:
+    """Returns how many white pixels stand between two images."""
+    return max(1, feature_shape[0] // 14)
 
 
 def _scatter(samples: np.ndarray) -> Figure:

@@ -15,6 +15,7 @@ from dgg_jax.plots.panels import (
     bare,
     centered,
     panel_grid,
+    round_ticks,
     shortened,
     title,
 )
@@ -71,12 +72,8 @@ def cluster_and_class_panels(
     Raises:
       ValueError: if positions are not of shape [N, 2] or the lengths differ.
     """
-    positions, labels = np.asarray(positions, dtype=float), np.asarray(labels)
-    if positions.ndim != 2 or positions.shape[1] != 2:
-        raise ValueError(
-            f"points must have shape [N, 2], got {positions.shape}; other data have "
-            "latent_picture."
-        )
+    labels = np.asarray(labels)
+    positions = plane("points", positions, "; other data have latent_picture")
     check_lengths(len(positions), labels=labels, y=y)
     figure, panels = panel_grid(1 if y is None else 2, 2, 3.7, 3.6)
     names = {k: str(k) for k in np.unique(labels)}
@@ -103,6 +100,53 @@ def cluster_and_class_panels(
         else:
             bare(axes)
     return figure
+
+
+def plane(name: str, positions: np.ndarray, remedy: str = "") -> np.ndarray:
+    """Returns positions as an array of floats of shape [N, 2].
+
+    Raises:
+      ValueError: if they are of another shape.
+    """
+    positions = np.asarray(positions, dtype=float)
+    if positions.ndim != 2 or positions.shape[1] != 2:
+        raise ValueError(
+            f"{name} must have shape [N, 2], got {positions.shape}{remedy}."
+        )
+    return positions
+
+
+def plane_grid(count: int, columns: int) -> tuple[Figure, list[Axes], float]:
+    """Lays out panels of positions: the more beside each other, the smaller.
+
+    Args:
+      count: number of panels, at least 1.
+      columns: at most so many beside each other.
+
+    Returns:
+      The figure, its axes in reading order, and the width of one in inches.
+
+    Raises:
+      ValueError: if there is no panel, or no column.
+    """
+    width = {1: 3.6, 2: 2.7, 3: 2.2}.get(min(count, columns), 1.8)
+    figure, panels = panel_grid(count, columns, width, width + 0.15)
+    return figure, panels, width - 0.2
+
+
+def plane_axes(axes: Axes, is_map: bool) -> None:
+    """Equal units and a few ticks; on a map, whose coordinates mean nothing, none."""
+    if is_map:
+        bare(axes)
+        return
+    axes.set_aspect("equal", adjustable="datalim")
+    round_ticks(axes.xaxis, 4)
+    round_ticks(axes.yaxis, 4)
+
+
+def marker_area(count: int) -> float:
+    """Returns the area of a marker in square points, less where there are many."""
+    return float(np.clip(9000.0 / max(count, 1), 1.5, 14.0))
 
 
 def check_lengths(num_points: int, **arrays: np.ndarray | None) -> None:
@@ -133,7 +177,7 @@ def scatter_groups(
     shown = np.isfinite(positions).all(axis=1)
     # A fixed shuffle, so that no group hides the others by being drawn last.
     order = np.random.default_rng(0).permutation(np.flatnonzero(shown))
-    size = float(np.clip(9000.0 / max(len(order), 1), 1.5, 14.0))
+    size = marker_area(len(order))
     axes.scatter(*positions[order].T, s=size, c=colors[order], alpha=0.75, lw=0)
     for value, name in names.items():
         group = positions[shown & (groups == value)]
