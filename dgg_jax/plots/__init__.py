@@ -8,6 +8,7 @@ from dgg_jax.plots.curves import training_curves
 from dgg_jax.plots.degeneracy import ArcRun, degeneracy
 from dgg_jax.plots.latent_traversals import traversals
 from dgg_jax.plots.latents import latent_picture
+from dgg_jax.plots.planes import PlanePanel, plane_panels
 from dgg_jax.plots.reliability import reliability
 from dgg_jax.plots.samples import cluster_samples
 from dgg_jax.plots.scatter import points
@@ -16,6 +17,7 @@ from dgg_jax.plots.variances import component_variances
 
 __all__ = [
     "ArcRun",
+    "PlanePanel",
     "captioned_images",
     "cluster_counts",
     "cluster_samples",
@@ -24,6 +26,7 @@ __all__ = [
     "confusion_matrix",
     "degeneracy",
     "latent_picture",
+    "plane_panels",
     "points",
     "reliability",
     "run_accuracies",
