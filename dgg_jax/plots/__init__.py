@@ -10,6 +10,7 @@ from dgg_jax.plots.latent_traversals import traversals
 from dgg_jax.plots.latents import latent_picture
 from dgg_jax.plots.planes import PlanePanel, plane_panels
 from dgg_jax.plots.reliability import reliability
+from dgg_jax.plots.right_and_wrong import RightPanel, right_and_wrong
 from dgg_jax.plots.samples import cluster_samples
 from dgg_jax.plots.scatter import points
 from dgg_jax.plots.sizes import cluster_sizes
@@ -18,6 +19,7 @@ from dgg_jax.plots.variances import component_variances
 __all__ = [
     "ArcRun",
     "PlanePanel",
+    "RightPanel",
     "captioned_images",
     "cluster_counts",
     "cluster_samples",
@@ -29,6 +31,7 @@ __all__ = [
     "plane_panels",
     "points",
     "reliability",
+    "right_and_wrong",
     "run_accuracies",
     "training_curves",
     "traversals",
