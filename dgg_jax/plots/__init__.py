@@ -6,6 +6,7 @@ from dgg_jax.plots.cluster_counts import cluster_counts
 from dgg_jax.plots.confusion import confusion_matrix
 from dgg_jax.plots.curves import training_curves
 from dgg_jax.plots.degeneracy import ArcRun, degeneracy
+from dgg_jax.plots.graphs import GraphPanel, graph_panels
 from dgg_jax.plots.latent_traversals import traversals
 from dgg_jax.plots.latents import latent_picture
 from dgg_jax.plots.planes import PlanePanel, plane_panels
@@ -18,6 +19,7 @@ from dgg_jax.plots.variances import component_variances
 
 __all__ = [
     "ArcRun",
+    "GraphPanel",
     "PlanePanel",
     "RightPanel",
     "captioned_images",
@@ -27,6 +29,7 @@ __all__ = [
     "component_variances",
     "confusion_matrix",
     "degeneracy",
+    "graph_panels",
     "latent_picture",
     "plane_panels",
     "points",
