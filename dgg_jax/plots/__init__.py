@@ -9,6 +9,7 @@ from dgg_jax.plots.degeneracy import ArcRun, degeneracy
 from dgg_jax.plots.graphs import GraphPanel, graph_panels
 from dgg_jax.plots.latent_traversals import traversals
 from dgg_jax.plots.latents import latent_picture
+from dgg_jax.plots.orientations import divergence_by_orientation
 from dgg_jax.plots.planes import PlanePanel, plane_panels
 from dgg_jax.plots.reliability import reliability
 from dgg_jax.plots.right_and_wrong import RightPanel, right_and_wrong
@@ -29,6 +30,7 @@ __all__ = [
     "component_variances",
     "confusion_matrix",
     "degeneracy",
+    "divergence_by_orientation",
     "graph_panels",
     "latent_picture",
     "plane_panels",
