@@ -6,6 +6,7 @@ from dgg_jax.plots.cluster_counts import cluster_counts
 from dgg_jax.plots.confusion import confusion_matrix
 from dgg_jax.plots.curves import training_curves
 from dgg_jax.plots.degeneracy import ArcRun, degeneracy
+from dgg_jax.plots.epochs import accuracy_by_epoch
 from dgg_jax.plots.graphs import GraphPanel, graph_panels
 from dgg_jax.plots.latent_traversals import traversals
 from dgg_jax.plots.latents import latent_picture
@@ -23,6 +24,7 @@ __all__ = [
     "GraphPanel",
     "PlanePanel",
     "RightPanel",
+    "accuracy_by_epoch",
     "captioned_images",
     "cluster_counts",
     "cluster_samples",
