@@ -14,6 +14,7 @@ from dgg_jax.plots.orientations import divergence_by_orientation
 from dgg_jax.plots.planes import PlanePanel, plane_panels
 from dgg_jax.plots.reliability import reliability
 from dgg_jax.plots.right_and_wrong import RightPanel, right_and_wrong
+from dgg_jax.plots.sample_grids import sample_panels
 from dgg_jax.plots.samples import cluster_samples
 from dgg_jax.plots.scatter import points
 from dgg_jax.plots.sizes import cluster_sizes
@@ -40,6 +41,7 @@ __all__ = [
     "reliability",
     "right_and_wrong",
     "run_accuracies",
+    "sample_panels",
     "training_curves",
     "traversals",
 ]
