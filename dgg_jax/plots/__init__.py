@@ -6,6 +6,7 @@ from dgg_jax.plots.cluster_counts import cluster_counts
 from dgg_jax.plots.confusion import confusion_matrix
 from dgg_jax.plots.curves import training_curves
 from dgg_jax.plots.degeneracy import ArcRun, degeneracy
+from dgg_jax.plots.densities import density_panels
 from dgg_jax.plots.epochs import accuracy_by_epoch
 from dgg_jax.plots.graphs import GraphPanel, graph_panels
 from dgg_jax.plots.latent_traversals import traversals
@@ -33,6 +34,7 @@ __all__ = [
     "component_variances",
     "confusion_matrix",
     "degeneracy",
+    "density_panels",
     "divergence_by_orientation",
     "graph_panels",
     "latent_picture",
