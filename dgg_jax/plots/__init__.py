@@ -13,6 +13,7 @@ from dgg_jax.plots.latent_traversals import traversals
 from dgg_jax.plots.latents import latent_picture
 from dgg_jax.plots.orientations import divergence_by_orientation
 from dgg_jax.plots.planes import PlanePanel, plane_panels
+from dgg_jax.plots.priors import prior_terms
 from dgg_jax.plots.reliability import reliability
 from dgg_jax.plots.right_and_wrong import RightPanel, right_and_wrong
 from dgg_jax.plots.sample_grids import sample_panels
@@ -40,6 +41,7 @@ __all__ = [
     "latent_picture",
     "plane_panels",
     "points",
+    "prior_terms",
     "reliability",
     "right_and_wrong",
     "run_accuracies",
