@@ -14,6 +14,7 @@ from dgg_jax.plots.latents import latent_picture
 from dgg_jax.plots.orientations import divergence_by_orientation
 from dgg_jax.plots.planes import PlanePanel, plane_panels
 from dgg_jax.plots.priors import prior_terms
+from dgg_jax.plots.ranks import rank_diagram
 from dgg_jax.plots.reliability import reliability
 from dgg_jax.plots.right_and_wrong import RightPanel, right_and_wrong
 from dgg_jax.plots.sample_grids import sample_panels
@@ -42,6 +43,7 @@ __all__ = [
     "plane_panels",
     "points",
     "prior_terms",
+    "rank_diagram",
     "reliability",
     "right_and_wrong",
     "run_accuracies",
