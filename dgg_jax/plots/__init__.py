@@ -20,6 +20,7 @@ from dgg_jax.plots.right_and_wrong import RightPanel, right_and_wrong
 from dgg_jax.plots.sample_grids import sample_panels
 from dgg_jax.plots.samples import cluster_samples
 from dgg_jax.plots.scatter import points
+from dgg_jax.plots.seconds import accuracy_by_seconds
 from dgg_jax.plots.sizes import cluster_sizes
 from dgg_jax.plots.variances import component_variances
 
@@ -29,6 +30,7 @@ __all__ = [
     "PlanePanel",
     "RightPanel",
     "accuracy_by_epoch",
+    "accuracy_by_seconds",
     "captioned_images",
     "cluster_counts",
     "cluster_samples",
