@@ -5,7 +5,6 @@ from dgg_jax.plots.captioned_images import captioned_images
 from dgg_jax.plots.cluster_counts import cluster_counts
 from dgg_jax.plots.confusion import confusion_matrix
 from dgg_jax.plots.curves import training_curves
-from dgg_jax.plots.degeneracy import ArcRun, degeneracy
 from dgg_jax.plots.densities import density_panels
 from dgg_jax.plots.epochs import accuracy_by_epoch
 from dgg_jax.plots.graphs import GraphPanel, graph_panels
@@ -25,7 +24,6 @@ from dgg_jax.plots.sizes import cluster_sizes
 from dgg_jax.plots.variances import component_variances
 
 __all__ = [
-    "ArcRun",
     "GraphPanel",
     "PlanePanel",
     "RightPanel",
@@ -37,7 +35,6 @@ __all__ = [
     "cluster_sizes",
     "component_variances",
     "confusion_matrix",
-    "degeneracy",
     "density_panels",
     "divergence_by_orientation",
     "graph_panels",
