@@ -66,6 +66,30 @@ def matched_rows(labels_true: ArrayLike, labels_pred: ArrayLike) -> np.ndarray:
       [True, True, True, False]
     """
     true, predicted = _label_pair(labels_true, labels_pred)
+    _, of_true = np.unique(true, return_inverse=True)
+    return matched_classes(true, predicted) == of_true
+
+
+def matched_classes(labels_true: ArrayLike, labels_pred: ArrayLike) -> np.ndarray:
+    """The class of each point's cluster under the best one-to-one map, int [N].
+
+    Args:
+      labels_true: integers or strings, shape [N].
+      labels_pred: integers, shape [N].
+
+    Returns:
+      Places of the classes in ascending order, 0..C-1; clusters without a class of
+      their own have C, C + 1, ...
+
+    Raises:
+      InvalidInput: if the two are not vectors of the same length.
+
+    Example:
+      >>> from dgg_jax.metrics import matched_classes
+      >>> matched_classes(["a", "a", "b", "b"], [1, 1, 0, 2]).tolist()
+      [0, 0, 1, 2]
+    """
+    true, predicted = _label_pair(labels_true, labels_pred)
     classes, of_true = np.unique(true, return_inverse=True)
     clusters, of_predicted = np.unique(predicted, return_inverse=True)
     counts = np.zeros((len(classes), len(clusters)), np.int64)
@@ -73,7 +97,9 @@ def matched_rows(labels_true: ArrayLike, labels_pred: ArrayLike) -> np.ndarray:
     rows, columns = linear_sum_assignment(counts, maximize=True)
     class_of = np.full(len(clusters), -1)
     class_of[columns] = rows
-    return class_of[of_predicted] == of_true
+    spare = class_of < 0
+    class_of[spare] = len(classes) + np.arange(spare.sum())
+    return class_of[of_predicted]
 
 
 def normalized_mutual_info(labels_true: ArrayLike, labels_pred: ArrayLike) -> float:

@@ -3,6 +3,7 @@
   python -m experiments.tables runs/*/result.json
   python -m experiments.tables --study=results/study/mnist-20000
   python -m experiments.tables --fill=README.md
+  python -m experiments.tables --name=dgg-tab1 --saved
 
 The first: runs that differ in nothing but their seed make one row. The initial labels
 are those of stage initialize or, in a method without it, of the first before training
@@ -18,6 +19,11 @@ anew, each between <!-- end --> and one of these marks:
   <!-- accuracies FOLDER -->                 of its methods, by stage and seed
 
 The folder of a comparison holds result.json of each run, as METHOD-SEED.json.
+
+The fourth makes a table of the papers, as experiments.figures does its figures (--list
+names them, --helpshort explains the flags): of results in results/ and of runs in
+--workdir, runs/papers by default, which are trained where there are none, unless it is
+--saved. In --output, tables by default, it is NAME.csv and NAME.md.
 """
 
 import contextlib
@@ -33,8 +39,10 @@ import numpy as np
 from scipy import stats
 
 from dgg_jax import checks
+from dgg_jax.cli import command
 from dgg_jax.progress import as_trained
 from dgg_jax.reports import cells, comparison, scores
+from experiments.papers import program
 
 Run = dict[str, Any]  # what the tables say of one, by the names below
 
@@ -377,14 +385,16 @@ def _study_tables(folder: str) -> str:
     raise checks.InvalidInput(f"{folder} has no results of a study.")
 
 
-def main(arguments: Sequence[str]) -> str | None:
-    """Prints or fills in tables; returns what is wrong, if anything.
+def main(arguments: Sequence[str]) -> str | int | None:
+    """Prints or fills in tables; returns what is wrong, or a status, if anything.
 
     Args:
       arguments: names of files; or one option, see above.
     """
     if not arguments:
         return __doc__
+    if re.match("--(name|list|help)", arguments[0]):
+        return _of_papers(arguments)
     option, _, value = arguments[0].partition("=")
     try:
         if option == "--fill":
@@ -401,6 +411,15 @@ def main(arguments: Sequence[str]) -> str | None:
     except checks.InvalidInput as error:
         return f"error: {error}"
     return None
+
+
+def _of_papers(arguments: Sequence[str]) -> int:
+    rest = command.parse_flags(["python -m experiments.tables", *arguments])
+    return command.answer(
+        rest,
+        lambda: program.make_all(program.ALL_TABLES, "tables", program.make_table),
+        example="--name=dgg-tab1",
+    )
 
 
 if __name__ == "__main__":

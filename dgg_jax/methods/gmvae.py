@@ -483,14 +483,46 @@ def _table_metrics(problem: Problem, state: TrainState) -> Metrics:
     return described
 
 
-def samples_per_cluster(model: Model, num_samples: int, seed: int = 0) -> np.ndarray:
-    """E[x | z] at z drawn from p(z | w, c) with w from its prior, shape [K, M, D]."""
+def samples_per_cluster(
+    model: Model, num_samples: int, seed: int = 0, w: np.ndarray | None = None
+) -> np.ndarray:
+    """E[x | z] at z drawn from p(z | w, c), shape [K, M, D].
+
+    Args:
+      model: a trained one.
+      num_samples: M.
+      seed: of the draws.
+      w: of all samples, shape [1, w_dim], as figure 5a has it at 0; by default each
+        has its own, drawn from the prior.
+    """
     w_key, z_key = jax.random.split(jax.random.key(seed))
-    w = jax.random.normal(w_key, (num_samples, model.preset.w_dim))
-    mixtures = model.networks.components(model.params, w)
-    components = Gaussian(*(jnp.swapaxes(field, 0, 1) for field in mixtures))
+    if w is None:
+        w = jax.random.normal(w_key, (num_samples, model.preset.w_dim))
+    shape = (num_samples, model.preset.w_dim)
+    components = _components_of(model, jnp.broadcast_to(w, shape))
     eps = jax.random.normal(z_key, components.mean.shape)
-    z = sample_gaussian(components, eps)
+    return _decoded(model, sample_gaussian(components, eps))
+
+
+def style_traversals(model: Model, num_steps: int = 10, seed: int = 0) -> np.ndarray:
+    """Figure 5b: E[x | z] at the components' means while w moves, [K, num_steps, D].
+
+    w goes along the arc cos(t) u + sin(t) v, t from 0 to pi / 2, between two draws u
+    and v of its prior, which stays as far from 0 as they are.
+    """
+    u, v = jax.random.normal(jax.random.key(seed), (2, 1, model.preset.w_dim))
+    t = jnp.linspace(0.0, 0.5 * jnp.pi, num_steps)[:, None]
+    return _decoded(model, _components_of(model, jnp.cos(t) * u + jnp.sin(t) * v).mean)
+
+
+def _components_of(model: Model, w: np.ndarray) -> Gaussian:
+    """p(z | w, c) at each w [M, w_dim], fields [K, M, L]."""
+    mixtures = model.networks.components(model.params, w)
+    return Gaussian(*(jnp.swapaxes(field, 0, 1) for field in mixtures))
+
+
+def _decoded(model: Model, z: jax.Array) -> np.ndarray:
+    """E[x | z] of z [K, M, L], shape [K, M, D]."""
     decoded = model.decode(z.reshape(-1, z.shape[-1]))
     return decoded.reshape(*z.shape[:2], -1)
 

@@ -9,7 +9,7 @@ from dgg_jax.plots.densities import density_panels
 from dgg_jax.plots.epochs import accuracy_by_epoch
 from dgg_jax.plots.graphs import GraphPanel, graph_panels
 from dgg_jax.plots.latent_traversals import traversals
-from dgg_jax.plots.latents import latent_picture
+from dgg_jax.plots.latents import latent_picture, tsne
 from dgg_jax.plots.orientations import divergence_by_orientation
 from dgg_jax.plots.planes import PlanePanel, plane_panels
 from dgg_jax.plots.priors import prior_terms
@@ -49,4 +49,5 @@ __all__ = [
     "sample_panels",
     "training_curves",
     "traversals",
+    "tsne",
 ]

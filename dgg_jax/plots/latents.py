@@ -56,16 +56,22 @@ def latent_picture(
         if len(kept) > max_points:
             detail = f"{max_points:,} of {len(kept):,} points"
             kept = np.sort(random.choice(kept, max_points, replace=False))
-        positions = _tsne(embedding[kept])
+        positions = tsne(embedding[kept])
     labels = np.asarray(labels)[kept]
     y = None if y is None else np.asarray(y)[kept]
     return cluster_and_class_panels(positions, labels, y, class_names, detail=detail)
 
 
-def _tsne(embedding: np.ndarray) -> np.ndarray:
-    """Returns t-SNE coordinates [N, 2], from the two leading principal components.
+def tsne(embedding: np.ndarray) -> np.ndarray:
+    """A map by t-SNE, from the two leading principal components on.
 
     One thread, because the order in which threads add up would decide the picture.
+
+    Args:
+      embedding: finite latents, shape [N, L] with L of at least 2.
+
+    Returns:
+      Coordinates without a unit, shape [N, 2]; the same input gives the same map.
     """
     if len(embedding) < 5:
         return embedding[:, :2]
