@@ -90,7 +90,7 @@ def make_all(
 
     Args:
       known: figures or tables by name.
-      folder: of the output, by default.
+      folder: of the output, by default; and what the command is called.
       make: makes one.
 
     Returns:
@@ -131,10 +131,10 @@ def make_all(
             LOGGER.warning(f"{name} is not made: training diverged: {error}.")
             continue
         except Interrupted:
-            again = command.continuing("experiments.figures", sys.argv[1:])
+            again = command.continuing(folder, sys.argv[1:])
             return command.tell_stopped(stop, runs.folder, again)
         except OSError as error:
-            again = command.continuing("experiments.figures", sys.argv[1:])
+            again = command.continuing(folder, sys.argv[1:])
             return command.fail_to_write(error, output, again)
         print(f"{name}: {made.path('png' if known is FIGURES else 'md')}", flush=True)
     if missing:
