@@ -15,6 +15,17 @@ if jax.__version_info__ < (0, 11):  # later ones abort at a flag that they lost
 os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *_SOON_COMPILED])
 
 
+def pytest_configure(config):
+    """Leaves the order of files to the hook below."""
+    config.option.loadscopereorder = False  # of pytest-xdist: most tests first
+
+
+def pytest_collection_modifyitems(items):
+    """Files with slow tests first: else one worker ends alone with the longest."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture
 def x64():
     """Runs a test in float64."""
