@@ -16,6 +16,8 @@ is counted apart. Suites:
   scaling   a training sample of many rows over one of few
   peers     ClustPy's VaDE and a PyTorch loop: pip install 'dgg-jax[benchmark]'
   memory    peak memory and seconds of a whole run of MNIST
+
+--quick measures little: few rows and repetitions, memory only where it is asked for.
 """
 
 import datetime
@@ -33,6 +35,7 @@ from dgg_jax.cli.command import DATA_DIR, OUTPUT, answer, parse_flags
 from dgg_jax.reports import cells
 from experiments.benchmarks import timing
 from experiments.benchmarks.settings import Settings
+from experiments.quick import QUICK
 
 _SUITES = ("training", "graph", "scaling", "peers", "memory")
 _ALL = (*_SUITES, "all")
@@ -41,12 +44,7 @@ _DEFAULT_OUTPUT = "runs/benchmark.json"
 _SUITE = flags.DEFINE_list(
     "suite", ["all"], f"What to measure, separated by commas: {', '.join(_ALL)}."
 )
-_QUICK = flags.DEFINE_boolean(
-    "quick",
-    False,
-    "Measure little, to see that everything runs: few rows and repetitions, and memory "
-    "only where it is asked for.",
-)
+flags.declare_key_flag(QUICK.name)
 _REPETITIONS = flags.DEFINE_integer(
     "repetitions",
     None,
@@ -85,7 +83,7 @@ def _chosen() -> list[str]:
         checks.installed("benchmark", "suite=peers")
     if "all" not in _SUITE.value:
         return list(dict.fromkeys(_SUITE.value))
-    slow = {"memory"} if _QUICK.value else set()
+    slow = {"memory"} if QUICK.value else set()
     return [name for name in _SUITES if name not in slow]
 
 
@@ -110,8 +108,8 @@ def _measure(names: Sequence[str], output: pathlib.Path) -> None:
     from dgg_jax.runs import origin as origins
     from dgg_jax.storage.folders import write_atomically
 
-    repetitions = _REPETITIONS.value or (3 if _QUICK.value else 7)
-    settings = Settings(_QUICK.value, repetitions, DATA_DIR.value)
+    repetitions = _REPETITIONS.value or (3 if QUICK.value else 7)
+    settings = Settings(QUICK.value, repetitions, DATA_DIR.value)
     origin = origins.origin("experiments.benchmark")
     load = round(os.getloadavg()[0], 2)
     origin |= {"settings": settings._asdict(), "load": load}

@@ -6,6 +6,8 @@
   python -m experiments.figures --name=vade-fig2 --data_dir=data --num_rows=20000
   python -m experiments.figures --gallery
 
+--quick takes short runs, of the preset smoke, and digits in place of MNIST.
+
 Runs are taken from --workdir, runs/papers by default, and trained where they are not
 there; the same command continues what was stopped. In --output, figures by default, a
 figure is NAME.png and NAME.pdf, NAME.md its caption; kept/ holds the arrays that it is

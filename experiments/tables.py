@@ -17,6 +17,7 @@ anew, each between <!-- end --> and one of these marks:
   <!-- stages FILE -->                       of one run, stage by stage
   <!-- comparison FOLDER -->                 as experiments.compare writes it
   <!-- accuracies FOLDER -->                 of its methods, by stage and seed
+  <!-- arena FILE SET ... -->                of the arena: ranks, seconds, ARI of sets
 
 The folder of a comparison holds result.json of each run, as METHOD-SEED.json.
 
@@ -42,6 +43,7 @@ from dgg_jax import checks
 from dgg_jax.cli import command
 from dgg_jax.progress import as_trained
 from dgg_jax.reports import cells, comparison, scores
+from experiments.arena import table as arena_table
 from experiments.papers import program
 
 Run = dict[str, Any]  # what the tables say of one, by the names below
@@ -69,7 +71,7 @@ _TITLES = {
     "objective": "objective J / N",
     "paper": "paper's ACC",
 }
-_KINDS = ("runs", "variants", "ranks", "stages", "comparison", "accuracies")
+_KINDS = ("runs", "variants", "ranks", "stages", "comparison", "accuracies", "arena")
 _NOTHING = "Not measured yet."
 
 
@@ -304,6 +306,24 @@ def _by_stage(stages: Sequence[dict[str, Any]]) -> dict[str, float]:
     return {name: accuracy for name, accuracy in named.items() if accuracy is not None}
 
 
+def arena(path: pathlib.Path, names: Sequence[str]) -> str:
+    """Methods by mean rank over all sets of the arena, as a markdown table.
+
+    Args:
+      path: of its outcomes.
+      names: sets whose mean ARI is shown.
+    """
+    outcomes = [json.loads(line) for line in path.read_text().splitlines()]
+    found, taken = (arena_table.means(outcomes, score) for score in ("ari", "seconds"))
+    ranks = arena_table.mean_ranks(found)
+    lines = []
+    for method in sorted(ranks, key=ranks.__getitem__):
+        seconds = np.median([np.mean(of_set[method]) for of_set in taken.values()])
+        shown = [f"{np.mean(found[name][method]):.3f}" for name in names]
+        lines.append((method, f"{ranks[method]:.2f}", f"{seconds:.1f}", *shown))
+    return cells.markdown(("method", "mean rank", "seconds", *names), lines)
+
+
 def fill(page: str, root: pathlib.Path) -> str:
     """Writes the tables of a page anew.
 
@@ -331,6 +351,8 @@ def fill(page: str, root: pathlib.Path) -> str:
 
 def _made(kind: str, where: str, *more: str, root: pathlib.Path) -> str:
     """The table that a mark asks for."""
+    if kind == "arena":
+        return arena(root / where, more) if (root / where).exists() else _NOTHING
     if kind in ("variants", "ranks"):
         runs = study(root / where)
         if runs:

@@ -1,9 +1,13 @@
 import functools
+import importlib
 import pathlib
 import pkgutil
 import re
+import shlex
 
 import pytest
+from absl import flags
+from absl.testing import flagsaver
 from sklearn import datasets
 from sklearn.utils import Bunch
 
@@ -61,6 +65,29 @@ def test_examples_of_the_readme_run(small, tmp_path):
         exec(block, namespace)
     assert namespace["images"].shape == (20, 64)
     assert dgg_jax.load(tmp_path / "digits-model").labels_.shape == (300,)
+
+
+@pytest.mark.parametrize("name", ["losses", "python"])
+def test_examples_of_other_pages_run(small, tmp_path, name):
+    blocks = python_blocks(REPOSITORY / "docs" / f"{name}.md")
+    namespace = {}
+    for block in blocks:
+        exec(block, namespace)
+    assert blocks
+
+
+@pytest.mark.parametrize("name", ["README", "docs/command-line", "docs/methods"])
+def test_commands_are_such_that_can_be_typed(name):
+    text = (REPOSITORY / f"{name}.md").read_text()
+    blocks = "".join(re.findall(r"```bash\n(.*?)```", text, re.DOTALL))
+    started = re.compile(r"(?:python -m experiments\.|dgg-jax )(\w+)([^#&\n]*)")
+    commands = started.findall(blocks)
+    assert commands
+    for program, given in commands:
+        known = {"run": "main"}.get(program, program)
+        importlib.import_module(f"experiments.{known}")
+        with flagsaver.flagsaver():
+            assert flags.FLAGS([program, *shlex.split(given)]) == [program]
 
 
 def test_examples_of_the_guide_run(small, tmp_path):

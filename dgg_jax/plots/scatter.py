@@ -131,7 +131,7 @@ def plane_grid(count: int, columns: int) -> tuple[Figure, list[Axes], float]:
     """
     width = {1: 3.6, 2: 2.7, 3: 2.2}.get(min(count, columns), 1.8)
     figure, panels = panel_grid(count, columns, width, width + 0.15)
-    return figure, panels, width - 0.2
+    return figure, panels, width - 0.45  # what ticks leave
 
 
 def plane_axes(axes: Axes, is_map: bool) -> None:

@@ -22,6 +22,7 @@ from experiments.papers import beyond, captions, dgg, gmvae, vade
 from experiments.papers.exhibits import Arrays, Exhibit, Scale
 from experiments.papers.runs import Library
 from experiments.papers.tables import TABLES, Table
+from experiments.quick import QUICK
 
 FIGURES: Mapping[str, Exhibit] = {
     one.name: one
@@ -34,9 +35,6 @@ _DPI = 200
 
 _NAME = flags.DEFINE_list("name", [], "What to make, separated by commas; or all.")
 _LIST = flags.DEFINE_bool("list", False, "Only list the names.")
-_QUICK = flags.DEFINE_bool(
-    "quick", False, "Of short runs, the preset smoke, on digits: that all is drawn."
-)
 _IMAGES = flags.DEFINE_enum(
     "images",
     None,
@@ -47,7 +45,15 @@ _IMAGES = flags.DEFINE_enum(
 _SAVED = flags.DEFINE_bool(
     "saved", False, "Train nothing: of tables only what there are results of."
 )
-for _flag in ("data_dir", "workdir", "output", "seed", "num_rows", "overwrite"):
+for _flag in (
+    "quick",
+    "data_dir",
+    "workdir",
+    "output",
+    "seed",
+    "num_rows",
+    "overwrite",
+):
     flags.declare_key_flag(_flag)
 
 
@@ -70,8 +76,8 @@ class Made(NamedTuple):
 
 def scale() -> Scale:
     """On what, and how much of it, by the flags."""
-    images = _IMAGES.value or (_QUICK_IMAGES if _QUICK.value else PAPERS_IMAGES)
-    return Scale(images, flags.FLAGS["num_rows"].value, _QUICK.value)
+    images = _IMAGES.value or (_QUICK_IMAGES if QUICK.value else PAPERS_IMAGES)
+    return Scale(images, flags.FLAGS["num_rows"].value, QUICK.value)
 
 
 def library(stop: Callable[[], bool]) -> Library:
@@ -180,7 +186,7 @@ def record(one: Any, results: Iterable[dict[str, Any]], agrees: str) -> captions
 def _command(one: Any) -> str:
     kind = "tables" if isinstance(one, Table) else "figures"
     words = [f"python -m experiments.{kind} --name={one.name}"]
-    if _QUICK.value:
+    if QUICK.value:
         words.append("--quick")
     if _IMAGES.value and _is_of_images(one):
         words.append(f"--images={_IMAGES.value}")

@@ -141,6 +141,7 @@ def test_data_that_are_not_there_leave_one_figure_out(tmp_path, monkeypatch):
 
 def test_what_was_stopped_says_how_it_goes_on(tmp_path, monkeypatch):
     monkeypatch.setattr(runs.Library, "run", _raise(Interrupted()))
+    monkeypatch.setattr("sys.argv", ["figures.py", "--name=dgg-fig1"])
     outcome = made(tmp_path, "--name=dgg-fig1")
     assert outcome.code > 128
     assert "python -m experiments.figures --name=dgg-fig1" in outcome.out

@@ -291,7 +291,12 @@ def test_a_page_shows_runs_and_the_stages_of_one(folder, tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "count"),
-    [("docs/accuracy.md", 6), ("docs/reproduced.md", 3), ("README.md", 5)],
+    [
+        ("docs/accuracy.md", 6),
+        ("docs/reproduced.md", 3),
+        ("docs/results.md", 5),
+        ("README.md", 1),
+    ],
 )
 def test_a_page_has_the_tables_of_the_results(name, count):
     page = (RESULTS.parent / name).read_text()
@@ -300,8 +305,8 @@ def test_a_page_has_the_tables_of_the_results(name, count):
 
 
 @pytest.mark.parametrize("method", presets.METHODS)
-def test_every_method_has_a_row_in_the_readme(method):
-    assert f"\n| {method} | " in (RESULTS.parent / "README.md").read_text()
+def test_every_method_has_a_row_in_the_results(method):
+    assert f"\n| {method} | " in (RESULTS.parent / "docs/results.md").read_text()
 
 
 def of_methods(folder, *runs, dataset="mnist"):
