@@ -26,6 +26,8 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+    "sphinx_copybutton",
 ]
 html_math_renderer = "mathml"
 html_theme = "furo"
@@ -80,7 +82,7 @@ def _show_constructor(app, what, name, obj, options, signature, returns):
     names = [one.name for one in parameters]
     experts = inspect.Parameter("expert_settings", inspect.Parameter.VAR_KEYWORD)
     shown = inspect.Signature([*parameters[: names.index("callbacks")], experts])
-    return stringify_signature(shown, show_annotation=False), returns
+    return stringify_signature(shown), returns
 
 
 def _keep_underscores(app, what, name, obj, options, lines):
