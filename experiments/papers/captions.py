@@ -2,13 +2,20 @@
 
 import csv
 import io
-from collections.abc import Iterable
+import shlex
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from dgg_jax.reports import cells
 from dgg_jax.runs.config import DEFAULTS
 
 Record = dict[str, Any]  # what is kept of one beside its arrays, as JSON holds it
+_FEW = 3
+# Flags that a caption tells otherwise, or not at all.
+_NO_SETTINGS = (
+    *("dataset", "method", "preset", "seed", "num_rows", "moons_distance"),
+    *("data_dir", "workdir", "resume", "overwrite", "epochs"),
+)
 
 
 def told(result: dict[str, Any]) -> dict[str, Any]:
@@ -30,6 +37,7 @@ def told(result: dict[str, Any]) -> dict[str, Any]:
         "preset": config.get("preset", DEFAULTS["preset"]),
         "seed": result["seed"],
         "epochs": epochs,
+        "settings": _settings(result["command"]),
         "accuracy": result["final"]["accuracy"],
         "device": result["device"],
         "versions": result["versions"],
@@ -52,7 +60,7 @@ def markdown(record: Record) -> str:
         f"*Ours:* {record['agrees']}",
     ]
     if runs:
-        data = "; ".join({run["dataset"]: run["data"] for run in runs}.values())
+        data = "; ".join(_provenances(runs))
         by_preset: dict[str, list[str]] = {}
         for run in runs:
             by_preset.setdefault(run["preset"], []).append(_run(run))
@@ -82,8 +90,23 @@ def comma_separated(record: Record) -> str:
 
 
 def _run(run: dict[str, Any]) -> str:
-    epochs = run["epochs"]
-    return run["method"] if epochs is None else f"{run['method']} ({epochs} epochs)"
+    epochs = [] if run["epochs"] is None else [f"{run['epochs']} epochs"]
+    detail = ", ".join([*epochs, *run["settings"]])
+    return f"{run['method']} ({detail})" if detail else run["method"]
+
+
+def _settings(command: str) -> list[str]:
+    """What a command changes of its preset, such as init=kmeans."""
+    words = (word[2:] for word in shlex.split(command) if word.startswith("--"))
+    return [word for word in words if word.partition("=")[0] not in _NO_SETTINGS]
+
+
+def _provenances(runs: Sequence[dict[str, Any]]) -> list[str]:
+    """Where the data come from; of many that differ in places alone, one a data set."""
+    told = _each(run["data"] for run in runs)
+    if len(told) <= _FEW:
+        return told
+    return list({run["dataset"]: run["data"] for run in runs}.values())
 
 
 def _each(texts: Iterable[str]) -> list[str]:

@@ -176,7 +176,7 @@ def test_the_page_has_everything_and_is_of_today():
 
 def test_a_caption_tells_each_thing_once():
     run = {"dataset": "digits", "data": "digits, whole", "method": "dgg", "seed": 0}
-    run |= {"preset": "default", "epochs": 20, "device": "cpu"}
+    run |= {"preset": "default", "epochs": 20, "device": "cpu", "settings": []}
     about = {
         "of": "DGG, figure 9",
         "title": "A title",
@@ -187,6 +187,9 @@ def test_a_caption_tells_each_thing_once():
     text = captions.markdown(about)
     assert text.count("digits, whole") == 1
     assert "preset default: dgg (20 epochs); seed 0, 1; on cpu" in text
+    start = captions._settings("python -m experiments.main --seed=1 --init=kmeans")
+    text = captions.markdown(about | {"runs": [run | {"settings": start}]})
+    assert "dgg (20 epochs, init=kmeans)" in text
     assert "How to read it" in captions.markdown(about | {"of": "Beyond the papers"})
 
 
