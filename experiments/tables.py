@@ -415,7 +415,7 @@ def main(arguments: Sequence[str]) -> str | int | None:
     """
     if not arguments:
         return __doc__
-    if re.match("--(name|list|help)", arguments[0]):
+    if any(re.match("--(name|list|help)", argument) for argument in arguments):
         return _of_papers(arguments)
     option, _, value = arguments[0].partition("=")
     try:

@@ -188,6 +188,8 @@ def _command(one: Any) -> str:
     words = [f"python -m experiments.{kind} --name={one.name}"]
     if QUICK.value:
         words.append("--quick")
+    if kind == "tables" and _SAVED.value:
+        words.append("--saved")
     if _IMAGES.value and _is_of_images(one):
         words.append(f"--images={_IMAGES.value}")
     num_rows = flags.FLAGS["num_rows"].value

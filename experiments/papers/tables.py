@@ -148,11 +148,15 @@ def _order_of(methods: Sequence[str]) -> Callable[[Results], str]:
                 for method in methods
                 if (value := _published(dataset, method)) is not None
             }
-            theirs = max(printed, key=printed.get) if printed else "not in the paper"
+            theirs = "no paper has it"
+            if printed:
+                theirs = f"in print {max(printed, key=printed.get)}"
             told.append(
                 f"{_NAMES[dataset]}: first is {best}, {means[best]:.4f}, of "
-                f"{len(means)} methods; in the paper {theirs}"
+                f"{len(means)} that were run; {theirs}"
             )
+        if any(name.startswith("har/") for name in results):
+            told.append("our HHAR are features recomputed from the raw signals")
         return "; ".join(told) + "."
 
     return agrees

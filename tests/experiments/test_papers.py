@@ -260,8 +260,8 @@ def test_a_cell_has_the_papers_figure_ours_and_the_difference():
     assert lines[0] == ["vade", "0.9446", "0.9300 ± 0.0141 (2)", "-0.0146"]
     assert lines[1] == ["dec", "0.8430", "-", "-"]
     assert lines[2] == ["LDMGI", "0.8409", "-", "-"]
-    told = of_papers._order_of(["vade", "dec"])(results)
-    assert told == "MNIST: first is vade, 0.9300, of 1 methods; in the paper vade."
+    told = of_papers._order_of(["vade", "dec", "imsat"])(results)
+    assert told == "MNIST: first is vade, 0.9300, of 1 that were run; in print imsat."
 
 
 def test_seconds_an_epoch_are_of_the_epochs_that_were_trained():
