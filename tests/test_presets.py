@@ -61,8 +61,8 @@ def message(method, **changes):
 
 def test_the_methods_and_data_sets():
     assert METHODS == (
-        "dgg", "vade", "gmvae", "kmeans", "gmm", "spectral", "ae_gmm", "dae_gmm",
-        "vae_gmm", "ae_kmeans", "siamese_kmeans", "siamese_spectral", "dec",
+        "dgg", "vade", "gmvae", "kmeans", "gmm", "spectral", "ldmgi", "ae_gmm",
+        "dae_gmm", "vae_gmm", "ae_kmeans", "siamese_kmeans", "siamese_spectral", "dec",
         "spectralnet", "imsat",
     )  # fmt: skip
     assert list(presets.DATASETS) == list(CLASSES)
@@ -199,6 +199,7 @@ MAY_BE_0 = {
     "siamese_warp",
     "siamese_weight_decay",
     "graph_strength",
+    "regularization",
     "weight_decay",
     "learning_rate_floor",
     "information_constraint",

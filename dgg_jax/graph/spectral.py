@@ -56,12 +56,29 @@ def spectral_embedding(affinity: sparse.csr_array, num_eigenvectors: int) -> np.
     root_degree = np.sqrt(affinity.sum(axis=1))
     scaling = sparse.diags_array(1.0 / root_degree)
     normalized = (scaling @ affinity @ scaling).tocsr()
-    num_components, component = connected_components(affinity, directed=False)
-    mass = np.bincount(component, root_degree**2)
+    return leading_eigenvectors(normalized, root_degree, num_eigenvectors)
+
+
+def leading_eigenvectors(
+    normalized: sparse.csr_array, first: np.ndarray, num_eigenvectors: int
+) -> np.ndarray:
+    """Eigenvectors of the largest eigenvalues, beside the first, which is known.
+
+    Args:
+      normalized: symmetric, its eigenvalues within [-1, 1], shape [N, N].
+      first: of eigenvalue 1, without zeros; so is its part on each component, [N].
+      num_eigenvectors: how many.
+
+    Returns:
+      The eigenvectors, leading first, float64 of shape [N, num_eigenvectors].
+    """
+    num_points = normalized.shape[0]
+    num_components, component = connected_components(normalized, directed=False)
+    mass = np.bincount(component, first**2)
     num_known = min(num_components - 1, num_eigenvectors)
     largest = np.argsort(-mass, kind="stable")[:num_known]
-    indicators = root_degree[:, None] * (component[:, None] == largest[None])
-    known, _ = np.linalg.qr(np.column_stack([root_degree, indicators]))
+    indicators = first[:, None] * (component[:, None] == largest[None])
+    known, _ = np.linalg.qr(np.column_stack([first, indicators]))
     known = known[:, 1:]
     if num_known == num_eigenvectors:
         return known
@@ -70,10 +87,10 @@ def spectral_embedding(affinity: sparse.csr_array, num_eigenvectors: int) -> np.
         v = np.ravel(v)  # a matrix comes column by column, as [N, 1]
         # The shift by the identity makes all eigenvalues >= 0, so that the largest in
         # magnitude are the leading ones; the known ones drop to 0.
-        share = np.bincount(component, root_degree * v) / mass
-        return normalized @ v + v - 2.0 * root_degree * share[component]
+        share = np.bincount(component, first * v) / mass
+        return normalized @ v + v - 2.0 * first * share[component]
 
-    operator = LinearOperator(affinity.shape, matvec=deflated, dtype=np.float64)
+    operator = LinearOperator(normalized.shape, matvec=deflated, dtype=np.float64)
     if num_points <= _DENSE_LIMIT:
         values, vectors = np.linalg.eigh(operator @ np.eye(num_points))
     else:

@@ -45,6 +45,9 @@ several numbers of eigenvectors, with ten starts of K-means each, it keeps the l
 with the largest ``graph.graph_information``. scikit-learn's SpectralClustering takes K
 eigenvectors and the smallest inertia. It also expects a connected graph, which kNN
 graphs often are not: here the eigenvectors of components are written down.
+
+LDMGI (``graph.discriminants``) sums the ridge discriminants of every row and its
+nearest to a Laplacian, whose smallest eigenvectors it rotates to labels.
 """
 
 import math
@@ -52,7 +55,12 @@ import math
 import numpy as np
 from scipy import sparse
 
-from dgg_jax.graph import neighbor_weights, spectral_labels
+from dgg_jax.graph import graph_information, neighbor_weights, spectral_labels
+from dgg_jax.graph.discriminants import (
+    discriminant_laplacian,
+    rotated_labels,
+    smallest_eigenvectors,
+)
 from dgg_jax.methods.pretrained import (
     autoencoder,
     autoencoder_params,
@@ -75,6 +83,7 @@ from dgg_jax.presets import (
     KMeansPreset,
     LatentGMMPreset,
     LatentKMeansPreset,
+    LDMGIPreset,
     Preset,
     SiameseKMeansPreset,
     SiamesePreset,
@@ -86,10 +95,12 @@ from dgg_jax.stages.pretrain import AutoencoderLoss, VaeLoss
 from dgg_jax.training import Metrics, Run, State
 from dgg_jax.types import Graph
 
+_REGULARIZATIONS = tuple(10.0**power for power in range(-8, 9, 2))
 STAGES = {
     KMeansPreset: ("cluster",),
     GMMPreset: ("cluster",),
     SpectralPreset: ("graph", "cluster"),
+    LDMGIPreset: ("graph", "cluster"),
     LatentGMMPreset: ("pretrain", "embed", "cluster"),
     LatentKMeansPreset: ("pretrain", "embed", "cluster"),
     SiameseKMeansPreset: ("pretrain", "embed", "cluster"),
@@ -137,7 +148,8 @@ def run(
         state = stage("embed", embed_siamese if is_siamese else embed, problem, state)
     if "graph" in stages:
         state = stage("graph", build_graph, problem, state)
-        cluster = spectral_clusters
+        is_ldmgi = isinstance(preset, LDMGIPreset)
+        cluster = discriminant_clusters if is_ldmgi else spectral_clusters
     else:
         cluster = kmeans if isinstance(preset, KMeansPreset) else mixture_clusters
     state = stage("cluster", cluster, problem, state)
@@ -180,7 +192,8 @@ def build_graph(problem: Problem, state: State) -> tuple[State, Metrics]:
     """The kNN graph of the data, or of their embedding."""
     preset, points = problem.preset, _points(problem, state)
     found = nearest(problem, points, preset.num_neighbors, "neighbors")
-    kept = neighbor_weights(**found, kind=preset.neighbor_weights)
+    kind = getattr(preset, "neighbor_weights", "uniform")
+    kept = neighbor_weights(**found, kind=kind)
     return {"graph": kept._asdict()}, {}
 
 
@@ -194,6 +207,30 @@ def spectral_clusters(problem: Problem, state: State) -> tuple[State, Metrics]:
         problem.numpy_seed("cluster"),
     )
     return clustered(problem, labels)
+
+
+def discriminant_clusters(problem: Problem, state: State) -> tuple[State, Metrics]:
+    """LDMGI, with the regularization that leaves most information in the graph."""
+    preset, graph = problem.preset, Graph(**state["graph"])
+    nearest_rows = np.asarray(graph.indices)[:, : preset.clique_neighbors]
+    tried = [preset.regularization] if preset.regularization else _REGULARIZATIONS
+    found = {}
+    for regularization in tried:
+        laplacian = discriminant_laplacian(
+            _points(problem, state), nearest_rows, regularization
+        )
+        vectors = smallest_eigenvectors(laplacian, preset.num_clusters)
+        labels = rotated_labels(vectors)
+        found[regularization] = graph_information(graph, labels), labels
+    best = max(found, key=lambda one: found[one][0])
+    entries, metrics = clustered(problem, found[best][1])
+    told = {"regularization": best, "graph_information": found[best][0]}
+    told["tried"] = [
+        {"regularization": one, "graph_information": information}
+        | problem.scores(labels)
+        for one, (information, labels) in found.items()
+    ]
+    return entries, metrics | told
 
 
 def embed(problem: Problem, state: State) -> tuple[State, Metrics]:

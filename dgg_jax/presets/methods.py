@@ -490,6 +490,20 @@ class SpectralPreset(Preset):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class LDMGIPreset(Preset):
+    """All settings of local discriminant models and global integration."""
+
+    clique_neighbors: int = setting(4, "k - 1, neighbours in the clique of a row.")
+    regularization: float = setting(
+        0.0,
+        "lambda of the ridge regressions, in squared units of the data; 0 tries powers "
+        "of 100 from 1e-8 to 1e8 and keeps the labels of most information in a graph.",
+        low=0,
+    )
+    num_neighbors: int = setting(20, "S, of that graph.")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class LatentPreset(AutoencoderPreset):
     """Settings of the latents of an autoencoder that are clustered."""
 
@@ -620,6 +634,7 @@ _CLASSES: dict[str, type[Preset]] = {
     "kmeans": KMeansPreset,
     "gmm": GMMPreset,
     "spectral": SpectralPreset,
+    "ldmgi": LDMGIPreset,
     "ae_gmm": LatentGMMPreset,
     "dae_gmm": LatentGMMPreset,
     "vae_gmm": LatentGMMPreset,

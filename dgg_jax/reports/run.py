@@ -38,6 +38,7 @@ METHODS = {  # as the papers write them
     "kmeans": "K-means",
     "gmm": "GMM",
     "spectral": "spectral clustering",
+    "ldmgi": "LDMGI",
     "ae_gmm": "AE+GMM",
     "dae_gmm": "DAE+GMM",
     "vae_gmm": "VAE+GMM",

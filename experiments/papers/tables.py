@@ -50,9 +50,17 @@ _DGG_METHODS = (
         "imsat",
         "dgg",
     ),
-    *("kmeans", "spectral", "ae_kmeans", "siamese_kmeans", "siamese_spectral", "gmvae"),
+    *(
+        "kmeans",
+        "spectral",
+        "ldmgi",
+        "ae_kmeans",
+        "siamese_kmeans",
+        "siamese_spectral",
+        "gmvae",
+    ),
 )
-_VADE_METHODS = ("gmm", "ae_gmm", "vae_gmm", "LDMGI", "dec", "vade")
+_VADE_METHODS = ("gmm", "ae_gmm", "vae_gmm", "ldmgi", "dec", "vade")
 _NAMES = {"mnist": "MNIST", "har": "HHAR", "stl10": "STL-10", "digits": "digits"}
 _NAMES |= {"reuters10k": "Reuters-10K", "reuters": "Reuters", "reuters_r8": "R8"}
 _DGG_SETS = ("mnist", "stl10", "reuters10k", "har", "reuters_r8")

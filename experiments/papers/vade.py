@@ -37,9 +37,9 @@ def _collect_curves(runs: Runs) -> Arrays:
     lines = [line for line in vade.history if line.get("loop") == "train"]
     curve = np.asarray([np.ravel(line["accuracy"]).max() for line in lines])
     arrays = {f"{name}/accuracy": accuracy(run) for name, run in runs.items()}
-    quoted = published.quoted(vade.config.dataset)
-    if "LDMGI" in quoted and vade.config.is_whole:
-        arrays["LDMGI/quoted"] = np.asarray(quoted["LDMGI"][0])
+    quoted = published.figure("ldmgi", vade.config.dataset)
+    if quoted is not None and vade.config.is_whole:
+        arrays["LDMGI/quoted"] = np.asarray(quoted["accuracy"])
     return arrays | {"curve": curve}
 
 

@@ -17,6 +17,7 @@ from dgg_jax.presets import (
     KMeansPreset,
     LatentGMMPreset,
     LatentKMeansPreset,
+    LDMGIPreset,
     SiameseKMeansPreset,
     SiameseSpectralPreset,
     SpectralPreset,
@@ -47,6 +48,7 @@ PRESETS = {
     "kmeans": KMeansPreset(num_clusters=3),
     "gmm": GMMPreset(num_clusters=3),
     "spectral": SpectralPreset(num_clusters=3, num_neighbors=6),
+    "ldmgi": LDMGIPreset(num_clusters=3, num_neighbors=6),
     "ae_gmm": LATENT,
     "dae_gmm": dataclasses.replace(LATENT, embedding="dae"),
     "vae_gmm": dataclasses.replace(LATENT, embedding="vae"),
@@ -114,7 +116,13 @@ def test_a_mixture_says_how_sure_it_is(method):
 
 @pytest.mark.parametrize(
     "method",
-    ["kmeans", "gmm", "spectral", pytest.param("ae_gmm", marks=pytest.mark.slow)],
+    [
+        "kmeans",
+        "gmm",
+        "spectral",
+        "ldmgi",
+        pytest.param("ae_gmm", marks=pytest.mark.slow),
+    ],
 )
 def test_labels_only_score(method):
     x, y = blobs()
@@ -125,6 +133,20 @@ def test_labels_only_score(method):
     assert records[-1]["accuracy"] is not None
     for record in others:
         assert {record.get(name) for name in ("accuracy", "nmi", "ari")} == {None}
+
+
+def test_ldmgi_says_what_each_regularization_comes_to():
+    (record,) = run("ldmgi").records[-1:]
+    assert [one["regularization"] for one in record["tried"]] == [
+        10.0**power for power in range(-8, 9, 2)
+    ]
+    best = max(record["tried"], key=lambda one: one["graph_information"])
+    assert record["regularization"] == best["regularization"]
+    assert record["accuracy"] == best["accuracy"]
+    x, y = blobs()
+    alone = dataclasses.replace(PRESETS["ldmgi"], regularization=1.0)
+    (given,) = two_stage.run(x, alone, y=y).records[-1:]
+    assert [one["regularization"] for one in given["tried"]] == [1.0]
 
 
 def cluster_seed(seed):

@@ -26,15 +26,15 @@ DGG_TABLE_1 = {
 }  # fmt: skip
 VADE_TABLE_2 = {
     "mnist": {
-        "gmm": 53.73, "ae_gmm": 82.18, "vae_gmm": 72.94, "LDMGI": 84.09, "dec": 84.30,
+        "gmm": 53.73, "ae_gmm": 82.18, "vae_gmm": 72.94, "ldmgi": 84.09, "dec": 84.30,
         "VaDE (preprint)": 94.06,
     },
     "har": {
-        "gmm": 60.34, "ae_gmm": 77.67, "vae_gmm": 68.02, "LDMGI": 63.43, "dec": 79.86,
+        "gmm": 60.34, "ae_gmm": 77.67, "vae_gmm": 68.02, "ldmgi": 63.43, "dec": 79.86,
         "vade": 84.46,
     },
     "reuters10k": {
-        "gmm": 54.72, "ae_gmm": 70.13, "vae_gmm": 69.56, "LDMGI": 65.62, "dec": 74.32,
+        "gmm": 54.72, "ae_gmm": 70.13, "vae_gmm": 69.56, "ldmgi": 65.62, "dec": 74.32,
         "vade": 79.83,
     },
     "reuters": {
