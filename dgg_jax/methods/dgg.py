@@ -608,15 +608,19 @@ def has_converged(epochs: Sequence[Metrics], tolerance: float) -> bool:
 def _is_undone(problem: Problem, before: State, after: State) -> np.ndarray:
     """Whether training has broken up the clusters, for every restart, [R].
 
-    That is where their standing has fallen, or another one of them is empty now.
+    That is where their standing has fallen, though no more links hold, of which other
+    clusterings know nothing; or where another one of them is empty now.
     """
     tables = zip(before["log_assignments"], after["log_assignments"], strict=True)
     undone = []
     for pair in tables:
-        (clusters, standing), (clusters_after, standing_after) = (
-            _standing(problem, before, table.argmax(axis=1)) for table in pair
-        )
+        labels, labels_after = (table.argmax(axis=1) for table in pair)
+        clusters, standing = _standing(problem, before, labels)
+        clusters_after, standing_after = _standing(problem, before, labels_after)
         has_fallen = standing_after < standing - _LEAST_FALL
+        if problem.links is not None:
+            held = problem.links.held
+            has_fallen &= held(labels_after).sum() <= held(labels).sum()
         undone.append(clusters_after < clusters or has_fallen)
         if undone[-1] and problem.preset.guard:
             logging.warning(

@@ -154,6 +154,29 @@ def test_rows_that_stay_on_the_host_have_links(objective):
     np.testing.assert_array_equal(state["labels"], expected["labels"])
 
 
+@pytest.mark.parametrize(
+    ("must", "falls", "undone"),
+    [
+        ([(2, 3)], True, False),  # holds only after training
+        ([(0, 1)], True, True),  # holds before and after it
+        ([(0, 1), (2, 4)], True, True),  # the second only before it
+        ([(0, 1), (2, 4)], False, False),
+    ],
+)
+def test_training_is_not_undone_where_more_links_hold(must, falls, undone, monkeypatch):
+    before, after = np.array([0, 0, 1, 2, 1]), np.array([0, 0, 2, 2, 1])
+    values = {before.tobytes(): 1.0, after.tobytes(): 0.9 if falls else 1.1}
+    monkeypatch.setattr(dgg, "_standing", lambda _, __, one: (3, values[one.tobytes()]))
+    states = [
+        {"log_assignments": np.log(np.eye(3)[None, one] + 1e-6)}
+        for one in (before, after)
+    ]
+    for links in (links_of(must, None, 5, 3), None):
+        problem = SimpleNamespace(links=links, preset=SimpleNamespace(guard=True))
+        found = dgg._is_undone(problem, *states)
+        np.testing.assert_array_equal(found, [undone if links else falls])
+
+
 def test_other_starts_refuse_links():
     x, _ = blobs()
     with pytest.raises(InvalidInput, match="links need init='ensemble', got 'kmeans'"):
