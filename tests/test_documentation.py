@@ -49,7 +49,7 @@ def small(monkeypatch, tmp_path):
     runs, run = {}, dgg.run
 
     def run_once(x, preset, **arguments):
-        kind = frozenset(arguments) - {"seed"}
+        kind = frozenset(arguments) - {"seed"}, arguments.get("must_link") is None
         if kind not in runs:
             runs[kind] = run(x, preset, **arguments)
         return runs[kind]

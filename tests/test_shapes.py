@@ -27,6 +27,7 @@ from dgg_jax.losses import (
     elbo,
     gmvae,
     imsat,
+    links,
     siamese,
     spectralnet,
     vade,
@@ -152,6 +153,10 @@ CALLS = {
             "information_weight": "",
             "marginal_weight": "",
         },
+    ),
+    "link_loss": Call(
+        links.link_loss,
+        {"log_assignment_a": "K", "log_assignment_b": "K", "together": ""},
     ),
     "contrastive_loss": Call(
         siamese.contrastive_loss,

@@ -34,6 +34,7 @@ def estimators(x: np.ndarray, encoder: nn.Module) -> None:
     model.save("digits-model", overwrite=True)
     model.export("programs")
     DGG("auto", hidden_sizes=[500, 500], callbacks=[stop_early]).fit(x, knn=knn(x, 10))
+    DGG(3).fit(x, must_link=[(0, 1), (1, 5)], cannot_link=np.array([[0, 2]]))
     VaDE(3, likelihood=GaussianLikelihood(variance=0.1), encoder=encoder)
     VaDE(3, preset="smoke", epochs=None, hidden_sizes=None)
     GMVAE(4, num_samples=2, warm_start=True).fit(x).sample(3)

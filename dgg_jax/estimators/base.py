@@ -159,7 +159,8 @@ class Clusterer(ClusterMixin, BaseEstimator):
             )
             opened.callback(runner.close)
             if estimates:
-                others = ("start", "known")  # which K does not depend on
+                # What K does not depend on.
+                others = ("start", "known", "must_link", "cannot_link")
                 networks = {k: v for k, v in known.items() if k not in others}
                 count = method.count_clusters(x, preset, runner, seed=seed, **networks)
                 if not count.is_plateau:

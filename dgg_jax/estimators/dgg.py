@@ -253,7 +253,14 @@ class DGG(MixtureVAE):
     # The end.
 
     def fit(
-        self, X: Any, y: Any = None, *, knn: Any = None, outliers: float = 0.0
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        must_link: Any = None,
+        cannot_link: Any = None,
+        knn: Any = None,
+        outliers: float = 0.0,
     ) -> Self:
         """Trains on the rows of X.
 
@@ -264,6 +271,9 @@ class DGG(MixtureVAE):
           y: the clusters of rows that are known, integers in 0..K-1, and -1 for all
             others, [N]. Without a -1 it is not used, as by other clusterers: what is
             known of every row needs no clustering.
+          must_link: pairs of rows that are in one cluster, integers [P, 2].
+          cannot_link: pairs of rows that are not, likewise. ``stages_[-1]`` says how
+            many of both hold.
           knn: nearest neighbours of the rows: indices and distances [N, k] without the
             row itself, as ``dgg_jax.graph.knn`` returns them; or the sparse matrix of
             scikit-learn's ``kneighbors_graph``. None searches them.
@@ -274,13 +284,14 @@ class DGG(MixtureVAE):
           The fitted estimator.
 
         Raises:
-          ValueError: if X, y, knn, outliers or a setting cannot be used; before any
-            work.
+          ValueError: if X, y, a link, knn, outliers or a setting cannot be used; before
+            any work.
           dgg_jax.training.Diverged: if a loss is not finite.
         """
         checks.in_range("outliers", outliers, 0.0, 1.0)
         neighbors = None if knn is None else checks.neighbors_of(knn)
-        self._fit(X, neighbors=neighbors, known=y, **self._arguments())
+        told = {"known": y, "must_link": must_link, "cannot_link": cannot_link}
+        self._fit(X, neighbors=neighbors, **told, **self._arguments())
         return self._without_outliers(outliers)
 
     def predict_proba(self, X: Any, *, calibrated: bool = True) -> np.ndarray:

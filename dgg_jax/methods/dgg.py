@@ -7,6 +7,7 @@ minimises.
 import dataclasses
 import functools
 import itertools
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -26,6 +27,7 @@ from dgg_jax.graph import (
 )
 from dgg_jax.likelihoods import Likelihood
 from dgg_jax.losses import dgg
+from dgg_jax.losses.links import link_loss
 from dgg_jax.methods import mixture_vae
 from dgg_jax.methods.candidates import MOST_ROWS, candidates, judged, ranked
 from dgg_jax.methods.mixture_vae import (
@@ -75,6 +77,7 @@ from dgg_jax.stages import graph as neighbor_graph
 from dgg_jax.stages.cluster_count import ClusterCount
 from dgg_jax.stages.confidence import all_log_probabilities, fit_calibration
 from dgg_jax.stages.known import known_labels, start_from
+from dgg_jax.stages.links import Links, held_metrics, links_of, with_linked
 from dgg_jax.training import (
     Loss,
     Metrics,
@@ -97,8 +100,8 @@ _FOLLOWED = 0.998
 _STEPS, _FURTHER_STEPS = 1000, 3000
 _DEAR = 0.01
 _LEAST_FALL = 1e-3  # of the standing that undoes training; less is chance
-_KNOWN_STARTS = 8  # clusterings that known rows choose from
-_KNOWN_WEIGHT = 100.0  # of ln gamma of a known row, beside its J
+_KNOWN_STARTS = 8  # clusterings that known rows and links choose from
+_KNOWN_WEIGHT = 100.0  # of ln gamma of a known row, or of a link, beside the J of a row
 _RESTING_EPOCHS = 5
 _RESTING_GAIN = 0.1
 
@@ -118,6 +121,8 @@ def run(
     neighbors: Neighbors | None = None,
     start: Model | None = None,
     known: np.ndarray | None = None,
+    must_link: np.ndarray | None = None,
+    cannot_link: np.ndarray | None = None,
 ) -> Outcome:
     """Carries data through all stages of DGG.
 
@@ -138,6 +143,9 @@ def run(
       start: a model to train on, without pretraining and initialisation.
       known: the clusters of some rows, in 0..K-1, and -1 for the others, [N]: labels to
         start from follow them, and the objective has their ln q(c | x).
+      must_link: pairs of rows that share a cluster, [P, 2]: labels to start from follow
+        them, and the objective has how likely it is that they hold.
+      cannot_link: pairs of rows that do not, likewise.
 
     Returns:
       The model of the best restart; the last state, with "labels" [N],
@@ -148,6 +156,11 @@ def run(
       Diverged: if a loss is not finite.
       Interrupted: if the runner was asked to stop.
     """
+    num_rows, num_clusters = x.shape[0], preset.num_clusters
+    known = known_labels(known, num_rows, num_clusters)
+    links = links_of(must_link, cannot_link, num_rows, num_clusters)
+    if known is not None and links is not None:
+        known = with_linked(known, links)
     problem = Problem.of(
         x,
         preset,
@@ -159,13 +172,15 @@ def run(
         column_scale=column_scale,
         neighbors=neighbors,
         start=start,
-        known=known_labels(known, x.shape[0], preset.num_clusters),
+        known=known,
+        links=links,
     )
     check_parts(problem)
     mixture_vae.check_neighbors(problem)
-    if problem.known is not None and preset.init != "ensemble":
+    if is_told(problem) and preset.init != "ensemble":
         raise InvalidInput(
-            f"known labels need init='ensemble', got {preset.init!r}; leave it out."
+            f"known labels and links need init='ensemble', got {preset.init!r}; leave "
+            "it out."
         )
     stage = problem.runner.stage
     if start is None:
@@ -180,6 +195,11 @@ def run(
     state = stage("evaluate", choose_restart, problem, state)
     model = model_of(preset, problem.num_features, state, parts)
     return Outcome(model, state, mixture_vae.records_of_best(problem, state))
+
+
+def is_told(problem: Problem) -> bool:
+    """Whether the clusters of some rows, or links, are known."""
+    return problem.known is not None or problem.links is not None
 
 
 def classifier_module(preset: DGGPreset) -> Classifier:
@@ -211,6 +231,8 @@ def _label_metrics(problem: Problem, state: State, labels: np.ndarray) -> Metric
     metrics = problem.scores(labels) | {"graph_information": information}
     if "judge" in state:
         metrics |= judged(problem, state["judge"], labels)
+    if problem.links is not None:
+        metrics |= held_metrics(problem.links, labels)
     return metrics
 
 
@@ -347,16 +369,18 @@ def initialize(problem: Problem, state: State) -> tuple[State, Metrics]:
         embeddings = {"latents": latent_means(problem, _networks(problem), state)}
         if "embedding" in state:
             embeddings["siamese"] = state["embedding"]
-        count = preset.restarts if problem.known is None else _KNOWN_STARTS
+        count = _KNOWN_STARTS if is_told(problem) else preset.restarts
         starts, entries, ranking = candidates(problem, embeddings, count)
         judge, reports = {"judge": entries}, ranked(ranking)
-        if problem.known is not None:
+        if is_told(problem):
             starts, told = start_from(
                 starts,
                 problem.known,
                 _graphs_of_all(problem, state, entries),
                 preset.num_clusters,
                 problem.numpy_seed("initialize"),
+                problem.links,
+                embeddings["latents"],
             )
             reports["by_known"] = told
 
@@ -533,6 +557,7 @@ def train(problem: Problem, state: State) -> tuple[State, Metrics]:
             problem.x,
             Graph(**state["graph"]),
             problem.known,
+            problem.links,
         ),
     )
     label_metrics = functools.partial(_label_metrics, problem, state)
@@ -583,15 +608,19 @@ def has_converged(epochs: Sequence[Metrics], tolerance: float) -> bool:
 def _is_undone(problem: Problem, before: State, after: State) -> np.ndarray:
     """Whether training has broken up the clusters, for every restart, [R].
 
-    That is where their standing has fallen, or another one of them is empty now.
+    That is where their standing has fallen, though no more links hold, of which other
+    clusterings know nothing; or where another one of them is empty now.
     """
     tables = zip(before["log_assignments"], after["log_assignments"], strict=True)
     undone = []
     for pair in tables:
-        (clusters, standing), (clusters_after, standing_after) = (
-            _standing(problem, before, table.argmax(axis=1)) for table in pair
-        )
+        labels, labels_after = (table.argmax(axis=1) for table in pair)
+        clusters, standing = _standing(problem, before, labels)
+        clusters_after, standing_after = _standing(problem, before, labels_after)
         has_fallen = standing_after < standing - _LEAST_FALL
+        if problem.links is not None:
+            held = problem.links.held
+            has_fallen &= held(labels_after).sum() <= held(labels).sum()
         undone.append(clusters_after < clusters or has_fallen)
         if undone[-1] and problem.preset.guard:
             logging.warning(
@@ -674,12 +703,19 @@ class NodeData(NamedTuple):
       smoothed: statistics and degrees of every source.
       likelihood: p(x | z).
       known: clusters [N] of rows that are known, -1 elsewhere; or None.
+      links: pairs of rows that must be together, or must not; or None.
     """
 
     x: jax.Array
     smoothed: smoothing.SmoothedData
     likelihood: Likelihood
     known: jax.Array | None = None
+    links: Links | None = None
+
+    @property
+    def num_points(self) -> int:
+        """N."""
+        return len(self.smoothed.degree)
 
 
 class TupleData(NamedTuple):
@@ -690,12 +726,19 @@ class TupleData(NamedTuple):
       graph: neighbours and weights, [N, S].
       likelihood: p(x | z).
       known: clusters [N] of rows that are known, -1 elsewhere; or None.
+      links: pairs of rows that must be together, or must not; or None.
     """
 
     x: jax.Array
     graph: Graph
     likelihood: Likelihood
     known: jax.Array | None = None
+    links: Links | None = None
+
+    @property
+    def num_points(self) -> int:
+        """N."""
+        return len(self.graph.indices)
 
 
 def joint_objective(
@@ -705,6 +748,7 @@ def joint_objective(
     x: np.ndarray | SparseRows | HostRows,
     graph: Graph,
     known: np.ndarray | None = None,
+    links: Links | None = None,
 ) -> dict[str, Any]:
     """What ``training.optimize`` is told to maximise J: loss, data and r.
 
@@ -715,17 +759,18 @@ def joint_objective(
       x: data, shape [N, D].
       graph: indices and weights, shape [N, S].
       known: clusters [N] of rows that are known, -1 elsewhere; or None.
+      links: pairs of rows that must be together, or must not; or None.
     """
     sampled, strength = preset.classifier_input == "sample", preset.graph_strength
     if preset.objective == "tuple":
         return {
             "loss": TupleLoss(networks, sampled, strength),
-            "data": TupleData(x, graph, likelihood, known),
+            "data": TupleData(x, graph, likelihood, known, links),
         }
     operator = smoothing_operator(graph, strength)
     return {
         "loss": NodeLoss(networks, sampled),
-        "data": node_data(x, operator, likelihood)._replace(known=known),
+        "data": node_data(x, operator, likelihood)._replace(known=known, links=links),
         "prepare": epoch_log_prior,
         "prepared_from": (
             smoothing.bucket_rows(operator),
@@ -798,6 +843,11 @@ class NodeLoss(Loss):
     networks: Networks
     sampled: bool
 
+    def rows(self, data, indices, key):
+        """Those of the batch, then those of the links of the step."""
+        node, _ = data
+        return _with_linked_rows(node, indices, indices, key)
+
     def __call__(self, params, data, indices, key):
         """The value of a batch; see ``training.Loss``."""
         node, smoothed_log_prior = data
@@ -816,7 +866,46 @@ class NodeLoss(Loss):
             params["mixture"],
             node.likelihood,
         )
-        return _output(terms, log_assignment, _of_batch(node.known, indices))
+        value, output = _output(terms, log_assignment, _of_batch(node.known, indices))
+        if node.links is not None:
+            value += _link_term(self, params, node, indices, key)
+        return value, output
+
+
+def _links_of_step(
+    data: NodeData | TupleData, indices: jax.Array, key: jax.Array
+) -> Links:
+    """Links drawn at random, as many a step as are all of them an epoch."""
+    num_links = len(data.links.together)
+    count = math.ceil(num_links * len(indices) / data.num_points)
+    drawn = jax.random.randint(jax.random.fold_in(key, 0), (count,), 0, num_links)
+    return Links(data.links.rows[drawn], data.links.together[drawn])
+
+
+def _with_linked_rows(
+    data: NodeData | TupleData, rows: jax.Array, indices: jax.Array, key: jax.Array
+) -> jax.Array:
+    """Rows that a step takes, then those of its links, if there are any."""
+    if data.links is None:
+        return rows
+    linked = _links_of_step(data, indices, key).rows.ravel()
+    return jnp.concatenate([rows, linked])
+
+
+def _link_term(
+    loss: "NodeLoss | TupleLoss",
+    params: Any,
+    data: NodeData | TupleData,
+    indices: jax.Array,
+    key: jax.Array,
+) -> jax.Array:
+    """1 / N of the losses of all links, weighed: estimated by those drawn."""
+    links = _links_of_step(data, indices, key)
+    x, noise = data.x[links.rows.ravel()], jax.random.fold_in(key, 1)
+    _, log_assignment, _ = _infer(loss.networks, loss.sampled, params, x, noise)
+    a, b = log_assignment[::2], log_assignment[1::2]
+    mean = jnp.mean(jax.vmap(link_loss)(a, b, links.together))
+    return _KNOWN_WEIGHT * len(data.links.together) / data.num_points * mean
 
 
 def _of_batch(known: jax.Array | None, indices: jax.Array) -> jax.Array | None:
@@ -845,9 +934,9 @@ class TupleLoss(Loss):
         return jnp.concatenate([indices[:, None], neighbors], axis=1)
 
     def rows(self, data, indices, key):
-        """A point, its neighbours, the next point, and so on."""
-        del key
-        return self._sources(data, indices).ravel()
+        """A point, its neighbours, the next point, and so on; then those of links."""
+        sources = self._sources(data, indices).ravel()
+        return _with_linked_rows(data, sources, indices, key)
 
     def __call__(self, params, data, indices, key):
         """The value of a batch; see ``training.Loss``."""
@@ -869,7 +958,10 @@ class TupleLoss(Loss):
             self.graph_strength,
         )
         known = _of_batch(data.known, indices)
-        return _output(terms, log_assignments[:, 0], known)
+        value, output = _output(terms, log_assignments[:, 0], known)
+        if data.links is not None:
+            value += _link_term(self, params, data, indices, key)
+        return value, output
 
 
 @dataclasses.dataclass(frozen=True)

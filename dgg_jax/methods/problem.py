@@ -16,6 +16,7 @@ from dgg_jax.placement.rows import HostRows, SparseRows, map_blocks, place, thre
 from dgg_jax.presets import AutoencoderPreset, Preset, TrainingPreset
 from dgg_jax.stages import evaluate
 from dgg_jax.stages.confidence import confidence_metrics
+from dgg_jax.stages.links import Links
 from dgg_jax.training import Metrics, Run, Schedule, State
 
 _SAMPLE = 20_000  # rows on the host, of which the report takes K-means
@@ -72,6 +73,7 @@ class Problem:
       feature_shape: of one data point before it was flattened, which convolutions need.
       column_scale: [D], what columns were divided by before they came here.
       known: clusters [N] of rows that are known, -1 elsewhere; or None.
+      links: pairs of rows that must be together, or must not; or None.
       is_test: rows [N] that are scored, not trained on; None trains on all and scores
         all.
     """
@@ -90,6 +92,7 @@ class Problem:
     feature_shape: tuple[int, ...] | None = None
     column_scale: np.ndarray | None = None
     known: np.ndarray | None = None
+    links: Links | None = None
     is_test: np.ndarray | None = None
 
     @classmethod

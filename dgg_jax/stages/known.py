@@ -1,12 +1,14 @@
-"""Labels to start from where the clusters of some rows are known."""
+"""Labels to start from where the clusters of some rows, or links, are known."""
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from dgg_jax import checks
 from dgg_jax.graph.spectral import affinity_matrix
+from dgg_jax.stages.links import Links, obeying
 from dgg_jax.types import Graph
 
 UNKNOWN = -1
@@ -17,41 +19,99 @@ _FOLDS = 5
 
 def start_from(
     starts: np.ndarray,
-    known: np.ndarray,
+    known: np.ndarray | None,
     graphs: Mapping[str, Graph],
     num_clusters: int,
     seed: int,
+    links: Links | None = None,
+    points: np.ndarray | None = None,
 ) -> tuple[np.ndarray, list[dict[str, float | str]]]:
-    """Orders labels to start from by the known rows, and calls clusters by their names.
+    """Orders labels to start from by what is known, and changes them where it says so.
 
     Beside the clusterings that are given, the known labels are spread along each graph.
-    What is right for more of the known rows comes first: of clusterings under the best
-    one-to-one map of clusters to classes, of the spreading where they were held out. Of
-    equals it is what came first.
+    What is right for more of the known rows and links comes first: of clusterings under
+    the best one-to-one map of clusters to classes, of the spreading where they were
+    held out. Of equals it is what came first. Links of two known rows do not count.
 
     Args:
       starts: clusterings, the best first, shape [C, N].
-      known: clusters in 0..K-1, or -1 where they are not known, shape [N].
+      known: clusters in 0..K-1, or -1 where they are not known, shape [N]; or None.
       graphs: of the neighbours of all rows, [N, S], by where these are near.
       num_clusters: K.
       seed: of the folds.
+      links: between the rows, or None.
+      points: by which clusters are near, shape [N, M]; see ``links.obeying``.
 
     Returns:
-      Labels [C + G, N], the best first, in which the known rows have their own; and of
-      each what it is and the accuracy it was ranked by.
+      Labels [C + G, N], the best first, in which the known rows have their own and
+      links hold that can; and of each what it is and what it was ranked by.
     """
-    named = [renamed(labels, known, num_clusters) for labels in starts]
+    found = _by_rows(starts, known, graphs, num_clusters, seed)
+    if links is not None:
+        found = _by_links(found, known, links)
+    found.sort(key=lambda one: -one.right)
+    labels = np.stack([one.labels for one in found])
+    if known is not None:
+        labels = np.where(known != UNKNOWN, known, labels)
+    if links is not None:
+        labels = np.stack(
+            [obeying(one, links, points, num_clusters, known) for one in labels]
+        )
+    return labels.astype(np.int32), [one.told for one in found]
+
+
+class _Start(NamedTuple):
+    """Labels to start from, what the record says of them, and how much is right."""
+
+    labels: np.ndarray
+    told: dict[str, float | str]
+    right: int
+
+
+def _by_rows(
+    starts: np.ndarray,
+    known: np.ndarray | None,
+    graphs: Mapping[str, Graph],
+    num_clusters: int,
+    seed: int,
+) -> list[_Start]:
+    """Clusterings and what the known rows say of them, and these rows, spread."""
+    names = [f"clustering {i + 1}" for i in range(len(starts))]
+    if known is None:
+        return [
+            _Start(labels, {"start": name}, 0)
+            for name, labels in zip(names, starts, strict=True)
+        ]
     given = known != UNKNOWN
-    ranks = [float((labels[given] == known[given]).mean()) for labels in named]
-    told = [f"clustering {i + 1}" for i in range(len(starts))]
+    found = []
+    for name, labels in zip(names, starts, strict=True):
+        labels = renamed(labels, known, num_clusters)
+        found.append((name, labels, int((labels == known)[given].sum())))
     for name, graph in graphs.items():
-        named.append(spreading(graph, known, num_clusters))
-        ranks.append(_held_out_accuracy(graph, known, num_clusters, seed))
-        told.append(f"spreading, {name}")
-    order = sorted(range(len(ranks)), key=lambda i: -ranks[i])
-    labels = np.where(given, known, np.stack(named)[order])
-    reports = [{"start": told[i], "known_accuracy": ranks[i]} for i in order]
-    return labels.astype(np.int32), reports
+        labels = spreading(graph, known, num_clusters)
+        right = _held_out(graph, known, num_clusters, seed)
+        found.append((f"spreading, {name}", labels, right))
+    return [
+        _Start(
+            labels, {"start": name, "known_accuracy": float(right / given.sum())}, right
+        )
+        for name, labels, right in found
+    ]
+
+
+def _by_links(
+    found: list[_Start], known: np.ndarray | None, links: Links
+) -> list[_Start]:
+    """The same, and what the links say of them; of two known rows they say no more."""
+    counts = np.ones(len(links.rows), bool)
+    if known is not None:
+        counts = (known[links.rows] == UNKNOWN).any(axis=1)
+    ranked = []
+    for one in found:
+        holds = links.held(one.labels)[counts]
+        told = one.told | {"links_held": int(holds.sum()), "links": len(holds)}
+        ranked.append(_Start(one.labels, told, one.right + int(holds.sum())))
+    return ranked
 
 
 def renamed(labels: np.ndarray, known: np.ndarray, num_clusters: int) -> np.ndarray:
@@ -88,9 +148,7 @@ def spreading(graph: Graph, known: np.ndarray, num_clusters: int) -> np.ndarray:
     return shares.argmax(axis=1).astype(np.int32)
 
 
-def _held_out_accuracy(
-    graph: Graph, known: np.ndarray, num_clusters: int, seed: int
-) -> float:
+def _held_out(graph: Graph, known: np.ndarray, num_clusters: int, seed: int) -> int:
     """How many of the known rows the spreading of the others gives their own label."""
     given = np.flatnonzero(known != UNKNOWN)
     order = np.random.default_rng(seed).permutation(given)
@@ -100,7 +158,7 @@ def _held_out_accuracy(
         rest = known.copy()
         rest[held] = UNKNOWN
         right += int((spreading(graph, rest, num_clusters)[held] == known[held]).sum())
-    return right / len(order)
+    return right
 
 
 def known_labels(

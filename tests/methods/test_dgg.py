@@ -617,6 +617,6 @@ def test_what_undoes_training(monkeypatch, clusters, standing, is_undone, guard)
     after[..., 1] = 2.0
     said = {0: (2, 0.5), 1: (clusters, standing)}  # by the first row's label
     monkeypatch.setattr(dgg, "_standing", lambda problem, state, row: said[row[0]])
-    problem = SimpleNamespace(preset=DGGPreset(guard=guard))
+    problem = SimpleNamespace(preset=DGGPreset(guard=guard), links=None)
     tables = ({"log_assignments": before}, {"log_assignments": after})
     assert dgg._is_undone(problem, *tables).tolist() == [is_undone and guard]
