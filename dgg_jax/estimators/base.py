@@ -309,6 +309,9 @@ class Clusterer(ClusterMixin, BaseEstimator):
     ) -> None:
         """Sets the attributes of a fitted estimator, after a run or from a folder."""
         self.preset_, self.stages_, self.history_ = preset, records, history
+        self.n_clusters_ = preset.num_clusters
+        own = ("train", "train"), ("train", self._method)  # stage and loop
+        self.n_iter_ = sum((one["stage"], one["loop"]) in own for one in history)
         self._state = model
         for name in ("confidence_", *_LEARNED):  # of a former fit
             vars(self).pop(name, None)

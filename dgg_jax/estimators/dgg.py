@@ -40,6 +40,7 @@ class DGG(MixtureVAE):
         clusters up and was undone.
       candidates_: what the run could have started from, the best first: space, method
         and standing of each; None with another init and no guard.
+      n_iter_: epochs of the joint training that were run.
       n_features_in_: D, columns of X.
       preset_: every setting, with those chosen from the data.
       model_: the trained model.
@@ -305,7 +306,6 @@ class DGG(MixtureVAE):
 
     def _set(self, preset, model, learned, records, history):
         super()._set(preset, model, learned, records, history)
-        self.n_clusters_ = preset.num_clusters
         is_estimated = records[0]["name"] == "num_clusters"
         count = ClusterCount.from_dict(records[0]) if is_estimated else None
         self.cluster_count_ = count

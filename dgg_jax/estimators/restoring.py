@@ -2,6 +2,7 @@
 
 import math
 import os
+import pathlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -35,7 +36,7 @@ def load(
     """Loads a saved estimator; nothing in its folder is executed.
 
     Args:
-      path: the folder that ``save`` wrote.
+      path: the folder that ``save`` wrote, or that of a run of the command line.
       encoder: the Flax module that it was fitted with, if it was one's own.
       decoder: likewise.
       likelihood: likewise.
@@ -48,7 +49,12 @@ def load(
         format, damaged, or does not hold what its description says.
       ValueError: if a module of one's own is missing.
     """
-    description, arrays = saving.load(os.path.expanduser(path))
+    path = pathlib.Path(path).expanduser()
+    of_run = path / "model"
+    is_run = (of_run / saving.DESCRIPTION).is_file()
+    if is_run and not (path / saving.DESCRIPTION).exists():
+        path = of_run
+    description, arrays = saving.load(path)
     given = {"encoder": encoder, "decoder": decoder, "likelihood": likelihood}
     try:
         estimator = _restored(description, arrays, given)
