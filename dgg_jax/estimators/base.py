@@ -12,7 +12,7 @@ import re
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import jax
 import jax.numpy as jnp
@@ -47,6 +47,9 @@ from dgg_jax.stages.stability import Stability, repetitions, stability
 from dgg_jax.storage import folders, saving
 from dgg_jax.training import Metrics, Run, State
 from dgg_jax.types import Gaussian, Graph
+
+if TYPE_CHECKING:
+    from dgg_jax.estimators.pictures import Pictures
 
 # (stage, epoch, metrics) -> whether that training loop shall end
 Callback = Callable[[str, int, Metrics], bool | None]
@@ -166,6 +169,9 @@ class Clusterer(ClusterMixin, BaseEstimator):
                     warnings.warn(count.describe(), stacklevel=3)
                 preset = self._preset(x, count.num_clusters, image_shape)
             _, state, records = method.run(x, preset, seed=seed, runner=runner, **known)
+        given = getattr(self, "image_shape", None)
+        shape = _image_shape(X) if given is None else tuple(map(int, given))
+        self.image_shape_ = shape if shape and checks.is_image(shape) else None
         self._keep(preset, state, records, runner.history)
         thin = metrics.thin_clusters(self.labels_, preset.num_clusters)
         if thin:
@@ -436,6 +442,32 @@ class Clusterer(ClusterMixin, BaseEstimator):
             labels = self.probabilities_.argmax(axis=1)
         return stability(labels, repeated, self.preset_.num_clusters)
 
+    @property
+    def plot(self) -> "Pictures":
+        """Pictures: ``plot.latents()``, ``confusion(y)``, ``samples()``, ``curves()``.
+
+        And ``graph()``. They return figures of matplotlib, which notebooks show:
+        ``dgg_jax.estimators.pictures.Pictures``.
+        """
+        check_is_fitted(self)
+        from dgg_jax.estimators.pictures import Pictures  # matplotlib takes its time
+
+        return Pictures(self)
+
+    def _repr_html_inner(self) -> str:
+        diagram = super()._repr_html_inner()
+        if not hasattr(self, "labels_"):
+            return diagram
+        from dgg_jax.estimators.pictures import outcome
+
+        return outcome(self) + diagram
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, str]:
+        shown = super()._repr_mimebundle_(**kwargs)
+        if "text/html" in shown:
+            shown["text/html"] = self._repr_html_inner()
+        return shown
+
     def save(self, path: str | os.PathLike, *, overwrite: bool = False) -> None:
         """Saves the fitted estimator as a folder; ``dgg_jax.load`` reads it.
 
@@ -468,6 +500,7 @@ class Clusterer(ClusterMixin, BaseEstimator):
             "num_rows": len(self.labels_),
             "num_features": self.n_features_in_,
             "feature_names": None if names is None else list(names),
+            "image_shape": self.image_shape_,
             "preprocessing": self._preprocessing,
             "versions": saving.versions(),
             "stages": self.stages_,

@@ -42,6 +42,7 @@ class DGG(MixtureVAE):
         and standing of each; None with another init and no guard.
       n_iter_: epochs of the joint training that were run.
       n_features_in_: D, columns of X.
+      image_shape_: of the images in the rows, given or X's; None if there are none.
       preset_: every setting, with those chosen from the data.
       model_: the trained model.
     """

@@ -111,6 +111,11 @@ def _restored(description: State, arrays: State, given: dict[str, Any]) -> Clust
         estimator._scaling = _restored_scaling(
             description["scaling"], arrays["scaling"], estimator.n_features_in_
         )
+    shape = description.get("image_shape")  # which former versions did not keep
+    if shape is not None:
+        checks.image_shape(shape, estimator.n_features_in_, "image_shape")
+        shape = tuple(shape)
+    estimator.image_shape_ = shape
     names = description["feature_names"]
     if names is not None:
         estimator.feature_names_in_ = np.asarray(names, object)
@@ -226,5 +231,6 @@ def of_run(
     estimator.n_features_in_ = dataset.x.shape[1]
     estimator._preprocessing = dataset.provenance
     estimator._scaling = dataset.scaling
+    estimator.image_shape_ = dataset.image_shape
     estimator._keep(preset, state, records, history)
     return estimator
