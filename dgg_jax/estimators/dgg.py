@@ -260,9 +260,9 @@ class DGG(MixtureVAE):
         """Trains on the rows of X.
 
         Args:
-          X: array of any kind, scipy.sparse matrix or data frame, shape [N, D], arrays
-            [N, H, W] of images, or an AnnData object; values in [0, 1] for the
-            Bernoulli likelihood.
+          X: array or tensor of any library, scipy.sparse matrix or data frame, shape
+            [N, D], images [N, H, W] or [N, H, W, C], a list or column of arrays, or an
+            AnnData object; values in [0, 1] for the Bernoulli likelihood.
           y: the clusters of rows that are known, integers in 0..K-1, and -1 for all
             others, [N]. Without a -1 it is not used, as by other clusterers: what is
             known of every row needs no clustering.
