@@ -74,6 +74,31 @@ def test_a_graph_of_copies_and_one_of_ones():
     assert (distances == 1).all()
 
 
+def test_the_graph_of_scanpy():
+    x = np.r_[X, X[:4], X[:4]]  # of copies any may be left out in place of itself
+    distances, indices = NearestNeighbors(n_neighbors=6).fit(x).kneighbors(x)
+    # As scanpy.neighbors makes obsp["distances"]: unsorted rows without their first.
+    starts = np.arange(0, 5 * len(x) + 1, 5)
+    values = distances[:, 1:].ravel(), indices[:, 1:].ravel(), starts
+    graph = sparse.csr_matrix(values, shape=(len(x), len(x)))
+    found = checks.neighbors_of(graph)
+    own, _ = checks.neighbors(*found, num_points=len(x))
+    assert own.shape[1] in (4, 5)
+    far = np.linalg.norm(x[own] - x[:, None], axis=2)
+    np.testing.assert_allclose(found[1], far, atol=1e-6)
+
+
+def test_neighbours_by_a_matrix_of_all_distances():
+    distances = np.abs(X[:, :1] - X[:, 0])
+    with pytest.raises(InvalidInput, match="metric='precomputed'"):
+        DGG(2, **TINY).fit(X, knn=distances)
+    graph = kneighbors_graph(distances, 5, mode="distance", metric="precomputed")
+    indices, found = checks.neighbors(*checks.neighbors_of(graph), num_points=40)
+    expected = np.sort(distances, axis=1)[:, 1:6]  # of each row but itself
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    assert (indices != np.arange(40)[:, None]).all()
+
+
 def test_of_one_neighbour_more_the_nearest_are_taken():
     distances, indices = NearestNeighbors(n_neighbors=4).fit(X).kneighbors()
     graph = kneighbors_graph(X, 4, mode="distance").tolil()
@@ -106,7 +131,7 @@ def test_a_graph_trains_as_the_pair_does():
         (NearestNeighbors(n_neighbors=3).fit(X).kneighbors(), "distances first.*excha"),
         (
             radius_neighbors_graph(X, 1.0, mode="distance"),
-            r"as many .* every row.*\d to",
+            r"as many .* every row, got \d+ to \d+, in rows \d+ and.*within a radius",
         ),
         (sparse.eye_array(40).tocsr(), "as many neighbours in every row, got 0 to 0"),
         (sparse.csr_array((40, 39)), r"a matrix \[N, N\] of distances, got shape"),

@@ -268,7 +268,8 @@ class DGG(MixtureVAE):
             known of every row needs no clustering.
           knn: nearest neighbours of the rows: indices and distances [N, k] without the
             row itself, as ``dgg_jax.graph.knn`` returns them; or the sparse matrix of
-            scikit-learn's ``kneighbors_graph``. None searches them.
+            scikit-learn's ``kneighbors_graph`` or scanpy's ``obsp["distances"]``. None
+            searches them.
           outliers: the share of the rows, those of the lowest ELBO, that is left in no
             cluster: their ``labels_`` are -1. Training sees them all the same.
 
