@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import difflib
+import functools
 import inspect
 import math
 import numbers
@@ -37,6 +38,7 @@ from sklearn.utils.validation import (
 from dgg_jax import checks, methods, metrics, presets
 from dgg_jax.data.preprocessing import Scaling, advice_on_scale, check_offset
 from dgg_jax.distributions import sample_gaussian
+from dgg_jax.estimators import resuming
 from dgg_jax.likelihoods import NegativeBinomial
 from dgg_jax.log import LOGGER, tell
 from dgg_jax.methods import Parts
@@ -55,6 +57,7 @@ if TYPE_CHECKING:
 # (stage, epoch, metrics) -> whether that training loop shall end
 Callback = Callable[[str, int, Metrics], bool | None]
 
+_CHECKPOINT_SECONDS = 30.0  # least time between two checkpoints of a loop
 SHIFT_AND_SCALE = ("shift", "scale")  # the arrays of a saved Scaling
 # What a fitted estimator has said of the rows of its training.
 _LEARNED = (
@@ -112,7 +115,13 @@ class Clusterer(ClusterMixin, BaseEstimator):
         known = presets.settings(presets.preset_class(cls._method))
         return tuple(name for name in cls._get_param_names() if name in known)
 
-    def fit(self, X: Any, y: Any = None) -> Self:
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        checkpoint_dir: str | os.PathLike | None = None,
+    ) -> Self:
         """Trains on the rows of X.
 
         Args:
@@ -120,21 +129,26 @@ class Clusterer(ClusterMixin, BaseEstimator):
             [N, D], images [N, H, W] or [N, H, W, C], a list or column of arrays, or an
             AnnData object; values in [0, 1] for the Bernoulli likelihood.
           y: not used.
+          checkpoint_dir: a folder for checkpoints: the same fit with the same folder
+            goes on where it was interrupted, to the same bits.
 
         Returns:
           The fitted estimator.
 
         Raises:
-          ValueError: if X or a setting cannot be used; before any work.
+          ValueError: if X, checkpoint_dir or a setting cannot be used; before any work.
+          OSError: if checkpoint_dir cannot be written.
           dgg_jax.training.Diverged: if a loss is not finite.
         """
-        return self._fit(X, **self._arguments())
+        return self._fit(X, checkpoint_dir, **self._arguments())
 
     def _arguments(self) -> dict[str, Any]:
         """What the method's ``run`` is told besides data, preset and seed."""
         return {}
 
-    def _fit(self, X: Any, **known: Any) -> Self:
+    def _fit(
+        self, X: Any, checkpoint_dir: str | os.PathLike | None = None, **known: Any
+    ) -> Self:
         with contextlib.ExitStack() as opened:
             opened.enter_context(_k_as_n_clusters())
             X = _as_array(X)
@@ -151,7 +165,17 @@ class Clusterer(ClusterMixin, BaseEstimator):
                 self._preprocessing = Clusterer._preprocessing
                 self._scaling = None
             method, seed = methods.method(self._method), self._seed()
-            stages, shared = method.stages, None
+            stages, shared, folder = method.stages, None, None
+            claim = lambda: None  # noqa: E731
+            if checkpoint_dir is not None:
+                if not isinstance(self.random_state, numbers.Integral):
+                    raise checks.InvalidInput(
+                        "checkpoint_dir needs an integer random_state, lest a fit that "
+                        f"goes on is another; got {self.random_state!r}."
+                    )
+                folder = pathlib.Path(checkpoint_dir).expanduser()
+                told = resuming.identity(type(self).__name__, x, preset, seed, known)
+                claim = functools.partial(resuming.claim, folder, told)
             if estimates:
                 stages = ("num_clusters", *stages)
                 shared = opened.enter_context(tempfile.TemporaryDirectory())
@@ -159,11 +183,16 @@ class Clusterer(ClusterMixin, BaseEstimator):
             if progress:
                 opened.callback(progress.close)
             runner = Run(
-                shared=shared,
+                folder,
+                shared=shared if folder is None else folder / "shared",
+                on_lock=claim,
+                checkpoint_seconds=_CHECKPOINT_SECONDS,
                 on_epoch=self._on_epoch(progress),
                 on_stage=progress.stage if progress else None,
             )
             opened.callback(runner.close)
+            if progress:
+                progress.resume(runner.records)
             if estimates:
                 others = ("start", "known")  # which K does not depend on
                 networks = {k: v for k, v in known.items() if k not in others}
@@ -767,6 +796,7 @@ class MixtureVAE(Generative):
         *,
         knn: Any = None,
         outliers: float = 0.0,
+        checkpoint_dir: str | os.PathLike | None = None,
     ) -> Self:
         """Trains on the rows of X.
 
@@ -781,17 +811,21 @@ class MixtureVAE(Generative):
             searches them.
           outliers: the share of the rows, those of the lowest ELBO, that is left in no
             cluster: their ``labels_`` are -1. Training sees them all the same.
+          checkpoint_dir: a folder for checkpoints: the same fit with the same folder
+            goes on where it was interrupted, to the same bits.
 
         Returns:
           The fitted estimator.
 
         Raises:
-          ValueError: if X, knn, outliers or a setting cannot be used; before any work.
+          ValueError: if X, knn, outliers, checkpoint_dir or a setting cannot be used;
+            before any work.
+          OSError: if checkpoint_dir cannot be written.
           dgg_jax.training.Diverged: if a loss is not finite.
         """
         checks.in_range("outliers", outliers, 0.0, 1.0)
         neighbors = None if knn is None else checks.neighbors_of(knn)
-        self._fit(X, neighbors=neighbors, **self._arguments())
+        self._fit(X, checkpoint_dir, neighbors=neighbors, **self._arguments())
         return self._without_outliers(outliers)
 
     def _without_outliers(self, share: float) -> Self:

@@ -1,5 +1,6 @@
 """DGG as a scikit-learn estimator."""
 
+import os
 from collections.abc import Sequence
 from typing import Any, Literal, Self
 
@@ -255,7 +256,13 @@ class DGG(MixtureVAE):
     # The end.
 
     def fit(
-        self, X: Any, y: Any = None, *, knn: Any = None, outliers: float = 0.0
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        knn: Any = None,
+        outliers: float = 0.0,
+        checkpoint_dir: str | os.PathLike | None = None,
     ) -> Self:
         """Trains on the rows of X.
 
@@ -272,18 +279,22 @@ class DGG(MixtureVAE):
             searches them.
           outliers: the share of the rows, those of the lowest ELBO, that is left in no
             cluster: their ``labels_`` are -1. Training sees them all the same.
+          checkpoint_dir: a folder for checkpoints: the same fit with the same folder
+            goes on where it was interrupted, to the same bits.
 
         Returns:
           The fitted estimator.
 
         Raises:
-          ValueError: if X, y, knn, outliers or a setting cannot be used; before any
-            work.
+          ValueError: if X, y, knn, outliers, checkpoint_dir or a setting cannot be
+            used; before any work.
+          OSError: if checkpoint_dir cannot be written.
           dgg_jax.training.Diverged: if a loss is not finite.
         """
         checks.in_range("outliers", outliers, 0.0, 1.0)
         neighbors = None if knn is None else checks.neighbors_of(knn)
-        self._fit(X, neighbors=neighbors, known=y, **self._arguments())
+        arguments = {"neighbors": neighbors, "known": y, **self._arguments()}
+        self._fit(X, checkpoint_dir, **arguments)
         return self._without_outliers(outliers)
 
     def predict_proba(self, X: Any, *, calibrated: bool = True) -> np.ndarray:
