@@ -19,7 +19,7 @@ SMALL_SIZE = 7.0
 _NOTEBOOK_DPI = 110
 
 
-class Picture(Figure):
+class _Figure(Figure):
     """A figure that a notebook shows where it is the last value of a cell."""
 
     def _repr_png_(self) -> bytes:
@@ -30,7 +30,7 @@ class Picture(Figure):
 
 def blank_figure(width: float, height: float) -> Figure:
     """Returns an empty figure of ``width`` by ``height`` inches, no pyplot involved."""
-    figure = Picture(figsize=(width, height), layout="constrained", facecolor=PAPER)
+    figure = _Figure(figsize=(width, height), layout="constrained", facecolor=PAPER)
     figure.get_layout_engine().set(w_pad=0.08, h_pad=0.07)
     return figure
 
