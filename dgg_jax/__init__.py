@@ -6,12 +6,27 @@ from dgg_jax.version import __version__
 
 if TYPE_CHECKING:
     from dgg_jax.estimators import DEC, DGG, GMVAE, IMSAT, SpectralNet, VaDE, load
+    from dgg_jax.runs.finished import load_run
 
-__all__ = ["DEC", "DGG", "GMVAE", "IMSAT", "SpectralNet", "VaDE", "__version__", "load"]
+__all__ = [
+    "DEC",
+    "DGG",
+    "GMVAE",
+    "IMSAT",
+    "SpectralNet",
+    "VaDE",
+    "__version__",
+    "load",
+    "load_run",
+]
 
 
 def __getattr__(name: str) -> Any:
-    # jax and flax take seconds to import: not before an estimator is asked for.
+    # jax and flax take seconds to import: not before one of these is asked for.
+    if name == "load_run":
+        from dgg_jax.runs import finished
+
+        return finished.load_run
     if name in __all__:
         from dgg_jax import estimators
 

@@ -436,7 +436,8 @@ def neighbors_of(knn: Any) -> tuple[Any, Any]:
 
     Args:
       knn: the pair, as ``graph.knn`` returns it; or the sparse matrix [N, N] that
-        scikit-learn's ``kneighbors_graph`` or ``KNeighborsTransformer`` returns.
+        scikit-learn's ``kneighbors_graph`` or ``KNeighborsTransformer`` returns, and
+        scanpy keeps as ``obsp["distances"]``.
 
     Returns:
       The pair; of a matrix both [N, k], nearest first and without the points
@@ -458,6 +459,12 @@ def neighbors_of(knn: Any) -> tuple[Any, Any]:
         return tuple(knn)
     got = type(knn).__name__
     shape = getattr(knn, "shape", None)
+    if shape is not None and len(shape) == 2 and shape[0] == shape[1]:
+        raise InvalidInput(
+            f"knn must be neighbours, got all distances {got} of shape {shape}; give "
+            "kneighbors_graph(knn, k, mode='distance', metric='precomputed') of "
+            "scikit-learn."
+        )
     raise InvalidInput(
         "knn must be a pair (indices, distances) of shape [N, k], as dgg_jax.graph.knn "
         "returns it, or the sparse matrix of scikit-learn's kneighbors_graph; got "
@@ -483,8 +490,10 @@ def _of_graph(knn: Any) -> tuple[np.ndarray, np.ndarray]:
     # One more where copies of a point take its own place.
     if few == 0 or many > few + 1:
         raise InvalidInput(
-            f"knn must have as many neighbours in every row, got {few} to {many}; "
-            "kneighbors_graph(X, k, mode='distance') has."
+            f"knn must have as many neighbours in every row, got {few} to {many}, in "
+            f"rows {counts.argmin()} and {counts.argmax()}; kneighbors_graph(X, k, "
+            "mode='distance') of scikit-learn and obsp['distances'] of scanpy have, "
+            "connectivities and neighbours within a radius have not."
         )
     order = np.lexsort((distances, rows))
     ranks = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)

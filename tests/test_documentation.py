@@ -5,6 +5,7 @@ import pkgutil
 import re
 import shlex
 
+import numpy as np
 import pytest
 from absl import flags
 from absl.testing import flagsaver
@@ -49,7 +50,8 @@ def small(monkeypatch, tmp_path):
     runs, run = {}, dgg.run
 
     def run_once(x, preset, **arguments):
-        kind = frozenset(arguments) - {"seed"}, arguments.get("must_link") is None
+        links = arguments.get("must_link") is None
+        kind = frozenset(arguments) - {"seed"}, links, len(x), preset.learning_rate
         if kind not in runs:
             runs[kind] = run(x, preset, **arguments)
         return runs[kind]
@@ -96,6 +98,16 @@ def test_examples_of_the_guide_run(small, tmp_path):
         exec(block, namespace)
     assert set(namespace["stability"].values()) == {1.0}  # of one run with itself
     assert (tmp_path / "runs" / "mine" / "metrics.jsonl").exists()
+    assert np.isfinite(namespace["search"].cv_results_["mean_test_score"]).all()
+    stop = namespace["EarlyStopping"](patience=2)
+    objectives = [-3.0, -2.0, -1.0, -1.5, -1.0, 0.0]
+    for _ in range(2):  # the second is another fit
+        ends = [
+            stop("train", epoch, {"objective": objective})
+            for epoch, objective in enumerate(objectives, start=1)
+        ]
+        assert not any(ends[:4]) and ends[4] and not ends[5]
+    assert not stop("pretrain", 9, {"loss": 1.0})
 
 
 def test_every_module_is_in_the_reference():

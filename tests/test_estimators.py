@@ -71,7 +71,8 @@ def test_fit_warns_of_collapsed_clusters(monkeypatch):
 def test_attributes(fitted):
     x, _ = blobs()
     assert fitted.labels_.shape == (90,) and fitted.labels_.dtype == np.int32
-    assert fitted.n_features_in_ == 3
+    assert fitted.n_features_in_ == fitted.n_clusters_ == 3
+    assert fitted.n_iter_ == 2
     assert fitted.preset_.num_clusters == 3
     assert fitted.history_[-1]["epoch"] == 2
     assert fitted.stages_[-1]["name"] in ("evaluate", "train", "cluster")
@@ -432,6 +433,7 @@ def test_callbacks_hear_of_every_epoch_and_may_stop():
     expected = [("pretrain", "autoencoder", epoch) for epoch in (1, 2)]
     assert heard == [*expected, ("train", "train", 1), ("train", "train", 2)]
     assert [line["epoch"] for line in estimator.history_] == [1, 2, 1, 2]
+    assert estimator.n_iter_ == 2
     silent = []
     several = [stop_early, lambda *arguments: silent.append(arguments)]
     heard.clear()

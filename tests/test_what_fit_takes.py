@@ -1,10 +1,12 @@
 """What fit takes: graphs, images, annotated matrices, and values far off zero."""
 
+import collections.abc
 import logging
 import warnings
 
 import hypothesis
 import hypothesis.strategies as st
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
@@ -16,6 +18,7 @@ from sklearn.neighbors import (
     radius_neighbors_graph,
 )
 
+import dgg_jax
 from dgg_jax import DEC, DGG, GMVAE, SpectralNet, checks
 from dgg_jax.checks import InvalidInput
 from dgg_jax.data import preprocessing
@@ -71,6 +74,31 @@ def test_a_graph_of_copies_and_one_of_ones():
     assert (distances == 1).all()
 
 
+def test_the_graph_of_scanpy():
+    x = np.r_[X, X[:4], X[:4]]  # of copies any may be left out in place of itself
+    distances, indices = NearestNeighbors(n_neighbors=6).fit(x).kneighbors(x)
+    # As scanpy.neighbors makes obsp["distances"]: unsorted rows without their first.
+    starts = np.arange(0, 5 * len(x) + 1, 5)
+    values = distances[:, 1:].ravel(), indices[:, 1:].ravel(), starts
+    graph = sparse.csr_matrix(values, shape=(len(x), len(x)))
+    found = checks.neighbors_of(graph)
+    own, _ = checks.neighbors(*found, num_points=len(x))
+    assert own.shape[1] in (4, 5)
+    far = np.linalg.norm(x[own] - x[:, None], axis=2)
+    np.testing.assert_allclose(found[1], far, atol=1e-6)
+
+
+def test_neighbours_by_a_matrix_of_all_distances():
+    distances = np.abs(X[:, :1] - X[:, 0])
+    with pytest.raises(InvalidInput, match="metric='precomputed'"):
+        DGG(2, **TINY).fit(X, knn=distances)
+    graph = kneighbors_graph(distances, 5, mode="distance", metric="precomputed")
+    indices, found = checks.neighbors(*checks.neighbors_of(graph), num_points=40)
+    expected = np.sort(distances, axis=1)[:, 1:6]  # of each row but itself
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    assert (indices != np.arange(40)[:, None]).all()
+
+
 def test_of_one_neighbour_more_the_nearest_are_taken():
     distances, indices = NearestNeighbors(n_neighbors=4).fit(X).kneighbors()
     graph = kneighbors_graph(X, 4, mode="distance").tolil()
@@ -103,7 +131,7 @@ def test_a_graph_trains_as_the_pair_does():
         (NearestNeighbors(n_neighbors=3).fit(X).kneighbors(), "distances first.*excha"),
         (
             radius_neighbors_graph(X, 1.0, mode="distance"),
-            r"as many .* every row.*\d to",
+            r"as many .* every row, got \d+ to \d+, in rows \d+ and.*within a radius",
         ),
         (sparse.eye_array(40).tocsr(), "as many neighbours in every row, got 0 to 0"),
         (sparse.csr_array((40, 39)), r"a matrix \[N, N\] of distances, got shape"),
@@ -139,6 +167,130 @@ def test_arrays_of_images(caplog):
     windows = np.random.default_rng(0).normal(size=(40, 12, 4))
     assert DGG(2, **TINY).fit(windows).preset_.siamese_warp == 0
     assert DGG(2, **TINY).fit(flat).preset_.siamese_warp == 0
+
+
+class Tensor:
+    """As PyTorch's: numpy knows neither its dtype nor how to leave its graph."""
+
+    dtype, requires_grad = "torch.float32", True
+
+    def __init__(self, values):
+        self.values = np.asarray(values, np.float32)
+        self.shape = self.values.shape
+
+    def detach(self):
+        other = Tensor(self.values)
+        other.requires_grad = False
+        return other
+
+    def cpu(self):
+        return self
+
+    def __len__(self):
+        return len(self.values)
+
+    def __getitem__(self, index):
+        return Tensor(self.values[index])
+
+    def __array__(self, dtype=None, copy=None):
+        if self.requires_grad:
+            raise RuntimeError("Can't call numpy() on Tensor that requires grad.")
+        return np.array(self.values, dtype)
+
+
+class Column(collections.abc.Sequence):
+    """As of a Hugging Face data set: a sequence without dtype and shape."""
+
+    def __init__(self, rows):
+        self.rows = rows
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, index):
+        return self.rows[index]
+
+
+def of_arrow(rows):
+    pyarrow = pytest.importorskip("pyarrow", reason="needs pyarrow")
+    return pyarrow.chunked_array([rows.reshape(len(rows), -1).tolist()])
+
+
+def of_torch(rows):
+    torch = pytest.importorskip("torch", reason="needs torch")
+    return torch.tensor(rows, dtype=torch.float32, requires_grad=True)
+
+
+FORMS = {
+    "tensor": Tensor,
+    "torch": of_torch,
+    "jax": jnp.asarray,
+    "list of tensors": lambda rows: [Tensor(row) for row in rows],
+    "list of arrays": list,
+    "column of lists": lambda rows: Column(rows.tolist()),
+    "column of tensors": lambda rows: Column([Tensor(row) for row in rows]),
+    "series of arrays": lambda rows: pd.Series(list(rows)),
+    "arrow": of_arrow,
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("shape", [(30,), (6, 5), (5, 2, 3)])
+def test_arrays_of_other_libraries(form, shape):
+    rows = np.random.default_rng(0).random((12, *shape)).astype(np.float32)
+    estimator = GMVAE(2)
+    taken = estimator._rows(FORMS[form](rows), reset=True)
+    np.testing.assert_array_equal(taken, rows.reshape(12, 30))
+    again = estimator._rows(FORMS[form](rows[:3]), reset=False)
+    np.testing.assert_array_equal(again, rows[:3].reshape(3, 30))
+
+
+def test_half_precision():
+    rows = jnp.asarray(X, jnp.bfloat16)
+    taken = DGG(2)._rows(rows, reset=True)
+    np.testing.assert_array_equal(taken, rows.astype(np.float32))
+
+
+def test_images_of_several_sizes_are_refused():
+    images = [np.zeros((6, 5)), np.zeros((5, 6))]
+    for form in (images, Column(images), pd.Series(images)):
+        with pytest.raises(InvalidInput, match=r"one shape, got \(6, 5\) and \(5, 6\)"):
+            DGG(2).fit(form)
+
+
+@QUIET
+def test_fit_and_predict_take_tensors_of_images():
+    images = np.random.default_rng(0).random((40, 6, 5, 1)).astype(np.float32)
+    estimator = SpectralNet(2, siamese_epochs=1, epochs=1, hidden_sizes=(4,))
+    estimator.set_params(random_state=0).fit(Tensor(images))
+    assert estimator.image_shape_ == (6, 5, 1)
+    for form in (images, Tensor(images), Column(list(images))):
+        np.testing.assert_array_equal(estimator.predict(form), estimator.labels_)
+
+
+@QUIET
+def test_results_are_written_into_annotated_matrices(tmp_path):
+    anndata = pytest.importorskip("anndata", reason="needs anndata")
+    x = np.random.default_rng(0).random((40, 3)).astype(np.float32)
+    cells = anndata.AnnData(x, var=pd.DataFrame(index=["g1", "g2", "g3"]))
+    model = DEC(2, hidden_sizes=(4,), latent_dim=2, epochs=1, random_state=0)
+    model.fit(cells).annotate(cells)
+    assert cells.obs["dec"].dtype == "category"
+    assert cells.obs["dec"].cat.categories.tolist() == ["0", "1"]
+    assert cells.obs["dec"].astype(int).tolist() == model.labels_.tolist()
+    np.testing.assert_array_equal(cells.obs["dec_confidence"], model.confidence_)
+    np.testing.assert_array_equal(cells.obsm["X_dec"], model.embedding_)
+    model.labels_ = np.r_[[-1], model.labels_[1:]]  # as outliers are
+    model.annotate(cells, "mine")
+    assert cells.obs["mine"].isna().sum() == 1
+    cells.write_h5ad(tmp_path / "cells.h5ad")
+    written = anndata.read_h5ad(tmp_path / "cells.h5ad").uns["mine"]
+    assert written["sizes"].sum() == 39
+    assert written["params"]["epochs"] == 1
+    assert written["params"]["hidden_sizes"].tolist() == [4]
+    assert written["version"] == dgg_jax.__version__
+    with pytest.raises(InvalidInput, match=r"40 rows of training, got 10; predict"):
+        model.annotate(cells[:10])
 
 
 @QUIET

@@ -9,6 +9,7 @@ from typing import assert_type
 import jax
 import numpy as np
 from flax import linen as nn
+from matplotlib.figure import Figure
 
 import dgg_jax
 from dgg_jax import DEC, DGG, GMVAE, IMSAT, SpectralNet, VaDE, checks, metrics, presets
@@ -31,6 +32,9 @@ def estimators(x: np.ndarray, encoder: nn.Module) -> None:
     assert_type(model.transform(x), np.ndarray)
     assert_type(model.score(x), float)
     assert_type(model.sample(20, cluster=3), tuple[np.ndarray, np.ndarray])
+    assert_type(model.plot.latents(x[:, 0], class_names=["a", "b"]), Figure)
+    assert_type(model.n_iter_, int)
+    model.fit(x, checkpoint_dir="fits/digits")
     model.save("digits-model", overwrite=True)
     model.export("programs")
     DGG("auto", hidden_sizes=[500, 500], callbacks=[stop_early]).fit(x, knn=knn(x, 10))
@@ -48,6 +52,9 @@ def estimators(x: np.ndarray, encoder: nn.Module) -> None:
     DGG(preset="paper")  # type: ignore[arg-type]
     DGG(3, 4)  # type: ignore[call-arg, arg-type]
     dgg_jax.load("digits-model").predict(x)
+    run = dgg_jax.load_run("runs/digits-dgg-0")
+    assert_type(run.labels, np.ndarray)
+    assert_type(run.names, np.ndarray | None)
     assert_type(dgg_jax.__version__, str)
 
 

@@ -59,9 +59,10 @@ def _draw(workdir: pathlib.Path) -> pathlib.Path:
     from dgg_jax.reports.run import write_report
     from dgg_jax.runs import finished, results, run
 
-    found = finished.load_run(workdir, DATA_DIR.value)
+    found = finished.load_run(workdir, DATA_DIR.value, with_data=True)
     dataset = found.config.taken(run.load_data(found.config))
+    model = None if found.model is None else found.model.model_
     inputs = results.report_inputs(
-        found.config, dataset, found.result, found.history, found.model, found.state
+        found.config, dataset, found.result, found.history, model, found.state
     )
     return write_report(workdir, inputs)

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import difflib
+import functools
 import inspect
 import math
 import numbers
@@ -12,7 +13,7 @@ import re
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import jax
 import jax.numpy as jnp
@@ -37,6 +38,7 @@ from sklearn.utils.validation import (
 from dgg_jax import checks, methods, metrics, presets
 from dgg_jax.data.preprocessing import Scaling, advice_on_scale, check_offset
 from dgg_jax.distributions import sample_gaussian
+from dgg_jax.estimators import resuming
 from dgg_jax.likelihoods import NegativeBinomial
 from dgg_jax.log import LOGGER, tell
 from dgg_jax.methods import Parts
@@ -47,10 +49,15 @@ from dgg_jax.stages.stability import Stability, repetitions, stability
 from dgg_jax.storage import folders, saving
 from dgg_jax.training import Metrics, Run, State
 from dgg_jax.types import Gaussian, Graph
+from dgg_jax.version import __version__
+
+if TYPE_CHECKING:
+    from dgg_jax.estimators.pictures import Pictures
 
 # (stage, epoch, metrics) -> whether that training loop shall end
 Callback = Callable[[str, int, Metrics], bool | None]
 
+_CHECKPOINT_SECONDS = 30.0  # least time between two checkpoints of a loop
 SHIFT_AND_SCALE = ("shift", "scale")  # the arrays of a saved Scaling
 # What a fitted estimator has said of the rows of its training.
 _LEARNED = (
@@ -108,44 +115,67 @@ class Clusterer(ClusterMixin, BaseEstimator):
         known = presets.settings(presets.preset_class(cls._method))
         return tuple(name for name in cls._get_param_names() if name in known)
 
-    def fit(self, X: Any, y: Any = None) -> Self:
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        checkpoint_dir: str | os.PathLike | None = None,
+    ) -> Self:
         """Trains on the rows of X.
 
         Args:
-          X: array of any kind, scipy.sparse matrix or data frame, shape [N, D], arrays
-            [N, H, W] of images, or an AnnData object; values in [0, 1] for the
-            Bernoulli likelihood.
+          X: array or tensor of any library, scipy.sparse matrix or data frame, shape
+            [N, D], images [N, H, W] or [N, H, W, C], a list or column of arrays, or an
+            AnnData object; values in [0, 1] for the Bernoulli likelihood.
           y: not used.
+          checkpoint_dir: a folder for checkpoints: the same fit with the same folder
+            goes on where it was interrupted, to the same bits.
 
         Returns:
           The fitted estimator.
 
         Raises:
-          ValueError: if X or a setting cannot be used; before any work.
+          ValueError: if X, checkpoint_dir or a setting cannot be used; before any work.
+          OSError: if checkpoint_dir cannot be written.
           dgg_jax.training.Diverged: if a loss is not finite.
         """
-        return self._fit(X, **self._arguments())
+        return self._fit(X, checkpoint_dir, **self._arguments())
 
     def _arguments(self) -> dict[str, Any]:
         """What the method's ``run`` is told besides data, preset and seed."""
         return {}
 
-    def _fit(self, X: Any, **known: Any) -> Self:
+    def _fit(
+        self, X: Any, checkpoint_dir: str | os.PathLike | None = None, **known: Any
+    ) -> Self:
         with contextlib.ExitStack() as opened:
             opened.enter_context(_k_as_n_clusters())
+            X = _as_array(X)
             x = self._rows(X, reset=True)
             estimates, num_clusters = self._num_clusters(known.get("start"))
-            image_shape = getattr(self, "image_shape", None)
-            if known.get("image_shape", ()) is None:
-                image_shape = known["image_shape"] = _image_shape(X)
+            given = getattr(self, "image_shape", None)
+            shown = _image_shape(X) if given is None else given
+            known |= {k: shown for k in ("image_shape", "feature_shape") if k in known}
+            image_shape = shown if hasattr(self, "image_shape") else None
             preset = self._preset(x, num_clusters, image_shape)
-            if image_shape is not getattr(self, "image_shape", None):
+            if given is None and image_shape is not None:
                 _say_what_is_warped(preset, image_shape)
             if not getattr(self, "warm_start", False):
                 self._preprocessing = Clusterer._preprocessing
                 self._scaling = None
             method, seed = methods.method(self._method), self._seed()
-            stages, shared = method.stages, None
+            stages, shared, folder = method.stages, None, None
+            claim = lambda: None  # noqa: E731
+            if checkpoint_dir is not None:
+                if not isinstance(self.random_state, numbers.Integral):
+                    raise checks.InvalidInput(
+                        "checkpoint_dir needs an integer random_state, lest a fit that "
+                        f"goes on is another; got {self.random_state!r}."
+                    )
+                folder = pathlib.Path(checkpoint_dir).expanduser()
+                told = resuming.identity(type(self).__name__, x, preset, seed, known)
+                claim = functools.partial(resuming.claim, folder, told)
             if estimates:
                 stages = ("num_clusters", *stages)
                 shared = opened.enter_context(tempfile.TemporaryDirectory())
@@ -153,11 +183,16 @@ class Clusterer(ClusterMixin, BaseEstimator):
             if progress:
                 opened.callback(progress.close)
             runner = Run(
-                shared=shared,
+                folder,
+                shared=shared if folder is None else folder / "shared",
+                on_lock=claim,
+                checkpoint_seconds=_CHECKPOINT_SECONDS,
                 on_epoch=self._on_epoch(progress),
                 on_stage=progress.stage if progress else None,
             )
             opened.callback(runner.close)
+            if progress:
+                progress.resume(runner.records)
             if estimates:
                 # What K does not depend on.
                 others = ("start", "known", "must_link", "cannot_link")
@@ -167,6 +202,8 @@ class Clusterer(ClusterMixin, BaseEstimator):
                     warnings.warn(count.describe(), stacklevel=3)
                 preset = self._preset(x, count.num_clusters, image_shape)
             _, state, records = method.run(x, preset, seed=seed, runner=runner, **known)
+        is_image = shown is not None and checks.is_image(shown)
+        self.image_shape_ = tuple(map(int, shown)) if is_image else None
         self._keep(preset, state, records, runner.history)
         thin = metrics.thin_clusters(self.labels_, preset.num_clusters)
         if thin:
@@ -310,6 +347,9 @@ class Clusterer(ClusterMixin, BaseEstimator):
     ) -> None:
         """Sets the attributes of a fitted estimator, after a run or from a folder."""
         self.preset_, self.stages_, self.history_ = preset, records, history
+        self.n_clusters_ = preset.num_clusters
+        own = ("train", "train"), ("train", self._method)  # stage and loop
+        self.n_iter_ = sum((one["stage"], one["loop"]) in own for one in history)
         self._state = model
         for name in ("confidence_", *_LEARNED):  # of a former fit
             vars(self).pop(name, None)
@@ -417,6 +457,7 @@ class Clusterer(ClusterMixin, BaseEstimator):
         check_is_fitted(self)
         checks.of_type("n_repeats", n_repeats, int)
         checks.in_range("n_repeats", n_repeats, 1)
+        X = _as_array(X)
         num_rows = _num_samples(X)
         if num_rows != len(self.labels_):
             raise checks.InvalidInput(
@@ -433,6 +474,72 @@ class Clusterer(ClusterMixin, BaseEstimator):
         if (labels < 0).any():  # outliers, which are in clusters of the repetitions
             labels = self.probabilities_.argmax(axis=1)
         return stability(labels, repeated, self.preset_.num_clusters)
+
+    def annotate(self, adata: Any, key: str | None = None) -> None:
+        """Writes what was learned of the rows of training into an AnnData object.
+
+        Args:
+          adata: with the cells that were given to ``fit``, in their order.
+          key: what the entries are named after; by default the method, as ``dgg``:
+            ``obs["dgg"]`` has the clusters, missing for outliers;
+            ``obs["dgg_confidence"]`` and ``obsm["X_dgg"]``, the embedding, are there
+            where the method has them; ``uns["dgg"]`` has settings, sizes and version.
+
+        Raises:
+          ValueError: if adata has another number of cells.
+        """
+        check_is_fitted(self)
+        import pandas as pd  # which anndata has brought
+
+        if adata.n_obs != len(self.labels_):
+            raise checks.InvalidInput(
+                f"adata must have the {len(self.labels_):,} rows of training, got "
+                f"{adata.n_obs:,}; predict(adata) has the clusters of others."
+            )
+        key = self._method if key is None else key
+        names = [str(cluster) for cluster in range(self.n_clusters_)]
+        adata.obs[key] = pd.Categorical.from_codes(self.labels_, names)
+        if hasattr(self, "confidence_"):
+            adata.obs[f"{key}_confidence"] = self.confidence_
+        if hasattr(self, "embedding_"):
+            adata.obsm[f"X_{key}"] = self.embedding_
+        settings = dataclasses.asdict(self.preset_).items()
+        adata.uns[key] = {
+            # What .h5ad files hold: no None, and arrays in place of tuples.
+            "params": {
+                name: np.asarray(value) if isinstance(value, tuple | list) else value
+                for name, value in settings
+                if value is not None
+            },
+            "sizes": adata.obs[key].value_counts(sort=False).to_numpy(),
+            "version": __version__,
+        }
+
+    @property
+    def plot(self) -> "Pictures":
+        """Pictures: ``plot.latents()``, ``confusion(y)``, ``samples()``, ``curves()``.
+
+        And ``graph()``. They return figures of matplotlib, which notebooks show:
+        ``dgg_jax.estimators.pictures.Pictures``.
+        """
+        check_is_fitted(self)
+        from dgg_jax.estimators.pictures import Pictures  # matplotlib takes its time
+
+        return Pictures(self)
+
+    def _repr_html_inner(self) -> str:
+        diagram = super()._repr_html_inner()
+        if not hasattr(self, "labels_"):
+            return diagram
+        from dgg_jax.estimators.pictures import outcome
+
+        return outcome(self) + diagram
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, str]:
+        shown = super()._repr_mimebundle_(**kwargs)
+        if "text/html" in shown:
+            shown["text/html"] = self._repr_html_inner()
+        return shown
 
     def save(self, path: str | os.PathLike, *, overwrite: bool = False) -> None:
         """Saves the fitted estimator as a folder; ``dgg_jax.load`` reads it.
@@ -466,6 +573,7 @@ class Clusterer(ClusterMixin, BaseEstimator):
             "num_rows": len(self.labels_),
             "num_features": self.n_features_in_,
             "feature_names": None if names is None else list(names),
+            "image_shape": self.image_shape_,
             "preprocessing": self._preprocessing,
             "versions": saving.versions(),
             "stages": self.stages_,
@@ -689,30 +797,36 @@ class MixtureVAE(Generative):
         *,
         knn: Any = None,
         outliers: float = 0.0,
+        checkpoint_dir: str | os.PathLike | None = None,
     ) -> Self:
         """Trains on the rows of X.
 
         Args:
-          X: array of any kind, scipy.sparse matrix or data frame, shape [N, D], arrays
-            [N, H, W] of images, or an AnnData object; values in [0, 1] for the
-            Bernoulli likelihood.
+          X: array or tensor of any library, scipy.sparse matrix or data frame, shape
+            [N, D], images [N, H, W] or [N, H, W, C], a list or column of arrays, or an
+            AnnData object; values in [0, 1] for the Bernoulli likelihood.
           y: not used.
           knn: nearest neighbours of the rows: indices and distances [N, k] without the
             row itself, as ``dgg_jax.graph.knn`` returns them; or the sparse matrix of
-            scikit-learn's ``kneighbors_graph``. None searches them.
+            scikit-learn's ``kneighbors_graph`` or scanpy's ``obsp["distances"]``. None
+            searches them.
           outliers: the share of the rows, those of the lowest ELBO, that is left in no
             cluster: their ``labels_`` are -1. Training sees them all the same.
+          checkpoint_dir: a folder for checkpoints: the same fit with the same folder
+            goes on where it was interrupted, to the same bits.
 
         Returns:
           The fitted estimator.
 
         Raises:
-          ValueError: if X, knn, outliers or a setting cannot be used; before any work.
+          ValueError: if X, knn, outliers, checkpoint_dir or a setting cannot be used;
+            before any work.
+          OSError: if checkpoint_dir cannot be written.
           dgg_jax.training.Diverged: if a loss is not finite.
         """
         checks.in_range("outliers", outliers, 0.0, 1.0)
         neighbors = None if knn is None else checks.neighbors_of(knn)
-        self._fit(X, neighbors=neighbors, **self._arguments())
+        self._fit(X, checkpoint_dir, neighbors=neighbors, **self._arguments())
         return self._without_outliers(outliers)
 
     def _without_outliers(self, share: float) -> Self:
@@ -781,16 +895,52 @@ class MixtureVAE(Generative):
 
 def _as_matrix(X: Any) -> Any:
     """X as a matrix: arrays [N, ...] become rows, an AnnData object a data frame."""
-    if hasattr(X, "obs_names") and hasattr(X, "var_names"):
-        X = _of_anndata(X)
+    X = _of_anndata(X) if _is_anndata(X) else _as_array(X)
     if sparse.issparse(X) and X.format in ("csr", "csc"):
         checks.sparse_format(X)
-    if isinstance(X, list | tuple) and len(X) and np.ndim(X[0]) > 1:
-        X = np.asarray(X)
-    shape = getattr(X, "shape", ())
-    if len(shape) > 2:
-        X = np.asarray(X).reshape(shape[0], math.prod(shape[1:]))
+    if len(getattr(X, "shape", ())) > 2:
+        X = X.reshape(len(X), math.prod(X.shape[1:]))
     return X
+
+
+def _as_array(X: Any) -> Any:
+    """X as numpy holds it, [N, ...]: a tensor, a list or column of arrays or images.
+
+    What has columns stays as it is, and lists of numbers, which scikit-learn reads.
+    """
+    if sparse.issparse(X) or _is_anndata(X) or hasattr(X, "columns"):
+        return X
+    if isinstance(X, Sequence) and not isinstance(X, list | tuple | str | bytes):
+        X = X[:]  # a column of a Hugging Face data set, of which this is the content
+    if hasattr(X, "__array__") or hasattr(X, "detach"):
+        X = _of_tensor(X)
+    is_column = isinstance(X, np.ndarray) and X.dtype == object and X.ndim == 1
+    if not (is_column or isinstance(X, list | tuple)) or not len(X):
+        return X
+    first = _of_tensor(X[0])
+    if np.ndim(first) < (1 if is_column or isinstance(first, np.ndarray) else 2):
+        return X
+    rows = [np.asarray(_of_tensor(row)) for row in X]
+    for row in rows:
+        if row.shape != rows[0].shape:
+            raise checks.InvalidInput(
+                f"the rows of X must have one shape, got {rows[0].shape} and "
+                f"{row.shape}; bring them to one."
+            )
+    return np.stack(rows)
+
+
+def _of_tensor(X: Any) -> Any:
+    """An array of numpy from one of another library; all else as it is."""
+    if hasattr(X, "detach"):  # PyTorch's, of any device
+        X = X.detach().cpu()
+        if str(X.dtype) == "torch.bfloat16":  # which numpy does not have
+            X = X.float()
+    return np.asarray(X) if hasattr(X, "__array__") else X
+
+
+def _is_anndata(X: Any) -> bool:
+    return hasattr(X, "obs_names") and hasattr(X, "var_names")
 
 
 def _of_anndata(X: Any) -> Any:
@@ -800,8 +950,8 @@ def _of_anndata(X: Any) -> Any:
     if X.X is None:
         have = ", ".join(X.layers) or "none"
         raise checks.InvalidInput(
-            f"X is an AnnData object without X; its layers are: {have}. Give one by "
-            "AnnData(adata.layers[name], adata.obs, adata.var)."
+            f"X is an AnnData object without X; its layers are: {have}. Give one as "
+            "adata.layers[name]."
         )
     matrix, names = (X.to_memory() if X.isbacked else X).X, X.var_names
     if sparse.issparse(matrix):
@@ -826,10 +976,9 @@ def _as_float32(X: np.ndarray | sparse.spmatrix) -> np.ndarray | sparse.spmatrix
 
 def _image_shape(X: Any) -> tuple[int, ...] | None:
     """The shape of the images that X [N, H, W, ...] consists of, if it shows some."""
-    X = np.asarray(X) if isinstance(X, list | tuple) else X
-    if len(getattr(X, "shape", ())) < 3 or not checks.shows_images(np.asarray(X)):
+    if len(getattr(X, "shape", ())) < 3 or not checks.shows_images(X):
         return None
-    return tuple(X.shape[1:])
+    return X.shape[1:]
 
 
 def _say_what_is_warped(preset: presets.Preset, image_shape: Sequence[int]) -> None:

@@ -1,5 +1,6 @@
 """DGG as a scikit-learn estimator."""
 
+import os
 from collections.abc import Sequence
 from typing import Any, Literal, Self
 
@@ -40,7 +41,9 @@ class DGG(MixtureVAE):
         clusters up and was undone.
       candidates_: what the run could have started from, the best first: space, method
         and standing of each; None with another init and no guard.
+      n_iter_: epochs of the joint training that were run.
       n_features_in_: D, columns of X.
+      image_shape_: of the images in the rows, given or X's; None if there are none.
       preset_: every setting, with those chosen from the data.
       model_: the trained model.
     """
@@ -261,13 +264,14 @@ class DGG(MixtureVAE):
         cannot_link: Any = None,
         knn: Any = None,
         outliers: float = 0.0,
+        checkpoint_dir: str | os.PathLike | None = None,
     ) -> Self:
         """Trains on the rows of X.
 
         Args:
-          X: array of any kind, scipy.sparse matrix or data frame, shape [N, D], arrays
-            [N, H, W] of images, or an AnnData object; values in [0, 1] for the
-            Bernoulli likelihood.
+          X: array or tensor of any library, scipy.sparse matrix or data frame, shape
+            [N, D], images [N, H, W] or [N, H, W, C], a list or column of arrays, or an
+            AnnData object; values in [0, 1] for the Bernoulli likelihood.
           y: the clusters of rows that are known, integers in 0..K-1, and -1 for all
             others, [N]. Without a -1 it is not used, as by other clusterers: what is
             known of every row needs no clustering.
@@ -276,22 +280,27 @@ class DGG(MixtureVAE):
             many of both hold.
           knn: nearest neighbours of the rows: indices and distances [N, k] without the
             row itself, as ``dgg_jax.graph.knn`` returns them; or the sparse matrix of
-            scikit-learn's ``kneighbors_graph``. None searches them.
+            scikit-learn's ``kneighbors_graph`` or scanpy's ``obsp["distances"]``. None
+            searches them.
           outliers: the share of the rows, those of the lowest ELBO, that is left in no
             cluster: their ``labels_`` are -1. Training sees them all the same.
+          checkpoint_dir: a folder for checkpoints: the same fit with the same folder
+            goes on where it was interrupted, to the same bits.
 
         Returns:
           The fitted estimator.
 
         Raises:
-          ValueError: if X, y, a link, knn, outliers or a setting cannot be used; before
-            any work.
+          ValueError: if X, y, a link, knn, outliers, checkpoint_dir or a setting cannot
+            be used; before any work.
+          OSError: if checkpoint_dir cannot be written.
           dgg_jax.training.Diverged: if a loss is not finite.
         """
         checks.in_range("outliers", outliers, 0.0, 1.0)
         neighbors = None if knn is None else checks.neighbors_of(knn)
         told = {"known": y, "must_link": must_link, "cannot_link": cannot_link}
-        self._fit(X, neighbors=neighbors, **told, **self._arguments())
+        arguments = {"neighbors": neighbors, **told, **self._arguments()}
+        self._fit(X, checkpoint_dir, **arguments)
         return self._without_outliers(outliers)
 
     def predict_proba(self, X: Any, *, calibrated: bool = True) -> np.ndarray:
@@ -316,7 +325,6 @@ class DGG(MixtureVAE):
 
     def _set(self, preset, model, learned, records, history):
         super()._set(preset, model, learned, records, history)
-        self.n_clusters_ = preset.num_clusters
         is_estimated = records[0]["name"] == "num_clusters"
         count = ClusterCount.from_dict(records[0]) if is_estimated else None
         self.cluster_count_ = count

@@ -2,6 +2,7 @@
 
 import math
 import os
+import pathlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -35,7 +36,7 @@ def load(
     """Loads a saved estimator; nothing in its folder is executed.
 
     Args:
-      path: the folder that ``save`` wrote.
+      path: the folder that ``save`` wrote, or that of a run of the command line.
       encoder: the Flax module that it was fitted with, if it was one's own.
       decoder: likewise.
       likelihood: likewise.
@@ -48,7 +49,12 @@ def load(
         format, damaged, or does not hold what its description says.
       ValueError: if a module of one's own is missing.
     """
-    description, arrays = saving.load(os.path.expanduser(path))
+    path = pathlib.Path(path).expanduser()
+    of_run = path / "model"
+    is_run = (of_run / saving.DESCRIPTION).is_file()
+    if is_run and not (path / saving.DESCRIPTION).exists():
+        path = of_run
+    description, arrays = saving.load(path)
     given = {"encoder": encoder, "decoder": decoder, "likelihood": likelihood}
     try:
         estimator = _restored(description, arrays, given)
@@ -105,6 +111,11 @@ def _restored(description: State, arrays: State, given: dict[str, Any]) -> Clust
         estimator._scaling = _restored_scaling(
             description["scaling"], arrays["scaling"], estimator.n_features_in_
         )
+    shape = description.get("image_shape")  # which former versions did not keep
+    if shape is not None:
+        checks.image_shape(shape, estimator.n_features_in_, "image_shape")
+        shape = tuple(shape)
+    estimator.image_shape_ = shape
     names = description["feature_names"]
     if names is not None:
         estimator.feature_names_in_ = np.asarray(names, object)
@@ -220,5 +231,6 @@ def of_run(
     estimator.n_features_in_ = dataset.x.shape[1]
     estimator._preprocessing = dataset.provenance
     estimator._scaling = dataset.scaling
+    estimator.image_shape_ = dataset.image_shape
     estimator._keep(preset, state, records, history)
     return estimator

@@ -26,7 +26,10 @@ class VaDE(MixtureVAE):
       weights_: of the components, [K].
       history_: metrics of every epoch.
       stages_: metrics of every stage.
+      n_clusters_: K.
+      n_iter_: epochs of the method's own training that were run.
       n_features_in_: D, columns of X.
+      image_shape_: of the images in the rows, given or X's; None if there are none.
       preset_: every setting, with those chosen from the data.
       model_: the trained model.
     """

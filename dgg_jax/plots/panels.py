@@ -1,5 +1,6 @@
 """Grids of panels with the typography that all figures share."""
 
+import io
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -15,11 +16,21 @@ from dgg_jax.plots.palette import INK, MUTED, PAPER, RULE
 TEXT_SIZE = 8.0
 TITLE_SIZE = 9.0
 SMALL_SIZE = 7.0
+_NOTEBOOK_DPI = 110
+
+
+class _Figure(Figure):
+    """A figure that a notebook shows where it is the last value of a cell."""
+
+    def _repr_png_(self) -> bytes:
+        buffer = io.BytesIO()
+        self.savefig(buffer, format="png", dpi=_NOTEBOOK_DPI)
+        return buffer.getvalue()
 
 
 def blank_figure(width: float, height: float) -> Figure:
     """Returns an empty figure of ``width`` by ``height`` inches, no pyplot involved."""
-    figure = Figure(figsize=(width, height), layout="constrained", facecolor=PAPER)
+    figure = _Figure(figsize=(width, height), layout="constrained", facecolor=PAPER)
     figure.get_layout_engine().set(w_pad=0.08, h_pad=0.07)
     return figure
 

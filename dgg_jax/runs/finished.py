@@ -19,12 +19,13 @@ class FinishedRun(NamedTuple):
     """What a run has left.
 
     Attributes:
-      config: what it was told; of data of one's own with the data.
+      config: what it was told; data of one's own are in it if they were asked for.
       result: the content of result.json.
-      history: the lines of metrics.jsonl.
+      history: the lines of metrics.jsonl, one an epoch.
       state: labels [N], and log_assignment [N, K] and latent_mean [N, L] where the
         method has them.
-      model: the trained model, or None of a method that has none.
+      model: the fitted estimator, or None of a method that has none.
+      names: of the rows, [N], or None if the data have none.
     """
 
     config: Config
@@ -32,18 +33,46 @@ class FinishedRun(NamedTuple):
     history: list[Metrics]
     state: State
     model: Any
+    names: np.ndarray | None = None
+
+    @property
+    def labels(self) -> np.ndarray:
+        """The cluster of each row, [N]."""
+        return self.state["labels"]
+
+    @property
+    def probabilities(self) -> np.ndarray | None:
+        """Of the clusters, [N, K], or None if they are hard."""
+        logs = self.state.get("log_assignment")
+        return None if logs is None else np.exp(logs)
+
+    @property
+    def embedding(self) -> np.ndarray | None:
+        """The latents of the rows, [N, L], or None of a method without any."""
+        return self.state.get("latent_mean")
 
 
-def load_run(workdir: str | os.PathLike, data_dir: str | None = None) -> FinishedRun:
-    """Reads a finished run.
+def load_run(
+    workdir: str | os.PathLike,
+    data_dir: str | None = None,
+    *,
+    with_data: bool = False,
+) -> FinishedRun:
+    """Reads a finished run of the command line; nothing in its folder is executed.
 
     Args:
       workdir: its folder.
       data_dir: where its data lie, as the run was told.
+      with_data: whether the configuration shall have data of one's own, which are then
+        read from their file.
+
+    Returns:
+      Its labels, probabilities, embedding, names of rows, scores, history, settings and
+      model.
 
     Raises:
       InvalidInput: if it is no finished run of this version, or the file with the data
-        of one's own is not what was clustered.
+        of one's own, if these are asked for, is not what was clustered.
     """
     workdir = pathlib.Path(workdir).expanduser()
     if not (workdir / kept.CONFIG).is_file():
@@ -58,11 +87,13 @@ def load_run(workdir: str | os.PathLike, data_dir: str | None = None) -> Finishe
     try:
         identity = kept.read_config(workdir)
         history = _lines(workdir / kept.METRICS)
-        state = _state(workdir / kept.PREDICTIONS)
+        state, names = _predictions(workdir / kept.PREDICTIONS)
         preset = presets.preset_class(identity["method"]).from_dict(
             identity["preset_values"]
         )
         config = _config(identity, preset, workdir, data_dir)
+        if with_data and "data_sha256" in identity:
+            config = _with_data(config, identity["data_sha256"])
     except checks.InvalidInput:
         raise
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -70,7 +101,8 @@ def load_run(workdir: str | os.PathLike, data_dir: str | None = None) -> Finishe
             f"{workdir} is no run that this version can read ({error!r}); repeat it by "
             "--overwrite."
         ) from error
-    return FinishedRun(config, result, history, state, _model(workdir / "model"))
+    model = _model(workdir / "model")
+    return FinishedRun(config, result, history, state, model, names)
 
 
 def _lines(path: pathlib.Path) -> list[Metrics]:
@@ -78,7 +110,8 @@ def _lines(path: pathlib.Path) -> list[Metrics]:
     return [json.loads(line) for line in lines]
 
 
-def _state(path: pathlib.Path) -> State:
+def _predictions(path: pathlib.Path) -> tuple[State, np.ndarray | None]:
+    """The state that predictions.npz holds, and the names of the rows."""
     arrays = Npz(read_bytes(path))
     state = {"labels": arrays["labels"]}
     for entry, name in (
@@ -92,7 +125,8 @@ def _state(path: pathlib.Path) -> State:
     for entry, name in entries.items():
         if name in arrays.names:
             state[entry] = arrays[name]
-    return state
+    names = arrays.read("names", text=True) if "names" in arrays.names else None
+    return state, names
 
 
 def _config(
@@ -101,13 +135,9 @@ def _config(
     workdir: pathlib.Path,
     data_dir: str | None,
 ) -> Config:
-    """The configuration that config.json holds.
-
-    Raises:
-      InvalidInput: if data of one's own are others now.
-    """
+    """The configuration that config.json holds."""
     size, shape = identity.get("image_size"), identity.get("image_shape")
-    config = Config(
+    return Config(
         method=identity["method"],
         dataset=identity["dataset"],
         preset_name=identity["preset"],
@@ -131,8 +161,14 @@ def _config(
         is_auto=identity.get("num_clusters") == AUTO,
         cluster_count=identity.get("cluster_count"),
     )
-    if "data_sha256" not in identity:
-        return config
+
+
+def _with_data(config: Config, sha256: str) -> Config:
+    """The configuration of data of one's own, with them.
+
+    Raises:
+      InvalidInput: if they are others now.
+    """
     whole = data.load(
         config.dataset,
         label=config.label,
@@ -142,10 +178,10 @@ def _config(
         image_shape=config.image_shape,
     )
     own = random_rows(whole, config.num_rows)
-    if own.fingerprint != identity["data_sha256"]:
+    if own.fingerprint != sha256:
         raise checks.InvalidInput(
-            f"{config.dataset} has changed since {workdir} clustered it (its SHA-256 "
-            f"then: {identity['data_sha256']}); bring back the file as it was."
+            f"{config.dataset} has changed since {config.workdir} clustered it (its "
+            f"SHA-256 then: {sha256}); bring back the file as it was."
         )
     return config._replace(own=own)
 
@@ -155,4 +191,4 @@ def _model(path: pathlib.Path) -> Any:
         return None
     from dgg_jax.estimators import load
 
-    return load(path).model_
+    return load(path)

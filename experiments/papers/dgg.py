@@ -170,7 +170,7 @@ def _default(scale: Scale) -> dict[str, Asked]:
 def _collect_traversals(components: int | None) -> ...:
     def collect(runs: Runs) -> Arrays:
         run = runs["dgg"]
-        dataset, model = run.config.load(), run.model
+        dataset, model = run.config.load(), run.model.model_
         shares = np.bincount(run.state["labels"], minlength=model.preset.num_clusters)
         order = np.argsort(-shares, kind="stable")[:components]
         decoded = methods.method("dgg").traversals(model)[np.sort(order)]

@@ -36,7 +36,8 @@ def _arcs(scale: Scale) -> dict[str, Asked]:
 
 def _collect_densities(runs: Runs) -> Arrays:
     x = runs["end"].config.load().x
-    drawn = methods.method("gmvae").samples_per_cluster(runs["end"].model, _DRAWN, 0)
+    model = runs["end"].model.model_
+    drawn = methods.method("gmvae").samples_per_cluster(model, _DRAWN, 0)
     labels = runs["gmm"].state["labels"]
     random = np.random.default_rng(0)
     mixture = [
@@ -211,14 +212,14 @@ def _pixels(rows: np.ndarray) -> np.ndarray:
 def _samples_at_zero(run: FinishedRun) -> np.ndarray:
     w = np.zeros((1, run.config.preset.w_dim), np.float32)
     sampled = methods.method("gmvae").samples_per_cluster
-    return _pixels(sampled(run.model, _SAMPLES, 0, w=w))
+    return _pixels(sampled(run.model.model_, _SAMPLES, 0, w=w))
 
 
 def _collect_samples(runs: Runs) -> Arrays:
     run = runs["gmvae"]
     return {
         "samples": _samples_at_zero(run),
-        "styles": _pixels(style_traversals(run.model, _SAMPLES)),
+        "styles": _pixels(style_traversals(run.model.model_, _SAMPLES)),
         "feature_shape": np.asarray(run.config.load().feature_shape),
         "accuracy": accuracy(run),
     }

@@ -75,7 +75,7 @@ def _generated(scale: Scale) -> dict[str, Asked]:
 def _collect_generated(runs: Runs) -> Arrays:
     dataset = runs["vade"].config.load()
     x, y = np.asarray(dataset.x), np.asarray(dataset.y)
-    model = runs["vade"].model
+    model = runs["vade"].model.model_
     drawn = methods.method("vade").samples_per_cluster(model, _SAMPLES, 0)
     samples = {
         "vade": _by_class(y, runs["vade"].state["labels"], drawn),

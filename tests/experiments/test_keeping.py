@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import dgg_jax
 from dgg_jax import checks
 from dgg_jax.cli import compare, run
 from dgg_jax.data import Dataset
@@ -100,6 +101,25 @@ def test_a_damaged_result_is_no_result(finished):
     (finished / "metrics.jsonl").write_text("")
     with pytest.raises(checks.InvalidInput, match=r"metrics\.jsonl is damaged"):
         load_run(finished)
+
+
+def test_what_a_run_has_left_is_read_from_python(finished):
+    run = dgg_jax.load_run(finished)
+    assert run.config.preset.epochs == run.result["config"]["preset_values"]["epochs"]
+    assert [line["stage"] for line in run.history][-1] == "train"
+    model = dgg_jax.load(finished)  # which is in the folder of the run
+    for name in ("labels", "probabilities", "embedding"):
+        learned = getattr(model, f"{name}_")
+        np.testing.assert_allclose(getattr(run, name), learned, rtol=1e-5, atol=1e-6)
+        np.testing.assert_array_equal(getattr(run.model, f"{name}_"), learned)
+    assert run.names is None  # which this data set has none of
+    arrays = dict(np.load(finished / "predictions.npz"), names=np.array(["a"] * 40))
+    np.savez(finished / "predictions.npz", **arrays)
+    shutil.rmtree(finished / "checkpoints")  # with the checksum of the file
+    assert dgg_jax.load_run(finished).names.tolist() == ["a"] * 40
+    np.savez(finished / "predictions.npz", labels=arrays["labels"])  # as of K-means
+    run = dgg_jax.load_run(finished)
+    assert run.probabilities is run.embedding is run.names is None
 
 
 def test_results_of_earlier_versions_are_read(finished):

@@ -381,7 +381,10 @@ def test_the_home_of_the_user_is_meant(monkeypatch, folder):
     model.export("~/programs")
     made = ["again", "out.csv", "programs", "run", "x.npy"]
     assert sorted(path.name for path in home.iterdir()) == made
+    (home / "x.npy").unlink()  # results are read without the data
     assert load_run("~/run").result["dataset"]["name"] == "x.npy"
+    with pytest.raises(InvalidInput, match=r"x\.npy"):
+        load_run("~/run", with_data=True)
     assert [path.name for path in folder.iterdir()] == ["home"]
 
 
@@ -393,7 +396,7 @@ def test_counts_from_file_to_new_rows(folder):
     np.savez(folder / "cells.npz", x=x, y=y)
     flags = ("--dataset=cells.npz", "--scaling=counts", "--num_clusters=3")
     assert call(*flags, *TINY).code == 0
-    config = load_run("runs/cells-dgg-smoke-0").config
+    config = load_run("runs/cells-dgg-smoke-0", with_data=True).config
     assert config.preset.likelihood == "negative_binomial"
     assert "--scaling=counts" in config.command()
     np.save(folder / "new.npy", 3 * x[:10])

@@ -264,7 +264,7 @@ def test_other_data_are_refused(made, tmp_path):
 
 
 def test_a_finished_run_is_what_was_reported(made):
-    found = finished.load_run(made)
+    found = finished.load_run(made, with_data=True)
     identity = json.loads(json.dumps(found.config.identity()))
     assert identity == json.loads((made / "config.json").read_text())
     assert identity == found.result["config"]

@@ -298,14 +298,14 @@ def _read_run(path: pathlib.Path) -> dict[str, Any]:
     """A finished run as the report reads it, and as --resume goes on from it."""
     found: dict[str, Any] = {"config": kept.read_config(path)}
     try:
-        run = load_run(path)
+        run = load_run(path, with_data=True)
     except checks.InvalidInput as error:  # which --resume mends
         LOGGER.warning(str(error))
     else:
         found |= {"result": run.result, "history": run.history, "state": run.state}
         found["config"]["identity"] = run.config.identity()
         rows = np.linspace(0.0, 1.0, 6, dtype=np.float32).reshape(3, 2)
-        found["latents"] = run.model.infer(rows)
+        found["latents"] = run.model.model_.infer(rows)
     try:
         runner = Run(path)
     except OSError as error:

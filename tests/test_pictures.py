@@ -1,0 +1,135 @@
+"""What a fitted estimator shows of itself, in notebooks above all."""
+
+import re
+
+import numpy as np
+import pytest
+import sklearn
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+
+import dgg_jax
+from dgg_jax import DGG, IMSAT
+from dgg_jax.checks import InvalidInput
+from tests.hardening.check_estimators import tiny
+from tests.methods.toy import blobs
+
+Y = np.arange(90) % 2
+
+
+@pytest.fixture(scope="module")
+def images():
+    return np.clip(np.repeat(blobs()[0], 10, axis=1), 0, 1).reshape(90, 6, 5)
+
+
+@pytest.fixture(scope="module")
+def model(images):
+    """A DGG of images."""
+    return tiny("DGG").fit(images)
+
+
+@pytest.fixture(scope="module")
+def discriminative():
+    """What has neither embedding nor decoder."""
+    return tiny("IMSAT").fit(blobs()[0])
+
+
+def displayed(value):
+    """What a notebook shows: IPython asks for these, the first that there is."""
+    if hasattr(value, "_repr_mimebundle_"):
+        return value._repr_mimebundle_(include=None, exclude=None)
+    return {"image/png": value._repr_png_()}
+
+
+def test_pictures_are_shown_in_notebooks(model):
+    pictures = (
+        model.plot.latents(),
+        model.plot.latents(Y, ["even", "odd"]),
+        model.plot.confusion(Y.tolist()),
+        model.plot.samples(),
+        model.plot.curves(),
+        model.plot.graph(),
+    )
+    for picture in pictures:
+        assert isinstance(picture, Figure)
+        assert displayed(picture)["image/png"].startswith(b"\x89PNG")
+    assert [len(picture.axes) for picture in pictures[:4]] == [1, 2, 1, 1]
+
+
+def test_samples_are_images_where_fit_saw_some(model, tmp_path):
+    assert model.image_shape_ == (6, 5)
+    (axes,) = model.plot.samples(4).axes
+    height, width = axes.images[0].get_array().shape[:2]
+    assert (height, width) == (3 * 7 - 1, 4 * 6 - 1)  # of 3 clusters, a pixel between
+    (axes,) = model.plot.samples(2, image_shape=(5, 6)).axes
+    assert axes.images[0].get_array().shape[:2] == (3 * 6 - 1, 2 * 7 - 1)
+    with pytest.raises(InvalidInput, match=r"image_shape must be .* D = 30"):
+        model.plot.samples(image_shape=(5, 5))
+    with pytest.raises(InvalidInput, match="n_samples"):
+        model.plot.samples(0)
+    model.save(tmp_path / "model")
+    loaded = dgg_jax.load(tmp_path / "model")
+    assert loaded.image_shape_ == (6, 5)
+    assert loaded.plot.samples().axes[0].images
+
+
+def drawn(figure):
+    """Points and edges of a picture of a graph."""
+    lines = [c for c in figure.axes[0].collections if isinstance(c, LineCollection)]
+    points = [c for c in figure.axes[0].collections if c not in lines]
+    num_points = sum(len(part.get_offsets()) for part in points)
+    return num_points, sum(len(part.get_segments()) for part in lines)
+
+
+def test_the_graph_of_many_rows_is_that_of_some_with_their_neighbours(model):
+    assert drawn(model.plot.graph()) == (90, 90 * 3)
+    num_points, num_edges = drawn(model.plot.graph(max_points=40))
+    assert num_points == 40
+    assert 10 * 3 <= num_edges < 40 * 3  # whole neighbourhoods
+
+
+def test_what_is_not_there_is_said(discriminative):
+    for picture, message in (
+        ("latents", "IMSAT has no embedding to draw"),
+        ("samples", "IMSAT has no generative model"),
+        ("graph", "IMSAT has no graph"),
+    ):
+        with pytest.raises(InvalidInput, match=message):
+            getattr(discriminative.plot, picture)()
+    assert discriminative.plot.confusion(Y).axes
+    with pytest.raises(ValueError, match="one length"):
+        discriminative.plot.confusion(Y[:5])
+    with pytest.raises(ValueError, match="not fitted"):
+        _ = DGG(3).plot
+
+
+def test_notebooks_show_the_outcome(model, discriminative):
+    shown = displayed(model)
+    assert set(shown) == {"text/plain", "text/html"}
+    assert shown["text/plain"] == repr(model)
+    html = model._repr_html_()
+    assert html.startswith("<p><b>DGG</b>: 3 clusters of 90 rows, ELBO ")
+    assert shown["text/html"].startswith(html[:200])
+    cells = re.findall(r"<td>(?:<span.*?</span> )?(.*?)</td>", html)
+    for cluster, size in enumerate(np.bincount(model.labels_, minlength=3)):
+        sure = model.confidence_[model.labels_ == cluster]
+        sure = f"{sure.mean():.3f}" if size else ""
+        row = [str(cluster), str(size), f"{size / 90:.1%}", sure]
+        assert cells[4 * cluster : 4 * cluster + 4] == row
+    assert cells[12:15:2] == ["pretrain", f"{model.stages_[0]['elbo']:.2f}"]
+    for settings in ("n_clusters", "DGG("):  # scikit-learn's own follows
+        assert settings in html
+    assert "ELBO" not in discriminative._repr_html_().partition("<table>")[0]
+    assert "clusters of" not in DGG(3)._repr_html_() + IMSAT(3)._repr_html_()
+    with sklearn.config_context(display="text"):
+        assert not hasattr(model, "_repr_html_")
+        assert set(displayed(model)) == {"text/plain"}
+
+
+def test_of_many_clusters_the_largest_are_shown(discriminative, monkeypatch):
+    monkeypatch.setattr(discriminative, "n_clusters_", 25)
+    monkeypatch.setattr(discriminative, "labels_", np.r_[np.arange(-2, 25), [24] * 63])
+    html = discriminative._repr_html_()
+    for text in ("25 clusters of 90 rows", "2 outliers", "the 20 largest are shown"):
+        assert text in html
+    assert "</span> 24</td><td>64</td>" in html and "</span> 20<" not in html
