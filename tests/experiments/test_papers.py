@@ -132,11 +132,11 @@ def test_what_is_kept_is_drawn_again_without_runs(drawn, monkeypatch):
 def test_data_that_are_not_there_leave_one_figure_out(tmp_path, monkeypatch):
     monkeypatch.setattr(runs.Library, "run", _raise(checks.MissingData("bring SVHN")))
     assert_refused(made(tmp_path, "--name=gmvae-fig6"), "bring SVHN")
-    outcome = made(tmp_path, "--name=gmvae-fig6,dgg-supp-fig1")
+    outcome = made(tmp_path, "--name=gmvae-fig6,rank-diagram")
     assert outcome.code == 0
     assert "gmvae-fig6 is not made: bring SVHN" in outcome.err
     assert "Not made: gmvae-fig6" in outcome.out
-    assert (tmp_path / "out/dgg-supp-fig1.png").exists()
+    assert (tmp_path / "out/rank-diagram.png").exists()
 
 
 def test_what_was_stopped_says_how_it_goes_on(tmp_path, monkeypatch):
@@ -224,6 +224,17 @@ def test_draws_of_moments_have_the_moments():
     found = vade._of_moments(x, labels, 3)
     np.testing.assert_allclose(found[2], 9.0)
     assert (found[1] == 0.0).all()  # an empty cluster
+
+
+def test_means_along_the_wide_coordinate_are_nearest():
+    arrays = dgg._orientation({})
+    degrees = np.degrees(arrays["angles"])
+    equal, *others = arrays["divergence"]
+    np.testing.assert_allclose(equal, equal.mean(), atol=2e-3)
+    for ratio, values in zip(arrays["ratios"][1:], others, strict=True):
+        assert min(degrees[values.argmin()] % 180, -degrees[values.argmin()] % 180) < 3
+        assert abs(degrees[values[:91].argmax()] - 90) < 3, ratio
+    assert dgg._agrees_orientation(arrays).startswith("Agrees")
 
 
 def test_edges_join_each_pair_once():
