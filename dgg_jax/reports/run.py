@@ -3,7 +3,7 @@
 import math
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -11,10 +11,14 @@ from matplotlib.figure import Figure
 from dgg_jax import plots
 from dgg_jax.checks import is_image
 from dgg_jax.metrics import collapse_warning, matched_rows, thin_clusters
+from dgg_jax.plots import LatentMap
 from dgg_jax.plots.confusion import class_name
 from dgg_jax.plots.palette import cluster_color
 from dgg_jax.progress import as_trained
-from dgg_jax.reports import page, scores
+from dgg_jax.reports import latent_map, page, scores
+from dgg_jax.reports.columns import column_means
+from dgg_jax.reports.inputs import ReportInputs
+from dgg_jax.reports.members import card, members
 from dgg_jax.stages.cluster_count import ClusterCount
 from dgg_jax.storage.folders import write_atomically
 
@@ -50,49 +54,6 @@ METHODS = {  # as the papers write them
 }
 
 
-class ReportInputs(NamedTuple):
-    """What a finished run hands to its report.
-
-    Attributes:
-      config: the resolved configuration.
-      result: what result.json holds.
-      history: the lines of metrics.jsonl.
-      x: data, shape [N, D].
-      feature_shape: shape of one data point, of product D.
-      y: true classes, integers of shape [N], or None.
-      class_names: names of the classes 0, 1, ..., or None.
-      labels: cluster of each point, integers in [0, K), shape [N].
-      probabilities: of each cluster for each point, shape [N, K].
-      embedding: latents, shape [N, L], or None of a method that has none.
-      mixture_logvar: natural log of the variances, shape [K, L], or None without a
-        mixture.
-      samples: decoded means of latents drawn from each component, shape [K, M, D], or
-        None of a method that generates nothing.
-      traversals: decoded means along each latent dimension, shape [K, L, 15, D], or
-        None.
-      names: of the points, strings of shape [N], or None.
-      calibrated: whether the probabilities are others' as well as q(c | x).
-      elbo: of the points, in nats, [N], or None of a method that has none.
-    """
-
-    config: dict[str, Any]
-    result: dict[str, Any]
-    history: list[dict[str, Any]]
-    x: np.ndarray
-    feature_shape: tuple[int, ...]
-    y: np.ndarray | None
-    class_names: Sequence[str] | None
-    labels: np.ndarray
-    probabilities: np.ndarray
-    embedding: np.ndarray | None
-    mixture_logvar: np.ndarray | None
-    samples: np.ndarray | None
-    traversals: np.ndarray | None
-    names: np.ndarray | None = None
-    calibrated: bool = False
-    elbo: np.ndarray | None = None
-
-
 def write_report(workdir: pathlib.Path, inputs: ReportInputs) -> pathlib.Path:
     """Writes ``figures/*.png`` and ``report.html``.
 
@@ -113,21 +74,32 @@ def write_report(workdir: pathlib.Path, inputs: ReportInputs) -> pathlib.Path:
     workdir = pathlib.Path(workdir)
     folder = workdir / "figures"
     folder.mkdir(parents=True, exist_ok=True)
+    drawn = plots.latent_map(inputs.latents, _most_points(inputs))
     pictures = {
-        name: page.picture(figure) for name, figure in report_figures(inputs).items()
+        name: page.picture(figure)
+        for name, figure in report_figures(inputs, drawn).items()
     }
     for name, picture in pictures.items():
         write_atomically(folder / f"{name}.png", picture.png)
-    html = page.render("run.html", **_shown(inputs), pictures=pictures)
+    shown = {**_shown(inputs), **_rows_shown(inputs, drawn)}
+    html = page.render("run.html", **shown, pictures=pictures)
     write_atomically(workdir / "report.html", html.encode())
     return workdir / "report.html"
 
 
-def report_figures(inputs: ReportInputs) -> dict[str, Figure]:
+def _most_points(inputs: ReportInputs) -> int:
+    """How many rows go through t-SNE."""
+    return 500 if inputs.config.get("preset") == "smoke" else 1500
+
+
+def report_figures(
+    inputs: ReportInputs, drawn: LatentMap | None = None
+) -> dict[str, Figure]:
     """Draws all figures that make sense for these data; the template says of what.
 
     Args:
       inputs: the finished run.
+      drawn: the rows in the plane, if they have been brought there.
 
     Returns:
       Figures by their names.
@@ -142,9 +114,10 @@ def report_figures(inputs: ReportInputs) -> dict[str, Figure]:
     if in_plane:
         figures["points"] = plots.points(inputs.x, labels, y, names)
     if inputs.embedding is not None or not in_plane:
-        embedding = _embedding(inputs)
-        most = 500 if inputs.config.get("preset") == "smoke" else 1500
-        figures["latents"] = plots.latent_picture(embedding, labels, y, names, most)
+        most = _most_points(inputs)
+        figures["latents"] = plots.latent_picture(
+            inputs.latents, labels, y, names, most, drawn=drawn
+        )
     if y is not None:
         figures["confusion"] = plots.confusion_matrix(y, labels, names)
     doubtful = _doubtful(inputs)
@@ -161,9 +134,7 @@ def report_figures(inputs: ReportInputs) -> dict[str, Figure]:
         figures["strange"] = plots.captioned_images(inputs.x[rows], shape, captions)
     if doubtful and y is not None:
         right = matched_rows(y, labels)
-        figures["reliability"] = plots.reliability(
-            right, inputs.probabilities.max(axis=1)
-        )
+        figures["reliability"] = plots.reliability(right, inputs.confidence)
     figures["sizes"] = plots.cluster_sizes(labels, num_clusters)
     if inputs.samples is not None:
         figures["samples"] = plots.cluster_samples(inputs.samples, shape)
@@ -186,11 +157,6 @@ def _estimate(inputs: ReportInputs) -> ClusterCount | None:
     return ClusterCount.from_dict(count) if count else None
 
 
-def _embedding(inputs: ReportInputs) -> np.ndarray:
-    """The latents; of a method without any, the data."""
-    return inputs.x if inputs.embedding is None else inputs.embedding
-
-
 def _shown(inputs: ReportInputs) -> dict[str, Any]:
     """What the template shows beside the figures."""
     result, config = inputs.result, inputs.config
@@ -210,11 +176,11 @@ def _shown(inputs: ReportInputs) -> dict[str, Any]:
         "labelled": inputs.y is not None,
         "named": inputs.names is not None,
         "embedded": inputs.embedding is not None,
-        "drawn_as_they_are": _embedding(inputs).shape[1] <= 2,
+        "drawn_as_they_are": inputs.latents.shape[1] <= 2,
         "images": is_image(inputs.feature_shape),
         "estimate": _estimate(inputs),
         "accuracy": page.as_number(final.get("accuracy")),
-        "confidence": inputs.probabilities.max(axis=1).mean(),
+        "confidence": inputs.confidence.mean(),
         "used": len(np.unique(inputs.labels)),
         "scores": _scores(inputs),
         "stages": _stages(stages),
@@ -230,6 +196,29 @@ def _shown(inputs: ReportInputs) -> dict[str, Any]:
         "strange": _strange(inputs),
         "thin": thin,
         "warning": warning[:1].upper() + warning[1:],
+    }
+
+
+def _rows_shown(inputs: ReportInputs, drawn: LatentMap) -> dict[str, Any]:
+    """The map, and for each cluster the rows and columns of its card."""
+    labels = np.asarray(inputs.labels)
+    places = latent_map.placed(inputs.latents, labels, drawn)
+    means = None if is_image(inputs.feature_shape) else column_means(inputs)
+    chosen = [
+        members(inputs, cluster, places.agreement)
+        for cluster in range(inputs.probabilities.shape[1])
+    ]
+    first = [row for one in chosen for row in one.rows()]
+    first += [one["index"] for one in _doubtful(inputs) + _strange(inputs)]
+    data = latent_map.map_data(inputs, places.positions, means, first)
+    return {
+        "map": data,
+        "num_mapped": len(drawn.rows),
+        "num_shown": min(len(labels), max(latent_map.SHOWN, len(set(first)))),
+        "num_references": places.num_references,
+        "num_neighbors": latent_map.NEIGHBORS,
+        "cards": [card(inputs, k, one, means) for k, one in enumerate(chosen)],
+        "kind": None if means is None else means.kind,
     }
 
 
@@ -298,7 +287,7 @@ def _candidates(stages: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def _doubtful(inputs: ReportInputs) -> list[dict[str, Any]]:
     """The rows whose clusters are least sure, in that order; none of hard clusters."""
-    confidence = inputs.probabilities.max(axis=1)
+    confidence = inputs.confidence
     num_clusters = inputs.probabilities.shape[1]
     if num_clusters == 1 or confidence.min() == 1.0:
         return []
@@ -311,7 +300,7 @@ def _doubtful(inputs: ReportInputs) -> list[dict[str, Any]]:
         found.append(
             {
                 "index": index,
-                "row": index if inputs.names is None else inputs.names[index],
+                "row": inputs.row_name(index),
                 "cluster": label,
                 "color": cluster_color(label),
                 "confidence": confidence[index],
@@ -333,7 +322,7 @@ def _strange(inputs: ReportInputs) -> list[dict[str, Any]]:
     return [
         {
             "index": index,
-            "row": index if inputs.names is None else inputs.names[index],
+            "row": inputs.row_name(index),
             "cluster": int(inputs.labels[index]),
             "color": cluster_color(inputs.labels[index]),
             "elbo": inputs.elbo[index],
@@ -349,7 +338,7 @@ def _cluster(inputs: ReportInputs, cluster: int) -> dict[str, Any]:
     confidence = dominant = purity = None
     typical: list[str] = []
     if size:
-        certain = inputs.probabilities.max(axis=1)[members]
+        certain = inputs.confidence[members]
         confidence = certain.mean()
         if inputs.names is not None:
             most = np.argsort(-certain, kind="stable")[:_TYPICAL]

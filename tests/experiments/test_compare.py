@@ -483,7 +483,7 @@ def patched():
         whole = data.load("digits")
         part = whole._replace(x=whole.x[::4], y=whole.y[::4])
         patch.setattr(data, "load", lambda name, **arguments: part)
-        patch.setattr("dgg_jax.reports.run.report_figures", lambda inputs: {})
+        patch.setattr("dgg_jax.reports.run.report_figures", lambda *_: {})
         yield part
 
 

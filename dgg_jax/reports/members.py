@@ -1,0 +1,114 @@
+"""Which rows of a cluster are looked at: typical ones, and those in doubt."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from dgg_jax.checks import is_image
+from dgg_jax.reports.columns import ColumnMeans, original_values
+from dgg_jax.reports.inputs import ReportInputs
+from dgg_jax.reports.thumbnails import sheet
+
+_TYPICAL = 8
+_DOUBTFUL = 8  # borderline, and disputed
+_SURE = 0.25  # the share of a cluster that its typical rows are from
+_MAJORITY = 0.5
+_COLUMNS = 5  # of a table
+_SIDE = 64  # pixels of an image
+
+
+class Members(NamedTuple):
+    """Rows of one cluster.
+
+    Attributes:
+      prototype: of its surest quarter, the row nearest the mean latent; None of an
+        empty cluster.
+      typical: others of that quarter, from those near the mean to those far from it.
+      borderline: the least sure, in that order; none where all are as sure.
+      disputed: rows most of whose neighbours are in other clusters, worst first.
+      variance: of its latents, mean over their dimensions; None of fewer than two rows.
+    """
+
+    prototype: int | None
+    typical: list[int]
+    borderline: list[int]
+    disputed: list[int]
+    variance: float | None
+
+    def rows(self) -> list[int]:
+        """All of them."""
+        first = [] if self.prototype is None else [self.prototype]
+        return [*first, *self.typical, *self.borderline, *self.disputed]
+
+
+def members(inputs: ReportInputs, cluster: int, agreement: np.ndarray) -> Members:
+    """Chooses the rows of a cluster that its card shows.
+
+    Args:
+      inputs: the finished run.
+      cluster: its number.
+      agreement: the share of each row's neighbours in its cluster, shape [N].
+    """
+    rows = np.flatnonzero(inputs.labels == cluster)
+    if not len(rows):
+        return Members(None, [], [], [], None)
+    latents = np.nan_to_num(np.asarray(inputs.latents[rows], dtype=float))
+    confidence = inputs.confidence[rows]
+    distances = np.square(latents - latents.mean(axis=0)).sum(axis=1)
+    count = max(min(len(rows), _TYPICAL + 1), int(_SURE * len(rows)))
+    surest = np.argsort(-confidence, kind="stable")[:count]
+    if inputs.confidence.min() == 1.0:  # hard clusters
+        surest = np.arange(len(rows))
+    surest = surest[np.argsort(distances[surest], kind="stable")]
+    even = np.unique(np.linspace(1, len(surest) - 1, _TYPICAL).round().astype(int))
+    typical = surest[even[even > 0]]
+    doubtful = np.argsort(confidence, kind="stable")[:_DOUBTFUL]
+    is_varied = confidence.min() < confidence.max()
+    order = np.argsort(agreement[rows], kind="stable")
+    disputed = order[agreement[rows][order] < _MAJORITY][:_DOUBTFUL]
+    return Members(
+        prototype=int(rows[surest[0]]),
+        typical=rows[typical].tolist(),
+        borderline=rows[doubtful].tolist() if is_varied else [],
+        disputed=rows[disputed].tolist(),
+        variance=float(latents.var(axis=0).mean()) if len(rows) > 1 else None,
+    )
+
+
+def card(
+    inputs: ReportInputs, cluster: int, chosen: Members, means: ColumnMeans | None
+) -> dict[str, Any]:
+    """What the card of a cluster shows of its rows and columns.
+
+    Args:
+      inputs: the finished run.
+      cluster: its number.
+      chosen: its rows.
+      means: of the columns; None where rows are images.
+    """
+    apart = [] if means is None else means.differences(cluster, _COLUMNS)
+    groups = {
+        "prototype": [] if chosen.prototype is None else [chosen.prototype],
+        "typical": chosen.typical,
+        "borderline": chosen.borderline,
+        "disputed": chosen.disputed,
+    }
+    shown = [difference.column for difference in apart]
+    return {
+        "variance": chosen.variance,
+        "apart": apart,
+        "groups": {
+            name: _group(inputs, rows, shown) for name, rows in groups.items() if rows
+        },
+    }
+
+
+def _group(inputs: ReportInputs, rows: list[int], columns: list[int]) -> dict[str, Any]:
+    """Rows as images where they are, else as lines of values."""
+    names = [inputs.row_name(row) for row in rows]
+    if is_image(inputs.feature_shape):
+        images = sheet(inputs.x[rows], inputs.feature_shape, len(rows), _SIDE)
+        return {"names": names, "images": images}
+    values = original_values(inputs, np.asarray(rows), columns)
+    confidence = inputs.confidence[rows]
+    return {"names": names, "lines": list(zip(names, confidence, values, strict=True))}
