@@ -22,12 +22,16 @@ class Difference(NamedTuple):
       name: likewise, in words.
       deviation: the mean of the cluster less that of all, in standard deviations of all
         rows.
-      lift: the first divided by the second, or None where means may be negative.
+      mean: of the cluster, in the units of the user's file where these can be had.
+      mean_of_all: likewise of all rows.
+      lift: the first divided by the second; None of numbers, which may be negative.
     """
 
     column: int
     name: str
     deviation: float
+    mean: float
+    mean_of_all: float
     lift: float | None
 
     @property
@@ -50,6 +54,9 @@ class ColumnMeans(NamedTuple):
       all_rows: shape [D].
       deviations: standard deviations of all rows, shape [D].
       shares: of the rows of each cluster that are not 0, shape [K, D], of words alone.
+      shift: what is added to a mean, once multiplied by scale, to have it in the units
+        of the user's file, shape [D].
+      scale: likewise, shape [D].
     """
 
     kind: str
@@ -58,6 +65,8 @@ class ColumnMeans(NamedTuple):
     all_rows: np.ndarray
     deviations: np.ndarray
     shares: np.ndarray | None
+    shift: np.ndarray
+    scale: np.ndarray
 
     def name(self, column: int) -> str:
         """The name of a column, or its number."""
@@ -86,15 +95,19 @@ class ColumnMeans(NamedTuple):
         elif self.kind == "counts":
             score = deviation
         best = np.argsort(-score, kind="stable")[:count]
+        chosen = [int(column) for column in best if score[column] >= least]
+        means = self.clusters[cluster] * self.scale + self.shift
+        of_all = self.all_rows * self.scale + self.shift
         return [
             Difference(
-                int(column),
-                self.name(column),
-                float(deviation[column]),
-                None if lift is None else float(lift[column]),
+                column=column,
+                name=self.name(column),
+                deviation=float(deviation[column]),
+                mean=float(means[column]),
+                mean_of_all=float(of_all[column]),
+                lift=None if lift is None else float(lift[column]),
             )
-            for column in best
-            if score[column] >= least
+            for column in chosen
         ]
 
     def _lift(self, cluster: int) -> np.ndarray | None:
@@ -106,7 +119,7 @@ class ColumnMeans(NamedTuple):
 
 def column_means(inputs: ReportInputs) -> ColumnMeans:
     """Measures the columns of a run's data; missing values are left out."""
-    kind, names = _kind(inputs), _names(inputs)
+    kind, names = column_kind(inputs), _names(inputs)
     sums, squares, present, filled = _sums(inputs)
     with np.errstate(invalid="ignore", divide="ignore"):
         total = present.sum(axis=0)
@@ -116,13 +129,21 @@ def column_means(inputs: ReportInputs) -> ColumnMeans:
     # Rounding leaves a little of columns that do not vary.
     variance[variance < 1e-10 * (mean**2 + 1e-30)] = 0.0
     deviations = np.sqrt(variance)
-    is_text = kind == "words"
+    shift, scale = _units(inputs)
     return ColumnMeans(
-        kind, names, clusters, mean, deviations, shares if is_text else None
+        kind=kind,
+        names=names,
+        clusters=clusters,
+        all_rows=mean,
+        deviations=deviations,
+        shares=shares if kind == "words" else None,
+        shift=shift,
+        scale=scale,
     )
 
 
-def _kind(inputs: ReportInputs) -> str:
+def column_kind(inputs: ReportInputs) -> str:
+    """What the columns hold: "numbers", "words" or "counts"."""
     step = "" if inputs.scaling is None else inputs.scaling.step
     if step in ("counts", LOG_COUNTS):
         return "counts"
@@ -164,26 +185,31 @@ def _sums(inputs: ReportInputs) -> tuple[np.ndarray, ...]:
 
 
 def original_values(
-    inputs: ReportInputs, rows: np.ndarray, columns: Sequence[int]
+    inputs: ReportInputs, rows: Sequence[int] | np.ndarray, columns: Sequence[int]
 ) -> np.ndarray:
     """Values of rows in the units of the user's file, where these can be had.
 
     Args:
       inputs: the finished run.
-      rows: indices, shape [n].
+      rows: indices, n of them.
       columns: indices, C of them.
 
     Returns:
       Shape [n, C].
     """
-    chosen = inputs.x[rows]
+    chosen = inputs.x[np.asarray(rows, dtype=int)]
     if sparse.issparse(chosen):
         chosen = chosen[:, columns].toarray()
     else:
         chosen = np.asarray(chosen)[:, columns]
-    scaling = inputs.scaling
-    if scaling is None or len(scaling.scale) != inputs.x.shape[1]:
-        return chosen
-    if scaling.step not in ("standardize", "min_max"):
-        return chosen
-    return chosen * scaling.scale[columns] + scaling.shift[columns]
+    shift, scale = _units(inputs)
+    return chosen * scale[columns] + shift[columns]
+
+
+def _units(inputs: ReportInputs) -> tuple[np.ndarray, np.ndarray]:
+    """What makes of columns those of the user's file, by scale and shift: [D] each."""
+    scaling, dim = inputs.scaling, inputs.x.shape[1]
+    is_linear = scaling is not None and scaling.step in ("standardize", "min_max")
+    if is_linear and len(scaling.scale) == dim:
+        return scaling.shift, scaling.scale
+    return np.zeros(dim), np.ones(dim)

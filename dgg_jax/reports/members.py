@@ -4,17 +4,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dgg_jax.checks import is_image
 from dgg_jax.reports.columns import ColumnMeans, original_values
 from dgg_jax.reports.inputs import ReportInputs
-from dgg_jax.reports.thumbnails import sheet
 
 _TYPICAL = 8
 _DOUBTFUL = 8  # borderline, and disputed
 _SURE = 0.25  # the share of a cluster that its typical rows are from
 _MAJORITY = 0.5
 _COLUMNS = 5  # of a table
-_SIDE = 64  # pixels of an image
+_LINES = 3  # of each of these in a table
 
 
 class Members(NamedTuple):
@@ -41,27 +39,32 @@ class Members(NamedTuple):
         return [*first, *self.typical, *self.borderline, *self.disputed]
 
 
-def members(inputs: ReportInputs, cluster: int, agreement: np.ndarray) -> Members:
+def members(
+    inputs: ReportInputs, cluster: int, confidence: np.ndarray, agreement: np.ndarray
+) -> Members:
     """Chooses the rows of a cluster that its card shows.
 
     Args:
       inputs: the finished run.
       cluster: its number.
+      confidence: of each row, shape [N].
       agreement: the share of each row's neighbours in its cluster, shape [N].
     """
     rows = np.flatnonzero(inputs.labels == cluster)
     if not len(rows):
         return Members(None, [], [], [], None)
     latents = np.nan_to_num(np.asarray(inputs.latents[rows], dtype=float))
-    confidence = inputs.confidence[rows]
+    is_hard = confidence.min() == 1.0
+    confidence = confidence[rows]
     distances = np.square(latents - latents.mean(axis=0)).sum(axis=1)
     count = max(min(len(rows), _TYPICAL + 1), int(_SURE * len(rows)))
     surest = np.argsort(-confidence, kind="stable")[:count]
-    if inputs.confidence.min() == 1.0:  # hard clusters
+    if is_hard:
         surest = np.arange(len(rows))
     surest = surest[np.argsort(distances[surest], kind="stable")]
-    even = np.unique(np.linspace(1, len(surest) - 1, _TYPICAL).round().astype(int))
-    typical = surest[even[even > 0]]
+    others = surest[1:]
+    steps = np.linspace(0, len(others) - 1, min(len(others), _TYPICAL))
+    typical = others[steps.round().astype(int)]
     doubtful = np.argsort(confidence, kind="stable")[:_DOUBTFUL]
     is_varied = confidence.min() < confidence.max()
     order = np.argsort(agreement[rows], kind="stable")
@@ -85,30 +88,43 @@ def card(
       cluster: its number.
       chosen: its rows.
       means: of the columns; None where rows are images.
+
+    Returns:
+      "variance", the columns that set it apart as "apart", and as "groups" its rows:
+      each its index, name, confidence and, but of images, values of these columns.
     """
     apart = [] if means is None else means.differences(cluster, _COLUMNS)
+    columns = [difference.column for difference in apart]
     groups = {
-        "prototype": [] if chosen.prototype is None else [chosen.prototype],
-        "typical": chosen.typical,
-        "borderline": chosen.borderline,
-        "disputed": chosen.disputed,
+        "Prototype": [] if chosen.prototype is None else [chosen.prototype],
+        "Typical": chosen.typical,
+        "Borderline": chosen.borderline,
+        "Disputed": chosen.disputed,
     }
-    shown = [difference.column for difference in apart]
+    if means is not None:
+        groups = {name: rows[:_LINES] for name, rows in groups.items()}
     return {
         "variance": chosen.variance,
         "apart": apart,
         "groups": {
-            name: _group(inputs, rows, shown) for name, rows in groups.items() if rows
+            name: _members(inputs, rows, columns)
+            for name, rows in groups.items()
+            if rows
         },
     }
 
 
-def _group(inputs: ReportInputs, rows: list[int], columns: list[int]) -> dict[str, Any]:
-    """Rows as images where they are, else as lines of values."""
-    names = [inputs.row_name(row) for row in rows]
-    if is_image(inputs.feature_shape):
-        images = sheet(inputs.x[rows], inputs.feature_shape, len(rows), _SIDE)
-        return {"names": names, "images": images}
-    values = original_values(inputs, np.asarray(rows), columns)
-    confidence = inputs.confidence[rows]
-    return {"names": names, "lines": list(zip(names, confidence, values, strict=True))}
+def _members(
+    inputs: ReportInputs, rows: list[int], columns: list[int]
+) -> list[dict[str, Any]]:
+    values = original_values(inputs, rows, columns)
+    confidence = inputs.probabilities[rows].max(axis=1)
+    return [
+        {
+            "index": row,
+            "name": inputs.row_name(row),
+            "confidence": confidence[i],
+            "values": [None if np.isnan(one) else float(one) for one in values[i]],
+        }
+        for i, row in enumerate(rows)
+    ]

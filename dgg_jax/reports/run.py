@@ -16,9 +16,11 @@ from dgg_jax.plots.confusion import class_name
 from dgg_jax.plots.palette import cluster_color
 from dgg_jax.progress import as_trained
 from dgg_jax.reports import latent_map, page, scores
-from dgg_jax.reports.columns import column_means
+from dgg_jax.reports.columns import column_kind, column_means
 from dgg_jax.reports.inputs import ReportInputs
 from dgg_jax.reports.members import card, members
+from dgg_jax.reports.terms import explained
+from dgg_jax.reports.thumbnails import separate
 from dgg_jax.stages.cluster_count import ClusterCount
 from dgg_jax.storage.folders import write_atomically
 
@@ -35,6 +37,7 @@ _TYPICAL = 3  # rows of a cluster that are named
 _CANDIDATES = 8  # that are shown
 _DOUBTFUL = 20  # rows to check
 _STRANGE = 10
+_SIDE = 64  # pixels of an image on a card
 METHODS = {  # as the papers write them
     "dgg": "DGG",
     "vade": "VaDE",
@@ -82,7 +85,8 @@ def write_report(workdir: pathlib.Path, inputs: ReportInputs) -> pathlib.Path:
     for name, picture in pictures.items():
         write_atomically(folder / f"{name}.png", picture.png)
     shown = {**_shown(inputs), **_rows_shown(inputs, drawn)}
-    html = page.render("run.html", **shown, pictures=pictures)
+    files = _files(workdir)
+    html = page.render("run.html", **shown, pictures=pictures, files=files)
     write_atomically(workdir / "report.html", html.encode())
     return workdir / "report.html"
 
@@ -194,9 +198,34 @@ def _shown(inputs: ReportInputs) -> dict[str, Any]:
         "doubtful": _doubtful(inputs),
         "calibrated": inputs.calibrated,
         "strange": _strange(inputs),
+        "glossary": explained(_keys(inputs)),
         "thin": thin,
         "warning": warning[:1].upper() + warning[1:],
     }
+
+
+def _keys(inputs: ReportInputs) -> set[str]:
+    """What is measured on the page."""
+    result = inputs.result
+    records = [result.get("final") or {}, *(result.get("stages") or [])]
+    found = {key for one in records for key, value in one.items() if value is not None}
+    found |= {"confidence", "seconds", "share", "mean_probability"}
+    images = is_image(inputs.feature_shape)
+    others = {
+        "purity": inputs.y is not None,
+        "latent_variance": inputs.embedding is not None,
+        "outlier": inputs.elbo is not None,
+        "found_again": result.get("stability") is not None,
+        "deviation": not images,
+        "lift": not images and column_kind(inputs) != "numbers",
+    }
+    return found | {key for key, is_shown in others.items() if is_shown}
+
+
+def _files(workdir: pathlib.Path) -> list[str]:
+    """What lies beside the page; result.json comes after it."""
+    found = [name for name in ("model", "predictions.npz") if (workdir / name).exists()]
+    return [f"{name}/" if name == "model" else name for name in found] + ["result.json"]
 
 
 def _rows_shown(inputs: ReportInputs, drawn: LatentMap) -> dict[str, Any]:
@@ -204,12 +233,14 @@ def _rows_shown(inputs: ReportInputs, drawn: LatentMap) -> dict[str, Any]:
     labels = np.asarray(inputs.labels)
     places = latent_map.placed(inputs.latents, labels, drawn)
     means = None if is_image(inputs.feature_shape) else column_means(inputs)
+    confidence = inputs.confidence
     chosen = [
-        members(inputs, cluster, places.agreement)
+        members(inputs, cluster, confidence, places.agreement)
         for cluster in range(inputs.probabilities.shape[1])
     ]
-    first = [row for one in chosen for row in one.rows()]
-    first += [one["index"] for one in _doubtful(inputs) + _strange(inputs)]
+    of_cards = [row for one in chosen for row in one.rows()]
+    images = [] if means else separate(inputs.x[of_cards], inputs.feature_shape, _SIDE)
+    first = of_cards + [one["index"] for one in _doubtful(inputs) + _strange(inputs)]
     data = latent_map.map_data(inputs, places.positions, means, first)
     return {
         "map": data,
@@ -218,6 +249,7 @@ def _rows_shown(inputs: ReportInputs, drawn: LatentMap) -> dict[str, Any]:
         "num_references": places.num_references,
         "num_neighbors": latent_map.NEIGHBORS,
         "cards": [card(inputs, k, one, means) for k, one in enumerate(chosen)],
+        "images_of": dict(zip(of_cards, images, strict=False)),
         "kind": None if means is None else means.kind,
     }
 
@@ -228,8 +260,8 @@ def _is_scored(inputs: ReportInputs, records: Sequence[Mapping[str, Any]]) -> bo
     return inputs.y is not None or any(value is not None for value in found)
 
 
-def _scores(inputs: ReportInputs) -> list[tuple[str, Any, dict[str, Any] | None]]:
-    """Each score of the end and, of the one that the paper has, the paper's figure."""
+def _scores(inputs: ReportInputs) -> list[tuple[str, str, Any, dict[str, Any] | None]]:
+    """Each score: its key, its name, itself and, of one alone, the paper's figure."""
     result = inputs.result
     final, paper = result.get("final") or {}, result.get("paper") or {}
     if not _is_scored(inputs, [final]):
@@ -245,7 +277,7 @@ def _scores(inputs: ReportInputs) -> list[tuple[str, Any, dict[str, Any] | None]
         difference = ours - theirs if known else None
         note = {"source": None, **paper, "difference": difference}
     return [
-        (name, final.get(key), note if key == scores.reported(result) else None)
+        (key, name, final.get(key), note if key == scores.reported(result) else None)
         for key, name in names.items()
     ]
 
@@ -265,14 +297,14 @@ def _stages(stages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
                 change = accuracy - previous
         previous = previous if accuracy is None else accuracy
         extras = [
-            (key.replace("_", " "), page.any_value(value))
+            (key, key.replace("_", " "), page.any_value(value))
             for key, value in stage.items()
             if key not in known and value is not None
         ]
         for key, name in {**_SCORES, "elbo": "ELBO"}.items():
             values = [restart.get(key) for restart in stage.get("restarts", [])]
             if values and None not in values:
-                extras.append((f"{name} of the restarts", page.number(values)))
+                extras.append((key, f"{name} of the restarts", page.number(values)))
         has_terms = any(stage.get(key) is not None for key in _TERMS)
         of_page = {"bar": bar, "change": change, "extras": extras}
         shown.append({**stage, **of_page, "has_terms": has_terms})
@@ -338,7 +370,7 @@ def _cluster(inputs: ReportInputs, cluster: int) -> dict[str, Any]:
     confidence = dominant = purity = None
     typical: list[str] = []
     if size:
-        certain = inputs.confidence[members]
+        certain = inputs.probabilities[members].max(axis=1)
         confidence = certain.mean()
         if inputs.names is not None:
             most = np.argsort(-certain, kind="stable")[:_TYPICAL]
@@ -348,6 +380,7 @@ def _cluster(inputs: ReportInputs, cluster: int) -> dict[str, Any]:
         dominant = class_name(classes[counts.argmax()], inputs.class_names)
         purity = counts.max() / size
     return {
+        "number": cluster,
         "color": cluster_color(cluster),
         "size": size,
         "share": size / len(inputs.labels),

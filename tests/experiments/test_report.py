@@ -41,6 +41,12 @@ def parsed(path):
     return parser
 
 
+def after(heading, page):
+    """What stands after a heading, which the list of contents has as well."""
+    at = len(page.texts) - page.texts[::-1].index(heading)
+    return page.texts[at:]
+
+
 @pytest.mark.parametrize(
     ("num_clusters", "num_latents", "shape", "labelled"),
     [(2, 2, (2,), True), (10, 10, (4, 4), True), (2, 10, (12,), False),
@@ -62,12 +68,11 @@ def test_the_report_is_one_page_with_its_figures(
     files = list((tmp_path / "run" / "figures").iterdir())
     assert {file.name for file in files} == {f"{name}.png" for name in expected}
     images = [v for k, v in page.attributes if k == "src"]
-    assert len(images) == len(files)
-    embedded = {
-        base64.b64decode(i.removeprefix("data:image/png;base64,")) for i in images
-    }
-    assert embedded == {file.read_bytes() for file in files}
-    assert all(png.startswith(b"\x89PNG\r\n") and len(png) > 1000 for png in embedded)
+    embedded = {base64.b64decode(image.partition(";base64,")[2]) for image in images}
+    drawn = {file.read_bytes() for file in files}
+    assert drawn <= embedded  # and the rows of the cards, if they are images
+    assert (drawn == embedded) == (len(shape) == 1)
+    assert all(png.startswith(b"\x89PNG\r\n") and len(png) > 1000 for png in drawn)
     # Nothing half-written stays behind.
     assert {p.name for p in path.parent.iterdir()} == {"figures", "report.html"}
 
@@ -126,9 +131,12 @@ def words(tmp_path, monkeypatch):
 def test_nothing_is_requested_and_no_path_is_shown(tmp_path):
     path = write_report(tmp_path, fake())
     page = parsed(path)
-    references = [v for k, v in page.attributes if k in ("src", "href", "srcset")]
+    references = [v for k, v in page.attributes if k in ("src", "srcset")]
     assert references
-    assert all(value.startswith("data:image/png;base64,") for value in references)
+    assert all(value.startswith("data:image/") for value in references)
+    links = {v for k, v in page.attributes if k == "href"}
+    anchors = {f"#{v}" for k, v in page.attributes if k == "id"}
+    assert links - anchors == {"result.json"}
     text = path.read_text(encoding="utf-8")
     assert not re.search(r"https?://|url\(|@import|file:|<script src|<link", text)
     assert str(path.parent) not in text
@@ -242,18 +250,18 @@ def test_the_least_sure_rows_are_listed(tmp_path, monkeypatch):
     names = np.array([f"flower {i}" for i in range(60)])
     inputs = inputs._replace(probabilities=probabilities, names=names)
     page = parsed(write_report(tmp_path, inputs))
-    at = page.texts.index("Rows to check")
-    assert page.texts[at + 1].startswith("The 20 rows whose clusters are least sure")
-    head = page.texts.index("Row", at)
-    rows = page.texts[head + 6 : head + 6 + 12]
+    texts = after("Rows to check", page)
+    assert texts[0].startswith("The 20 rows whose clusters are least sure")
+    head = texts.index("Row")
+    rows = texts[head + 6 : head + 6 + 12]
     assert rows[:6] == ["flower 41", "2", "0.500", "1", "0.500", "class 2"]
     assert rows[6:] == ["flower 7", "1", "0.600", "2", "0.300", "class 1"]
     assert "The strangest rows" not in page.texts
     elbo = np.arange(60.0)[::-1]
     page = parsed(write_report(tmp_path, inputs._replace(elbo=elbo)))
-    at = page.texts.index("The strangest rows")
-    head = page.texts.index("ELBO", at)
-    assert page.texts[head + 1 : head + 7] == [
+    texts = after("The strangest rows", page)
+    head = texts.index("ELBO")
+    assert texts[head + 1 : head + 7] == [
         *("flower 59", "2", "0.00"),
         *("flower 58", "1", "1.00"),
     ]
@@ -313,6 +321,7 @@ def test_figures_are_grouped_and_captioned(tmp_path, labelled, counts):
     titles, texts = zip(*captions, strict=True)
     assert len(set(titles)) == sum(counts) and all(t.strip()[-1] in ".?" for t in texts)
     assert re.findall(r' alt="(.+?)"', text) == list(titles)
+    assert text.count("<h2 ") == len(re.findall(r'<li><a href="#', text))
 
 
 @pytest.mark.parametrize(
@@ -325,7 +334,6 @@ def test_an_estimated_number_of_clusters_shows_its_evidence(tmp_path, counts, wo
     evidence = {"sizes": sizes, "counts": list(counts), "num_clusters": 3}
     config = inputs.config | {"num_clusters": "auto", "cluster_count": evidence}
     page = parsed(write_report(tmp_path, inputs._replace(config=config)))
-    at = page.texts.index("How many clusters")
-    assert page.texts[at + 1] == "Estimated without labels."
-    assert words in page.texts[at + 2]
+    first, second, *_ = after("How many clusters", page)
+    assert first == "Estimated without labels." and words in second
     assert (tmp_path / "figures" / "cluster_counts.png").exists()

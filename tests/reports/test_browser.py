@@ -161,6 +161,28 @@ def test_a_line_around_rows_lists_them(page):
     assert text(page, "map-status") == "60 rows"
 
 
+def test_a_click_on_a_card_shows_the_row_on_the_map(page):
+    page.run("document.querySelector('.card a[data-row]').click()")
+    page.settle()
+    name = page.run("document.querySelector('.card a[data-row]').title").split(",")[0]
+    assert text(page, "map-status") == "1 row" and name in text(page, "map-rows")
+
+
+def test_the_keyboard_reaches_contents_and_terms(page):
+    page.run("scrollTo(0, 0)")
+    page.key("Tab")
+    skip = page.run("document.activeElement.textContent")
+    assert skip == "Skip to the content"
+    dead = page.run(
+        "[...document.querySelectorAll('a[href^=\"#\"]')].filter((link) =>"
+        " !document.querySelector(link.getAttribute('href'))).length"
+    )
+    assert dead == 0
+    assert page.run("document.querySelectorAll('nav a').length") > 5
+    link = page.run("document.querySelector('dt .term').title")
+    assert "matched to their true class" in link
+
+
 def test_the_assignments_are_downloaded(page, tmp_path):
     page.send("Page.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
     page.run("document.getElementById('map-download').click()")

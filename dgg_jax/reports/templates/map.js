@@ -291,6 +291,8 @@
   at("map-whole").onclick = fit;
   at("map-download").onclick = download;
   at("map-colour").onchange = colour;
+  for (const link of document.querySelectorAll("[data-row]"))
+    link.onclick = () => choose([Number(link.dataset.row)]) || show(chosen[0]);
   dark.addEventListener("change", colour);
   at("map").hidden = false;
   new ResizeObserver(resize).observe(canvas);
