@@ -84,6 +84,5 @@ def _data_url(picture: Image.Image) -> str:
     """Grey ones as PNG, coloured ones as JPEG, which takes a fifth of it."""
     buffer = io.BytesIO()
     kind = "png" if picture.mode == "L" else "jpeg"
-    how = {"optimize": True} if kind == "png" else _JPEG
-    picture.save(buffer, format=kind, **how)
+    picture.save(buffer, format=kind, **({} if kind == "png" else _JPEG))
     return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
