@@ -11,7 +11,8 @@ _TYPICAL = 8
 _DOUBTFUL = 8  # borderline, and disputed
 _SURE = 0.25  # the share of a cluster that its typical rows are from
 _MAJORITY = 0.5
-_COLUMNS = 5  # of a table
+_COLUMNS = 5  # that set a cluster apart
+_SHOWN = 4  # of them in a table
 _LINES = 3  # of each of these in a table
 
 
@@ -91,10 +92,10 @@ def card(
 
     Returns:
       "variance", the columns that set it apart as "apart", and as "groups" its rows:
-      each its index, name, confidence and, but of images, values of these columns.
+      each its index, name, confidence and values of the first "num_values" of these.
     """
     apart = [] if means is None else means.differences(cluster, _COLUMNS)
-    columns = [difference.column for difference in apart]
+    columns = [difference.column for difference in apart[:_SHOWN]]
     groups = {
         "Prototype": [] if chosen.prototype is None else [chosen.prototype],
         "Typical": chosen.typical,
@@ -106,6 +107,7 @@ def card(
     return {
         "variance": chosen.variance,
         "apart": apart,
+        "num_values": len(columns),
         "groups": {
             name: _members(inputs, rows, columns)
             for name, rows in groups.items()

@@ -96,6 +96,11 @@ def any_value(value: object) -> str:
     return str(text(value))
 
 
+def short(value: float | None) -> str:
+    """A number in a narrow column: three digits."""
+    return DASH if value is None else f"{value:.3g}".replace("-", _MINUS)
+
+
 def duration(seconds: object) -> str:
     """Seconds as people say them."""
     number = as_number(seconds)
@@ -153,4 +158,5 @@ _ENVIRONMENT.filters |= {
     "number": number,
     "percent": percent,
     "plural": plural,
+    "short": short,
 }

@@ -6,6 +6,7 @@ import time
 import numpy as np
 import pytest
 
+from dgg_jax.reports import comparison, comparison_page
 from dgg_jax.reports.run import write_report
 from tests.reports import chromium
 from tests.reports.fakes import fake
@@ -208,6 +209,24 @@ def test_nothing_is_cut_off(page, report, width, dark):
     ground = page.run("getComputedStyle(document.body).backgroundColor")
     assert (ground == "rgb(22, 24, 27)") == dark
     assert page.run("[...document.images].every((image) => image.alt)")
+
+
+def test_a_comparison_fits_a_phone(browser, tmp_path):
+    stage = {"name": "train", "seconds": 3.0, "accuracy": 0.8, "nmi": 0.7, "ari": 0.6}
+    made = [
+        {"config": {"method": method, "dataset": "mnist"}, "seed": seed, "paper": None}
+        | {"stages": [stage], "final": stage, "versions": {"jax": "1"}, "device": "cpu"}
+        | {"dataset": {"name": "mnist", "rows": 9, "features": 2, "provenance": "made"}}
+        for method in ("dgg", "kmeans")
+        for seed in (0, 1)
+    ]
+    text = comparison_page.html(comparison.table(made), "mnist", made, "compare")
+    path = tmp_path / "report.html"
+    path.write_text(text, encoding="utf-8")
+    browser.errors.clear()
+    browser.open(path, 390, 900, mobile=True)
+    wide = browser.run("[document.scrollingElement.scrollWidth, innerWidth]")
+    assert wide[0] <= wide[1] == 390 and browser.errors == []
 
 
 def test_the_map_of_many_rows_is_fluid(browser, tmp_path, monkeypatch):
