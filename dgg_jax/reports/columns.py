@@ -119,7 +119,7 @@ class ColumnMeans(NamedTuple):
 
 def column_means(inputs: ReportInputs) -> ColumnMeans:
     """Measures the columns of a run's data; missing values are left out."""
-    kind, names = column_kind(inputs), _names(inputs)
+    kind, names = _kind(inputs), _names(inputs)
     sums, squares, present, filled = _sums(inputs)
     with np.errstate(invalid="ignore", divide="ignore"):
         total = present.sum(axis=0)
@@ -142,7 +142,7 @@ def column_means(inputs: ReportInputs) -> ColumnMeans:
     )
 
 
-def column_kind(inputs: ReportInputs) -> str:
+def _kind(inputs: ReportInputs) -> str:
     """What the columns hold: "numbers", "words" or "counts"."""
     step = "" if inputs.scaling is None else inputs.scaling.step
     if step in ("counts", LOG_COUNTS):

@@ -16,7 +16,7 @@ from dgg_jax.plots.confusion import class_name
 from dgg_jax.plots.palette import cluster_color
 from dgg_jax.progress import as_trained
 from dgg_jax.reports import latent_map, page, scores
-from dgg_jax.reports.columns import column_kind, column_means
+from dgg_jax.reports.columns import column_means
 from dgg_jax.reports.inputs import ReportInputs
 from dgg_jax.reports.members import card, members
 from dgg_jax.reports.terms import explained
@@ -198,26 +198,24 @@ def _shown(inputs: ReportInputs) -> dict[str, Any]:
         "doubtful": _doubtful(inputs),
         "calibrated": inputs.calibrated,
         "strange": _strange(inputs),
-        "glossary": explained(_keys(inputs)),
         "thin": thin,
         "warning": warning[:1].upper() + warning[1:],
     }
 
 
-def _keys(inputs: ReportInputs) -> set[str]:
-    """What is measured on the page."""
+def _keys(inputs: ReportInputs, kind: str | None) -> set[str]:
+    """What is measured on the page, of columns of a kind, or of images."""
     result = inputs.result
     records = [result.get("final") or {}, *(result.get("stages") or [])]
     found = {key for one in records for key, value in one.items() if value is not None}
     found |= {"confidence", "seconds", "share", "mean_probability"}
-    images = is_image(inputs.feature_shape)
     others = {
         "purity": inputs.y is not None,
         "latent_variance": inputs.embedding is not None,
         "outlier": inputs.elbo is not None,
         "found_again": result.get("stability") is not None,
-        "deviation": not images,
-        "lift": not images and column_kind(inputs) != "numbers",
+        "deviation": kind in ("numbers", "counts"),
+        "lift": kind in ("words", "counts"),
     }
     return found | {key for key, is_shown in others.items() if is_shown}
 
@@ -233,7 +231,7 @@ def _rows_shown(inputs: ReportInputs, drawn: LatentMap) -> dict[str, Any]:
     labels = np.asarray(inputs.labels)
     places = latent_map.placed(inputs.latents, labels, drawn)
     means = None if is_image(inputs.feature_shape) else column_means(inputs)
-    confidence = inputs.confidence
+    kind, confidence = means and means.kind, inputs.confidence
     chosen = [
         members(inputs, cluster, confidence, places.agreement)
         for cluster in range(inputs.probabilities.shape[1])
@@ -250,7 +248,8 @@ def _rows_shown(inputs: ReportInputs, drawn: LatentMap) -> dict[str, Any]:
         "num_neighbors": latent_map.NEIGHBORS,
         "cards": [card(inputs, k, one, means) for k, one in enumerate(chosen)],
         "images_of": dict(zip(of_cards, images, strict=False)),
-        "kind": None if means is None else means.kind,
+        "kind": kind,
+        "glossary": explained(_keys(inputs, kind)),
     }
 
 

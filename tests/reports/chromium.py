@@ -7,6 +7,7 @@ import os
 import pathlib
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -16,6 +17,15 @@ FLAGS = (
     *("--no-first-run", "--disable-extensions", "--disable-dev-shm-usage"),
     *("--disable-background-networking", "--remote-debugging-pipe"),
 )
+# The browser reads descriptor 3 and writes descriptor 4.
+CONNECT = """
+import os, sys
+read, write = (os.dup(int(number)) for number in sys.argv[1:3])
+for number, end in ((3, read), (4, write)):
+    os.dup2(end, number)
+    os.set_inheritable(number, True)  # also where they are the same
+os.execv(sys.argv[3], sys.argv[3:])
+"""
 
 
 class Page:
@@ -120,16 +130,11 @@ def page():
     to_read, to_write = os.pipe()
     from_read, from_write = os.pipe()
 
-    def connect():  # the browser reads descriptor 3 and writes descriptor 4
-        read, write = os.dup(to_read), os.dup(from_write)
-        os.dup2(read, 3)
-        os.dup2(write, 4)
-
+    shim = [sys.executable, "-c", CONNECT, str(to_read), str(from_write)]
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         process = subprocess.Popen(
-            [PROGRAM, *FLAGS, f"--user-data-dir={profile}"],
-            preexec_fn=connect,
-            close_fds=False,
+            [*shim, PROGRAM, *FLAGS, f"--user-data-dir={profile}"],
+            pass_fds=(to_read, from_write),
             stderr=subprocess.DEVNULL,
         )
         os.close(to_read)

@@ -252,3 +252,13 @@ def test_the_map_of_many_rows_is_fluid(browser, tmp_path, monkeypatch):
     )
     print(f"{milliseconds:.0f} ms a frame")
     assert milliseconds < 400  # 20 to 40 ms alone; tests may share the processor
+
+
+def test_errors_would_be_seen(browser, report):
+    browser.open(report)
+    browser.errors.clear()
+    browser.run("setTimeout(() => nothing()); console.error('so')")
+    browser.wait("true")
+    browser.settle()
+    assert len(browser.errors) == 2
+    browser.errors.clear()
