@@ -7,8 +7,8 @@ import numpy as np
 from dgg_jax.reports.columns import ColumnMeans, original_values
 from dgg_jax.reports.inputs import ReportInputs
 
-_TYPICAL = 8
-_DOUBTFUL = 8  # borderline, and disputed
+_FEWEST, _MOST = 3, 8  # typical, borderline and disputed rows of a cluster, each
+_OF_ALL = 200  # each, of all clusters, so that a page of many stays small
 _SURE = 0.25  # the share of a cluster that its typical rows are from
 _MAJORITY = 0.5
 _COLUMNS = 5  # that set a cluster apart
@@ -58,18 +58,19 @@ def members(
     is_hard = confidence.min() == 1.0
     confidence = confidence[rows]
     distances = np.square(latents - latents.mean(axis=0)).sum(axis=1)
-    count = max(min(len(rows), _TYPICAL + 1), int(_SURE * len(rows)))
+    shown = int(np.clip(_OF_ALL // inputs.probabilities.shape[1], _FEWEST, _MOST))
+    count = max(min(len(rows), shown + 1), int(_SURE * len(rows)))
     surest = np.argsort(-confidence, kind="stable")[:count]
     if is_hard:
         surest = np.arange(len(rows))
     surest = surest[np.argsort(distances[surest], kind="stable")]
     others = surest[1:]
-    steps = np.linspace(0, len(others) - 1, min(len(others), _TYPICAL))
+    steps = np.linspace(0, len(others) - 1, min(len(others), shown))
     typical = others[steps.round().astype(int)]
-    doubtful = np.argsort(confidence, kind="stable")[:_DOUBTFUL]
+    doubtful = np.argsort(confidence, kind="stable")[:shown]
     is_varied = confidence.min() < confidence.max()
     order = np.argsort(agreement[rows], kind="stable")
-    disputed = order[agreement[rows][order] < _MAJORITY][:_DOUBTFUL]
+    disputed = order[agreement[rows][order] < _MAJORITY][:shown]
     return Members(
         prototype=int(rows[surest[0]]),
         typical=rows[typical].tolist(),
