@@ -19,8 +19,8 @@
   const LISTED = 200, rows = Array.from({ length: data.count }, (_, row) => row);
   const tint = new Uint8ClampedArray(3 * data.count), isChosen = new Uint8Array(data.count);
   let chosen = [], hovered = -1, lasso = null, image = null, waiting = false;
+  let whole = 1;  // the scale at which all is seen
   const view = { x: 0, y: 0, scale: 1 };
-
   // --- What is said of a row ---------------------------------------------------------
   const make = (tag, text = "", style = "") =>
     Object.assign(document.createElement(tag), { textContent: text, className: style });
@@ -87,12 +87,10 @@
     at("map-legend").replaceChildren(...items);
     draw();
   }
-
   // --- Drawing: discs are written into the pixels, fast for any number of rows --------
   const pixels = () => window.devicePixelRatio || 1;
   const across = (row) => (positions[2 * row] - view.x) * view.scale + canvas.width / 2;
   const down = (row) => canvas.height / 2 - (positions[2 * row + 1] - view.y) * view.scale;
-  let whole = 1;  // the scale at which all is seen
   function fit() {
     const [width, height] = data.span;
     whole = 0.93 * Math.min(canvas.width / width, canvas.height / height);
@@ -287,7 +285,7 @@
   at("map-search").oninput = search;
   at("map-search").onkeydown = ({ key }) =>
     key === "Escape" ? clear() : key === "Enter" && chosen.length && show(chosen[0]);
-  at("map-lasso").onclick = () => at("map-lasso").ariaPressed = !drawsLasso();
+  at("map-lasso").onclick = ({ target }) => { target.ariaPressed = !drawsLasso(); };
   at("map-whole").onclick = fit;
   at("map-download").onclick = download;
   at("map-colour").onchange = colour;
