@@ -109,10 +109,16 @@ def _write(made: series.Series, results: series.Results) -> str:
     finished.sort(key=lambda result: order.index(result["config"]["method"]))
     rows, dataset = comparison.table(finished), comparison.reported_data(finished[0])
     text = comparison.markdown(rows, dataset) + "\n"
+    reports = {
+        (config.method, config.seed): f"{config.workdir.name}/report.html"
+        for config in configs
+        if config.workdir in results
+    }
+    page = comparison_page.html(rows, dataset, finished, made.command(), reports)
     files = {
         "comparison.csv": comparison.comma_separated(rows, dataset),
         "comparison.md": text,
-        "report.html": comparison_page.html(rows, dataset, finished, made.command()),
+        "report.html": page,
     }
     for name, content in files.items():
         folders.write_atomically(workdir / name, content)

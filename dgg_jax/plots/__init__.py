@@ -9,7 +9,7 @@ from dgg_jax.plots.densities import density_panels
 from dgg_jax.plots.epochs import accuracy_by_epoch
 from dgg_jax.plots.graphs import GraphPanel, graph_panels
 from dgg_jax.plots.latent_traversals import traversals
-from dgg_jax.plots.latents import latent_picture, tsne
+from dgg_jax.plots.latents import LatentMap, latent_map, latent_picture, tsne
 from dgg_jax.plots.orientations import divergence_by_orientation
 from dgg_jax.plots.planes import PlanePanel, plane_panels
 from dgg_jax.plots.priors import prior_terms
@@ -25,6 +25,7 @@ from dgg_jax.plots.variances import component_variances
 
 __all__ = [
     "GraphPanel",
+    "LatentMap",
     "PlanePanel",
     "RightPanel",
     "accuracy_by_epoch",
@@ -38,6 +39,7 @@ __all__ = [
     "density_panels",
     "divergence_by_orientation",
     "graph_panels",
+    "latent_map",
     "latent_picture",
     "plane_panels",
     "points",

@@ -1,6 +1,7 @@
 """The latent space, drawn in two dimensions."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -10,6 +11,52 @@ from threadpoolctl import threadpool_limits
 from dgg_jax.plots.scatter import check_lengths, cluster_and_class_panels
 
 
+class LatentMap(NamedTuple):
+    """Rows of latents, brought to the plane.
+
+    Attributes:
+      rows: their indices, ascending, shape [n].
+      positions: shape [n, 2].
+    """
+
+    rows: np.ndarray
+    positions: np.ndarray
+
+
+def latent_map(
+    embedding: np.ndarray, max_points: int = 1500, seed: int = 0
+) -> LatentMap:
+    """Brings latents to the plane, as ``latent_picture`` draws them.
+
+    Args:
+      embedding: latents, shape [N, L].
+      max_points: at most so many points go through t-SNE.
+      seed: of the subsample and the heights.
+
+    Returns:
+      All rows of two latent dimensions, as they are; of others, those that are finite,
+      and of more than two dimensions at most max_points of them.
+
+    Raises:
+      ValueError: if embedding is not a matrix.
+    """
+    embedding = np.asarray(embedding, dtype=float)
+    if embedding.ndim != 2 or embedding.shape[1] == 0:
+        raise ValueError(
+            f"embedding must have shape [N, L] with L >= 1, got {embedding.shape}."
+        )
+    if embedding.shape[1] == 2:
+        return LatentMap(np.arange(len(embedding)), embedding)
+    random = np.random.default_rng(seed)
+    kept = np.flatnonzero(np.isfinite(embedding).all(axis=1))
+    if embedding.shape[1] == 1:
+        heights = random.uniform(size=len(kept))
+        return LatentMap(kept, np.column_stack([embedding[kept, 0], heights]))
+    if len(kept) > max_points:
+        kept = np.sort(random.choice(kept, max_points, replace=False))
+    return LatentMap(kept, tsne(embedding[kept]))
+
+
 def latent_picture(
     embedding: np.ndarray,
     labels: np.ndarray,
@@ -17,6 +64,7 @@ def latent_picture(
     class_names: Sequence[str] | None = None,
     max_points: int = 1500,
     seed: int = 0,
+    drawn: LatentMap | None = None,
 ) -> Figure:
     """Draws the latents, coloured by cluster and, beside it, by class.
 
@@ -30,6 +78,7 @@ def latent_picture(
       class_names: names of the classes 0, 1, ...
       max_points: at most so many points go through t-SNE.
       seed: of the subsample and the heights.
+      drawn: what ``latent_map`` has made of these, if it has.
 
     Returns:
       The figure; the same input gives the same figure.
@@ -37,29 +86,18 @@ def latent_picture(
     Raises:
       ValueError: if embedding is not a matrix or the lengths differ.
     """
-    embedding = np.asarray(embedding, dtype=float)
-    if embedding.ndim != 2 or embedding.shape[1] == 0:
-        raise ValueError(
-            f"embedding must have shape [N, L] with L >= 1, got {embedding.shape}."
-        )
+    rows, positions = drawn or latent_map(embedding, max_points, seed)
     check_lengths(len(embedding), labels=labels, y=y)
-    random = np.random.default_rng(seed)
-    if embedding.shape[1] == 2:
-        unit = "latent dimension"
-        return cluster_and_class_panels(embedding, labels, y, class_names, unit=unit)
+    num_latents = np.shape(embedding)[1]
+    unit = "latent dimension" if num_latents == 2 else ""
     detail = ""
-    kept = np.flatnonzero(np.isfinite(embedding).all(axis=1))
-    if embedding.shape[1] == 1:
-        heights = random.uniform(size=len(kept))
-        positions = np.column_stack([embedding[kept, 0], heights])
-    else:
-        if len(kept) > max_points:
-            detail = f"{max_points:,} of {len(kept):,} points"
-            kept = np.sort(random.choice(kept, max_points, replace=False))
-        positions = tsne(embedding[kept])
-    labels = np.asarray(labels)[kept]
-    y = None if y is None else np.asarray(y)[kept]
-    return cluster_and_class_panels(positions, labels, y, class_names, detail=detail)
+    if num_latents > 2 and len(rows) < len(embedding):
+        detail = f"{len(rows):,} of {len(embedding):,} points"
+    labels = np.asarray(labels)[rows]
+    y = None if y is None else np.asarray(y)[rows]
+    return cluster_and_class_panels(
+        positions, labels, y, class_names, unit=unit, detail=detail
+    )
 
 
 def tsne(embedding: np.ndarray) -> np.ndarray:

@@ -81,16 +81,9 @@ def cluster_and_class_panels(
     title(panels[0], "By cluster", detail or f"{len(positions):,} points")
     if y is not None:
         y = np.asarray(y)
-        matched = matched_counts(y, labels)
-        color = dict(zip(matched.rows, matched.clusters, strict=False))
-        # Classes without a cluster of their own take colours that no cluster has.
-        spare = iter(range(int(labels.max()) + 1, 10**6))
-        color = [
-            color[row] if row in color else next(spare)
-            for row in range(len(matched.classes))
-        ]
-        drawn = np.asarray(color)[np.searchsorted(matched.classes, y)]
-        names = {v: shortened(class_name(v, class_names), 14) for v in matched.classes}
+        classes, color = class_clusters(y, labels)
+        drawn = color[np.searchsorted(classes, y)]
+        names = {v: shortened(class_name(v, class_names), 14) for v in classes}
         scatter_groups(panels[1], positions, y, cluster_colors(drawn), names)
         title(panels[1], "By true class")
     for axes in panels:
@@ -100,6 +93,27 @@ def cluster_and_class_panels(
         else:
             bare(axes)
     return figure
+
+
+def class_clusters(y: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The cluster whose colour each class takes: that which is matched to it.
+
+    Classes without a cluster of their own take colours that no cluster has.
+
+    Args:
+      y: true class of each point, shape [N].
+      labels: cluster of each point, shape [N].
+
+    Returns:
+      The classes, ascending, and the number of a colour for each.
+    """
+    matched = matched_counts(y, labels)
+    own = dict(zip(matched.rows, matched.clusters, strict=False))
+    spare = iter(range(int(np.max(labels)) + 1, 10**6))
+    colors = [
+        own[row] if row in own else next(spare) for row in range(len(matched.classes))
+    ]
+    return matched.classes, np.asarray(colors)
 
 
 def plane(name: str, positions: np.ndarray, remedy: str = "") -> np.ndarray:

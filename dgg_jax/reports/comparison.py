@@ -75,6 +75,40 @@ def table(results: Sequence[dict[str, Any]]) -> list[Row]:
     return sorted(rows, key=lambda row: -np.mean(row.accuracy or [0.0]))
 
 
+class Paired(NamedTuple):
+    """A method against the best one, seed by seed.
+
+    Attributes:
+      method: its name.
+      seeds: that both have.
+      differences: its accuracy less that of the best, of each of them.
+    """
+
+    method: str
+    seeds: list[int]
+    differences: list[float]
+
+
+def paired_differences(rows: Sequence[Row]) -> list[Paired]:
+    """How far each method is from the most accurate one, over the seeds of both.
+
+    Args:
+      rows: of a table, the most accurate first; those without accuracy are left out.
+    """
+    best, *others = [row for row in rows if row.accuracy] or [None]
+    if best is None:
+        return []
+    reference = dict(zip(best.seeds, best.accuracy, strict=True))
+    found = []
+    for row in others:
+        own = dict(zip(row.seeds, row.accuracy, strict=True))
+        common = [seed for seed in row.seeds if seed in reference]
+        differences = [own[seed] - reference[seed] for seed in common]
+        if common:
+            found.append(Paired(row.method, common, differences))
+    return found
+
+
 def _values(records: Sequence[dict[str, Any]], name: str) -> list[float] | None:
     values = [record.get(name) for record in records]
     return None if None in values else values

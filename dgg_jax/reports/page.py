@@ -7,6 +7,7 @@ import base64
 import io
 import json
 import math
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ from matplotlib.figure import Figure
 DASH = "\N{EN DASH}"
 _DPI = 150
 _CSS_PIXELS_PER_INCH = 96
+_HEADING = re.compile(r"<h2>([^<]+)</h2>")  # templates write them, nobody else
 _MINUS = "\N{MINUS SIGN}"
 
 
@@ -94,6 +96,11 @@ def any_value(value: object) -> str:
     return str(text(value))
 
 
+def short(value: float | None) -> str:
+    """A number in a narrow column: three digits."""
+    return DASH if value is None else f"{value:.3g}".replace("-", _MINUS)
+
+
 def duration(seconds: object) -> str:
     """Seconds as people say them."""
     number = as_number(seconds)
@@ -114,6 +121,26 @@ def plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}" + ("" if count == 1 else "s")
 
 
+def anchored(body: str) -> Markup:
+    """A page's body whose headings can be linked to.
+
+    >>> anchored("<h2>The clusters</h2>")
+    Markup('<h2 id="the-clusters">The clusters</h2>')
+    """
+    return Markup(
+        _HEADING.sub(lambda one: f'<h2 id="{_anchor(one[1])}">{one[1]}</h2>', body)
+    )
+
+
+def contents(body: str) -> list[tuple[str, str]]:
+    """The anchors and the texts of a body's headings."""
+    return [(_anchor(found), found) for found in _HEADING.findall(body)]
+
+
+def _anchor(heading: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", heading.lower()).strip("-")
+
+
 _ENVIRONMENT = jinja2.Environment(
     loader=jinja2.PackageLoader("dgg_jax.reports"),
     autoescape=True,
@@ -123,10 +150,13 @@ _ENVIRONMENT = jinja2.Environment(
     lstrip_blocks=True,
 )
 _ENVIRONMENT.filters |= {
+    "anchored": anchored,
     "any_value": any_value,
     "base64": lambda image: base64.b64encode(image).decode(),
+    "contents": contents,
     "duration": duration,
     "number": number,
     "percent": percent,
     "plural": plural,
+    "short": short,
 }

@@ -3,7 +3,7 @@
 import math
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -11,10 +11,16 @@ from matplotlib.figure import Figure
 from dgg_jax import plots
 from dgg_jax.checks import is_image
 from dgg_jax.metrics import collapse_warning, matched_rows, thin_clusters
+from dgg_jax.plots import LatentMap
 from dgg_jax.plots.confusion import class_name
 from dgg_jax.plots.palette import cluster_color
 from dgg_jax.progress import as_trained
-from dgg_jax.reports import page, scores
+from dgg_jax.reports import latent_map, page, scores
+from dgg_jax.reports.columns import column_means
+from dgg_jax.reports.inputs import ReportInputs
+from dgg_jax.reports.members import card, members
+from dgg_jax.reports.terms import explained
+from dgg_jax.reports.thumbnails import separate
 from dgg_jax.stages.cluster_count import ClusterCount
 from dgg_jax.storage.folders import write_atomically
 
@@ -31,6 +37,7 @@ _TYPICAL = 3  # rows of a cluster that are named
 _CANDIDATES = 8  # that are shown
 _DOUBTFUL = 20  # rows to check
 _STRANGE = 10
+_SIDE = 64  # pixels of an image on a card
 METHODS = {  # as the papers write them
     "dgg": "DGG",
     "vade": "VaDE",
@@ -49,49 +56,6 @@ METHODS = {  # as the papers write them
     "spectralnet": "SpectralNet",
     "imsat": "IMSAT",
 }
-
-
-class ReportInputs(NamedTuple):
-    """What a finished run hands to its report.
-
-    Attributes:
-      config: the resolved configuration.
-      result: what result.json holds.
-      history: the lines of metrics.jsonl.
-      x: data, shape [N, D].
-      feature_shape: shape of one data point, of product D.
-      y: true classes, integers of shape [N], or None.
-      class_names: names of the classes 0, 1, ..., or None.
-      labels: cluster of each point, integers in [0, K), shape [N].
-      probabilities: of each cluster for each point, shape [N, K].
-      embedding: latents, shape [N, L], or None of a method that has none.
-      mixture_logvar: natural log of the variances, shape [K, L], or None without a
-        mixture.
-      samples: decoded means of latents drawn from each component, shape [K, M, D], or
-        None of a method that generates nothing.
-      traversals: decoded means along each latent dimension, shape [K, L, 15, D], or
-        None.
-      names: of the points, strings of shape [N], or None.
-      calibrated: whether the probabilities are others' as well as q(c | x).
-      elbo: of the points, in nats, [N], or None of a method that has none.
-    """
-
-    config: dict[str, Any]
-    result: dict[str, Any]
-    history: list[dict[str, Any]]
-    x: np.ndarray
-    feature_shape: tuple[int, ...]
-    y: np.ndarray | None
-    class_names: Sequence[str] | None
-    labels: np.ndarray
-    probabilities: np.ndarray
-    embedding: np.ndarray | None
-    mixture_logvar: np.ndarray | None
-    samples: np.ndarray | None
-    traversals: np.ndarray | None
-    names: np.ndarray | None = None
-    calibrated: bool = False
-    elbo: np.ndarray | None = None
 
 
 def write_report(workdir: pathlib.Path, inputs: ReportInputs) -> pathlib.Path:
@@ -114,21 +78,33 @@ def write_report(workdir: pathlib.Path, inputs: ReportInputs) -> pathlib.Path:
     workdir = pathlib.Path(workdir)
     folder = workdir / "figures"
     folder.mkdir(parents=True, exist_ok=True)
+    drawn = plots.latent_map(inputs.latents, _most_points(inputs))
     pictures = {
-        name: page.picture(figure) for name, figure in report_figures(inputs).items()
+        name: page.picture(figure)
+        for name, figure in report_figures(inputs, drawn).items()
     }
     for name, picture in pictures.items():
         write_atomically(folder / f"{name}.png", picture.png)
-    html = page.render("run.html", **_shown(inputs), pictures=pictures)
+    shown = {**_shown(inputs), **_rows_shown(inputs, drawn)}
+    files = _files(workdir)
+    html = page.render("run.html", **shown, pictures=pictures, files=files)
     write_atomically(workdir / "report.html", html.encode())
     return workdir / "report.html"
 
 
-def report_figures(inputs: ReportInputs) -> dict[str, Figure]:
+def _most_points(inputs: ReportInputs) -> int:
+    """How many rows go through t-SNE."""
+    return 500 if inputs.config.get("preset") == "smoke" else 1500
+
+
+def report_figures(
+    inputs: ReportInputs, drawn: LatentMap | None = None
+) -> dict[str, Figure]:
     """Draws all figures that make sense for these data; the template says of what.
 
     Args:
       inputs: the finished run.
+      drawn: the rows in the plane, if they have been brought there.
 
     Returns:
       Figures by their names.
@@ -143,9 +119,10 @@ def report_figures(inputs: ReportInputs) -> dict[str, Figure]:
     if in_plane:
         figures["points"] = plots.points(inputs.x, labels, y, names)
     if inputs.embedding is not None or not in_plane:
-        embedding = _embedding(inputs)
-        most = 500 if inputs.config.get("preset") == "smoke" else 1500
-        figures["latents"] = plots.latent_picture(embedding, labels, y, names, most)
+        most = _most_points(inputs)
+        figures["latents"] = plots.latent_picture(
+            inputs.latents, labels, y, names, most, drawn=drawn
+        )
     if y is not None:
         figures["confusion"] = plots.confusion_matrix(y, labels, names)
     doubtful = _doubtful(inputs)
@@ -162,9 +139,7 @@ def report_figures(inputs: ReportInputs) -> dict[str, Figure]:
         figures["strange"] = plots.captioned_images(inputs.x[rows], shape, captions)
     if doubtful and y is not None:
         right = matched_rows(y, labels)
-        figures["reliability"] = plots.reliability(
-            right, inputs.probabilities.max(axis=1)
-        )
+        figures["reliability"] = plots.reliability(right, inputs.confidence)
     figures["sizes"] = plots.cluster_sizes(labels, num_clusters)
     if inputs.samples is not None:
         figures["samples"] = plots.cluster_samples(inputs.samples, shape)
@@ -187,11 +162,6 @@ def _estimate(inputs: ReportInputs) -> ClusterCount | None:
     return ClusterCount.from_dict(count) if count else None
 
 
-def _embedding(inputs: ReportInputs) -> np.ndarray:
-    """The latents; of a method without any, the data."""
-    return inputs.x if inputs.embedding is None else inputs.embedding
-
-
 def _shown(inputs: ReportInputs) -> dict[str, Any]:
     """What the template shows beside the figures."""
     result, config = inputs.result, inputs.config
@@ -211,11 +181,11 @@ def _shown(inputs: ReportInputs) -> dict[str, Any]:
         "labelled": inputs.y is not None,
         "named": inputs.names is not None,
         "embedded": inputs.embedding is not None,
-        "drawn_as_they_are": _embedding(inputs).shape[1] <= 2,
+        "drawn_as_they_are": inputs.latents.shape[1] <= 2,
         "images": is_image(inputs.feature_shape),
         "estimate": _estimate(inputs),
         "accuracy": page.as_number(final.get("accuracy")),
-        "confidence": inputs.probabilities.max(axis=1).mean(),
+        "confidence": inputs.confidence.mean(),
         "used": len(np.unique(inputs.labels)),
         "scores": _scores(inputs),
         "stages": _stages(stages),
@@ -234,14 +204,64 @@ def _shown(inputs: ReportInputs) -> dict[str, Any]:
     }
 
 
+def _keys(inputs: ReportInputs, kind: str | None) -> set[str]:
+    """What is measured on the page, of columns of a kind, or of images."""
+    result = inputs.result
+    records = [result.get("final") or {}, *(result.get("stages") or [])]
+    found = {key for one in records for key, value in one.items() if value is not None}
+    found |= {"confidence", "seconds", "share", "mean_probability"}
+    others = {
+        "purity": inputs.y is not None,
+        "latent_variance": inputs.embedding is not None,
+        "outlier": inputs.elbo is not None,
+        "found_again": result.get("stability") is not None,
+        "deviation": kind in ("numbers", "counts"),
+        "lift": kind in ("words", "counts"),
+    }
+    return found | {key for key, is_shown in others.items() if is_shown}
+
+
+def _files(workdir: pathlib.Path) -> list[str]:
+    """What lies beside the page; result.json comes after it."""
+    found = [name for name in ("model", "predictions.npz") if (workdir / name).exists()]
+    return [f"{name}/" if name == "model" else name for name in found] + ["result.json"]
+
+
+def _rows_shown(inputs: ReportInputs, drawn: LatentMap) -> dict[str, Any]:
+    """The map, and for each cluster the rows and columns of its card."""
+    labels = np.asarray(inputs.labels)
+    places = latent_map.placed(inputs.latents, labels, drawn)
+    means = None if is_image(inputs.feature_shape) else column_means(inputs)
+    kind, confidence = means and means.kind, inputs.confidence
+    chosen = [
+        members(inputs, cluster, confidence, places.agreement)
+        for cluster in range(inputs.probabilities.shape[1])
+    ]
+    of_cards = [row for one in chosen for row in one.rows()]
+    images = [] if means else separate(inputs.x[of_cards], inputs.feature_shape, _SIDE)
+    first = of_cards + [one["index"] for one in _doubtful(inputs) + _strange(inputs)]
+    data = latent_map.map_data(inputs, places.positions, means, first)
+    return {
+        "map": data,
+        "num_mapped": len(drawn.rows),
+        "num_shown": min(len(labels), max(latent_map.SHOWN, len(set(first)))),
+        "num_references": places.num_references,
+        "num_neighbors": latent_map.NEIGHBORS,
+        "cards": [card(inputs, k, one, means) for k, one in enumerate(chosen)],
+        "images_of": dict(zip(of_cards, images, strict=False)),
+        "kind": kind,
+        "glossary": explained(_keys(inputs, kind)),
+    }
+
+
 def _is_scored(inputs: ReportInputs, records: Sequence[Mapping[str, Any]]) -> bool:
     """Whether there are labels, or one of the records has a score."""
     found = (record.get(key) for record in records for key in _SCORES)
     return inputs.y is not None or any(value is not None for value in found)
 
 
-def _scores(inputs: ReportInputs) -> list[tuple[str, Any, dict[str, Any] | None]]:
-    """Each score of the end and, of the one that the paper has, the paper's figure."""
+def _scores(inputs: ReportInputs) -> list[tuple[str, str, Any, dict[str, Any] | None]]:
+    """Each score: its key, its name, itself and, of one alone, the paper's figure."""
     result = inputs.result
     final, paper = result.get("final") or {}, result.get("paper") or {}
     if not _is_scored(inputs, [final]):
@@ -257,7 +277,7 @@ def _scores(inputs: ReportInputs) -> list[tuple[str, Any, dict[str, Any] | None]
         difference = ours - theirs if known else None
         note = {"source": None, **paper, "difference": difference}
     return [
-        (name, final.get(key), note if key == scores.reported(result) else None)
+        (key, name, final.get(key), note if key == scores.reported(result) else None)
         for key, name in names.items()
     ]
 
@@ -277,14 +297,14 @@ def _stages(stages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
                 change = accuracy - previous
         previous = previous if accuracy is None else accuracy
         extras = [
-            (key.replace("_", " "), page.any_value(value))
+            (key, key.replace("_", " "), page.any_value(value))
             for key, value in stage.items()
             if key not in known and value is not None
         ]
         for key, name in {**_SCORES, "elbo": "ELBO"}.items():
             values = [restart.get(key) for restart in stage.get("restarts", [])]
             if values and None not in values:
-                extras.append((f"{name} of the restarts", page.number(values)))
+                extras.append((key, f"{name} of the restarts", page.number(values)))
         has_terms = any(stage.get(key) is not None for key in _TERMS)
         of_page = {"bar": bar, "change": change, "extras": extras}
         shown.append({**stage, **of_page, "has_terms": has_terms})
@@ -299,7 +319,7 @@ def _candidates(stages: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def _doubtful(inputs: ReportInputs) -> list[dict[str, Any]]:
     """The rows whose clusters are least sure, in that order; none of hard clusters."""
-    confidence = inputs.probabilities.max(axis=1)
+    confidence = inputs.confidence
     num_clusters = inputs.probabilities.shape[1]
     if num_clusters == 1 or confidence.min() == 1.0:
         return []
@@ -312,7 +332,7 @@ def _doubtful(inputs: ReportInputs) -> list[dict[str, Any]]:
         found.append(
             {
                 "index": index,
-                "row": index if inputs.names is None else inputs.names[index],
+                "row": inputs.row_name(index),
                 "cluster": label,
                 "color": cluster_color(label),
                 "confidence": confidence[index],
@@ -334,7 +354,7 @@ def _strange(inputs: ReportInputs) -> list[dict[str, Any]]:
     return [
         {
             "index": index,
-            "row": index if inputs.names is None else inputs.names[index],
+            "row": inputs.row_name(index),
             "cluster": int(inputs.labels[index]),
             "color": cluster_color(inputs.labels[index]),
             "elbo": inputs.elbo[index],
@@ -350,7 +370,7 @@ def _cluster(inputs: ReportInputs, cluster: int) -> dict[str, Any]:
     confidence = dominant = purity = None
     typical: list[str] = []
     if size:
-        certain = inputs.probabilities.max(axis=1)[members]
+        certain = inputs.probabilities[members].max(axis=1)
         confidence = certain.mean()
         if inputs.names is not None:
             most = np.argsort(-certain, kind="stable")[:_TYPICAL]
@@ -360,6 +380,7 @@ def _cluster(inputs: ReportInputs, cluster: int) -> dict[str, Any]:
         dominant = class_name(classes[counts.argmax()], inputs.class_names)
         purity = counts.max() / size
     return {
+        "number": cluster,
         "color": cluster_color(cluster),
         "size": size,
         "share": size / len(inputs.labels),

@@ -9,7 +9,7 @@ import numpy as np
 from dgg_jax import checks, methods
 from dgg_jax.data import Dataset
 from dgg_jax.reports import published
-from dgg_jax.reports.run import ReportInputs
+from dgg_jax.reports.inputs import ReportInputs
 from dgg_jax.runs.config import Config
 from dgg_jax.runs.origin import (
     device,
@@ -143,4 +143,5 @@ def report_inputs(
         names=dataset.names,
         calibrated="raw_log_assignment" in state,
         elbo=state.get("elbo"),
+        scaling=dataset.scaling,
     )

@@ -8,6 +8,7 @@ import numpy as np
 from dgg_jax import presets
 from dgg_jax.reports import cells, published, scores
 from experiments.papers.exhibits import Scale
+from experiments.papers.gmvae import CELLS, run_of_cell
 from experiments.papers.runs import Asked
 
 Results = Mapping[str, dict[str, Any] | None]  # contents of result.json, by name
@@ -251,17 +252,8 @@ def _with_vade(scale: Scale) -> dict[str, Asked]:
     return {k: v for k, v in runs.items() if k.partition("/")[0] not in left_out}
 
 
-_CELLS = [(k, m) for k in (10, 16, 30) for m in (1, 10)]
-
-
 def _cells(scale: Scale) -> dict[str, Asked]:
-    return {
-        f"{k},{m}/gmvae/{seed}": scale.of_images(
-            "gmvae", "paper", num_clusters=k, num_samples=m
-        )._replace(seed=seed)
-        for k, m in _CELLS
-        for seed in (0,)
-    }
+    return {f"{k},{m}/gmvae/0": run_of_cell(scale, k, m) for k, m in CELLS}
 
 
 def _by_cell(results: Results) -> tuple[Sequence[str], Lines]:
@@ -272,7 +264,7 @@ def _by_cell(results: Results) -> tuple[Sequence[str], Lines]:
         ("AAE, quoted", "30", _NOTHING, "0.9590 ± 0.0113", _NOTHING, _NOTHING),
         ("DEC, quoted", "10", "0.8430", _NOTHING, _NOTHING, _NOTHING),
     ]
-    for (k, m), (best, mean) in zip(_CELLS, _GMVAE_PRINTED, strict=True):
+    for (k, m), (best, mean) in zip(CELLS, _GMVAE_PRINTED, strict=True):
         found = _reached(results, f"{k},{m}", "gmvae")
         values = [scores.comparable(result) for result in found]
         epochs = {str(r["config"]["preset_values"]["epochs"]) for r in found}
@@ -296,7 +288,7 @@ _GMVAE_PRINTED = (  # best run, average run
 def _agrees_by_cell(results: Results) -> str:
     found = {
         cell: np.mean([scores.comparable(r) for r in runs])
-        for cell in _CELLS
+        for cell in CELLS
         if (runs := _reached(results, f"{cell[0]},{cell[1]}", "gmvae"))
     }
     if len(found) < 2:

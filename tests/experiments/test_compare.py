@@ -126,6 +126,31 @@ def test_the_figure_compares_like_with_like(monkeypatch):
     assert drawn == [(["DGG", "GMVAE"], [[0.8], [0.2]], [0.9, None])]
 
 
+def test_methods_are_compared_seed_by_seed():
+    made = [
+        *(result("dgg", seed, value) for seed, value in enumerate((0.9, 0.8, 0.7))),
+        *(result("vade", seed, value) for seed, value in ((2, 0.5), (1, 0.9))),
+        result("gmm", 7, 0.3),
+        result("kmeans", 0, None),
+    ]
+    (only,) = comparison.paired_differences(comparison.table(made))
+    assert (only.method, only.seeds) == ("vade", [1, 2])
+    assert only.differences == pytest.approx([0.1, -0.2])
+    assert comparison.paired_differences([]) == []
+    text = page(made)
+    assert "<td>VaDE</td>" in text.partition("Seed by seed</h2>")[2]
+    assert "\N{MINUS SIGN}0.0500 ± 0.2121" in text and "1 of 2" in text
+
+
+def test_runs_are_linked_to():
+    made = [result("dgg", 0, 0.9), result("kmeans", 1, None)]
+    rows = comparison.table(made)
+    reports = {("dgg", 0): "dgg-0/report.html"}
+    text = comparison_page.html(rows, "mnist", made, "compare", reports)
+    assert '<a href="dgg-0/report.html">DGG, seed 0</a>' in text
+    assert "kmeans-1" not in text
+
+
 def test_the_csv_parses_back():
     made = [
         result("dgg", 0, 0.7, paper=PAPER),
@@ -194,7 +219,7 @@ def test_the_page_holds_the_table():
     for words in ("<td>DGG</td>", "<td>K-means</td>", "0.9000 (table 1)", "LTVAE"):
         assert words in text
     assert "2 methods, 2 runs on 9 rows of 2 features: &lt;made&gt;" in text
-    assert text.count("<img") == 1 and "http" not in text
+    assert text.count("<img") == 2 and "http" not in text
     assert "<pre><code>python -m compare</code></pre>" in text
 
 
@@ -483,7 +508,8 @@ def patched():
         whole = data.load("digits")
         part = whole._replace(x=whole.x[::4], y=whole.y[::4])
         patch.setattr(data, "load", lambda name, **arguments: part)
-        patch.setattr("dgg_jax.reports.run.report_figures", lambda inputs: {})
+        patch.setattr("dgg_jax.reports.run.report_figures", lambda *_: {})
+        patch.setattr("dgg_jax.plots.latents.tsne", lambda z: z[:, :2])
         yield part
 
 
@@ -533,7 +559,9 @@ def test_a_comparison_of_cheap_methods(finished, patched):
         assert f"--method={line['method']}" in results[0]["command"]
     assert (workdir / "comparison.md").read_text() in outcome.out
     text = (workdir / "report.html").read_text()
-    assert "spectral clustering" in text and text.count("<img") == 1
+    links = re.findall(r'href="([^"#]+)"', text)
+    assert len(links) == 8 and all((workdir / link).exists() for link in links)
+    assert "spectral clustering" in text and text.count("<img") == 2
 
 
 def test_the_same_command_again_trains_nothing(finished, trained):

@@ -40,7 +40,7 @@ def few_rows(monkeypatch):
         class_names=("a", "b"), likelihood="gaussian", provenance="a test",
     )  # fmt: skip
     monkeypatch.setattr(runs, "load_data", lambda config: dataset)
-    monkeypatch.setattr("dgg_jax.reports.run.report_figures", lambda _: {})
+    monkeypatch.setattr("dgg_jax.reports.run.report_figures", lambda *_: {})
 
 
 @pytest.fixture

@@ -5,7 +5,8 @@ import re
 import numpy as np
 import pytest
 
-from dgg_jax.reports.run import ReportInputs, report_figures, write_report
+from dgg_jax.reports.run import report_figures, write_report
+from tests.reports.fakes import fake
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 
@@ -28,7 +29,7 @@ class Balance(html.parser.HTMLParser):
         self.open.pop()
 
     def handle_data(self, data):
-        if data.strip() and self.open[-1:] != ["style"]:
+        if data.strip() and self.open[-1:] not in (["style"], ["script"]):
             self.texts.append(data.strip())
 
 
@@ -40,52 +41,10 @@ def parsed(path):
     return parser
 
 
-def fake(
-    num_clusters=3, num_latents=2, shape=(4, 4), labelled=True, name="digits", **result
-):
-    random = np.random.default_rng(0)
-    num_points, num_features = 60, int(np.prod(shape))
-    labels = np.arange(num_points) % num_clusters
-    probabilities = random.dirichlet(np.ones(num_clusters) * 0.2, num_points)
-    is_image = len(shape) > 1
-    scores = {"accuracy": 0.91, "nmi": 0.8, "ari": 0.7} if labelled else {}
-    base = {
-        "final": {"accuracy": None, "nmi": None, "ari": None, "elbo": -9.5} | scores,
-        "stages": [
-            {"name": "pretrain", "seconds": 1.5, "elbo": -12.25}
-            | ({"accuracy": 0.7} if labelled else {}),
-            {"name": "graph", "seconds": None, "neighbor_purity": 0.96},
-            {"name": "train", "seconds": 75.0, "elbo": -9.5, "reconstruction": -7.0}
-            | scores,
-        ],
-        "versions": {"python": "3.11", "jax": None},
-        "device": "cpu",
-        "seed": 0,
-        "dataset": {"name": name, "rows": num_points, "provenance": None},
-        "seconds": 80.0,
-        "paper": None,
-        "git_revision": None,
-        "command": "python -m experiments.main --dataset=digits",
-    }
-    return ReportInputs(
-        config={"method": "dgg", "epochs": 40, "hidden": [500, 500], "data_dir": None},
-        result=base | result,
-        history=[{"stage": "train", "loop": "train", "epoch": 0, "objective": -9.0}],
-        x=random.uniform(size=(num_points, num_features)),
-        feature_shape=shape,
-        y=labels if labelled else None,
-        class_names=[f"class {k}" for k in range(num_clusters)] if labelled else None,
-        labels=labels,
-        probabilities=probabilities,
-        embedding=random.normal(size=(num_points, num_latents)),
-        mixture_logvar=random.normal(size=(num_clusters, num_latents)),
-        samples=random.uniform(size=(num_clusters, 4, num_features)),
-        traversals=(
-            random.uniform(size=(num_clusters, num_latents, 15, num_features))
-            if is_image
-            else None
-        ),
-    )
+def after(heading, page):
+    """What stands after a heading, which the list of contents has as well."""
+    at = len(page.texts) - page.texts[::-1].index(heading)
+    return page.texts[at:]
 
 
 @pytest.mark.parametrize(
@@ -109,12 +68,11 @@ def test_the_report_is_one_page_with_its_figures(
     files = list((tmp_path / "run" / "figures").iterdir())
     assert {file.name for file in files} == {f"{name}.png" for name in expected}
     images = [v for k, v in page.attributes if k == "src"]
-    assert len(images) == len(files)
-    embedded = {
-        base64.b64decode(i.removeprefix("data:image/png;base64,")) for i in images
-    }
-    assert embedded == {file.read_bytes() for file in files}
-    assert all(png.startswith(b"\x89PNG\r\n") and len(png) > 1000 for png in embedded)
+    embedded = {base64.b64decode(image.partition(";base64,")[2]) for image in images}
+    drawn = {file.read_bytes() for file in files}
+    assert drawn <= embedded  # and the rows of the cards, if they are images
+    assert (drawn == embedded) == (len(shape) == 1)
+    assert all(png.startswith(b"\x89PNG\r\n") and len(png) > 1000 for png in drawn)
     # Nothing half-written stays behind.
     assert {p.name for p in path.parent.iterdir()} == {"figures", "report.html"}
 
@@ -162,7 +120,7 @@ def test_the_best_labels_to_start_from_are_listed(tmp_path, labelled):
 @pytest.fixture
 def words(tmp_path, monkeypatch):
     """Writes a report without figures, for tests of what it says."""
-    monkeypatch.setattr("dgg_jax.reports.run.report_figures", lambda _: {})
+    monkeypatch.setattr("dgg_jax.reports.run.report_figures", lambda *_: {})
 
     def write(**changes):
         return write_report(tmp_path, fake(**changes))
@@ -173,11 +131,14 @@ def words(tmp_path, monkeypatch):
 def test_nothing_is_requested_and_no_path_is_shown(tmp_path):
     path = write_report(tmp_path, fake())
     page = parsed(path)
-    references = [v for k, v in page.attributes if k in ("src", "href", "srcset")]
+    references = [v for k, v in page.attributes if k in ("src", "srcset")]
     assert references
-    assert all(value.startswith("data:image/png;base64,") for value in references)
+    assert all(value.startswith("data:image/") for value in references)
+    links = {v for k, v in page.attributes if k == "href"}
+    anchors = {f"#{v}" for k, v in page.attributes if k == "id"}
+    assert links - anchors == {"result.json"}
     text = path.read_text(encoding="utf-8")
-    assert not re.search(r"https?://|url\(|@import|file:|<script|<link", text)
+    assert not re.search(r"https?://|url\(|@import|file:|<script src|<link", text)
     assert str(path.parent) not in text
 
 
@@ -193,19 +154,20 @@ def test_everything_is_escaped(words):
         "git_revision": [evil],
     }
     path = words(**inputs)
-    assert "<script" not in path.read_text(encoding="utf-8")
+    assert "<script>alert" not in path.read_text(encoding="utf-8")
     page = parsed(path)
-    assert "script" not in page.seen
+    assert page.seen.count("script") == 2  # the map's
     assert any(evil in text for text in page.texts)
 
 
 def test_names_of_classes_and_settings_are_escaped(tmp_path, monkeypatch):
-    monkeypatch.setattr("dgg_jax.reports.run.report_figures", lambda _: {})
+    monkeypatch.setattr("dgg_jax.reports.run.report_figures", lambda *_: {})
     evil = '<script>alert("x")</script>'
     inputs = fake()._replace(class_names=[evil] * 3, config={evil: {evil: evil}})
+    inputs = inputs._replace(names=np.array([f"</script>{evil}"] * 60))
     path = write_report(tmp_path, inputs)
-    assert "<script" not in path.read_text(encoding="utf-8")
-    assert "script" not in parsed(path).seen
+    assert "<script>alert" not in path.read_text(encoding="utf-8")
+    assert parsed(path).seen.count("script") == 2
     assert parsed(path).texts.count(evil) == 24  # twenty rows to check have a class
 
 
@@ -279,7 +241,7 @@ def test_a_method_without_a_model_shows_none(tmp_path):
 
 
 def test_the_least_sure_rows_are_listed(tmp_path, monkeypatch):
-    monkeypatch.setattr("dgg_jax.reports.run.report_figures", lambda _: {})
+    monkeypatch.setattr("dgg_jax.reports.run.report_figures", lambda *_: {})
     inputs = fake(num_clusters=3)
     probabilities = np.tile([0.9, 0.06, 0.04], (60, 1))
     probabilities[np.arange(60), inputs.labels] = 0.9
@@ -288,18 +250,18 @@ def test_the_least_sure_rows_are_listed(tmp_path, monkeypatch):
     names = np.array([f"flower {i}" for i in range(60)])
     inputs = inputs._replace(probabilities=probabilities, names=names)
     page = parsed(write_report(tmp_path, inputs))
-    at = page.texts.index("Rows to check")
-    assert page.texts[at + 1].startswith("The 20 rows whose clusters are least sure")
-    head = page.texts.index("Row", at)
-    rows = page.texts[head + 6 : head + 6 + 12]
+    texts = after("Rows to check", page)
+    assert texts[0].startswith("The 20 rows whose clusters are least sure")
+    head = texts.index("Row")
+    rows = texts[head + 6 : head + 6 + 12]
     assert rows[:6] == ["flower 41", "2", "0.500", "1", "0.500", "class 2"]
     assert rows[6:] == ["flower 7", "1", "0.600", "2", "0.300", "class 1"]
     assert "The strangest rows" not in page.texts
     elbo = np.arange(60.0)[::-1]
     page = parsed(write_report(tmp_path, inputs._replace(elbo=elbo)))
-    at = page.texts.index("The strangest rows")
-    head = page.texts.index("ELBO", at)
-    assert page.texts[head + 1 : head + 7] == [
+    texts = after("The strangest rows", page)
+    head = texts.index("ELBO")
+    assert texts[head + 1 : head + 7] == [
         *("flower 59", "2", "0.00"),
         *("flower 58", "1", "1.00"),
     ]
@@ -322,7 +284,7 @@ def test_without_labels_the_tiles_speak_of_clusters(words):
 
 
 def test_an_empty_cluster_is_pointed_out(tmp_path, monkeypatch):
-    monkeypatch.setattr("dgg_jax.reports.run.report_figures", lambda _: {})
+    monkeypatch.setattr("dgg_jax.reports.run.report_figures", lambda *_: {})
     inputs = fake()
     without_values = parsed(write_report(tmp_path, inputs)).texts.count("\N{EN DASH}")
     inputs = inputs._replace(labels=np.minimum(inputs.labels, 1))
@@ -333,7 +295,7 @@ def test_an_empty_cluster_is_pointed_out(tmp_path, monkeypatch):
 
 
 def test_a_failed_write_leaves_the_old_report(tmp_path, monkeypatch):
-    monkeypatch.setattr("dgg_jax.reports.run.report_figures", lambda _: {})
+    monkeypatch.setattr("dgg_jax.reports.run.report_figures", lambda *_: {})
     path = write_report(tmp_path, fake())
     before = path.read_bytes()
 
@@ -359,6 +321,7 @@ def test_figures_are_grouped_and_captioned(tmp_path, labelled, counts):
     titles, texts = zip(*captions, strict=True)
     assert len(set(titles)) == sum(counts) and all(t.strip()[-1] in ".?" for t in texts)
     assert re.findall(r' alt="(.+?)"', text) == list(titles)
+    assert text.count("<h2 ") == len(re.findall(r'<li><a href="#', text))
 
 
 @pytest.mark.parametrize(
@@ -371,7 +334,6 @@ def test_an_estimated_number_of_clusters_shows_its_evidence(tmp_path, counts, wo
     evidence = {"sizes": sizes, "counts": list(counts), "num_clusters": 3}
     config = inputs.config | {"num_clusters": "auto", "cluster_count": evidence}
     page = parsed(write_report(tmp_path, inputs._replace(config=config)))
-    at = page.texts.index("How many clusters")
-    assert page.texts[at + 1] == "Estimated without labels."
-    assert words in page.texts[at + 2]
+    first, second, *_ = after("How many clusters", page)
+    assert first == "Estimated without labels." and words in second
     assert (tmp_path / "figures" / "cluster_counts.png").exists()

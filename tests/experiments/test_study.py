@@ -309,7 +309,7 @@ def test_papers_figures_are_not_beside_those_of_a_part(tmp_path, trained):
 
 @pytest.mark.slow
 def test_a_study_from_end_to_end(tmp_path, monkeypatch):
-    monkeypatch.setattr("dgg_jax.reports.run.report_figures", lambda inputs: {})
+    monkeypatch.setattr("dgg_jax.reports.run.report_figures", lambda *_: {})
     settings = ["--preset=smoke", "--hidden_sizes=8", "--pretrain_layer_epochs=0",
                 "--num_rows=200", "--seeds=0"]  # fmt: skip
     variants = "--variants=default,num_neighbors=0,num_neighbors=5"

@@ -3,7 +3,7 @@ import io
 import numpy as np
 import pytest
 
-from dgg_jax.plots import latent_picture
+from dgg_jax.plots import latent_map, latent_picture
 
 
 def clusters(num_clusters, num_latents, num_points=120):
@@ -62,3 +62,14 @@ def test_shapes_are_checked():
         latent_picture(np.zeros(4), np.zeros(4, int))
     with pytest.raises(ValueError, match="labels"):
         latent_picture(np.zeros((4, 3)), np.zeros(3, int))
+
+
+def test_a_map_is_drawn_as_it_would_be():
+    z, labels = clusters(3, 5, 90)
+    made = latent_map(z, 60)
+    assert len(made.rows) == 60 and (np.diff(made.rows) > 0).all()
+    drawn = latent_picture(z, labels, max_points=60, drawn=made)
+    again = latent_picture(z, labels, max_points=60)
+    np.testing.assert_array_equal(positions(drawn), positions(again))
+    flat = latent_map(z[:, :2])
+    np.testing.assert_array_equal(flat.positions, z[:, :2])

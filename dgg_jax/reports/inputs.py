@@ -1,0 +1,69 @@
+"""What a finished run hands to its report."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy import sparse
+
+from dgg_jax.data.preprocessing import Scaling
+
+
+class ReportInputs(NamedTuple):
+    """What a finished run hands to its report.
+
+    Attributes:
+      config: the resolved configuration.
+      result: what result.json holds.
+      history: the lines of metrics.jsonl.
+      x: data, shape [N, D]; a csr_array where most are 0.
+      feature_shape: shape of one data point, of product D.
+      y: true classes, integers of shape [N], or None.
+      class_names: names of the classes 0, 1, ..., or None.
+      labels: cluster of each point, integers in [0, K), shape [N].
+      probabilities: of each cluster for each point, shape [N, K].
+      embedding: latents, shape [N, L], or None of a method that has none.
+      mixture_logvar: natural log of the variances, shape [K, L], or None without a
+        mixture.
+      samples: decoded means of latents drawn from each component, shape [K, M, D], or
+        None of a method that generates nothing.
+      traversals: decoded means along each latent dimension, shape [K, L, 15, D], or
+        None.
+      names: of the points, strings of shape [N], or None.
+      calibrated: whether the probabilities are others' as well as q(c | x).
+      elbo: of the points, in nats, [N], or None of a method that has none.
+      scaling: how the columns of a file of one's own became those of x, with their
+        names if it has any, or None.
+    """
+
+    config: dict[str, Any]
+    result: dict[str, Any]
+    history: list[dict[str, Any]]
+    x: np.ndarray | sparse.csr_array
+    feature_shape: tuple[int, ...]
+    y: np.ndarray | None
+    class_names: Sequence[str] | None
+    labels: np.ndarray
+    probabilities: np.ndarray
+    embedding: np.ndarray | None
+    mixture_logvar: np.ndarray | None
+    samples: np.ndarray | None
+    traversals: np.ndarray | None
+    names: np.ndarray | None = None
+    calibrated: bool = False
+    elbo: np.ndarray | None = None
+    scaling: Scaling | None = None
+
+    @property
+    def confidence(self) -> np.ndarray:
+        """The probability of each row for the cluster that is most likely, [N]."""
+        return self.probabilities.max(axis=1)
+
+    @property
+    def latents(self) -> np.ndarray:
+        """The embedding; of a method without one, the data."""
+        return self.x if self.embedding is None else self.embedding
+
+    def row_name(self, row: int) -> Any:
+        """The name of a row, or its number."""
+        return row if self.names is None else self.names[row]
