@@ -19,6 +19,7 @@ from experiments.papers.exhibits import (
 
 _MAP_POINTS = 2000  # of figure 4
 _SAMPLES = 10
+_LEVEL = 0.94  # that VaDE rises to in figure 2
 _NAMES = {
     "vade": "VaDE",
     "dec": "DEC",
@@ -59,9 +60,9 @@ def _agrees_curves(arrays: Arrays) -> str:
     found = {name: float(arrays[f"{name}/accuracy"]) for name in _NAMES}
     above = [_NAMES[n] for n, value in found.items() if value > found["vade"]]
     told = ", ".join(f"{_NAMES[name]} {value:.3f}" for name, value in found.items())
-    verdict = (
-        f"Does not agree, {' and '.join(above)} ends above it" if above else "Agrees"
-    )
+    verdict = "Agrees" if found["vade"] >= _LEVEL else "Agrees in the order alone"
+    if above:
+        verdict = f"Does not agree, {' and '.join(above)} ends above it"
     return (
         f"{verdict}: {told}. AE+GMM is a level here, as its mixture is fitted when the "
         "autoencoder is trained; the paper follows it over epochs."
