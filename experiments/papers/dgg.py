@@ -15,6 +15,7 @@ from experiments.papers.exhibits import (
     Scale,
     accuracy,
     classes,
+    pixels,
 )
 
 # The start and the training of the paper, without what is ours.
@@ -175,7 +176,7 @@ def _collect_traversals(components: int | None) -> ...:
         order = np.argsort(-shares, kind="stable")[:components]
         decoded = methods.method("dgg").traversals(model)[np.sort(order)]
         return {
-            "pixels": np.uint8(np.round(255.0 * np.clip(decoded, 0.0, 1.0))),
+            "pixels": pixels(decoded),
             "logvar": np.asarray(model.params["mixture"].logvar)[np.sort(order)],
             "feature_shape": np.asarray(dataset.feature_shape),
         }

@@ -85,6 +85,11 @@ _ANY = "?"
 NO_RUNS: Mapping[str, Asked] = MappingProxyType({})
 
 
+def pixels(rows: np.ndarray) -> np.ndarray:
+    """Values of images in [0, 1] as bytes, which are kept."""
+    return np.uint8(np.round(255.0 * np.clip(rows, 0.0, 1.0)))
+
+
 def accuracy(run: FinishedRun) -> np.ndarray:
     """ACC of a run, as an array of one number."""
     return np.asarray(run.result["final"]["accuracy"])

@@ -15,6 +15,7 @@ from experiments.papers.exhibits import (
     Scale,
     accuracy,
     classes,
+    pixels,
 )
 
 _DRAWN = 2000  # points of a density, for each cluster
@@ -206,21 +207,17 @@ def _one(scale: Scale) -> dict[str, Asked]:
     return {"gmvae": scale.of_images("gmvae")}
 
 
-def _pixels(rows: np.ndarray) -> np.ndarray:
-    return np.uint8(np.round(255.0 * np.clip(rows, 0.0, 1.0)))
-
-
 def _samples_at_zero(run: FinishedRun) -> np.ndarray:
     w = np.zeros((1, run.config.preset.w_dim), np.float32)
     sampled = methods.method("gmvae").samples_per_cluster
-    return _pixels(sampled(run.model.model_, _SAMPLES, 0, w=w))
+    return pixels(sampled(run.model.model_, _SAMPLES, 0, w=w))
 
 
 def _collect_samples(runs: Runs) -> Arrays:
     run = runs["gmvae"]
     return {
         "samples": _samples_at_zero(run),
-        "styles": _pixels(style_traversals(run.model.model_, _SAMPLES)),
+        "styles": pixels(style_traversals(run.model.model_, _SAMPLES)),
         "feature_shape": np.asarray(run.config.load().feature_shape),
         "accuracy": accuracy(run),
     }

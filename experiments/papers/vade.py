@@ -15,6 +15,7 @@ from experiments.papers.exhibits import (
     Scale,
     accuracy,
     classes,
+    pixels,
 )
 
 _MAP_POINTS = 2000  # of figure 4
@@ -86,9 +87,7 @@ def _collect_generated(runs: Runs) -> Arrays:
             _of_moments(x, runs["gmm"].state["labels"], len(drawn)),
         ),
     }
-    arrays = {
-        name: np.uint8(np.round(255 * np.clip(v, 0, 1))) for name, v in samples.items()
-    }
+    arrays = {name: pixels(rows) for name, rows in samples.items()}
     arrays |= {f"{name}/accuracy": accuracy(run) for name, run in runs.items()}
     return arrays | {"feature_shape": np.asarray(dataset.feature_shape)}
 
@@ -208,9 +207,8 @@ def _collect_numbers(runs: Runs) -> Arrays:
         dataset = run.config.load()
         y, labels = np.asarray(dataset.y), run.state["labels"]
         rows = [_members(labels == k) for k in range(int(name))]
-        pixels = np.asarray(dataset.x)[np.concatenate(rows)]
-        pixels = pixels.reshape(int(name), _SAMPLES, -1)
-        arrays[name] = np.uint8(np.round(255.0 * np.clip(pixels, 0.0, 1.0)))
+        members = np.asarray(dataset.x)[np.concatenate(rows)]
+        arrays[name] = pixels(members.reshape(int(name), _SAMPLES, -1))
         arrays[f"{name}/counts"] = np.asarray(
             [
                 np.bincount(y[labels == k], minlength=y.max() + 1)
