@@ -311,3 +311,12 @@ def test_networks_are_those_of_the_modules(tmp_path, name, weights):
         "svhn",
     ]
     assert weights in lines[2]
+
+
+def test_the_table_of_gmvae_has_its_own_score():
+    found = result(0.5, "gmvae")
+    found["final"]["confident_label_accuracy"] = 0.75
+    results = {f"{k},{m}/gmvae/0": found for k, m in gmvae.CELLS}
+    _, lines = of_papers._by_cell(results)
+    assert [line[4] for line in lines[4:]] == ["0.7500"] * 6
+    assert of_papers._agrees_by_cell(results).startswith("Does not agree: 0.7500")
