@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import pytest
+from absl.testing import flagsaver
 from matplotlib.figure import Figure
 
 from dgg_jax import checks, presets
@@ -303,7 +304,8 @@ def test_neighbours_have_a_line_each_with_both_forms():
     ],
 )
 def test_networks_are_those_of_the_modules(tmp_path, name, weights):
-    assert tables.main([f"--name={name}", f"--output={tmp_path}"]) == 0
+    with flagsaver.flagsaver():
+        assert tables.main([f"--name={name}", f"--output={tmp_path}"]) == 0
     lines = (tmp_path / f"{name}.csv").read_text().splitlines()
     assert [line.partition(",")[0] for line in lines[1:]] == [
         "pinwheel",
