@@ -278,14 +278,16 @@ def draw_maps(arrays: Arrays, columns: int = 3) -> Figure:
 
 
 def agrees_maps(arrays: Arrays) -> str:
-    """Whether the latents of a class lie closer together as training goes on."""
+    """Whether classes lie closer together, and clusters are purer, as training goes."""
     names = names_of(arrays)
     purity = [float(arrays[f"{name}/purity"]) for name in names]
-    verdict = "Agrees" if purity[-1] > purity[0] else "Does not agree"
+    first, *_, last = (float(arrays[f"{name}/accuracy"]) for name in names)
+    verdicts = (purity[-1] > purity[0], last >= first)
+    verdict = {2: "Agrees", 1: "Agrees in part", 0: "Does not agree"}[sum(verdicts)]
     told = ", ".join(f"{p:.3f} after {n}" for n, p in zip(names, purity, strict=True))
     return (
         f"{verdict}: of the ten nearest latents the share of the same class is {told} "
-        "epochs."
+        f"epochs; the accuracy goes from {first:.3f} to {last:.3f}."
     )
 
 

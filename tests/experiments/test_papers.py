@@ -206,6 +206,17 @@ def test_moons_agree_only_if_dgg_solves_both_and_vade_neither():
     assert agrees(0.995, 1.0, 0.995).startswith("Does not agree")
 
 
+def test_maps_agree_if_both_neighbours_and_clusters_are_purer():
+    def agrees(purity, accuracy):
+        arrays = {"0/purity": np.asarray(0.5), "0/accuracy": np.asarray(0.5)}
+        arrays |= {"9/purity": np.asarray(purity), "9/accuracy": np.asarray(accuracy)}
+        return dgg.agrees_maps(arrays)
+
+    assert agrees(0.6, 0.6).startswith("Agrees:")
+    assert agrees(0.6, 0.4).startswith("Agrees in part:")
+    assert agrees(0.4, 0.4).startswith("Does not agree:")
+
+
 def test_clusters_are_in_the_order_of_their_classes():
     y, labels = np.array([0, 0, 1, 1, 2, 2]), np.array([2, 2, 0, 0, 1, 1])
     drawn = np.arange(3)[:, None, None] * np.ones((3, 2, 4))
