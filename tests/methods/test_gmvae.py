@@ -120,6 +120,28 @@ def test_samples_come_from_their_component():
     assert differ(samples, gmvae.samples_per_cluster(model, 200, seed=2))
 
 
+def test_samples_at_one_w_are_of_its_components():
+    model, _, _ = run()
+    w = np.full((1, model.preset.w_dim), 0.5, np.float32)
+    mixture = model.networks.components(model.params, w)
+    means = model.decode(np.asarray(mixture.mean[0]))
+    samples = gmvae.samples_per_cluster(model, 400, seed=1, w=w)
+    error = samples.std(axis=1) / 20  # of the mean of 400
+    # Decoded means are not the mean of what is decoded, but nearly, so close to them.
+    assert (np.abs(samples.mean(axis=1) - means) < 5 * error + 0.1).all()
+
+
+def test_styles_begin_and_end_at_draws_of_w():
+    model, _, _ = run()
+    styles = gmvae.style_traversals(model, 5, seed=3)
+    assert styles.shape == (3, 5, 2)
+    ends = jax.random.normal(jax.random.key(3), (2, 1, model.preset.w_dim))
+    for step, w in ((0, ends[0]), (4, ends[1])):
+        mixture = model.networks.components(model.params, w)
+        expected = model.decode(np.asarray(mixture.mean[0]))
+        np.testing.assert_allclose(styles[:, step], expected, rtol=1e-4, atol=1e-5)
+
+
 def test_assignments_are_bayes_at_the_means():
     """Eq. (3) with a uniform pi, by scipy, from the networks' outputs."""
     model, state, _ = run()
