@@ -15,6 +15,7 @@ from experiments.papers.dgg import (
     agrees_maps,
     collect_maps,
     draw_maps,
+    names_of,
     neighbor_edges,
 )
 from experiments.papers.exhibits import Arrays, Asked, Exhibit, Runs, Scale
@@ -105,12 +106,8 @@ def _collect_times(runs: Runs) -> Arrays:
     return arrays
 
 
-def _methods(arrays: Arrays) -> list[str]:
-    return list(dict.fromkeys(name.partition("/")[0] for name in arrays))
-
-
 def _draw_times(arrays: Arrays) -> Figure:
-    names = _methods(arrays)
+    names = names_of(arrays)
     return plots.accuracy_by_seconds(
         names,
         [arrays[f"{name}/seconds"] for name in names],
@@ -119,7 +116,7 @@ def _draw_times(arrays: Arrays) -> Figure:
 
 
 def _agrees_times(arrays: Arrays) -> str:
-    means = {n: arrays[f"{n}/accuracy"].mean() for n in _methods(arrays)}
+    means = {n: arrays[f"{n}/accuracy"].mean() for n in names_of(arrays)}
     best = max(means, key=means.get)
     seconds = arrays[f"{best}/seconds"].mean()
     return f"The best is {best}: {means[best]:.3f} in {seconds:.0f} s."

@@ -1,11 +1,12 @@
-"""What a figure or table of a paper is made of."""
+"""What a figure of a paper is made of."""
 
 from collections.abc import Callable, Mapping
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
+from matplotlib.figure import Figure
 
+from dgg_jax import plots
 from dgg_jax.metrics import matched_classes
 from dgg_jax.runs.finished import FinishedRun
 from experiments.papers.runs import Asked
@@ -46,7 +47,7 @@ class Scale(NamedTuple):
 
 
 class Exhibit(NamedTuple):
-    """A figure or table of a paper, or one beyond the papers.
+    """A figure of a paper, or one beyond the papers.
 
     Attributes:
       name: as the command line has it, such as dgg-fig1.
@@ -56,9 +57,8 @@ class Exhibit(NamedTuple):
         read it.
       runs: the runs that it is of, by name.
       collect: from the runs, what is drawn of them, which alone is kept.
-      draw: from that to a matplotlib Figure; of a table to its header and lines.
+      draw: from that to a matplotlib Figure.
       agrees: from that, a sentence on what ours is like.
-      is_table: whether it is one.
       missing: what cannot be had here and what would be needed for it, or nothing.
     """
 
@@ -68,26 +68,28 @@ class Exhibit(NamedTuple):
     shows: str
     runs: Callable[[Scale], dict[str, Asked]]
     collect: Callable[[Runs], Arrays]
-    draw: Callable[[Arrays], Any]
+    draw: Callable[[Arrays], Figure]
     agrees: Callable[[Arrays], str]
-    is_table: bool = False
     missing: str = ""
-
-    @property
-    def of_images(self) -> bool:
-        """Whether the images are what it is of: another set has another name."""
-        return any(
-            asked.dataset == _ANY for asked in self.runs(Scale(images=_ANY)).values()
-        )
-
-
-_ANY = "?"
-NO_RUNS: Mapping[str, Asked] = MappingProxyType({})
 
 
 def pixels(rows: np.ndarray) -> np.ndarray:
     """Values of images in [0, 1] as bytes, which are kept."""
     return np.uint8(np.round(255.0 * np.clip(rows, 0.0, 1.0)))
+
+
+def draw_samples(arrays: Arrays, titles: Mapping[str, str]) -> Figure:
+    """Grids of ``pixels`` [K, M, D] beside each other, by name and title.
+
+    Args:
+      arrays: with those that are there, and feature_shape.
+      titles: of each name.
+    """
+    shown = {
+        title: arrays[name] / 255.0 for name, title in titles.items() if name in arrays
+    }
+    shape = tuple(arrays["feature_shape"].tolist())
+    return plots.sample_panels(shown, shape, columns=2)
 
 
 def accuracy(run: FinishedRun) -> np.ndarray:

@@ -15,6 +15,7 @@ from experiments.papers.exhibits import (
     Scale,
     accuracy,
     classes,
+    draw_samples,
     pixels,
 )
 
@@ -224,12 +225,8 @@ def _collect_samples(runs: Runs) -> Arrays:
 
 
 def _draw_samples(arrays: Arrays) -> Figure:
-    names = {"samples": "z drawn at w = 0", "styles": "w on its way, z the mean"}
-    return plots.sample_panels(
-        {names[name]: arrays[name] / 255.0 for name in names if name in arrays},
-        tuple(arrays["feature_shape"].tolist()),
-        columns=2,
-    )
+    titles = {"samples": "z drawn at w = 0", "styles": "w on its way, z the mean"}
+    return draw_samples(arrays, titles)
 
 
 def _agrees_samples(arrays: Arrays) -> str:

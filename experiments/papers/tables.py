@@ -200,7 +200,8 @@ def _seconds_an_epoch(result: dict[str, Any]) -> float:
 
 
 def _by_neighbors(results: Results) -> tuple[Sequence[str], Lines]:
-    header = ("N_s", "paper's ACC", "ACC", "seconds an epoch", "of the tuple form")
+    header = ("N_s", "paper's ACC", f"ACC, {_images_of(results)}")
+    header += ("seconds an epoch", "of the tuple form")
     lines = []
     for count in dict.fromkeys(name.partition("/")[0] for name in results):
         node = _reached(results, count, "node")
@@ -256,13 +257,20 @@ def _cells(scale: Scale) -> dict[str, Asked]:
     return {f"{k},{m}/gmvae/0": run_of_cell(scale, k, m) for k, m in CELLS}
 
 
+def _images_of(results: Results) -> str:
+    """What the runs are of, beside figures that the papers have of MNIST."""
+    found = {r["config"]["dataset"] for r in results.values() if r is not None}
+    return ", ".join(_NAMES.get(name, name) for name in sorted(found)) or "not run"
+
+
 def _own_score(result: dict[str, Any]) -> float:
     """GMVAE's: each cluster has the label of its most confident row (erratum E62)."""
     return result["final"]["confident_label_accuracy"]
 
 
 def _by_cell(results: Results) -> tuple[Sequence[str], Lines]:
-    header = ("method", "K", "paper, best run", "paper, mean", "ours", "epochs")
+    header = ("method", "K", "paper, best run", "paper, mean")
+    header += (f"ours, {_images_of(results)}", "epochs")
     lines = [
         ("CatGAN, quoted", "20", "0.9030", _NOTHING, _NOTHING, _NOTHING),
         ("AAE, quoted", "16", _NOTHING, "0.9045 ± 0.0205", _NOTHING, _NOTHING),

@@ -15,6 +15,7 @@ from experiments.papers.exhibits import (
     Scale,
     accuracy,
     classes,
+    draw_samples,
     pixels,
 )
 
@@ -114,11 +115,7 @@ def _of_moments(x: np.ndarray, labels: np.ndarray, num_clusters: int) -> np.ndar
 
 
 def _draw_generated(arrays: Arrays) -> Figure:
-    return plots.sample_panels(
-        {_NAMES[name]: arrays[name] / 255.0 for name in ("vade", "gmm")},
-        tuple(arrays["feature_shape"].tolist()),
-        columns=2,
-    )
+    return draw_samples(arrays, {name: _NAMES[name] for name in ("vade", "gmm")})
 
 
 def _agrees_generated(arrays: Arrays) -> str:
@@ -226,11 +223,7 @@ def _members(belongs: np.ndarray) -> np.ndarray:
 
 
 def _draw_numbers(arrays: Arrays) -> Figure:
-    return plots.sample_panels(
-        {f"{name} clusters": arrays[name] / 255.0 for name in ("7", "14")},
-        tuple(arrays["feature_shape"].tolist()),
-        columns=2,
-    )
+    return draw_samples(arrays, {name: f"{name} clusters" for name in ("7", "14")})
 
 
 def _agrees_numbers(arrays: Arrays) -> str:
