@@ -182,14 +182,6 @@ def test_whole_numbers_may_be_integers():
     )
 
 
-def test_sparse_counts_give_the_clusters_of_dense_ones(fitted):
-    x, _ = planted(600)
-    of_sparse = DGG(
-        NUM_CLUSTERS, likelihood="negative_binomial", random_state=0, **FEW
-    ).fit(sparse.csr_array(x))
-    np.testing.assert_array_equal(of_sparse.labels_, fitted.labels_)
-
-
 @pytest.mark.parametrize("cls", [VaDE, DEC])
 def test_other_methods_take_counts(cls):
     x, y = planted(300)
