@@ -1,8 +1,10 @@
 """What a fitted estimator shows of itself, in notebooks above all."""
 
+import html
 import re
 
 import numpy as np
+import pandas
 import pytest
 import sklearn
 from matplotlib.collections import LineCollection
@@ -11,6 +13,7 @@ from matplotlib.figure import Figure
 import dgg_jax
 from dgg_jax import DGG, IMSAT
 from dgg_jax.checks import InvalidInput
+from dgg_jax.metrics import clustering_accuracy
 from tests.hardening.check_estimators import tiny
 from tests.methods.toy import blobs
 
@@ -133,3 +136,58 @@ def test_of_many_clusters_the_largest_are_shown(discriminative, monkeypatch):
     for text in ("25 clusters of 90 rows", "2 outliers", "the 20 largest are shown"):
         assert text in html
     assert "</span> 24</td><td>64</td>" in html and "</span> 20<" not in html
+
+
+def text_of(page):
+    """What a reader sees, without styles and scripts."""
+    page = re.sub(r"<(script|style).*?</\1>", "", page, flags=re.DOTALL)
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", page)).split())
+
+
+def test_the_report_is_one_page(model, images, tmp_path):
+    names = [f"picture {row}" for row in range(90)]
+    path = tmp_path / "page.html"
+    found = model.report(path, images, Y, names=names, class_names=["even", "odd"])
+    assert found == path and list(tmp_path.iterdir()) == [path]
+    page = path.read_text()
+    shown = text_of(page)
+    assert "90 rows of 30 features went into 3 clusters" in shown
+    accuracy = clustering_accuracy(Y, model.labels_)
+    assert f"ACC {accuracy:.3f}" in shown and "picture 7" in page
+    assert "probabilities_ of the model has the probabilities of every row" in shown
+    assert " ".join(f"{model!r}.fit(X)".split()) in shown
+    assert "predictions.npz" not in shown and "--noguard" not in shown
+    assert not re.search(r'(src|href)="(?!data:|#)', page)  # requests nothing
+
+
+def test_the_report_of_a_table_names_columns_and_rows(tmp_path):
+    columns = [f"size {column}" for column in range(3)]
+    rows = [f"flower {row}" for row in range(90)]
+    frame = pandas.DataFrame(blobs()[0], rows, columns)
+    page = tmp_path / "page.html"
+    for name in ("DGG", "IMSAT"):
+        tiny(name).fit(frame).report(str(page), frame)
+        shown = text_of(page.read_text())
+        assert re.search(r"size \d (much )?(higher|lower)", shown)
+        assert re.search(r"Borderline flower \d", shown)
+
+
+def test_outliers_are_counted_in_the_report(images, tmp_path):
+    model = tiny("DGG").fit(images, outliers=0.1)
+    model.report(tmp_path / "page.html", images)
+    shown = text_of((tmp_path / "page.html").read_text())
+    assert "9 rows of the lowest ELBO are outliers, -1 in labels_" in shown
+
+
+def test_a_report_that_cannot_be_written(model, images, tmp_path):
+    with pytest.raises(InvalidInput, match=r"X must be of the 90 rows .* got 89"):
+        model.report(tmp_path / "page.html", images[1:])
+    with pytest.raises(InvalidInput, match="y must be of the 90 rows"):
+        model.report(tmp_path / "page.html", images, Y[:4])
+    with pytest.raises(InvalidInput, match="names must be of the 90 rows"):
+        model.report(tmp_path / "page.html", images, names=["one"])
+    with pytest.raises(InvalidInput, match=r'as ".*report.html", got the folder'):
+        model.report(tmp_path, images)
+    with pytest.raises(FileNotFoundError):
+        model.report(tmp_path / "missing" / "page.html", images)
+    assert not list(tmp_path.iterdir())

@@ -527,6 +527,40 @@ class Clusterer(ClusterMixin, BaseEstimator):
 
         return Pictures(self)
 
+    def report(
+        self,
+        path: str | os.PathLike,
+        X: Any,
+        y: Any = None,
+        *,
+        names: Sequence[str] | None = None,
+        class_names: Sequence[str] | None = None,
+    ) -> pathlib.Path:
+        """Writes one HTML page: clusters, a map of all rows, rows to check, figures.
+
+        It embeds all that it shows and requests nothing.
+
+        Args:
+          path: the file to write, as "report.html".
+          X: the rows of training, as they were given to ``fit``.
+          y: true classes of the rows, integers [N], or None.
+          names: of the rows, N strings; by default the index of a data frame's, if it
+            holds strings.
+          class_names: names of the classes 0, 1, ...
+
+        Returns:
+          The path.
+
+        Raises:
+          ValueError: if X is not the rows of training, or y or names have another
+            length.
+          OSError: if the file cannot be written.
+        """
+        check_is_fitted(self)
+        from dgg_jax.estimators.reporting import write  # matplotlib takes its time
+
+        return write(self, pathlib.Path(path), X, y, names, class_names)
+
     def _repr_html_inner(self) -> str:
         diagram = super()._repr_html_inner()
         if not hasattr(self, "labels_"):

@@ -96,8 +96,10 @@ class ColumnMeans(NamedTuple):
             score = deviation
         best = np.argsort(-score, kind="stable")[:count]
         chosen = [int(column) for column in best if score[column] >= least]
+        # What rounding leaves of a mean of 0 would stand there as 1.2e-09.
+        near_zero = np.abs(self.all_rows) < 1e-6 * self.deviations
         means = self.clusters[cluster] * self.scale + self.shift
-        of_all = self.all_rows * self.scale + self.shift
+        of_all = np.where(near_zero, 0.0, self.all_rows) * self.scale + self.shift
         return [
             Difference(
                 column=column,

@@ -6,7 +6,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import sparse
 
+from dgg_jax import methods
+from dgg_jax.checks import is_image
 from dgg_jax.data.preprocessing import Scaling
+
+_SAMPLES_PER_CLUSTER = 10  # as images or rows of a table
+_POINTS_PER_CLUSTER = 500  # as points in the plane
 
 
 class ReportInputs(NamedTuple):
@@ -67,3 +72,29 @@ class ReportInputs(NamedTuple):
     def row_name(self, row: int) -> Any:
         """The name of a row, or its number."""
         return row if self.names is None else self.names[row]
+
+
+def generated(
+    method: str, model: Any, feature_shape: Sequence[int], seed: int
+) -> dict[str, np.ndarray | None]:
+    """What a trained model generates, as the report shows it.
+
+    Args:
+      method: one of ``presets.METHODS``.
+      model: of that method, trained; None of a method that has none.
+      feature_shape: of one row.
+      seed: of the samples.
+
+    Returns:
+      ``mixture_logvar``, ``samples`` and ``traversals``, as ``ReportInputs`` has them.
+    """
+    of = methods.method(method)
+    in_plane = tuple(feature_shape) == (2,)
+    count = _POINTS_PER_CLUSTER if in_plane else _SAMPLES_PER_CLUSTER
+    logvar, samples, traversals = None, None, None
+    if of.samples_per_cluster is not None:
+        samples = of.samples_per_cluster(model, count, seed)
+    if of.traversals is not None:
+        logvar = np.asarray(model.params["mixture"].logvar)
+        traversals = of.traversals(model) if is_image(feature_shape) else None
+    return {"mixture_logvar": logvar, "samples": samples, "traversals": traversals}

@@ -78,18 +78,37 @@ def write_report(workdir: pathlib.Path, inputs: ReportInputs) -> pathlib.Path:
     workdir = pathlib.Path(workdir)
     folder = workdir / "figures"
     folder.mkdir(parents=True, exist_ok=True)
+    html, pictures = report_page(inputs, _files(workdir))
+    for name, picture in pictures.items():
+        write_atomically(folder / f"{name}.png", picture.png)
+    write_atomically(workdir / "report.html", html.encode())
+    return workdir / "report.html"
+
+
+def report_page(
+    inputs: ReportInputs, files: Sequence[str] = ()
+) -> tuple[str, dict[str, page.Picture]]:
+    """The page of a run or of a fitted estimator.
+
+    Args:
+      inputs: what it shows.
+      files: what lies beside it; without any, the page speaks of an estimator's
+        attributes in place of predictions.npz.
+
+    Returns:
+      The HTML, and by their names the pictures that are in it.
+
+    Raises:
+      ValueError: if the arrays do not fit together.
+    """
     drawn = plots.latent_map(inputs.latents, _most_points(inputs))
     pictures = {
         name: page.picture(figure)
         for name, figure in report_figures(inputs, drawn).items()
     }
-    for name, picture in pictures.items():
-        write_atomically(folder / f"{name}.png", picture.png)
     shown = {**_shown(inputs), **_rows_shown(inputs, drawn)}
-    files = _files(workdir)
     html = page.render("run.html", **shown, pictures=pictures, files=files)
-    write_atomically(workdir / "report.html", html.encode())
-    return workdir / "report.html"
+    return html, pictures
 
 
 def _most_points(inputs: ReportInputs) -> int:
@@ -196,6 +215,7 @@ def _shown(inputs: ReportInputs) -> dict[str, Any]:
         "starts_from_them": settings.get("init", "ensemble") == "ensemble",
         "clusters": [_cluster(inputs, cluster) for cluster in range(num_clusters)],
         "stability": result.get("stability"),
+        "outliers": result.get("outliers"),
         "doubtful": _doubtful(inputs),
         "calibrated": inputs.calibrated,
         "strange": _strange(inputs),

@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from dgg_jax import checks, methods
 from dgg_jax.data import Dataset
 from dgg_jax.reports import published
-from dgg_jax.reports.inputs import ReportInputs
+from dgg_jax.reports.inputs import ReportInputs, generated
 from dgg_jax.runs.config import Config
 from dgg_jax.runs.origin import (
     device,
@@ -20,8 +19,6 @@ from dgg_jax.runs.origin import (
 from dgg_jax.storage import saving
 from dgg_jax.training import Metrics, State
 
-_SAMPLES_PER_CLUSTER = 10  # as images or rows of a table
-_POINTS_PER_CLUSTER = 500  # as points in the plane
 _CONFIDENCE = ("confidence", "calibration_error", "confidence_auc")
 
 
@@ -111,21 +108,11 @@ def report_inputs(
 ) -> ReportInputs:
     """Gathers what the report shows."""
     shape = dataset.feature_shape if dataset.is_image else dataset.x.shape[1:]
-    is_image = checks.is_image(shape)
-    in_plane = dataset.feature_shape == (2,)
-    num_samples = _POINTS_PER_CLUSTER if in_plane else _SAMPLES_PER_CLUSTER
     labels = state["labels"]
     if "log_assignment" in state:
         probabilities = np.exp(state["log_assignment"])
     else:  # hard clusters
         probabilities = np.eye(config.preset.num_clusters, dtype=np.float32)[labels]
-    method = methods.method(config.method)
-    mixture, samples, traversals = None, None, None
-    if method.samples_per_cluster is not None:
-        samples = method.samples_per_cluster(model, num_samples, config.seed)
-    if method.traversals is not None:
-        mixture = model.params["mixture"]
-        traversals = method.traversals(model) if is_image else None
     return ReportInputs(
         config=config.identity(),
         result=result,
@@ -137,9 +124,7 @@ def report_inputs(
         labels=labels,
         probabilities=probabilities,
         embedding=state.get("latent_mean"),
-        mixture_logvar=None if mixture is None else np.asarray(mixture.logvar),
-        samples=samples,
-        traversals=traversals,
+        **generated(config.method, model, shape, config.seed),
         names=dataset.names,
         calibrated="raw_log_assignment" in state,
         elbo=state.get("elbo"),
