@@ -71,7 +71,8 @@ def measure(num_rows: int) -> dict[str, Any]:
       which compiles, and the same in microseconds a row; memory; accuracies.
     """
     from dgg_jax.methods import dgg
-    from dgg_jax.runs.origin import origin, peak_memory_mib
+    from dgg_jax.placement.memory import peak_memory_mib
+    from dgg_jax.runs.origin import origin
     from dgg_jax.training import Run
 
     x, y, preset = generate(num_rows)

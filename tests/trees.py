@@ -1,7 +1,10 @@
-"""Comparison of trees of arrays, bit by bit."""
+"""Comparison of trees of arrays, bit by bit, and of records but for the process."""
 
 import jax
 import numpy as np
+
+# In records and results: what depends on the process, not on the run.
+OF_THE_SESSION = {"seconds", "finished", "peak_memory_mib", "peak_device_memory_mib"}
 
 
 def assert_same(one, other):
@@ -15,3 +18,8 @@ def assert_same(one, other):
 def differ(one, other):
     pairs = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
     return any(np.asarray(a).tobytes() != np.asarray(b).tobytes() for a, b in pairs)
+
+
+def of_the_run(record):
+    """What a record has that every session of the run would compute."""
+    return {name: x for name, x in record.items() if name not in OF_THE_SESSION}

@@ -69,6 +69,15 @@ _TERMS = {
     "seconds": Term(
         "Time", "Wall-clock seconds, with the compilation of what is trained."
     ),
+    "peak_memory_mib": Term(
+        "peak memory mib",
+        "The most memory of the host that the process had had when the stage ended, in "
+        "MiB: the first stage with the final figure took most.",
+    ),
+    "peak_device_memory_mib": Term(
+        "peak device memory mib",
+        "The same of the device, where it has memory of its own.",
+    ),
     "epochs": Term("epochs", "How often training saw every row."),
     "objective": Term(
         "objective",

@@ -1,9 +1,8 @@
-"""Where results come from: command, device, threads and commit; and their memory."""
+"""Where results come from: command, device, threads and commit."""
 
 import os
 import pathlib
 import platform
-import resource
 import shlex
 import subprocess
 import sys
@@ -74,16 +73,3 @@ def git_revision() -> str | None:
         if found.returncode != 0:
             return None
     return found.stdout.strip()
-
-
-def peak_memory_mib() -> int:
-    """The most memory that this process has had, pages of mapped files included."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    # Bytes on macOS, KiB elsewhere.
-    return round(peak / (2**20 if sys.platform == "darwin" else 2**10))
-
-
-def peak_device_memory_mib() -> int | None:
-    """The same of the first device; None where it has none of its own, as a CPU."""
-    statistics = jax.local_devices()[0].memory_stats()
-    return round(statistics["peak_bytes_in_use"] / 2**20) if statistics else None

@@ -7,15 +7,11 @@ from typing import Any
 import numpy as np
 
 from dgg_jax.data import Dataset
+from dgg_jax.placement import memory
 from dgg_jax.reports import published
 from dgg_jax.reports.inputs import ReportInputs, generated
 from dgg_jax.runs.config import Config
-from dgg_jax.runs.origin import (
-    device,
-    git_revision,
-    peak_device_memory_mib,
-    peak_memory_mib,
-)
+from dgg_jax.runs.origin import device, git_revision
 from dgg_jax.storage import saving
 from dgg_jax.training import Metrics, State
 
@@ -62,8 +58,8 @@ def collect(
         },
         "seed": config.seed,
         "seconds": round(seconds, 1),
-        "peak_memory_mib": peak_memory_mib(),
-        "peak_device_memory_mib": peak_device_memory_mib(),
+        "peak_memory_mib": memory.peak_memory_mib(),
+        "peak_device_memory_mib": memory.peak_device_memory_mib(),
         "device": device(),
         "versions": saving.versions(),
         "git_revision": git_revision(),

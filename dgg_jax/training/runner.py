@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dgg_jax.log import LOGGER
-from dgg_jax.placement import forks, processes
+from dgg_jax.placement import forks, memory, processes
 from dgg_jax.storage import folders
 from dgg_jax.storage.arrays import read_bytes
 from dgg_jax.storage.checkpoints import Checkpoints
@@ -47,7 +47,8 @@ class Run(Monitor):
     Attributes:
       workdir: folder of checkpoints/ and metrics.jsonl; None keeps nothing on disk.
       identity: what the run is, if it was told.
-      records: name, seconds and metrics of every finished stage.
+      records: name, seconds, peaks of memory so far and metrics of every finished
+        stage.
       history: the lines of metrics.jsonl so far.
     """
 
@@ -182,7 +183,13 @@ class Run(Monitor):
             if any(np.isnan(leaf).any() for leaf in jax.tree.leaves(values)):
                 raise Diverged(f"{entry} is not finite at the end of stage {name}")
         state = _on_host({**arguments[-1], **entries})
-        record = {"name": name, "seconds": round(self._seconds(), 3), **metrics}
+        record = {
+            "name": name,
+            "seconds": round(self._seconds(), 3),
+            "peak_memory_mib": memory.peak_memory_mib(),
+            "peak_device_memory_mib": memory.peak_device_memory_mib(),
+            **metrics,
+        }
         # What K-means and the like have found may differ from machine to machine.
         self._state, record = processes.on_first(lambda: (state, record))
         self.records.append(record)

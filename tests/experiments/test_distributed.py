@@ -15,6 +15,7 @@ import pytest
 
 from tests.experiments.command_line import assert_refused, call
 from tests.methods.toy import blobs
+from tests.trees import OF_THE_SESSION
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 PATIENCE = 600.0  # seconds, on a busy machine
@@ -117,7 +118,7 @@ def assert_close(one, other, place=""):
     """JSON values that are the same but for rounding and the clock."""
     if isinstance(one, dict):
         assert one.keys() == other.keys(), place
-        for name in one.keys() - {"seconds", "finished", "peak_memory_mib"}:
+        for name in one.keys() - OF_THE_SESSION:
             assert_close(one[name], other[name], f"{place}.{name}")
     elif isinstance(one, list):
         assert len(one) == len(other), place

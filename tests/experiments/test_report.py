@@ -212,6 +212,15 @@ def test_the_figure_of_gmvae_stands_beside_its_own_score(words):
     assert "Most confident label" not in parsed(words(final=scores)).texts
 
 
+def test_the_memory_of_a_stage_is_told_and_explained(words):
+    stage = {"name": "train", "seconds": 1.0, "peak_device_memory_mib": None}
+    page = parsed(words(stages=[stage | {"peak_memory_mib": 12345}]))
+    text = " ".join(page.texts)
+    assert "peak memory mib 12,345" in text
+    assert "The most memory of the host that the process had had" in text
+    assert "peak device memory" not in text
+
+
 def test_several_scores_of_a_stage_are_a_list(words):
     stage = {"name": "train", "seconds": 1.0, "restarts": [
         {"accuracy": 0.5, "elbo": -1.0}, {"accuracy": 0.25, "elbo": -2.5},

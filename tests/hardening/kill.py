@@ -31,13 +31,13 @@ import numpy as np
 
 from dgg_jax.storage.checkpoints import Checkpoints
 from tests.hardening.heading import heading
+from tests.trees import OF_THE_SESSION
 
 _COMMAND = (
     "-m experiments.main --preset=smoke --hidden_sizes=64,32 --pretrain_layer_epochs=1 "
     "--pretrain_autoencoder_epochs=6 --pretrain_vae_epochs=3 --siamese_epochs=4 "
     "--classifier_epochs=5 --label_epochs=4 --epochs=8 --checkpoint_seconds=0"
 )
-_OF_THE_SESSION = {"seconds", "finished", "peak_memory_mib", "peak_device_memory_mib"}
 
 
 class Moment(NamedTuple):
@@ -184,7 +184,7 @@ def _contents(workdir: pathlib.Path) -> dict[str, Any]:
             f"{name} of predictions.npz": a for name, a in predictions.items()
         }
     for of in (result, *result["stages"]):
-        for name in _OF_THE_SESSION & of.keys():
+        for name in OF_THE_SESSION & of.keys():
             del of[name]
     return {name: (a.dtype, a.shape, a.tobytes()) for name, a in arrays.items()} | {
         "result.json": result,

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import types
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +27,7 @@ from dgg_jax.training import (
 )
 from dgg_jax.training import runner as training_runner
 from dgg_jax.training.state import create_state
-from tests.trees import assert_same
+from tests.trees import assert_same, of_the_run
 
 EPOCHS = 3
 DATA = np.linspace(-1.0, 2.0, 8, dtype=np.float32)[:, None]
@@ -122,7 +123,19 @@ def test_stages_run_in_order_and_leave_records():
     assert runner.records[0]["at"] == 1.5
     assert runner.records[1]["accuracy"] is None
     assert all(0 <= record["seconds"] < 60 for record in runner.records)
+    peaks = [record["peak_memory_mib"] for record in runner.records]
+    assert 10 < peaks[0] <= peaks[1]
     assert set(state) == {"w", "nested", "table"}
+
+
+def test_a_record_has_the_peak_of_the_device_where_it_tells(monkeypatch):
+    runner = Run()
+    runner.stage("without", lambda state: ({}, {}), {})
+    statistics = {"peak_bytes_in_use": 3 * 2**20}
+    device = types.SimpleNamespace(memory_stats=lambda: statistics)
+    monkeypatch.setattr(jax, "local_devices", lambda: [device])
+    runner.stage("with", lambda state: ({}, {}), {})
+    assert [one["peak_device_memory_mib"] for one in runner.records] == [None, 3]
 
 
 def test_a_stage_hands_on_numpy_arrays():
@@ -195,11 +208,8 @@ def test_a_record_survives_the_checkpoint(tmp_path):
     again = Run(tmp_path)
     (restored,) = again.records
     again.close()
-    assert restored == {
-        "name": "only",
-        "seconds": runner.records[0]["seconds"],
-        **record,
-    }
+    assert restored == runner.records[0]
+    assert of_the_run(restored) == {"name": "only", **record}
 
 
 # Asked after every epoch, after the stage (4) and after what is remembered (5).
