@@ -9,7 +9,7 @@
 
 Writes config.json, metrics.jsonl, checkpoints/, result.json, predictions.npz,
 figures/*.png and report.html to --workdir. A run that was stopped continues with
---resume.
+--resume; --profile says where the seconds go.
 
 Below are the flags that most runs need; --helpfull lists all, under "expert
 settings" every setting of the methods.
@@ -30,6 +30,12 @@ from dgg_jax.reports.cells import spread
 from dgg_jax.runs import run as runs
 
 flags.adopt_module_key_flags(run_flags)
+_PROFILE = flags.DEFINE_boolean(
+    "profile",
+    False,
+    "Say where the seconds go, stage by stage, and write traces of two epochs of each "
+    "loop to profile/ in --workdir.",
+)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -55,7 +61,7 @@ def _run() -> int:
     from dgg_jax.training import Diverged, Interrupted
 
     try:
-        result = runs.run(config, dataset, stop)
+        result = runs.run(config, dataset, stop, profile=_PROFILE.value)
     except Interrupted:
         return command.tell_stopped(stop, config.workdir, resuming)
     except Diverged as error:
@@ -81,6 +87,7 @@ def _summary(result: dict[str, Any], workdir: pathlib.Path) -> str:
     lines = [
         f"  {row[0]:<12}" + "".join(f"{value:>10}" for value in row[1:]) for row in rows
     ]
+    lines += _where_the_seconds_go(result.get("profile") or [])
     if any(record.get("undone") for record in result["stages"]):
         lines.append("  Training was undone: the model from before it stood better.")
     reached = _reached(result["final"])
@@ -105,6 +112,21 @@ def _summary(result: dict[str, Any], workdir: pathlib.Path) -> str:
         )
     lines.append(f"Report   {workdir / 'report.html'}")
     return "\n".join(lines)
+
+
+def _where_the_seconds_go(profile: list[dict[str, Any]]) -> list[str]:
+    """The table of --profile, loops below their stage."""
+    if not profile:
+        return []
+    names = ("seconds", "training", "tracing", "compiling", "rest")
+    rows = [("where the seconds go", *names)]
+    for one in profile:
+        count = one["epochs"]
+        in_stage = f"  {one['loop']}, {count} epoch{'s' * (count > 1)}"
+        name = one["stage"] if one["loop"] is None else in_stage
+        rows.append((name, *(f"{one[part]:.1f}" for part in names)))
+    lines = [f"  {row[0]:<32}" + "".join(f"{x:>10}" for x in row[1:]) for row in rows]
+    return ["", *lines]
 
 
 def _stable(stability: dict[str, Any]) -> str:

@@ -228,6 +228,7 @@ def _keys(inputs: ReportInputs, kind: str | None) -> set[str]:
     """What is measured on the page, of columns of a kind, or of images."""
     result = inputs.result
     records = [result.get("final") or {}, *(result.get("stages") or [])]
+    records += result.get("profile") or []
     found = {key for one in records for key, value in one.items() if value is not None}
     found |= {"confidence", "seconds", "share", "mean_probability"}
     others = {

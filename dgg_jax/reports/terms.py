@@ -78,6 +78,21 @@ _TERMS = {
         "peak device memory mib",
         "The same of the device, where it has memory of its own.",
     ),
+    "training": Term(
+        "Training", "Seconds in epochs of loops, but for what makes their programs."
+    ),
+    "tracing": Term(
+        "Tracing", "Seconds in which jax turned functions into programs for XLA."
+    ),
+    "compiling": Term(
+        "Compiling",
+        "Seconds in which XLA compiled them, or read what an earlier run had compiled.",
+    ),
+    "rest": Term(
+        "Rest",
+        "All other seconds: what the host does, such as K-means, what the device "
+        "computes outside of loops, and checkpoints.",
+    ),
     "epochs": Term("epochs", "How often training saw every row."),
     "objective": Term(
         "objective",

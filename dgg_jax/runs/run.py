@@ -256,6 +256,7 @@ def run(
     dataset: Any,
     stop: Callable[[], bool],
     shared: pathlib.Path | None = None,
+    profile: bool = False,
 ) -> dict[str, Any]:
     """Makes a run in its workdir, or continues it, or starts it anew.
 
@@ -265,6 +266,7 @@ def run(
       stop: asked whether to stop.
       shared: folder of what runs on the same data have in common; by default in the
         workdir, of what estimating K and the run proper have in common.
+      profile: whether to say where the seconds go, and to trace loops.
 
     Returns:
       The content of result.json.
@@ -281,6 +283,7 @@ def run(
     # jax and what needs it take seconds to import; mistakes are told before.
     from dgg_jax import methods
     from dgg_jax.progress import Progress
+    from dgg_jax.runs.profile import ProfiledRun
     from dgg_jax.training import Run
 
     keep_compiled()
@@ -294,7 +297,8 @@ def run(
     progress = Progress(stages)
     with contextlib.ExitStack() as opened:
         try:
-            runner = Run(
+            kind = ProfiledRun if profile else Run
+            runner = kind(
                 config.workdir,
                 shared=shared,
                 on_lock=lambda: _claim(config),
@@ -374,7 +378,9 @@ def train_and_report(
 
     def report() -> dict[str, Any]:
         runner.check_folders()
-        result = _report(config, dataset, *trained, runner.history, began, stability)
+        outcome = (*trained, runner.history)
+        profile = getattr(runner, "profile", None)
+        result = _report(config, dataset, *outcome, began, stability, profile)
         runner.check_folders()
         return result
 
@@ -457,6 +463,7 @@ def _report(
     history: list[dict[str, Any]],
     began: float,
     stability: dict[str, Any] | None,
+    profile: list[dict[str, Any]] | None,
 ) -> dict[str, Any]:
     """Writes what a finished run leaves behind; returns the content of result.json."""
     from dgg_jax import estimators
@@ -476,6 +483,8 @@ def _report(
         estimator.save(config.workdir / "model", overwrite=True)
     seconds = time.monotonic() - began
     result = results.collect(config, dataset, records, seconds, stability)
+    if profile is not None:
+        result["profile"] = profile
     predictions = results.predictions(state, dataset.names)
     folders.write_atomically(config.workdir / kept.PREDICTIONS, predictions)
     report.write_report(

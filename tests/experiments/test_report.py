@@ -221,6 +221,19 @@ def test_the_memory_of_a_stage_is_told_and_explained(words):
     assert "peak device memory" not in text
 
 
+def test_where_the_seconds_go_is_a_table(words):
+    parts = {"training": 1.0, "tracing": 2.0, "compiling": 0.5, "rest": 4.0}
+    row = {"stage": "train", "loop": None, "epochs": 3, "seconds": 7.5, **parts}
+    loop = row | {"loop": "epochs of it", "seconds": 3.5, "rest": 0.0}
+    texts = parsed(words(profile=[row, loop])).texts
+    at = texts.index("Rest")
+    seconds = ["7.5", "1.0", "2.0", "0.5", "4.0"]
+    assert texts[at + 1 : at + 9] == ["train", "\N{EN DASH}", "3", *seconds]
+    assert texts[at + 9 : at + 12] == ["epochs of it", "3", "3.5"]
+    assert "Seconds in which jax turned functions" in " ".join(texts)
+    assert "Where the seconds go" not in parsed(words()).texts
+
+
 def test_several_scores_of_a_stage_are_a_list(words):
     stage = {"name": "train", "seconds": 1.0, "restarts": [
         {"accuracy": 0.5, "elbo": -1.0}, {"accuracy": 0.25, "elbo": -2.5},
