@@ -17,6 +17,10 @@ is counted apart. Suites:
   peers     ClustPy's VaDE and a PyTorch loop: pip install 'dgg-jax[benchmark]'
   memory    peak memory and seconds of a whole run of MNIST
 
+and, which "all" leaves out:
+
+  accelerator  what matters on one GPU, within eight minutes, the most important first
+
 --quick measures little: few rows and repetitions, memory only where it is asked for.
 """
 
@@ -38,7 +42,8 @@ from experiments.benchmarks.settings import Settings
 from experiments.quick import QUICK
 
 _SUITES = ("training", "graph", "scaling", "peers", "memory")
-_ALL = (*_SUITES, "all")
+_APART = ("accelerator",)  # of others' parts, in another order
+_ALL = (*_SUITES, *_APART, "all")
 _DEFAULT_OUTPUT = "runs/benchmark.json"
 
 _SUITE = flags.DEFINE_list(
@@ -81,10 +86,12 @@ def _chosen() -> list[str]:
         )
     if "peers" in _SUITE.value:  # of "all" it is left out, with a line
         checks.installed("benchmark", "suite=peers")
-    if "all" not in _SUITE.value:
-        return list(dict.fromkeys(_SUITE.value))
-    slow = {"memory"} if QUICK.value else set()
-    return [name for name in _SUITES if name not in slow]
+    named = list(dict.fromkeys(_SUITE.value))
+    if "all" not in named:
+        return named
+    left_out = {"memory"} if QUICK.value else set()
+    every = [name for name in _SUITES if name not in left_out]
+    return every + [name for name in named if name in _APART]
 
 
 def suites() -> dict[str, Callable[[Settings], Iterator[timing.Figure]]]:
@@ -92,7 +99,7 @@ def suites() -> dict[str, Callable[[Settings], Iterator[timing.Figure]]]:
     # They import jax, which takes seconds; mistakes are told before.
     return {
         name: importlib.import_module(f"experiments.benchmarks.{name}").figures
-        for name in _SUITES
+        for name in (*_SUITES, *_APART)
     }
 
 

@@ -1,6 +1,7 @@
 """What the kNN graph costs, against its distance products and other searches."""
 
-from collections.abc import Callable, Iterator
+import importlib.util
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 import jax
@@ -30,6 +31,8 @@ class Sizes(NamedTuple):
 FULL = Sizes(rows=None, num_neighbors=100)
 QUICK = Sizes(rows=1000, num_neighbors=100)
 
+Search = Callable[[], np.ndarray]
+
 _BLOCK = 512  # queries of one product
 _EMBEDDING = 10  # dimensions of a latent space
 
@@ -38,9 +41,9 @@ def figures(settings: Settings) -> Iterator[Figure]:
     """Measures the suite: pixels, then ten-dimensional embeddings."""
     sizes = QUICK if settings.quick else FULL
     pixels = workloads.images(sizes.rows, settings.data_dir, 1)
-    yield from _searches(pixels.x, pixels.source, sizes.num_neighbors, settings)
-    x, source = embedding(len(pixels.x))
-    yield from _searches(x, source, sizes.num_neighbors, settings)
+    for x, source in ((pixels.x, pixels.source), embedding(len(pixels.x))):
+        others = _on_the_host(x, sizes.num_neighbors)
+        yield from searches(x, source, sizes.num_neighbors, settings, others)
 
 
 def embedding(num_rows: int) -> tuple[np.ndarray, str]:
@@ -75,18 +78,14 @@ def distance_products(x: np.ndarray) -> Callable[[], None]:
     return run
 
 
-def _searches(
-    x: np.ndarray, source: str, k: int, settings: Settings
-) -> Iterator[Figure]:
+def _on_the_host(x: np.ndarray, k: int) -> dict[str, Search]:
+    """Searches that others have written for CPUs, as far as they are installed."""
+
     def brute_force():
         search = NearestNeighbors(n_neighbors=k, algorithm="brute", n_jobs=-1).fit(x)
         return search.kneighbors(return_distance=False)  # without the points themselves
 
-    searches = {
-        "knn": lambda: knn(x, k, method="exact")[0],
-        "products": distance_products(x),
-        "scikit-learn": brute_force,
-    }
+    found: dict[str, Search] = {"scikit-learn": brute_force}
     lacking = checks.lacking("approximate")
     if lacking:
         print(f"  without pynndescent's search: {lacking}")
@@ -97,12 +96,60 @@ def _searches(
             index = pynndescent.NNDescent(x, n_neighbors=k + 1, random_state=0)
             return index.neighbor_graph[0][:, 1:]
 
-        searches["pynndescent"] = descent
-    timings = timing.interleave(searches, settings.repetitions)
+        found["pynndescent"] = descent
+    return found
+
+
+def on_the_device(x: np.ndarray, k: int) -> dict[str, Search]:
+    """Searches that others have written for GPUs, as far as they are installed."""
+
+    def cuml():
+        from cuml.neighbors import NearestNeighbors
+
+        index = NearestNeighbors(n_neighbors=k + 1, algorithm="brute").fit(x)
+        return np.asarray(index.kneighbors(x, return_distance=False))[:, 1:]
+
+    def faiss():
+        import faiss
+
+        index = faiss.IndexFlatL2(x.shape[1])
+        if getattr(faiss, "get_num_gpus", lambda: 0)():
+            index = faiss.index_cpu_to_all_gpus(index)
+        index.add(x)
+        return index.search(x, k + 1)[1][:, 1:]
+
+    return {
+        search.__name__: search
+        for search in (cuml, faiss)
+        if importlib.util.find_spec(search.__name__)
+    }
+
+
+def searches(
+    x: np.ndarray,
+    source: str,
+    k: int,
+    settings: Settings,
+    others: Mapping[str, Search],
+) -> Iterator[Figure]:
+    """The exact search over its products, and over other searches.
+
+    Args:
+      x: points, shape [N, D].
+      source: where they come from, in words.
+      k: neighbours of each.
+      settings: of the benchmark.
+      others: what finds neighbours [N, k], by name.
+    """
+    ours = {
+        "knn": lambda: knn(x, k, method="exact")[0],
+        "products": distance_products(x),
+    }
+    timings = timing.interleave(ours | dict(others), settings.repetitions)
     details = {"data": source, "rows": len(x), "features": x.shape[1], "k": k}
     title = f"kNN, {len(x):,} x {x.shape[1]}, k = {k}"
     yield timing.ratio(f"{title} / its products", timings, "knn", "products", **details)
-    for name in [name for name in searches if name not in ("knn", "products")]:
+    for name in others:
         recall = {"recall": recall_of(timings[name].last, timings["knn"].last)}
         yield timing.ratio(
             f"{title} / {name}", timings, "knn", name, **details, **recall

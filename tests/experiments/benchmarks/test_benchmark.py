@@ -1,16 +1,20 @@
 """The command that measures: its flags, its file, and that every suite runs."""
 
+import importlib.machinery
 import json
 import pathlib
 import sys
+import types
 
 import jax
 import numpy as np
 import pytest
 
+from dgg_jax import checks, data
 from dgg_jax.methods.dgg import TupleData, TupleLoss
 from experiments import benchmark
 from experiments.benchmarks import (
+    accelerator,
     graph,
     memory,
     peers,
@@ -97,10 +101,14 @@ def test_all_names_every_suite_and_quick_leaves_out_the_slow_one(monkeypatch, tm
     fake = {name: suite(name) for name in benchmark.suites()}
     monkeypatch.setattr(benchmark, "suites", lambda: fake)
     run(f"--output={tmp_path / 'a.json'}")
-    assert called == [(name, 7) for name in fake]
+    of_all = [name for name in fake if name != "accelerator"]
+    assert called == [(name, 7) for name in of_all]
     called.clear()
     run("--quick", f"--output={tmp_path / 'a.json'}")
-    assert called == [(name, 3) for name in fake if name != "memory"]
+    assert called == [(name, 3) for name in of_all if name != "memory"]
+    called.clear()
+    run("--suite=all,accelerator", f"--output={tmp_path / 'a.json'}")
+    assert called == [(name, 7) for name in fake]
 
 
 @pytest.mark.parametrize(
@@ -186,6 +194,136 @@ def test_a_run_in_a_process_of_its_own(xla, monkeypatch):
     figures = {figure.unit: figure for figure in memory.figures(settings)}
     assert figures["MiB"].value > 100
     assert figures["s"].details["stage_seconds"].keys() >= {"pretrain", "train"}
+
+
+def test_a_run_that_fails_is_told():
+    with pytest.raises(RuntimeError, match=r"the run failed:\nerror: .*'absent'"):
+        list(memory.of_run("a run", ["--dataset=absent"]))
+
+
+def settings_of(data_dir=None, quick=False):
+    return benchmark.Settings(quick=quick, repetitions=1, data_dir=data_dir)
+
+
+@pytest.fixture
+def ran(monkeypatch):
+    """In place of runs: the figures of one, and what was asked for."""
+    asked = []
+
+    def of_run(name, flags, target=None):
+        asked.append((name, *flags))
+        yield Figure(f"{name}, stage train", 3.0, unit="s")
+        details = {"accuracy": 0.9, "command": "python"}
+        yield Figure(name, 9.0, unit="s", target=target, details=details)
+
+    monkeypatch.setattr(memory, "of_run", of_run)
+    return asked
+
+
+@pytest.mark.slow
+def test_the_suite_of_an_accelerator_begins_with_what_matters(
+    tiny, ran, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(graph, "on_the_device", lambda x, k: {})
+    path = tmp_path / "benchmark.json"
+    flags = ("--suite=accelerator", "--quick", "--repetitions=1")
+    outcome = run(*flags, f"--output={path}")
+    assert outcome.code == 0
+    assert "without MNIST" in outcome.out and "without cuml and faiss" in outcome.out
+    names = [one["name"] for one in json.loads(path.read_text())["figures"]]
+    assert [" ".join(name.split()[:3]) for name in names] == [
+        "DGG / its", "epoch of DGG,", "a run of", "a run of", "2 restarts /",
+        "kNN, 64 x", "kNN, 64 x", *("DGG / its", "epoch of DGG,") * 2,
+    ]  # fmt: skip
+    precisions = [name.rpartition(" ")[2] for name in names if "epoch" in name]
+    assert precisions == ["float32", "tf32", "bfloat16"]
+
+
+def test_a_run_of_mnist_has_its_accuracy_beside_that_of_a_cpu(ran):
+    *_, whole, accuracy = accelerator._run(settings_of("data"))
+    assert ran == [("a run of mnist", "--dataset=mnist", "--data_dir=data")]
+    assert whole.value == 9.0
+    assert accuracy.name == "a run of mnist, accuracy; on a CPU 0.9845"
+    assert accuracy.value == 0.9
+
+
+def test_without_mnist_a_run_has_no_accuracy(ran, monkeypatch, capsys):
+    def absent(name, data_dir):
+        raise checks.MissingData(f"no {name} in {data_dir}.")
+
+    monkeypatch.setattr(data, "load", absent)
+    monkeypatch.setattr(accelerator, "_write_clusters", lambda folder: None)
+    settings = accelerator._with_its_data(settings_of("elsewhere"))
+    assert settings.data_dir is None
+    told = capsys.readouterr().out
+    assert "no mnist in elsewhere." in told and "without MNIST" in told
+    figures = list(accelerator._run(settings))
+    assert ran[0][:2] == ("a run of planted clusters", "--dataset=mnist")
+    assert all("accuracy" not in figure.details for figure in figures)
+
+
+def test_planted_clusters_are_read_as_mnist(tmp_path):
+    accelerator._write_clusters(tmp_path, num_train=60)
+    dataset = data.load("mnist", data_dir=str(tmp_path))
+    assert dataset.x.shape == (70, 784) and set(dataset.y) <= set(range(10))
+    assert 0.1 < dataset.x.mean() < 0.9
+
+
+def test_parts_that_fail_or_have_no_time_cost_no_other(monkeypatch, capsys):
+    def failing():
+        raise ValueError("no memory")
+        yield
+
+    parts = {"one": failing, "two": lambda: iter([RATIO]), "three": failing}
+    monkeypatch.setattr(accelerator, "_parts", lambda settings: parts)
+    measured = accelerator.figures(settings_of())
+    assert next(measured) is RATIO
+    with pytest.raises(ExceptionGroup) as error:
+        next(measured)
+    assert len(error.value.exceptions) == 2
+    assert "failed: one: no memory" in capsys.readouterr().out
+    monkeypatch.setattr(accelerator, "_LAST_BEGIN", -1.0)
+    assert list(accelerator.figures(settings_of())) == []
+    assert "no time left for: two" in capsys.readouterr().out
+
+
+def test_searches_of_others_are_those_that_are_installed(monkeypatch):
+    x = np.random.default_rng(0).random((6, 2), np.float32)
+    distances = ((x[:, None] - x) ** 2).sum(-1)
+
+    class Index:
+        """As cuml's and faiss's."""
+
+        def __init__(self, *arguments, **keywords):
+            pass
+
+        def fit(self, x):
+            return self
+
+        add = fit
+
+        def kneighbors(self, x, return_distance):
+            return distances.argsort(axis=1)[:, :3]
+
+        def search(self, x, k):
+            return None, distances.argsort(axis=1)[:, :k]
+
+    fakes = {
+        "cuml": {}, "cuml.neighbors": {"NearestNeighbors": Index},
+        "faiss": {"IndexFlatL2": Index},
+    }  # fmt: skip
+    for name, content in fakes.items():
+        module = types.ModuleType(name)
+        module.__spec__ = importlib.machinery.ModuleSpec(name, None)
+        vars(module).update(content)
+        monkeypatch.setitem(sys.modules, name, module)
+    found = graph.on_the_device(x, 2)
+    assert list(found) == ["cuml", "faiss"]
+    for figure in graph.searches(x, "points", 2, settings_of(), found):
+        assert figure.details.get("recall", 1.0) == 1.0
+    for name in ("cuml", "faiss"):
+        monkeypatch.setitem(sys.modules, name, None)
+    assert graph.on_the_device(x, 2) == {}
 
 
 def test_a_process_that_ends_early_is_told(monkeypatch):
