@@ -87,9 +87,9 @@ def _summary(result: dict[str, Any], workdir: pathlib.Path) -> str:
     lines = [
         f"  {row[0]:<12}" + "".join(f"{value:>10}" for value in row[1:]) for row in rows
     ]
-    lines += _where_the_seconds_go(result.get("profile") or [])
     if any(record.get("undone") for record in result["stages"]):
         lines.append("  Training was undone: the model from before it stood better.")
+    lines += _where_the_seconds_go(result.get("profile") or [])
     reached = _reached(result["final"])
     lines += ["", f"Reached  {reached}, in {result['seconds']:.0f} s."]
     sure = result["final"].get("confidence")
