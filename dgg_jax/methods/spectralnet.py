@@ -241,7 +241,7 @@ def orthonormalized(
 ) -> SpectralParams:
     """A trained network with the R of all points x [N, D], so that Y^T Y = N I."""
     outputs = _outputs(network, x, apply, batch_size)
-    return SpectralParams(network, spectralnet.orthonormalizer(outputs))
+    return SpectralParams(network, jax.jit(spectralnet.orthonormalizer)(outputs))
 
 
 @devices.compiled(static_argnames=("apply", "batch_size"))
