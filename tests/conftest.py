@@ -7,6 +7,8 @@ import pathlib
 import jax
 import pytest
 
+from tests.forked import Forks
+
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 # Most programs of tests run once: with these, XLA makes them in half the time.
@@ -76,3 +78,10 @@ def xla(tmp_path_factory):
     for name, value in settings.items():
         jax.config.update(name, value)
     return {**os.environ, **{k.upper(): str(v) for k, v in settings.items()}}
+
+
+@pytest.fixture(scope="module")
+def forks(xla):
+    """Starts processes of which none has to import anything."""
+    with Forks(xla) as forks:
+        yield forks
