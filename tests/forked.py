@@ -8,6 +8,7 @@ the answer is its process. To null the answer is how processes have ended since.
 computes in a fork because its parent never has.
 """
 
+import gc
 import json
 import os
 import pathlib
@@ -114,6 +115,7 @@ def main():
     import dgg_jax.reports.run
     import dgg_jax.runs.run  # noqa: F401
 
+    gc.freeze()  # what is imported stays: no fork's garbage collector looks at it
     running = set()
     for line in iter(sys.stdin.readline, ""):
         command = json.loads(line)
