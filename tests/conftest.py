@@ -1,10 +1,13 @@
 """Settings of every test: rank promotion is an error, float64 on request."""
 
+import gc
 import os
 import pathlib
 
 import jax
 import pytest
+
+from tests.forked import Forks
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
@@ -24,6 +27,17 @@ def pytest_collection_modifyitems(items):
     """Files with slow tests first: else one worker ends alone with the longest."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
+
+
+def pytest_collection_finish():
+    """Lets the garbage collector be: half a million objects stay until the end.
+
+    Tracing makes so many objects that it would look through all of them again and
+    again, a tenth of the time of most tests.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
 
 
 @pytest.fixture
@@ -64,3 +78,10 @@ def xla(tmp_path_factory):
     for name, value in settings.items():
         jax.config.update(name, value)
     return {**os.environ, **{k.upper(): str(v) for k, v in settings.items()}}
+
+
+@pytest.fixture(scope="module")
+def forks(xla):
+    """Starts processes of which none has to import anything."""
+    with Forks(xla) as forks:
+        yield forks

@@ -1,10 +1,11 @@
-"""A tiny run in a process of its own, by as many devices as XLA_FLAGS gives it.
+"""Tiny runs in a process of its own, by as many devices as XLA_FLAGS gives it.
 
-python -m tests.spread_run METHOD FOLDER [EPOCH]
+python -m tests.spread_run FOLDER METHOD[:EPOCH] ...
 
-METHOD is dgg, vade or, with rows that stay on the host, streamed_dgg. Stops after that
-epoch of the joint training, if one is given; else FOLDER/state.npz gets the last state,
-and FOLDER/compiled.json what every loop was compiled to.
+METHOD is dgg, vade or, with rows that stay on the host, streamed_dgg; its run goes to a
+folder of that name in FOLDER. state.npz in it gets the last state. A run with an EPOCH
+stops after that one of the joint training; instead of a state it leaves compiled.json:
+what every loop was compiled to.
 """
 
 import json
@@ -15,9 +16,12 @@ import jax
 import numpy as np
 
 from dgg_jax import methods, presets
+from dgg_jax.methods import dgg
 from dgg_jax.training import Interrupted, Run, loop
 
 NUM_POINTS, NUM_FEATURES = 99, 24  # no multiple of 2 or 8
+# Of the fits to labels, which are all alike: two or three.
+dgg._STEPS, dgg._FURTHER_STEPS = 21, 7
 
 
 def data():
@@ -56,10 +60,8 @@ def preset(method):
     )
 
 
-def main(method, folder, stop_after=None):
-    folder = pathlib.Path(folder)
-    compiled, epochs = {}, []
-    fit = loop.fit
+def recording(fit, compiled):
+    """``loop.fit`` that notes what each loop is compiled to."""
 
     def recorded(name, epoch, state, data, key, *arguments, put, **keywords):
         placed, of_epoch = put(state), data
@@ -69,26 +71,53 @@ def main(method, folder, stop_after=None):
         compiled[name] = lowered.compile().as_text()
         return fit(name, epoch, state, data, key, *arguments, put=put, **keywords)
 
-    if stop_after is None and not method.startswith("streamed_"):
-        loop.fit = recorded
+    return recorded
+
+
+def stopped(method, folder, stop_after):
+    """Runs a method up to an epoch of the joint training."""
+    compiled, epochs = {}, []
+    fit = loop.fit
+    loop.fit = recording(fit, compiled)
     runner = Run(
         folder,
         on_epoch=lambda stage, loop, epoch, *_: epochs.append((loop, epoch)),
-        should_stop=lambda: ("train", int(stop_after or 0)) in epochs,
+        should_stop=lambda: ("train", stop_after) in epochs,
     )
     try:
-        name, settings = preset(method)
-        told = {"image_shape": (4, 6)} if name == "dgg" else {}
-        _, state, _ = methods.method(name).run(data(), settings, runner=runner, **told)
+        train(method, runner)
     except Interrupted:
-        return
+        (folder / "compiled.json").write_text(json.dumps(compiled))
     finally:
-        runner.close()
+        loop.fit = fit
+
+
+def finished(method, folder):
+    """Runs a method to its end, from where it stopped if it has."""
+    state = train(method, Run(folder))
     leaves = jax.tree_util.tree_leaves_with_path(state)
     np.savez(
         folder / "state.npz", **{jax.tree_util.keystr(path): v for path, v in leaves}
     )
-    (folder / "compiled.json").write_text(json.dumps(compiled))
+
+
+def train(method, runner):
+    name, settings = preset(method)
+    told = {"image_shape": (4, 6)} if name == "dgg" else {}
+    try:
+        return methods.method(name).run(data(), settings, runner=runner, **told)[1]
+    finally:
+        runner.close()
+
+
+def main(folder, *jobs):
+    for job in jobs:
+        method, _, epoch = job.partition(":")
+        place = pathlib.Path(folder, method)
+        if epoch:
+            stopped(method, place, int(epoch))
+        else:
+            finished(method, place)
 
 
 if __name__ == "__main__":

@@ -132,6 +132,23 @@ def graph_information(graph: Graph, labels: np.ndarray) -> float:
       >>> graph_information(graph, np.array([0, 0, 0, 0]))
       0.0
     """
+    return information_and_entropy(graph, labels)[0]
+
+
+def information_and_entropy(graph: Graph, labels: np.ndarray) -> tuple[float, float]:
+    """``graph_information``, and what it is at most for clusters of these sizes.
+
+    Args:
+      graph: indices and weights, shape [N, S].
+      labels: non-negative integers, shape [N].
+
+    Returns:
+      I(c_i; c_j) in [0, H], and the entropy H of the label at an end of an edge, in
+      nats; they are the same if no edge joins two clusters.
+
+    Raises:
+      InvalidInput: if shapes are not as above.
+    """
     labels = np.asarray(labels)
     checks.shapes(graph=(graph, "N S"), labels=(labels, "N"))
     num_clusters = int(labels.max()) + 1
@@ -142,7 +159,8 @@ def graph_information(graph: Graph, labels: np.ndarray) -> float:
     joint = 0.5 * (joint + joint.T)
     marginal = joint.sum(axis=1)
     ratio = joint / np.maximum(np.outer(marginal, marginal), np.finfo(float).tiny)
-    return float(max(0.0, special.xlogy(joint, ratio).sum()))
+    information = float(max(0.0, special.xlogy(joint, ratio).sum()))
+    return information, float(special.entr(marginal).sum())
 
 
 def component_labels(graph: Graph, num_clusters: int) -> np.ndarray:

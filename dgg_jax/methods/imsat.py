@@ -32,6 +32,7 @@ from dgg_jax.networks import (
     initial_params,
     with_precision,
 )
+from dgg_jax.placement import devices
 from dgg_jax.presets import IMSATPreset
 from dgg_jax.training import Loss, Metrics, Run, State, StepOutput, optimize
 
@@ -116,11 +117,21 @@ class Model:
           InvalidInput: if x is not [N, D] with the D of training.
         """
         x = checks.rows(x, self.num_features)
-        variables = {"params": self.params}
         moments = (self.moments,) if self.preset.batch_norm else ()
-        with with_precision(self.preset.precision):
-            output = _module(self.preset).apply(variables, x, *moments)
+        output = _output(
+            _module(self.preset), self.preset.precision, self.params, x, *moments
+        )
         return np.asarray(output[0] if moments else output)
+
+
+@devices.compiled(static_argnums=(0, 1))
+def _output(module, precision, params, x, *moments):
+    """What a classifier returns for rows x [N, D]; by their moments if none are given.
+
+    As one program: so many small ones take longer to compile.
+    """
+    with with_precision(precision):
+        return module.apply({"params": params}, x, *moments)
 
 
 def model_of(
@@ -182,8 +193,7 @@ def train(problem: Problem, state: State) -> tuple[State, Metrics]:
     ).params
     learned, moments = {"model": params}, ()
     if preset.batch_norm:
-        with with_precision(preset.precision):
-            _, moments = module.apply({"params": params}, problem.x)
+        _, moments = _output(module, preset.precision, params, problem.x)
         # A State is of nested dicts, their keys strings.
         layers = {str(index): layer._asdict() for index, layer in enumerate(moments)}
         learned["moments"] = layers

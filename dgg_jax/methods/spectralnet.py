@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from dgg_jax import checks
@@ -25,6 +24,7 @@ from dgg_jax.methods.problem import (
 )
 from dgg_jax.methods.similarity import embed_all, siamese_embedding, warp_of
 from dgg_jax.networks import Embedding, Network, initial_params, with_precision
+from dgg_jax.placement import devices
 from dgg_jax.presets import SpectralNetPreset
 from dgg_jax.training import Loss, Metrics, Run, State, StepOutput, optimize
 
@@ -241,12 +241,11 @@ def orthonormalized(
 ) -> SpectralParams:
     """A trained network with the R of all points x [N, D], so that Y^T Y = N I."""
     outputs = _outputs(network, x, apply, batch_size)
-    return SpectralParams(network, spectralnet.orthonormalizer(outputs))
+    return SpectralParams(network, jax.jit(spectralnet.orthonormalizer)(outputs))
 
 
+@devices.compiled(static_argnames=("apply", "batch_size"))
 def _outputs(network, x, apply, batch_size):
-    x = jnp.asarray(x)
-
     def of_point(x):
         return apply(network, x[None])[0]
 

@@ -141,7 +141,7 @@ def put(tree: Any, num_points: int, axes: Any = None) -> Any:
     """
     if mesh() is None:
         return jax.tree.map(
-            lambda leaf: leaf if isinstance(leaf, HostRows) else jnp.asarray(leaf), tree
+            lambda leaf: leaf if isinstance(leaf, HostRows) else _on_device(leaf), tree
         )
 
     def put_leaves(axis, leaves):
@@ -159,6 +159,11 @@ def put(tree: Any, num_points: int, axes: Any = None) -> Any:
 
     # None is a leaf here, to jax an empty tree.
     return jax.tree.map(put_leaves, axes, tree, is_leaf=lambda axis: axis is None)
+
+
+def _on_device(leaf: Any) -> jax.Array:
+    """As ``jnp.asarray``, which compiles a program for each shape of numpy's arrays."""
+    return jax.device_put(leaf) if isinstance(leaf, np.ndarray) else jnp.asarray(leaf)
 
 
 def _spread(rows: np.ndarray, axis: int) -> Spread:
@@ -180,7 +185,7 @@ def _spread(rows: np.ndarray, axis: int) -> Spread:
 def put_everywhere(tree: Any) -> Any:
     """Puts arrays, also random keys, on every device: the same in every process."""
     if mesh() is None:
-        return jax.tree.map(jnp.asarray, tree)
+        return jax.tree.map(_on_device, tree)
 
     def put_leaf(leaf):
         if isinstance(leaf, jax.Array) and jnp.issubdtype(

@@ -40,7 +40,7 @@ class Picture(NamedTuple):
 def picture(figure: Figure) -> Picture:
     """Draws a figure as an image."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=_DPI, pil_kwargs={"optimize": True})
+    figure.savefig(buffer, format="png", dpi=_DPI)
     width, height = figure.get_size_inches() * _CSS_PIXELS_PER_INCH
     return Picture(buffer.getvalue(), round(width), round(height))
 

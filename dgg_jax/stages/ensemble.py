@@ -28,10 +28,11 @@ from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
 
 from dgg_jax.data.preprocessing import are_words
-from dgg_jax.graph import graph_information, knn, local_affinity
+from dgg_jax.graph import knn, local_affinity
 from dgg_jax.graph.spectral import (
     affinity_matrix,
     component_labels,
+    information_and_entropy,
     spectral_embedding,
     spectral_kmeans,
 )
@@ -46,6 +47,7 @@ _SCREENED_ROWS = 2_000  # by which columns are told from noise
 _SCREENINGS = 5  # at most
 _FEW_VALUES = 20  # of a column
 _LEAST_PARTED = 0.002  # share of neighbours that no clustering does better than
+_LOST = 5.0  # what a share of the labels' own entropy costs that neighbours do not tell
 
 
 class Clustering(NamedTuple):
@@ -372,7 +374,11 @@ def standing(agreement: ArrayLike, certainty: ArrayLike) -> np.ndarray:
 def neighbor_certainty(
     graphs: Iterable[Graph], labels: np.ndarray, num_clusters: int
 ) -> float:
-    """How much of a label those of neighbours tell: I(c_i; c_j) / ln K, in [0, 1].
+    """How much of a label those of neighbours tell, in [0, 1].
+
+    That is I(c_i; c_j) / ln K, which clusters of like size have most of. But where
+    hardly any neighbours are parted, sizes are no reason against clusters: it is at
+    least 1 - 5 (1 - I / H) with the entropy H of the labels.
 
     Args:
       graphs: of the same points; the mean over them is returned.
@@ -381,5 +387,9 @@ def neighbor_certainty(
     """
     if num_clusters == 1:  # one cluster tells nothing
         return 0.0
-    information = np.mean([graph_information(graph, labels) for graph in graphs])
-    return min(1.0, float(information) / math.log(num_clusters))
+    found = [information_and_entropy(graph, labels) for graph in graphs]
+    information, entropy = (float(mean) for mean in np.mean(found, axis=0))
+    if not entropy:  # nor does one cluster among several
+        return 0.0
+    lost = 1.0 - information / entropy
+    return min(1.0, max(information / math.log(num_clusters), 1.0 - _LOST * lost))

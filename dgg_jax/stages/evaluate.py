@@ -110,6 +110,8 @@ def elbo_terms(
             )
             for drawn in jax.random.split(key, draws)
         ]
+        if draws == 1:
+            return of_draws[0]
         return jax.tree.map(lambda *terms: sum(terms) / draws, *of_draws)
 
     return map_blocks(of_rows, x, log_assignments)
@@ -138,6 +140,7 @@ def _elbo_terms(networks, likelihood, params, log_weights, x, key, log_assignmen
     return map_points(one, (points, log_assignments), _BATCH)
 
 
+@jax.jit
 def global_log_weights(log_assignments: jax.Array) -> jax.Array:
     """ln of the mean gamma [K]: the prior for new data (erratum E4), of [N, K]."""
     return jax.nn.logsumexp(log_assignments, axis=0) - np.log(len(log_assignments))

@@ -49,6 +49,15 @@ def settings(tmp_path_factory):
     )
 
 
+@pytest.fixture(scope="module")
+def alone(settings, xla, tmp_path_factory):
+    """The folder of a run by one process."""
+    folder = tmp_path_factory.mktemp("alone") / "run"
+    [outcome] = end(start(xla, f"--workdir={folder}", *settings))
+    assert outcome[0] == 0, outcome
+    return folder
+
+
 def start(environment, *arguments):
     return subprocess.Popen(
         [sys.executable, "-m", "experiments.main", *arguments],
@@ -136,12 +145,9 @@ def lines(folder):
 
 
 @pytest.mark.slow
-def test_two_processes_stop_go_on_and_end_as_one(settings, xla, tmp_path):
+def test_two_processes_stop_go_on_and_end_as_one(settings, xla, alone, tmp_path):
     # The folder of the second is never made: only the first reads and writes.
-    alone, first, second = (tmp_path / name for name in ("alone", "first", "second"))
-    [outcome] = end(start(xla, f"--workdir={alone}", *settings))
-    assert outcome[0] == 0, outcome
-
+    first, second = tmp_path / "first", tmp_path / "second"
     both = start_two(xla, (first, second), *settings)
     began = time.monotonic()
     while not (first / "metrics.jsonl").exists():
@@ -170,12 +176,10 @@ def test_two_processes_stop_go_on_and_end_as_one(settings, xla, tmp_path):
 
 
 @pytest.mark.slow
-def test_two_processes_stream_rows_as_one_has_them(settings, xla, tmp_path):
-    alone, first, second = (tmp_path / name for name in ("alone", "first", "second"))
-    ended = end(
-        start(xla, f"--workdir={alone}", *settings),
-        *start_two(xla, (first, second), *settings, "--device_memory_share=1e-9"),
-    )
-    assert [code for code, _, _ in ended] == [0, 0, 0], ended
-    assert all("stay on the host" in err for _, _, err in ended[1:])
+def test_two_processes_stream_rows_as_one_has_them(settings, xla, alone, tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    both = start_two(xla, (first, second), *settings, "--device_memory_share=1e-9")
+    ended = end(*both)
+    assert [code for code, _, _ in ended] == [0, 0], ended
+    assert all("stay on the host" in err for _, _, err in ended)
     assert_close(lines(first), lines(alone))

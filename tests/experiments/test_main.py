@@ -1084,39 +1084,48 @@ def test_the_resume_command_keeps_the_other_flags(arguments, expected):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_stopped_run_says_how_to_go_on(xla, tmp_path, number):
+def test_a_stopped_run_says_how_to_go_on(xla, tmp_path):
+    """By one signal, then by the other; at last it goes on to its end."""
     workdir = tmp_path / "resume this"
     arguments = [*MOONS, "--epochs=200", "--tolerance=0", f"--workdir={workdir}"]
     lines = workdir / "metrics.jsonl"
-    with started(
-        sys.executable, "-m", "experiments.main", "--overwrite", *arguments,
-        env=xla, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    ) as process:  # fmt: skip
-        deadline = time.monotonic() + PATIENCE
-        while not (lines.exists() and '"loop": "train"' in lines.read_text()):
-            assert process.poll() is None, process.stderr.read()
-            assert time.monotonic() < deadline
-            time.sleep(0.005)
-        process.send_signal(number)
-        out, err = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 128 + number
-    assert "Stopping at the next checkpoint; once more" in err
-    assert len(err.splitlines()) == 2 and "Traceback" not in err
-    assert f"everything so far is in {workdir}" in out
-    done = lines.read_text().count('"loop": "train"')
-    assert 1 <= done < 200
-    command = shlex.split(out.splitlines()[-1])
-    assert command == ["python", "-m", "experiments.main", *arguments, "--resume"]
-    assert not (workdir / "result.json").exists()
+    command, done = ["python", "-m", "experiments.main", "--overwrite", *arguments], 0
+
+    def trained():
+        return lines.read_text().count('"loop": "train"') if lines.exists() else 0
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        with started(
+            sys.executable, *command[1:],
+            env=xla, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        ) as process:  # fmt: skip
+            deadline = time.monotonic() + PATIENCE
+            while trained() <= done:
+                assert process.poll() is None, process.stderr.read()
+                assert time.monotonic() < deadline
+                time.sleep(0.005)
+            process.send_signal(number)
+            out, err = process.communicate(timeout=PATIENCE)
+        assert process.returncode == 128 + number
+        assert "Stopping at the next checkpoint; once more" in err
+        assert len(err.splitlines()) == 2 and "Traceback" not in err
+        assert f"everything so far is in {workdir}" in out
+        # It went on where it stopped.
+        first = re.search(r"  train (\d+)/200", out)
+        assert int(first[1]) == done + 1
+        assert done < trained() < 200
+        done = trained()
+        command = shlex.split(out.splitlines()[-1])
+        assert command == ["python", "-m", "experiments.main", *arguments, "--resume"]
+        assert not (workdir / "result.json").exists()
 
     outcome = execute(xla, *command[3:])
     assert outcome.code == 0 and outcome.err == ""
     assert "Reached  accuracy" in outcome.out
     epochs = [json.loads(line) for line in lines.read_text().splitlines()]
-    trained = [line["epoch"] for line in epochs if line["loop"] == "train"]
-    assert trained == list(range(1, 201))
-    # It went on where it stopped.
+    assert [line["epoch"] for line in epochs if line["loop"] == "train"] == list(
+        range(1, 201)
+    )
     first = re.search(r"  train (\d+)/200", outcome.out)
     assert int(first[1]) == done + 1
 

@@ -154,11 +154,11 @@ def test_from_data_to_the_report():
 
 
 @pytest.mark.slow
-def test_kills_in_the_estimate_and_after_it(xla, tmp_path):
+def test_kills_in_the_estimate_and_after_it(forks, tmp_path):
     """What is trained for the estimate is trained once, and the run ends the same."""
     arguments = ("--num_clusters=auto", "--checkpoint_seconds=0")
     reference, workdir = tmp_path / "reference", tmp_path / "run"
-    process = start(xla, reference, *arguments)
+    process = start(forks, reference, *arguments)
     assert process.wait(600) == 0, reference.with_suffix(".out").read_text()
     lines = (reference / "metrics.jsonl").read_text().splitlines()
     trained = {(line["stage"], line["loop"]) for line in map(json.loads, lines)}
@@ -170,9 +170,9 @@ def test_kills_in_the_estimate_and_after_it(xla, tmp_path):
     ]
     resume = []
     for reached in points:
-        process = start(xla, workdir, *arguments, *resume)
+        process = start(forks, workdir, *arguments, *resume)
         kill_when(process, reached)
         resume = ["--resume"]
-    process = start(xla, workdir, *arguments, "--resume")
+    process = start(forks, workdir, *arguments, "--resume")
     assert process.wait(600) == 0, workdir.with_suffix(".out").read_text()
     assert kill.differences(workdir, reference) == []

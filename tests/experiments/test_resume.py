@@ -1,8 +1,5 @@
 import json
-import pathlib
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
@@ -12,10 +9,7 @@ from tests.hardening import kill
 
 pytestmark = pytest.mark.slow
 
-REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 COMMAND = [
-    sys.executable,
-    "-m",
     "experiments.main",
     "--dataset=moons",
     "--preset=smoke",
@@ -33,19 +27,13 @@ COMMAND = [
 PATIENCE = 600.0  # seconds, on a busy machine
 
 
-def start(environment, workdir, *arguments):
-    with open(workdir.with_suffix(".out"), "a") as output:
-        return subprocess.Popen(
-            [*COMMAND, f"--workdir={workdir}", *arguments],
-            cwd=REPOSITORY,
-            env=environment,
-            stdout=output,
-            stderr=output,
-        )
+def start(forks, workdir, *arguments):
+    output = workdir.with_suffix(".out")
+    return forks.start(*COMMAND, f"--workdir={workdir}", *arguments, output=output)
 
 
-def finish(environment, workdir, *arguments):
-    process = start(environment, workdir, *arguments)
+def finish(forks, workdir, *arguments):
+    process = start(forks, workdir, *arguments)
     assert process.wait(PATIENCE) == 0, workdir.with_suffix(".out").read_text()
 
 
@@ -73,10 +61,10 @@ def checkpoint_of(workdir, path):
 
 
 @pytest.fixture(scope="module")
-def reference(xla, tmp_path_factory):
+def reference(forks, tmp_path_factory):
     """The folder of a run that nothing interrupted."""
     workdir = tmp_path_factory.mktemp("reference") / "run"
-    finish(xla, workdir)
+    finish(forks, workdir)
     return workdir
 
 
@@ -107,7 +95,7 @@ def test_reference_is_worth_comparing(reference):
     assert first != second
 
 
-def test_kills_in_every_stage(xla, reference, tmp_path):
+def test_kills_in_every_stage(forks, reference, tmp_path):
     """One run is killed in each stage, once more after each resume."""
     workdir = tmp_path / "run"
     points = [
@@ -122,19 +110,19 @@ def test_kills_in_every_stage(xla, reference, tmp_path):
     ]
     resume = []
     for seconds, reached in points:
-        process = start(xla, workdir, f"--checkpoint_seconds={seconds}", *resume)
+        process = start(forks, workdir, f"--checkpoint_seconds={seconds}", *resume)
         kill_when(process, reached)
         assert not (workdir / "result.json").exists()
         resume = ["--resume"]
-    finish(xla, workdir, *resume)
+    finish(forks, workdir, *resume)
     assert_same_run(workdir, reference)
 
 
-def test_a_kill_while_results_are_written(xla, reference, tmp_path):
+def test_a_kill_while_results_are_written(forks, reference, tmp_path):
     """Training is done, its checkpoint is there, the report is half written."""
     workdir = tmp_path / "run"
-    process = start(xla, workdir)
+    process = start(forks, workdir)
     kill_when(process, (workdir / "predictions.npz").exists)
     assert not (workdir / "result.json").exists()
-    finish(xla, workdir, "--resume")
+    finish(forks, workdir, "--resume")
     assert_same_run(workdir, reference)

@@ -9,12 +9,14 @@ import contextlib
 import itertools
 import os
 import pathlib
+import pickle
 import random
 import select
 import shutil
 import signal
 import sys
 import time
+import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -100,21 +102,75 @@ def _call(*arguments: str, program: Any) -> None:
         raise RuntimeError(outcome.err)
 
 
-def killed(work: Work, kills: int, rng: random.Random) -> tuple[int, list[str]]:
-    """Kills a work again and again.
+def killed(
+    works: Sequence[Work], kills: int, rng: random.Random
+) -> list[tuple[int, list[str]]]:
+    """Kills each work again and again.
+
+    One process writes all works twice, before, and one writes them once more, after,
+    which cleans up. Between them every work that is killed has a process of its own.
 
     Returns:
-      How many kills came while something was written, and what is wrong.
+      For each, how many kills came while something was written, and what is wrong.
     """
-    known, seconds = [], 0.0
-    for number in range(2):
-        with _child(work, number, 1) as ready:
-            began = _await(ready)
-            seconds = _await(ready) - began
-        known.append(work.content())
+    known = _in_a_child(lambda: _known(works))
+    outcomes = [_killed(work, kills, rng, *known[work.name]) for work in works]
+    _in_a_child(lambda: [work.write(0) for work in works][:0])
+    for work, (_, problems) in zip(works, outcomes, strict=True):
+        if not problems:
+            problems += [f"{path} is left" for path in _partial(work)]
+    return outcomes
+
+
+def _known(works: Sequence[Work]) -> dict[str, tuple[list[Any], float]]:
+    """By the names of works, the old and the new, and how many seconds one takes.
+
+    That is what the first of a kind takes, which alone compiles, as does one in a
+    process of its own.
+    """
+    known: dict[str, tuple[list[Any], float]] = {}
+    seconds: dict[str, float] = {}
+    for work in works:
+        contents = []
+        for number in range(2):
+            began = time.monotonic()
+            work.write(number)
+            seconds.setdefault(work.name.split()[0], time.monotonic() - began)
+            contents.append(work.content())
+        known[work.name] = contents, seconds[work.name.split()[0]]
+    return known
+
+
+def _in_a_child(function: Callable[[], Any]) -> Any:
+    """What a function returns in a process of its own."""
+    read, write = os.pipe()
+    with warnings.catch_warnings(action="ignore"):
+        process = os.fork()
+    if process == 0:
+        try:
+            with open(write, "wb") as pipe:
+                pickle.dump(function(), pipe)
+            os._exit(0)
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(1)
+    os.close(write)
+    with open(read, "rb") as pipe:
+        content = pipe.read()
+    _, status = os.waitpid(process, 0)
+    if status:
+        raise RuntimeError("the process that writes has failed")
+    return pickle.loads(content)
+
+
+def _killed(
+    work: Work, kills: int, rng: random.Random, known: list[Any], seconds: float
+) -> tuple[int, list[str]]:
+    """Kills a work; as ``killed`` returns it, but for what is left in the end."""
     while_writing = 0
     for number in range(kills):
-        with _child(work, number, None) as ready:
+        with _child(work, number) as ready:
             _await(ready)
             if number % 2:  # else at a moment that is as likely as any other
                 _wait_for_partial(work)
@@ -126,18 +182,15 @@ def killed(work: Work, kills: int, rng: random.Random) -> tuple[int, list[str]]:
                 return while_writing, [f"kill {number + 1} has left a mixture"]
         except Exception as error:
             return while_writing, [f"kill {number + 1} has left what is none: {error}"]
-    with _child(work, 0, 1) as ready:
-        _await(ready)
-        _await(ready)
-    return while_writing, [f"{path} is left" for path in _partial(work)]
+    return while_writing, []
 
 
 @contextlib.contextmanager
-def _child(work: Work, first: int, times: int | None) -> Iterator[int]:
-    """A process that writes so many times, or without end, and is killed in the end.
+def _child(work: Work, first: int) -> Iterator[int]:
+    """A process that writes without end, from a number on, until it is killed.
 
     Yields:
-      What can be read from as soon as it begins, and after each time.
+      What can be read from as soon as it begins.
     """
     ready, tell = os.pipe()
     with warnings.catch_warnings(action="ignore"):
@@ -146,11 +199,8 @@ def _child(work: Work, first: int, times: int | None) -> Iterator[int]:
         try:
             os.close(ready)
             os.write(tell, b"x")
-            numbers = itertools.count(first)
-            for number in itertools.islice(numbers, times):
+            for number in itertools.count(first):
                 work.write(number)
-                os.write(tell, b"x")
-            signal.pause()
         finally:
             os._exit(1)
     os.close(tell)
@@ -164,11 +214,10 @@ def _child(work: Work, first: int, times: int | None) -> Iterator[int]:
         raise RuntimeError(f"{work.name} has ended by itself")
 
 
-def _await(ready: int) -> float:
-    """Waits for the next word of a child; returns when it came."""
+def _await(ready: int) -> None:
+    """Waits for the word of a child."""
     if not select.select([ready], [], [], _PATIENCE)[0] or not os.read(ready, 1):
         raise RuntimeError("the process that writes does not get on")
-    return time.monotonic()
 
 
 def _partial(work: Work) -> set[pathlib.Path]:
@@ -191,8 +240,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     flags = parser.parse_args(arguments)
     rng = random.Random(flags.seed)
     wrong = []
-    for work in works(flags.folder, flags.reference):
-        while_writing, problems = killed(work, flags.kills, rng)
+    everything = works(flags.folder, flags.reference)
+    outcomes = killed(everything, flags.kills, rng)
+    for work, (while_writing, problems) in zip(everything, outcomes, strict=True):
         verdict = f"FAILED: {'; '.join(problems)}" if problems else "whole"
         print(
             f"{work.name:<22}{flags.kills:4} kills, {while_writing:3} while a file was "

@@ -108,7 +108,7 @@ def mixing(tmp_path):
 
 def test_what_is_not_whole_is_seen(mixing, monkeypatch):
     monkeypatch.setattr(kill_writes, "_wait_for_partial", lambda work: None)
-    _, problems = kill_writes.killed(mixing, 20, random.Random(0))
+    [(_, problems)] = kill_writes.killed([mixing], 20, random.Random(0))
     assert len(problems) == 1 and "has left a mixture" in problems[0]
 
 
@@ -117,7 +117,7 @@ def test_what_is_left_is_seen(tmp_path):
         (tmp_path / f".dgg-{number % 2}.partial").touch()
 
     work = kill_writes.Work("leaving", (tmp_path,), write, lambda: None)
-    while_writing, problems = kill_writes.killed(work, 1, random.Random(0))
+    [(while_writing, problems)] = kill_writes.killed([work], 1, random.Random(0))
     assert while_writing == 1
     assert any(problem.endswith(".partial is left") for problem in problems)
 

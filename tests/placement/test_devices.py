@@ -19,7 +19,7 @@ from tests.trees import assert_same
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def execute(xla):
     """Runs Python with these arguments in a process with so many devices."""
     flag = "--xla_force_host_platform_device_count"
@@ -36,6 +36,22 @@ def execute(xla):
         return done
 
     return run
+
+
+@pytest.fixture(scope="module")
+def alone(execute, tmp_path_factory):
+    """A folder of the runs by one device."""
+    folder = tmp_path_factory.mktemp("alone")
+    execute(1, "-m", "tests.spread_run", folder, "dgg", "vade")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def spread(execute, tmp_path_factory):
+    """A folder of the runs by eight devices; that of DGG has stopped in training."""
+    folder = tmp_path_factory.mktemp("spread")
+    execute(8, "-m", "tests.spread_run", folder, "dgg:2", "streamed_dgg", "vade")
+    return folder
 
 
 def last_state(folder):
@@ -95,10 +111,8 @@ def test_rows_go_to_eight_devices_and_back(execute):
 
 
 @pytest.mark.slow
-def test_eight_devices_train_vade_as_one_does(execute, tmp_path):
-    for number in (1, 8):
-        execute(number, "-m", "tests.spread_run", "vade", tmp_path / str(number))
-    assert_close(last_state(tmp_path / "8"), last_state(tmp_path / "1"))
+def test_eight_devices_train_vade_as_one_does(alone, spread):
+    assert_close(last_state(spread / "vade"), last_state(alone / "vade"))
 
 
 # name = f32[2,99,3] all-gather(...), of a tuple of results each.
@@ -112,26 +126,19 @@ def sizes(result):
 
 
 @pytest.mark.slow
-def test_a_run_goes_on_with_any_number_of_devices(execute, tmp_path):
-    def run(number, name, *stop_after):
-        execute(number, "-m", "tests.spread_run", "dgg", tmp_path / name, *stop_after)
-
-    run(1, "alone")
-    expected = last_state(tmp_path / "alone")
-    run(8, "8", 2)
-    assert not (tmp_path / "8" / "state.npz").exists()
-    for number in (1, 2):
-        shutil.copytree(tmp_path / "8", tmp_path / str(number))
-    for number in (1, 2, 8):
-        run(number, str(number))
-        assert_close(last_state(tmp_path / str(number)), expected)
+@pytest.mark.parametrize("number", [1, 2, 8])
+def test_a_run_goes_on_with_any_number_of_devices(
+    number, execute, alone, spread, tmp_path
+):
+    assert not (spread / "dgg" / "state.npz").exists()
+    shutil.copytree(spread / "dgg", tmp_path / "dgg")
+    execute(number, "-m", "tests.spread_run", tmp_path, "dgg")
+    assert_close(last_state(tmp_path / "dgg"), last_state(alone / "dgg"))
 
 
 @pytest.mark.slow
-def test_rows_stream_to_eight_devices_as_they_lie_on_one(execute, tmp_path):
-    for number, method in ((1, "dgg"), (8, "streamed_dgg")):
-        execute(number, "-m", "tests.spread_run", method, tmp_path / method)
-    assert_close(last_state(tmp_path / "streamed_dgg"), last_state(tmp_path / "dgg"))
+def test_rows_stream_to_eight_devices_as_they_lie_on_one(alone, spread):
+    assert_close(last_state(spread / "streamed_dgg"), last_state(alone / "dgg"))
 
 
 PICKED = """
@@ -159,9 +166,8 @@ def test_every_device_gets_its_share_of_the_picked_rows(execute):
 
 
 @pytest.mark.slow
-def test_every_device_computes_its_share_of_a_batch(execute, tmp_path):
-    execute(8, "-m", "tests.spread_run", "dgg", tmp_path)
-    compiled = json.loads((tmp_path / "compiled.json").read_text())
+def test_every_device_computes_its_share_of_a_batch(spread):
+    compiled = json.loads((spread / "dgg" / "compiled.json").read_text())
     loops = {"autoencoder", "vae", "siamese", "classifier", "labels", "train"}
     assert {name.partition("_")[0] for name in compiled} == loops  # labels_2 ...
     for loop, text in compiled.items():

@@ -1,5 +1,6 @@
 """A forked process, where jax would wait without end, says so at once."""
 
+import json
 import os
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import pytest
 from dgg_jax.placement import forks
 
 FORKING = """
-import multiprocessing, os, sys, warnings
+import json, multiprocessing, warnings
 warnings.simplefilter("ignore")  # of jax, about the fork
 import numpy as np
 import dgg_jax
@@ -28,46 +29,52 @@ def used(name, model):
         return str(error)
     return "computed"
 
+def outcomes(method, *names):
+    with multiprocessing.get_context(method).Pool(1) as pool:
+        return [pool.apply_async(used, (name, model)).get(100) for name in names]
+
 if __name__ == "__main__":
-    method, when = sys.argv[1:]
     model = dgg_jax.GMVAE(2, **settings)
-    if when == "after":
-        model.fit(x)
-    context = multiprocessing.get_context(method)
-    with context.Pool(1) as pool:
-        names = ["predict", "transform", "score", "fit"]
-        for name in names if when == "after" else ["fit"]:
-            print(pool.apply_async(used, (name, model)).get(100))
-    used("fit", model)  # the parent goes on
+    told = {"fork before": outcomes("fork", "fit")}
+    model.fit(x)
+    for method in ("fork", "spawn"):
+        names = ("predict", "transform", "score", "fit")
+        told[f"{method} after"] = outcomes(method, *names)
+        used("fit", model)  # the parent goes on
+    print(json.dumps(told))
 """
 
 
-def outcome(tmp_path, *arguments):
-    script = tmp_path / "forking.py"
+@pytest.fixture(scope="module")
+def outcomes(xla, tmp_path_factory):
+    """What processes say that start before a fit, or after it."""
+    script = tmp_path_factory.mktemp("forks") / "forking.py"
     script.write_text(FORKING)
     done = subprocess.run(
-        [sys.executable, str(script), *arguments],
+        [sys.executable, str(script)],
         capture_output=True,
         text=True,
-        timeout=300,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        timeout=900,
+        env={**xla, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
     assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines()
+    return json.loads(done.stdout)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks")
-def test_after_a_fit_a_fork_says_what_to_use(tmp_path):
-    lines = outcome(tmp_path, "fork", "after")
+def test_after_a_fit_a_fork_says_what_to_use(outcomes):
+    lines = outcomes["fork after"]
     assert len(lines) == 4
     for line in lines:
         assert "was forked" in line and "get_context('spawn')" in line
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("method", "when"), [("spawn", "after"), ("fork", "before")])
-def test_what_to_use_computes(tmp_path, method, when):
-    assert set(outcome(tmp_path, method, when)) == {"computed"}
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks")
+@pytest.mark.parametrize("when", ["spawn after", "fork before"])
+def test_what_to_use_computes(outcomes, when):
+    assert set(outcomes[when]) == {"computed"}
 
 
 def test_a_process_by_itself_computes(monkeypatch):

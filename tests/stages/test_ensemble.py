@@ -192,6 +192,34 @@ def test_certainty_is_information_over_what_there_could_be():
     assert ensemble.neighbor_certainty(graphs, np.zeros(100, int), 3) == 0.0
 
 
+def test_sizes_do_not_count_where_neighbours_are_not_parted():
+    x, y = groups((900, 80, 20))
+    graphs = [ensemble.nearest(x, 10)]
+    assert graph_information(graphs[0], y) / np.log(3) < 0.4
+    assert ensemble.neighbor_certainty(graphs, y, 3) == pytest.approx(1.0)
+    wrong = y.copy()
+    wrong[::50] = 1 - np.minimum(wrong[::50], 1)  # of neighbours 4 % are parted
+    assert ensemble.neighbor_certainty(graphs, wrong, 3) < 0.5
+
+
+def test_a_long_cluster_is_not_cut_for_a_rare_one():
+    """Two in like parts and the rare one beside it is what even sizes would have."""
+    random = np.random.default_rng(0)
+    along = random.uniform(-1.0, 1.0, 1200)
+    long = np.column_stack([3.0 * along, along**2, 0.1 * along])
+    x = np.concatenate([long, np.full((60, 3), [0.0, 2.6, 1.5])])
+    x += 0.2 * random.standard_normal(x.shape)
+    y = np.repeat([0, 1], [1200, 60])
+    found = found_in(x, 2)
+    labels = np.stack([one.labels for one in found])
+    among = ensemble.mutual_informations(labels, labels)
+    agreement = (ensemble.trust(found) * among).sum(axis=1)
+    graphs = [ensemble.nearest(x, 20)]
+    certainty = [ensemble.neighbor_certainty(graphs, one, 2) for one in labels]
+    best = labels[int(np.argmax(ensemble.standing(agreement, certainty)))]
+    assert adjusted_rand_score(y, best) > 0.99
+
+
 def test_standing_rewards_agreement_and_few_neighbours_parted():
     base = ensemble.standing(0.5, 0.9)
     assert ensemble.standing(0.6, 0.9) - base == pytest.approx(0.1)
