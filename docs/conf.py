@@ -22,7 +22,7 @@ release = version = dgg_jax.__version__
 
 extensions = [
     "mathml",
-    "myst_parser",
+    "myst_nb",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.napoleon",
@@ -35,10 +35,11 @@ html_title = f"dgg_jax {release}"
 html_static_path = ["_static"]
 html_css_files = ["equations.css"]
 html_show_sphinx = False
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "**.ipynb_checkpoints"]
 python_maximum_signature_line_length = 88
 
 myst_enable_extensions = ["dollarmath"]
+nb_execution_mode = "off"  # notebooks are shown as they were executed
 myst_heading_anchors = 3
 
 autosummary_generate = False

@@ -1,10 +1,14 @@
 import functools
 import importlib
+import json
 import pathlib
 import pkgutil
 import re
 import shlex
+import textwrap
+import warnings
 
+import matplotlib.pyplot
 import numpy as np
 import pytest
 from absl import flags
@@ -15,8 +19,10 @@ from sklearn.utils import Bunch
 import dgg_jax
 from dgg_jax import data, estimators, methods, presets
 from dgg_jax.methods import dgg
+from tests.hardening.check_estimators import tiny
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
+NOTEBOOKS = sorted(REPOSITORY.glob("docs/notebooks/*.ipynb"))
 PAGES = sorted([*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/*.md")])
 
 
@@ -76,6 +82,60 @@ def test_examples_of_other_pages_run(small, tmp_path, name):
     for block in blocks:
         exec(block, namespace)
     assert blocks
+
+
+@pytest.mark.parametrize("name", ["vade", "gmvae", "dec", "spectralnet", "imsat"])
+def test_examples_of_the_other_estimators_run(small, monkeypatch, name):
+    page = (REPOSITORY / "docs" / "api" / f"{name}.rst").read_text()
+    title = page.partition("\n")[0]
+    settings = tiny(title).get_params()
+    del settings["random_state"], settings["n_clusters"]
+    settings.pop("image_shape", None)
+    rigged = functools.partial(getattr(estimators, title), **settings)
+    monkeypatch.setattr(dgg_jax, title, rigged, raising=False)
+    (block,) = re.findall(r"code-block:: python\n\n((?:   .*\n|\n)*)", page)
+    namespace = {}
+    exec(textwrap.dedent(block), namespace)
+    assert namespace["model"].labels_.shape == (300,)
+
+
+def code_cells(path):
+    cells = json.loads(path.read_text())["cells"]
+    return [cell for cell in cells if cell["cell_type"] == "code"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["images", "texts", "cells", "rare"])
+def test_notebooks_run(monkeypatch, tmp_path, name):
+    if name == "cells":
+        pytest.importorskip("scanpy")
+    monkeypatch.chdir(tmp_path)
+    quick = functools.partial(estimators.DGG, preset="smoke")
+    monkeypatch.setattr(dgg_jax, "DGG", quick, raising=False)
+    matplotlib.use("agg")
+    monkeypatch.setattr(matplotlib.pyplot, "show", lambda: None)
+    namespace = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")  # scanpy has some of its own
+        for cell in code_cells(REPOSITORY / "docs" / "notebooks" / f"{name}.ipynb"):
+            exec("".join(cell["source"]), namespace)
+    assert namespace["model"].labels_.min() >= 0
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebooks_are_shown_as_they_were_executed(path):
+    cells = code_cells(path)
+    counts = [cell["execution_count"] for cell in cells]
+    assert counts == list(range(1, len(cells) + 1))
+    kinds = {output["output_type"] for cell in cells for output in cell["outputs"]}
+    assert "error" not in kinds
+    pictures = [
+        o for c in cells for o in c["outputs"] if "image/png" in o.get("data", {})
+    ]
+    assert pictures or path.stem == "rare"
+    assert path.stat().st_size < 2**20
+    index = (REPOSITORY / "docs" / "notebooks" / "index.md").read_text()
+    assert f"\n{path.stem}\n" in index
 
 
 @pytest.mark.parametrize("name", ["README", "docs/command-line", "docs/methods"])
