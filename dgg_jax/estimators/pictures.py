@@ -167,7 +167,7 @@ def outcome(estimator: Any) -> str:
     ]
     return (
         f"<p><b>{type(estimator).__name__}</b>: {', '.join(notes)}</p>"
-        '<div style="display:flex;gap:2em;align-items:flex-start">'
+        '<div style="display:flex;flex-wrap:wrap;gap:0 2em;align-items:flex-start">'
         f"{_table(heads, rows)}{_table(['stage', 'seconds', 'ELBO'], stages)}</div>"
     )
 
