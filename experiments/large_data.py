@@ -50,17 +50,19 @@ _SHORT = {
 }
 
 
-def generate(num_rows: int) -> tuple[Any, Any, presets.DGGPreset]:
-    """The data, their clusters and the settings of a run on them."""
-    if _KIND.value == "words":
-        x, y = synthetic.planted_words(num_rows, _COLUMNS.value)
-        preset = presets.dgg("reuters")
-    else:
-        out = arrays.temporary((num_rows, _COLUMNS.value))
-        x, y = synthetic.planted_rows(num_rows, _COLUMNS.value, out=out)
-        preset = presets.dgg("mnist")
+def settings() -> presets.DGGPreset:
+    """Those of a run on the data."""
+    preset = presets.dgg("reuters" if _KIND.value == "words" else "mnist")
     changes = {**_SHORT, **run_flags.changes_from_flags()}
-    return x, y, dataclasses.replace(preset, **changes)
+    return dataclasses.replace(preset, **changes)
+
+
+def generate(num_rows: int) -> tuple[Any, Any]:
+    """The data and their clusters."""
+    if _KIND.value == "words":
+        return synthetic.planted_words(num_rows, _COLUMNS.value)
+    out = arrays.temporary((num_rows, _COLUMNS.value))
+    return synthetic.planted_rows(num_rows, _COLUMNS.value, out=out)
 
 
 def measure(num_rows: int) -> dict[str, Any]:
@@ -75,7 +77,8 @@ def measure(num_rows: int) -> dict[str, Any]:
     from dgg_jax.runs.origin import origin
     from dgg_jax.training import Run
 
-    x, y, preset = generate(num_rows)
+    preset = settings()  # whose mistakes are told before any work
+    x, y = generate(num_rows)
     neighbors = synthetic.planted_neighbors(y, preset.num_neighbors)
     seconds, last = defaultdict(list), [time.perf_counter()]
     anonymous = [_anonymous_mib()]

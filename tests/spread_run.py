@@ -20,8 +20,6 @@ from dgg_jax.methods import dgg
 from dgg_jax.training import Interrupted, Run, loop
 
 NUM_POINTS, NUM_FEATURES = 99, 24  # no multiple of 2 or 8
-# Of the fits to labels, which are all alike: two or three.
-dgg._STEPS, dgg._FURTHER_STEPS = 21, 7
 
 
 def data():
@@ -111,6 +109,8 @@ def train(method, runner):
 
 
 def main(folder, *jobs):
+    # The fits to labels are all alike: two or three.
+    dgg._STEPS, dgg._FURTHER_STEPS = 21, 7
     for job in jobs:
         method, _, epoch = job.partition(":")
         place = pathlib.Path(folder, method)

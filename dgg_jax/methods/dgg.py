@@ -102,6 +102,7 @@ _DEAR = 0.01
 _LEAST_FALL = 1e-3  # of the standing that undoes training; less is chance
 _KNOWN_STARTS = 8  # clusterings that known rows and links choose from
 _KNOWN_WEIGHT = 100.0  # of ln gamma of a known row, or of a link, beside the J of a row
+_WORSE_EPOCHS = 10  # after which training does not come back
 _RESTING_EPOCHS = 5
 _RESTING_GAIN = 0.1
 
@@ -535,10 +536,22 @@ def _fitted_classifier(problem: Problem, state: State, keys: jax.Array) -> State
 def train(problem: Problem, state: State) -> tuple[State, Metrics]:
     """Maximises J by Adam, for every restart; reports the trained models.
 
-    It ends before its epochs do when it has converged; see ``has_converged``. Where it
-    has broken clusters up, which the judge tells, the model from before it is kept.
+    It ends before its epochs do when it has converged (``has_converged``), or when its
+    clusters have stood worse than before it for ten epochs. Where it has broken
+    clusters up, which the judge tells, the model from before it is kept.
     """
     networks = _networks(problem)
+    is_guarded = problem.preset.guard and "judge" in state and problem.links is None
+    before = [
+        _standing(problem, state, table.argmax(axis=1))[1]
+        for table in state["log_assignments"]
+    ]
+
+    def has_ended(epochs: Sequence[Metrics]) -> bool:
+        if has_converged(epochs, problem.preset.tolerance):
+            return True
+        return is_guarded and stands_worse(epochs, before)
+
     trained = optimize(
         "train",
         params=with_mixture(state["models"]),
@@ -548,8 +561,8 @@ def train(problem: Problem, state: State) -> tuple[State, Metrics]:
         monitor=problem.runner,
         table=state["log_assignments"],
         restarts=True,
-        describe=functools.partial(mixture_vae.table_metrics, problem),
-        converged=functools.partial(has_converged, tolerance=problem.preset.tolerance),
+        describe=functools.partial(_table_metrics, problem, state),
+        converged=has_ended,
         **joint_objective(
             problem.preset,
             networks,
@@ -584,6 +597,15 @@ def train(problem: Problem, state: State) -> tuple[State, Metrics]:
     return entries, with_objectives(problem, metrics)
 
 
+def _table_metrics(problem: Problem, state: State, trained: TrainState) -> Metrics:
+    """Metrics of the table of gammas, with the standing where there is a judge."""
+    metrics = mixture_vae.table_metrics(problem, trained)
+    if "judge" in state:
+        labels = mixture_vae.table_labels(trained)
+        metrics["standing"] = [_standing(problem, state, row)[1] for row in labels]
+    return metrics
+
+
 def has_converged(epochs: Sequence[Metrics], tolerance: float) -> bool:
     """Whether clusters and J have come to rest: Algorithm 1's "while not converge".
 
@@ -603,6 +625,22 @@ def has_converged(epochs: Sequence[Metrics], tolerance: float) -> bool:
     now = objective[rest].mean(axis=0)
     is_flat = now - before <= _RESTING_GAIN * np.abs(now - objective[0])
     return bool((is_flat & (moved[rest].mean(axis=0) <= tolerance)).all())
+
+
+def stands_worse(epochs: Sequence[Metrics], before: Sequence[float]) -> bool:
+    """Whether clusters have stood worse than before training for ten epochs.
+
+    Such training would be undone, so more of it is in vain.
+
+    Args:
+      epochs: the metrics of those so far, with the standing of every restart.
+      before: the standing before the first, of every restart.
+    """
+    if len(epochs) < _WORSE_EPOCHS:
+        return False
+    last = epochs[-_WORSE_EPOCHS:]
+    standing = np.array([np.atleast_1d(epoch["standing"]) for epoch in last])
+    return bool((standing < np.array(before) - _LEAST_FALL).all())
 
 
 def _is_undone(problem: Problem, before: State, after: State) -> np.ndarray:

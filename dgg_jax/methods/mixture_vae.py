@@ -409,11 +409,16 @@ def evaluated(
     return entries, {"restarts": reports}
 
 
-def table_metrics(problem: Problem, state: TrainState) -> Metrics:
-    """Metrics of the table of gammas, once an epoch."""
-    labels = devices.gather(
+def table_labels(state: TrainState) -> np.ndarray:
+    """The clusters of all rows by the table of gammas, of every restart, [R, N]."""
+    return devices.gather(
         jax.tree.map(lambda table: table.argmax(axis=-1), state.table)
     )
+
+
+def table_metrics(problem: Problem, state: TrainState) -> Metrics:
+    """Metrics of the table of gammas, once an epoch."""
+    labels = table_labels(state)
     num_clusters = problem.preset.num_clusters
     counts = [np.bincount(row, minlength=num_clusters) for row in labels]
     metrics = {"smallest_share": [float(c.min() / c.sum()) for c in counts]}

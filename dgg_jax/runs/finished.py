@@ -22,8 +22,8 @@ class FinishedRun(NamedTuple):
       config: what it was told; data of one's own are in it if they were asked for.
       result: the content of result.json.
       history: the lines of metrics.jsonl, one an epoch.
-      state: labels [N], and log_assignment [N, K] and latent_mean [N, L] where the
-        method has them.
+      state: labels [N], and probabilities [N, K], their logarithms log_assignment and
+        latent_mean [N, L] where the method has them.
       model: the fitted estimator, or None of a method that has none.
       names: of the rows, [N], or None if the data have none.
     """
@@ -43,8 +43,7 @@ class FinishedRun(NamedTuple):
     @property
     def probabilities(self) -> np.ndarray | None:
         """Of the clusters, [N, K], or None if they are hard."""
-        logs = self.state.get("log_assignment")
-        return None if logs is None else np.exp(logs)
+        return self.state.get("probabilities")
 
     @property
     def embedding(self) -> np.ndarray | None:
@@ -122,6 +121,8 @@ def _predictions(path: pathlib.Path) -> tuple[State, np.ndarray | None]:
             with np.errstate(divide="ignore"):  # ln 0 is -inf, and its exp 0 again
                 state[entry] = np.log(arrays[name])
     entries = {"latent_mean": "embedding", "elbo": "elbo", "consensus": "consensus"}
+    # As they are, beside their logarithms, whose exp may differ in the last bit.
+    entries["probabilities"] = "probabilities"
     for entry, name in entries.items():
         if name in arrays.names:
             state[entry] = arrays[name]

@@ -105,7 +105,9 @@ def report_inputs(
     """Gathers what the report shows."""
     shape = dataset.feature_shape if dataset.is_image else dataset.x.shape[1:]
     labels = state["labels"]
-    if "log_assignment" in state:
+    if "probabilities" in state:  # of a run that is read from its folder
+        probabilities = state["probabilities"]
+    elif "log_assignment" in state:
         probabilities = np.exp(state["log_assignment"])
     else:  # hard clusters
         probabilities = np.eye(config.preset.num_clusters, dtype=np.float32)[labels]

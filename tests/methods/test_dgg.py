@@ -607,6 +607,51 @@ def test_training_ends_when_all_restarts_rest():
 
 
 @pytest.mark.parametrize(
+    ("standings", "ends"),
+    [
+        ([[0.6, 0.4]] * 5 + [[0.4, 0.3]] * 10, True),
+        ([[0.4, 0.3]] * 9, False),  # too few to tell
+        ([[0.4, 0.3]] * 9 + [[0.4, 0.3995]], False),  # by no more than chance
+        ([[0.6, 0.3]] * 15, False),  # one of the restarts does well
+    ],
+)
+def test_training_ends_where_clusters_stand_worse_than_before(standings, ends):
+    epochs = [{"standing": standing} for standing in standings]
+    assert dgg.stands_worse(epochs, [0.5, 0.4]) == ends
+    # Of a single restart a number, or, before it is written, a list of one.
+    alone = [{"standing": max(one)} for one in standings]
+    alone[-1] = {"standing": [max(standings[-1])]}
+    assert dgg.stands_worse(alone, [0.5]) == (ends or len(alone) == 10)
+
+
+def of_training(runner):
+    return [epoch for epoch in runner.history if epoch["loop"] == "train"]
+
+
+@pytest.mark.parametrize(("changes", "epochs"), [({}, 10), ({"guard": False}, 14)])
+def test_vain_training_ends_early_where_it_is_guarded(monkeypatch, changes, epochs):
+    x, y = blobs()
+    changes = {"guard": True, "epochs": 14, "tolerance": 0.0} | changes
+    worse = {"standing": [-1.0]}
+    monkeypatch.setattr(dgg, "_table_metrics", lambda *arguments: worse)
+    runner = Run()
+    _, _, records = dgg.run(
+        x, dataclasses.replace(BRIEF, **changes), y=y, runner=runner
+    )
+    assert records[-2]["epochs"] == epochs
+    assert len(of_training(runner)) == epochs
+
+
+def test_the_standing_of_every_epoch_is_told():
+    runner = Run()
+    x, y = blobs()
+    preset = dataclasses.replace(BRIEF, guard=True, epochs=2)
+    dgg.run(x, preset, y=y, runner=runner)
+    standings = [epoch["standing"] for epoch in of_training(runner)]
+    assert len(standings) == 2 and all(-1.0 < one < 2.0 for one in standings)
+
+
+@pytest.mark.parametrize(
     ("clusters", "standing", "is_undone"),
     [(2, 0.5, False), (2, 0.4995, False), (2, 0.498, True), (1, 0.9, True)],
 )
