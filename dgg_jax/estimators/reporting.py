@@ -87,7 +87,7 @@ def _inputs(
         labels=labels,
         probabilities=probabilities,
         embedding=getattr(estimator, "embedding_", None),
-        **generated(estimator._method, estimator.model_, shape, estimator._seed()),
+        **generated(estimator._method, estimator.model_, shape, seed=0),
         names=names,
         calibrated=hasattr(estimator, "raw_probabilities_"),
         elbo=getattr(estimator, "elbo_", None),

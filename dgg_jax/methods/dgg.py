@@ -542,10 +542,11 @@ def train(problem: Problem, state: State) -> tuple[State, Metrics]:
     """
     networks = _networks(problem)
     is_guarded = problem.preset.guard and "judge" in state and problem.links is None
-    before = [
-        _standing(problem, state, table.argmax(axis=1))[1]
-        for table in state["log_assignments"]
-    ]
+
+    def standing(labels: np.ndarray) -> float:
+        return _standing(problem, state, labels)[1]
+
+    before = [standing(table.argmax(axis=1)) for table in state["log_assignments"]]
 
     def has_ended(epochs: Sequence[Metrics]) -> bool:
         if has_converged(epochs, problem.preset.tolerance):
@@ -561,7 +562,11 @@ def train(problem: Problem, state: State) -> tuple[State, Metrics]:
         monitor=problem.runner,
         table=state["log_assignments"],
         restarts=True,
-        describe=functools.partial(_table_metrics, problem, state),
+        describe=functools.partial(
+            mixture_vae.table_metrics,
+            problem,
+            standing=standing if "judge" in state else None,
+        ),
         converged=has_ended,
         **joint_objective(
             problem.preset,
@@ -595,15 +600,6 @@ def train(problem: Problem, state: State) -> tuple[State, Metrics]:
             report["undone"] = trained
     metrics["epochs"] = len(problem.runner.epochs_of("train"))
     return entries, with_objectives(problem, metrics)
-
-
-def _table_metrics(problem: Problem, state: State, trained: TrainState) -> Metrics:
-    """Metrics of the table of gammas, with the standing where there is a judge."""
-    metrics = mixture_vae.table_metrics(problem, trained)
-    if "judge" in state:
-        labels = mixture_vae.table_labels(trained)
-        metrics["standing"] = [_standing(problem, state, row)[1] for row in labels]
-    return metrics
 
 
 def has_converged(epochs: Sequence[Metrics], tolerance: float) -> bool:

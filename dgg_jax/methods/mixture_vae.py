@@ -409,21 +409,28 @@ def evaluated(
     return entries, {"restarts": reports}
 
 
-def table_labels(state: TrainState) -> np.ndarray:
-    """The clusters of all rows by the table of gammas, of every restart, [R, N]."""
-    return devices.gather(
+def table_metrics(
+    problem: Problem,
+    state: TrainState,
+    standing: Callable[[np.ndarray], float] | None = None,
+) -> Metrics:
+    """Metrics of the table of gammas, once an epoch.
+
+    Args:
+      problem: what is clustered.
+      state: of all restarts.
+      standing: of labels [N], if there is what judges them.
+    """
+    labels = devices.gather(
         jax.tree.map(lambda table: table.argmax(axis=-1), state.table)
     )
-
-
-def table_metrics(problem: Problem, state: TrainState) -> Metrics:
-    """Metrics of the table of gammas, once an epoch."""
-    labels = table_labels(state)
     num_clusters = problem.preset.num_clusters
     counts = [np.bincount(row, minlength=num_clusters) for row in labels]
     metrics = {"smallest_share": [float(c.min() / c.sum()) for c in counts]}
     if problem.y is not None:
         metrics["accuracy"] = [problem.scores(row)["accuracy"] for row in labels]
+    if standing is not None:
+        metrics["standing"] = [standing(row) for row in labels]
     return metrics
 
 

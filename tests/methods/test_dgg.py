@@ -633,7 +633,8 @@ def test_vain_training_ends_early_where_it_is_guarded(monkeypatch, changes, epoc
     x, y = blobs()
     changes = {"guard": True, "epochs": 14, "tolerance": 0.0} | changes
     worse = {"standing": [-1.0]}
-    monkeypatch.setattr(dgg, "_table_metrics", lambda *arguments: worse)
+    table_metrics = lambda *arguments, **keywords: worse  # noqa: E731
+    monkeypatch.setattr(dgg.mixture_vae, "table_metrics", table_metrics)
     runner = Run()
     _, _, records = dgg.run(
         x, dataclasses.replace(BRIEF, **changes), y=y, runner=runner
