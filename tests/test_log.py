@@ -28,8 +28,10 @@ def test_only_the_command_line_prints():
 
 
 @pytest.fixture
-def listening(caplog):
+def listening(caplog, monkeypatch):
     """Logs of the level that a user has chosen, at the root."""
+    # absl's handler, which other tests may have left there, moves the root's level.
+    monkeypatch.setattr(logging.root, "handlers", [caplog.handler])
 
     def choose(level):
         caplog.set_level(level)
