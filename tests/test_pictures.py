@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 import dgg_jax
 from dgg_jax import DGG, IMSAT
 from dgg_jax.checks import InvalidInput
+from dgg_jax.estimators.pictures import classes_of
 from dgg_jax.metrics import clustering_accuracy
 from tests.hardening.check_estimators import tiny
 from tests.methods.toy import blobs
@@ -100,10 +101,32 @@ def test_what_is_not_there_is_said(discriminative):
         with pytest.raises(InvalidInput, match=message):
             getattr(discriminative.plot, picture)()
     assert discriminative.plot.confusion(Y).axes
-    with pytest.raises(ValueError, match="one length"):
+    with pytest.raises(ValueError, match=r"of the 90 rows of training.*shape \(5,\)"):
         discriminative.plot.confusion(Y[:5])
     with pytest.raises(ValueError, match="not fitted"):
         _ = DGG(3).plot
+
+
+@pytest.mark.parametrize(
+    ("y", "codes", "names"),
+    [
+        ([2, 0, 2], [2, 0, 2], None),
+        ([2.0, 0.0, 2.0], [2, 0, 2], None),
+        ([-1, 3, 3], [0, 1, 1], ["-1", "3"]),
+        (["b", "a", "b"], [1, 0, 1], ["a", "b"]),
+        (pandas.Categorical(["b", "a", "b"]), [1, 0, 1], ["a", "b"]),
+    ],
+)
+def test_classes_have_numbers_or_names(y, codes, names):
+    found, named = classes_of(y, None, 3)
+    assert found.tolist() == codes and named == names
+    assert classes_of(y, ["p", "q"], 3)[1] == ["p", "q"]
+
+
+@pytest.mark.parametrize("one", [None, float("nan"), 0.5])
+def test_rows_without_a_class_are_named(one):
+    with pytest.raises(InvalidInput, match=f"y must be classes.*got {one!r}; a row"):
+        classes_of(pandas.Series(["a", one, "b"], dtype=object), None, 3)
 
 
 def test_notebooks_show_the_outcome(model, discriminative):
@@ -160,6 +183,14 @@ def test_the_report_is_one_page(model, images, tmp_path):
     assert not re.search(r'(src|href)="(?!data:|#)', page)  # requests nothing
 
 
+def test_the_report_has_classes_of_names(model, images, tmp_path):
+    names, pages = ["even", "odd"], [tmp_path / "numbers.html", tmp_path / "names.html"]
+    model.report(pages[0], images, Y, class_names=names)
+    model.report(pages[1], images, np.array(names)[Y])
+    numbers, named = (page.read_text() for page in pages)
+    assert named == numbers and "odd" in text_of(named)
+
+
 def test_the_report_of_a_table_names_columns_and_rows(tmp_path):
     columns = [f"size {column}" for column in range(3)]
     rows = [f"flower {row}" for row in range(90)]
@@ -182,7 +213,7 @@ def test_outliers_are_counted_in_the_report(images, tmp_path):
 def test_a_report_that_cannot_be_written(model, images, tmp_path):
     with pytest.raises(InvalidInput, match=r"X must be of the 90 rows .* got 89"):
         model.report(tmp_path / "page.html", images[1:])
-    with pytest.raises(InvalidInput, match="y must be of the 90 rows"):
+    with pytest.raises(InvalidInput, match="y must be a class of each of the 90 rows"):
         model.report(tmp_path / "page.html", images, Y[:4])
     with pytest.raises(InvalidInput, match="names must be of the 90 rows"):
         model.report(tmp_path / "page.html", images, names=["one"])

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from absl import logging
 
 from dgg_jax.checks import InvalidInput
 from dgg_jax.data import archives, matlab, preprocessing
 from dgg_jax.data.dataset import Dataset, Options
 from dgg_jax.data.fetching import fetch
 from dgg_jax.data.sources import Layout, Rows, Source, Splits
+from dgg_jax.log import LOGGER
 from dgg_jax.storage import arrays
 
 ACTIVITIES = (
@@ -184,7 +184,7 @@ def har(options: Options) -> Dataset:
         is_test = np.repeat([False, True], [len(one.labels) for one in rows])
         order = "train then test"
     if len(x) != _NUM_ROWS:
-        logging.warning(
+        LOGGER.warning(
             "%s has %d rows, UCI HAR has %d; results are not comparable with published "
             "ones.",
             origin,

@@ -3,13 +3,13 @@
 import hashlib
 
 import numpy as np
-from absl import logging
 
 from dgg_jax.checks import InvalidInput
 from dgg_jax.data import idx, preprocessing, svhn, usps
 from dgg_jax.data.dataset import Dataset, Options
 from dgg_jax.data.fetching import fetch
 from dgg_jax.data.sources import Layout, Rows, Source, Splits
+from dgg_jax.log import LOGGER
 
 _ARTICLE_NAMES = (
     "T-shirt/top",
@@ -257,7 +257,7 @@ def _joined(splits: Splits) -> Rows:
 
 
 def _warn(source: Source, origin: str, how: str) -> None:
-    logging.warning(
+    LOGGER.warning(
         "The images (%s) are not the original ones of %s, %s; results are not "
         "comparable with published ones.",
         origin,

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from absl import logging
 from scipy import sparse
 
 from dgg_jax import checks
@@ -23,6 +22,7 @@ from dgg_jax.data.dataset import Dataset, Options
 from dgg_jax.data.deadlines import within
 from dgg_jax.data.fetching import fetch
 from dgg_jax.data.sources import Layout, Rows, Source, Splits
+from dgg_jax.log import LOGGER
 from dgg_jax.storage import arrays, folders
 
 TEXTS = ("reuters10k", "reuters", "reuters_r8")
@@ -191,7 +191,7 @@ def reuters_r8(options: Options) -> Dataset:
     train, test = splits["train"], splits["test"]
     sizes = len(train.labels), len(test.labels)
     if sizes != _R8_ROWS:
-        logging.warning(
+        LOGGER.warning(
             "%s has %d + %d documents of R8, published are %d + %d; results are not "
             "comparable.",
             origin,
@@ -273,7 +273,7 @@ def _of_mat(path: Path, options: Options) -> Dataset:
             f"[{y.min():g}, {y.max():g}]. Replace it with a fresh copy."
         )
     if x.shape != (_SUBSET_ROWS, preprocessing.NUM_WORDS):
-        logging.warning(
+        LOGGER.warning(
             "%s has %d rows of %d words, Reuters-10K has %d of %d; results are not "
             "comparable with published ones.",
             path,
@@ -351,7 +351,7 @@ def _rcv1(data_dir: Path, name: str) -> tuple[sparse.csr_array, np.ndarray, str]
         _write(path, x, y)
     x, y = _read(path)
     if len(y) != _RCV1_ROWS:
-        logging.warning(
+        LOGGER.warning(
             "RCV1 has %d documents with one root category, the papers count %d.",
             len(y),
             _RCV1_ROWS,
@@ -372,7 +372,7 @@ def _downloaded(data_dir: Path, name: str) -> tuple[sparse.csr_array, np.ndarray
         raise _missing(data_dir, name, f"{_RCV1_URL} cannot be reached: {reason}")
     from sklearn.datasets import fetch_rcv1
 
-    logging.info("Downloading RCV1 (%d MiB) by scikit-learn.", _RCV1_MIB)
+    LOGGER.info("Downloading RCV1 (%d MiB) by scikit-learn.", _RCV1_MIB)
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
         # Temporary, since what is kept there is pickled, and would be read by the next.

@@ -8,11 +8,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from absl import logging
 
 from dgg_jax.checks import InvalidInput, MissingData
 from dgg_jax.data.dataset import Dataset, Options
 from dgg_jax.data.sources import Layout, Rows, Source, Splits
+from dgg_jax.log import LOGGER
 from dgg_jax.storage import arrays
 
 CLASS_NAMES = (
@@ -206,7 +206,7 @@ def stl10(options: Options) -> Dataset:
     x, y, is_test, origin = _read_features(path)
     num_rows = {"train": np.count_nonzero(~is_test), "test": np.count_nonzero(is_test)}
     if num_rows != _NUM_ROWS:
-        logging.warning(
+        LOGGER.warning(
             "%s holds %d rows of train and %d of test, STL-10 has 5000 and 8000; "
             "results are not comparable with published ones.",
             path,

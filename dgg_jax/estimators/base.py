@@ -543,7 +543,7 @@ class Clusterer(ClusterMixin, BaseEstimator):
         Args:
           path: the file to write, as "report.html".
           X: the rows of training, as they were given to ``fit``.
-          y: true classes of the rows, integers [N], or None.
+          y: true classes of the rows, [N], numbers or names, or None.
           names: of the rows, N strings; by default the index of a data frame's, if it
             holds strings.
           class_names: names of the classes 0, 1, ...

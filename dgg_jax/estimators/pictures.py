@@ -29,29 +29,30 @@ class Pictures:
         """The embedding of the rows in two dimensions, by cluster and by class.
 
         Args:
-          y: true class of each row of training, [N], or None.
+          y: true class of each row of training, [N], numbers or names, or None.
           class_names: names of the classes 0, 1, ...
 
         Raises:
-          ValueError: if the method has no embedding, or y has another length.
+          ValueError: if the method has no embedding, or y is not N classes.
         """
         model = self._estimator
         embedding = self._learned("embedding_", "no embedding")
-        y = None if y is None else np.asarray(y)
+        y, class_names = classes_of(y, class_names, len(model.labels_))
         return plots.latent_picture(embedding, model.labels_, y, class_names)
 
     def confusion(self, y: Any, class_names: Sequence[str] | None = None) -> Figure:
         """True classes against clusters, with the clusters matched to the classes.
 
         Args:
-          y: true class of each row of training, [N].
+          y: true class of each row of training, [N], numbers or names.
           class_names: names of the classes 0, 1, ...
 
         Raises:
-          ValueError: if y has another length.
+          ValueError: if y is not N classes.
         """
         labels = self._estimator.labels_
-        return plots.confusion_matrix(np.asarray(y), labels, class_names)
+        y, class_names = classes_of(y, class_names, len(labels))
+        return plots.confusion_matrix(y, labels, class_names)
 
     def samples(
         self, n_samples: int = 10, image_shape: Sequence[int] | None = None
@@ -124,6 +125,41 @@ class Pictures:
         return checks.InvalidInput(
             f"{name} has {lack} to draw; its clusters are in labels_."
         )
+
+
+def classes_of(
+    y: Any, class_names: Sequence[str] | None, num_rows: int
+) -> tuple[np.ndarray | None, Sequence[str] | None]:
+    """True classes as numbers from 0, and their names.
+
+    Args:
+      y: of every row, [N]: numbers, or names, which are numbered in their order; or
+        None.
+      class_names: of the classes 0, 1, ... of y; None: what y says itself.
+      num_rows: N.
+
+    Raises:
+      InvalidInput: if y is not a class of each row.
+    """
+    if y is None:
+        return None, class_names
+    y = np.asarray(y)
+    if y.shape != (num_rows,):
+        raise checks.InvalidInput(
+            f"y must be a class of each of the {num_rows:,} rows of training, got "
+            f"shape {y.shape}."
+        )
+    for one in y.tolist():
+        if one is None or (isinstance(one, float) and not one.is_integer()):
+            raise checks.InvalidInput(
+                f"y must be classes, whole numbers or names, got {one!r}; a row "
+                'without a class may have one of its own, as "unknown".'
+            )
+    y = y.astype(np.int64 if y.dtype.kind in "biuf" else str)
+    if y.dtype.kind == "i" and y.min() >= 0:
+        return y, class_names
+    names, codes = np.unique(y, return_inverse=True)
+    return codes, class_names or names.astype(str).tolist()
 
 
 def outcome(estimator: Any) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 
 from dgg_jax import checks
 from dgg_jax.data.preprocessing import Scaling
+from dgg_jax.estimators.pictures import classes_of
 from dgg_jax.reports.inputs import ReportInputs, generated
 from dgg_jax.reports.run import report_page
 from dgg_jax.stages.evaluate import label_metrics
@@ -34,7 +35,8 @@ def write(
         names = _index(X)
     x = estimator._rows(X, reset=False)
     total = len(estimator.labels_)
-    for name, rows in {"X": x, "y": y, "names": names}.items():
+    y, class_names = classes_of(y, class_names, total)
+    for name, rows in {"X": x, "names": names}.items():
         count = total if rows is None else rows.shape[0] if name == "X" else len(rows)
         if count != total:
             raise checks.InvalidInput(
@@ -44,7 +46,7 @@ def write(
         _inputs(
             estimator,
             x,
-            None if y is None else np.asarray(y),
+            y,
             None if names is None else np.asarray(names, str),
             class_names,
         )

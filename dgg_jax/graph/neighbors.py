@@ -7,7 +7,6 @@ from concurrent import futures
 import jax
 import jax.numpy as jnp
 import numpy as np
-from absl import logging
 from jax.experimental import multihost_utils
 from numpy.typing import ArrayLike
 from scipy import sparse
@@ -15,6 +14,7 @@ from scipy.spatial import KDTree
 from sklearn.neighbors import NearestNeighbors
 
 from dgg_jax import checks
+from dgg_jax.log import LOGGER
 from dgg_jax.placement.devices import compiled
 from dgg_jax.placement.rows import HostRows, SparseRows
 
@@ -99,9 +99,7 @@ def knn(
         checks.in_range("block_size", block_size, 1)
     others = x.shape[0] - 1
     if k > others:
-        logging.warning(
-            "k=%d exceeds the %d other points; using %d.", k, others, others
-        )
+        LOGGER.warning("k=%d exceeds the %d other points; using %d.", k, others, others)
         k = others
     if method == "approximate":
         return _approximate(x, k)
@@ -306,7 +304,7 @@ def _approximate(
     else:
         exact, _ = _exact(x, rows, k, None, lambda done, total: None)
     found = [np.isin(a, b).mean() for a, b in zip(exact, indices[rows], strict=True)]
-    logging.info(
+    LOGGER.info(
         "Approximate kNN graph of %d rows; recall on %d sampled rows: %.4f.",
         num_points,
         len(rows),

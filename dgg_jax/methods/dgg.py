@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from absl import logging
 from scipy import sparse
 
 from dgg_jax.checks import InvalidInput
@@ -26,6 +25,7 @@ from dgg_jax.graph import (
     smoothing_operator,
 )
 from dgg_jax.likelihoods import Likelihood
+from dgg_jax.log import LOGGER
 from dgg_jax.losses import dgg
 from dgg_jax.losses.links import link_loss
 from dgg_jax.methods import mixture_vae
@@ -657,7 +657,7 @@ def _is_undone(problem: Problem, before: State, after: State) -> np.ndarray:
             has_fallen &= held(labels_after).sum() <= held(labels).sum()
         undone.append(clusters_after < clusters or has_fallen)
         if undone[-1] and problem.preset.guard:
-            logging.warning(
+            LOGGER.info(
                 "The clusters stood better before training (%.3f) than after it "
                 "(%.3f): the model from before it is kept; guard=False keeps the "
                 "trained one.",

@@ -5,12 +5,12 @@ from typing import Any, NamedTuple, Self
 
 import jax
 import numpy as np
-from absl import logging
 from scipy import sparse
 from sklearn.cluster import KMeans
 
 from dgg_jax import checks
 from dgg_jax.data.preprocessing import impute, log_normalize
+from dgg_jax.log import LOGGER
 from dgg_jax.methods.parts import AS_NAMED, Parts
 from dgg_jax.placement.rows import HostRows, SparseRows, map_blocks, place, threads_for
 from dgg_jax.presets import AutoencoderPreset, Preset, TrainingPreset
@@ -151,7 +151,7 @@ class Problem:
             )
         precision = getattr(preset, "precision", "float32")
         if precision != "float32" and jax.default_backend() == "cpu":
-            logging.warning(
+            LOGGER.warning(
                 "precision=%s: a CPU computes in float32 all the same.", precision
             )
         points = x

@@ -5,10 +5,10 @@ from typing import Any
 
 import jax
 import numpy as np
-from absl import logging
 from flax import linen as nn
 
 from dgg_jax.graph import knn
+from dgg_jax.log import LOGGER
 from dgg_jax.methods.pretrained import vae_identity
 from dgg_jax.methods.problem import Problem
 from dgg_jax.networks import Embedding, MeanEmbedding, Network, initial_params
@@ -80,7 +80,7 @@ def warp_of(problem: Problem) -> RandomWarp | None:
     if not strength:
         return None
     if problem.image_shape is None:
-        logging.warning(
+        LOGGER.warning(
             "siamese_warp=%g warps images, and image_shape is not given: nothing is "
             "warped. Tell image_shape, or set siamese_warp=0.",
             strength,

@@ -11,10 +11,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from absl import logging
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from dgg_jax.log import LOGGER
 from dgg_jax.placement.rows import HostRows
 
 _AXIS = "data"
@@ -322,7 +322,7 @@ def split_batch(indices: jax.Array) -> jax.Array:
     devices = mesh().size
     if len(indices) % devices:
         # While it is traced: once a compilation, not once a step.
-        logging.warning(
+        LOGGER.warning(
             "A batch of %d rows does not divide by the %d devices: each of them "
             "computes all of it. Take a batch_size that is a multiple of %d.",
             len(indices),

@@ -13,9 +13,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from absl import logging
 from scipy import sparse
 from threadpoolctl import threadpool_limits
+
+from dgg_jax.log import LOGGER
 
 _BLOCK_BYTES = 2**26  # of host rows that are mapped at a time
 _FEW_ROWS = 5000
@@ -200,7 +201,7 @@ def place(
         needed = 8 * entries  # column and value, of 4 bytes each
         if needed <= limit and entries < 2**31:  # which SparseRows can count
             return sparse_rows(x)
-    logging.warning(
+    LOGGER.warning(
         "The %d x %d data and what training keeps of them take %.0f MiB, more than "
         "%.0f MiB, device_memory_share=%g of the device's memory: they stay on the "
         "host and stream to the device by the batch. A device with more memory, or a "

@@ -3,13 +3,13 @@
 import warnings
 
 import numpy as np
-from absl import logging
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
 from dgg_jax import checks
 from dgg_jax.graph import spectral_labels
+from dgg_jax.log import LOGGER
 from dgg_jax.types import Gaussian, Graph, Mixture
 
 
@@ -116,7 +116,7 @@ def fit_mixture(mixture: GaussianMixture, latents: np.ndarray) -> GaussianMixtur
         warnings.simplefilter("ignore", ConvergenceWarning)
         mixture.fit(latents)
     if not mixture.converged_:
-        logging.info("EM stopped after %d iterations.", mixture.n_iter_)
+        LOGGER.debug("EM stopped after %d iterations.", mixture.n_iter_)
     return mixture
 
 

@@ -14,8 +14,8 @@ from typing import Any
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
-from absl import logging
 
+from dgg_jax.log import LOGGER
 from dgg_jax.placement import devices, processes
 
 _KEPT = 2  # checkpoints of a series: should the newest be damaged, there is another
@@ -103,7 +103,7 @@ class Checkpoints:
             try:
                 return int(folder.name), *self._load(folder, template)
             except Exception as error:  # damage has too many faces to name
-                logging.warning(
+                LOGGER.warning(
                     "The checkpoint %s is damaged (%s: %s); falling back to the one "
                     "before it, or to the beginning.",
                     folder,

@@ -107,7 +107,7 @@ def test_layouts(tmp_path, tiny, write, inside, caplog):
     (tmp_path / inside).mkdir(exist_ok=True)
     path = write(tiny, tmp_path / inside)
     before = sorted(tmp_path.rglob("*"))
-    with caplog.at_level(logging.WARNING, logger="absl"):
+    with caplog.at_level(logging.WARNING, logger="dgg_jax"):
         found = load(tmp_path)
     assert sorted(tmp_path.rglob("*")) == before
     assert not (tmp_path.parent / "outside.txt").exists()
@@ -291,7 +291,7 @@ def test_a_download_is_prepared(tmp_path, tiny, monkeypatch):
 def test_real_har(shared_data, caplog):
     if not (shared_data / "har" / "har.npz").is_file():
         pytest.skip(f"har/har.npz is not in {shared_data}")
-    with caplog.at_level(logging.WARNING, logger="absl"):
+    with caplog.at_level(logging.WARNING, logger="dgg_jax"):
         found = load(shared_data)
     assert not caplog.records
     assert found.x.shape == (10_299, 561)

@@ -138,7 +138,7 @@ def test_downloads(name):
 
 def test_fashion_mnist(tmp_path, tiny, caplog):
     tiny.write(tmp_path)
-    with caplog.at_level(logging.WARNING, logger="absl"):
+    with caplog.at_level(logging.WARNING, logger="dgg_jax"):
         fashion = data.load("fashion_mnist", data_dir=tmp_path)
     assert (
         f"The images (files in {tmp_path}) are not the original ones of Fashion-MNIST, "

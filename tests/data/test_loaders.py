@@ -101,7 +101,7 @@ def test_likelihood_and_variance_are_those_of_the_presets(name):
 @pytest.mark.parametrize("inside", ["", "mnist"])
 def test_mnist_from_raw_files(tmp_path, tiny, inside, caplog):
     tiny.write(tmp_path / inside)
-    with caplog.at_level(logging.WARNING, logger="absl"):
+    with caplog.at_level(logging.WARNING, logger="dgg_jax"):
         mnist = data.load("mnist", data_dir=str(tmp_path))
     assert mnist.x.dtype == np.float32
     assert mnist.y.dtype == np.int32
@@ -116,7 +116,7 @@ def test_mnist_from_raw_files(tmp_path, tiny, inside, caplog):
 
 
 def test_original_mnist(real_mnist, caplog):
-    with caplog.at_level(logging.WARNING, logger="absl"):
+    with caplog.at_level(logging.WARNING, logger="dgg_jax"):
         mnist = data.load("mnist", data_dir=real_mnist)
     assert not caplog.records
     assert mnist.x.shape == (70000, 784)

@@ -65,7 +65,7 @@ def picture(path, pixels, **options):
 
 
 def warned(caplog, *arguments, **options):
-    with caplog.at_level(logging.WARNING, logger="absl"):
+    with caplog.at_level(logging.WARNING, logger="dgg_jax"):
         found = data.load(*arguments, **options)
     return found, caplog.text
 

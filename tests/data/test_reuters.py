@@ -153,7 +153,7 @@ def test_layouts_of_r8(tmp_path, write, inside, caplog):
     (tmp_path / inside).mkdir(exist_ok=True)
     path = write(tmp_path / inside)
     before = sorted(tmp_path.rglob("*"))
-    with caplog.at_level(logging.WARNING, logger="absl"):
+    with caplog.at_level(logging.WARNING, logger="dgg_jax"):
         found = load(tmp_path)
     assert sorted(tmp_path.rglob("*")) == before
     assert not (tmp_path.parent / "README").exists()
@@ -297,7 +297,7 @@ def test_a_download_of_texts_is_prepared(tmp_path, monkeypatch):
 def test_real_r8(shared_data, caplog):
     if not (shared_data / "reuters21578" / "docs.json.gz").is_file():
         pytest.skip(f"reuters21578/docs.json.gz is not in {shared_data}")
-    with caplog.at_level(logging.WARNING, logger="absl"):
+    with caplog.at_level(logging.WARNING, logger="dgg_jax"):
         found = load(shared_data)
     assert not caplog.records
     assert found.x.shape == (7674, 2000)
@@ -356,7 +356,7 @@ def rcv1(monkeypatch):
 
 
 def test_reuters(tmp_path, rcv1, caplog):
-    with caplog.at_level(logging.WARNING, logger="absl"):
+    with caplog.at_level(logging.WARNING, logger="dgg_jax"):
         found = load(tmp_path, "reuters")
     dense = rcv1.data.toarray()[rcv1.single]
     order = np.argsort(-(dense > 0).sum(axis=0), kind="stable")[:2000]
@@ -534,7 +534,7 @@ def test_a_mat(tmp_path, rcv1, kind, inside, caplog):
     x = write_mat(tmp_path)[1]["X"]
     (tmp_path / "reuters10k.mat").unlink()
     path, arrays = write_mat(tmp_path / inside, X=kind(x))
-    with caplog.at_level(logging.WARNING, logger="absl"):
+    with caplog.at_level(logging.WARNING, logger="dgg_jax"):
         found = load(tmp_path, "reuters10k")
     assert isinstance(found.x, sparse.csr_array) and found.x.dtype == np.float32
     np.testing.assert_allclose(found.x.toarray(), x, rtol=1e-6)

@@ -199,7 +199,7 @@ def test_features(tmp_path, inside, caplog):
     folder = tmp_path / inside
     folder.mkdir(exist_ok=True)
     np.savez(folder / "stl10_resnet50.npz", **arrays)
-    with caplog.at_level(logging.WARNING, logger="absl"):
+    with caplog.at_level(logging.WARNING, logger="dgg_jax"):
         found = data.load("stl10", data_dir=tmp_path)
     assert "3 rows of train and 2 of test, STL-10 has 5000 and 8000" in caplog.text
     np.testing.assert_array_equal(found.x, arrays["x"])
@@ -221,7 +221,7 @@ def test_features(tmp_path, inside, caplog):
 def test_the_full_number_of_rows_warns_of_nothing(tmp_path, caplog, monkeypatch):
     monkeypatch.setattr(stl10, "_NUM_ROWS", {"train": 3, "test": 2})
     np.savez(tmp_path / "stl10_resnet50.npz", **features())
-    with caplog.at_level(logging.WARNING, logger="absl"):
+    with caplog.at_level(logging.WARNING, logger="dgg_jax"):
         data.load("stl10", data_dir=tmp_path)
     assert not caplog.records
 

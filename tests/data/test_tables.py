@@ -180,7 +180,8 @@ def test_real_tables_are_read_bit_for_bit(shared_data, tmp_path):
     from sklearn.datasets import load_digits, load_iris, load_wine
 
     tables = {one.__name__: one().data for one in (load_digits, load_iris, load_wine)}
-    tables["pendigits"] = np.load(shared_data / "own" / "pendigits.npz")["x"]
+    with np.load(shared_data / "own" / "pendigits.npz") as pendigits:
+        tables["pendigits"] = pendigits["x"]
     for name, x in tables.items():
         path = tmp_path / f"{name}.csv"
         names = [f"feature {i}" for i in range(x.shape[1])]

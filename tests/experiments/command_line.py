@@ -2,8 +2,10 @@
 
 import contextlib
 import io
+import pathlib
 import signal
 
+import numpy as np
 from absl.testing import flagsaver
 
 from dgg_jax.cli import run
@@ -35,6 +37,12 @@ def call(*arguments, program=run):
         for number, handler in handlers.items():
             signal.signal(number, handler)
     return Outcome(code=code, out=out.getvalue(), err=err.getvalue())
+
+
+def predictions(workdir):
+    """The arrays of a finished run."""
+    with np.load(pathlib.Path(workdir) / "predictions.npz") as arrays:
+        return dict(arrays)
 
 
 def assert_refused(outcome, *fragments, code=2):

@@ -6,14 +6,14 @@ import shlex
 
 import numpy as np
 import pytest
-from absl import logging
 
 from dgg_jax import methods, presets
 from dgg_jax.cli import compare
+from dgg_jax.log import LOGGER
 from dgg_jax.stages.cluster_count import ClusterCount
 from dgg_jax.training import Interrupted
 from experiments import study
-from tests.experiments.command_line import assert_refused, call
+from tests.experiments.command_line import assert_refused, call, predictions
 from tests.experiments.test_resume import epoch_of, kill_when, start
 from tests.hardening import kill
 
@@ -30,7 +30,7 @@ MOONS = (
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(logging, "warning", lambda *arguments: None)
+    monkeypatch.setattr(LOGGER, "warning", lambda *arguments: None)
 
 
 @pytest.fixture
@@ -143,7 +143,7 @@ def test_from_data_to_the_report():
     assert result["config"] == config("run")
     assert result["config"]["cluster_count"]["num_clusters"] == 2
     assert result["stages"][0]["counts"] == [2] * 17
-    assert set(np.load("run/predictions.npz")["labels"]) <= {0, 1}
+    assert set(predictions("run")["labels"]) <= {0, 1}
     assert pathlib.Path("run/figures/cluster_counts.png").exists()
     assert "How many clusters" in pathlib.Path("run/report.html").read_text()
     command = shlex.split(result["command"])[3:]

@@ -19,7 +19,7 @@ from dgg_jax.log import LOGGER
 from dgg_jax.runs import run as runs
 from dgg_jax.runs.finished import load_run
 from dgg_jax.storage import saving
-from tests.experiments.command_line import assert_refused, call
+from tests.experiments.command_line import assert_refused, call, predictions
 from tests.methods.toy import blobs
 
 NAMES = ("a", "b", "c")
@@ -220,7 +220,7 @@ def test_from_a_table_to_new_rows():
     page = pathlib.Path("runs/zoo-vade-smoke-0/report.html").read_text()
     assert "zoo.csv, clustered with VaDE" in page
 
-    labels = np.load("runs/zoo-vade-smoke-0/predictions.npz")["labels"]
+    labels = predictions("runs/zoo-vade-smoke-0")["labels"]
     model = "runs/zoo-vade-smoke-0/model"
     loaded = dgg_jax.load(model)
     loaded.save("again")
@@ -324,7 +324,7 @@ def test_results_say_which_row_they_are_of(folder):
         Image.fromarray(pixels).save(folder / "photos" / f"{number}.png")
     run = ("--dataset=photos", "--method=kmeans", "--num_clusters=2", "--workdir=run")
     assert call(*run).code == 0
-    arrays = np.load("run/predictions.npz")
+    arrays = predictions("run")
     names = [f"{number}.png" for number in sorted(numbers)]
     assert arrays["names"].tolist() == names
     assert arrays["names"].shape == arrays["labels"].shape
@@ -340,7 +340,7 @@ def test_results_say_which_row_they_are_of(folder):
     pathlib.Path("cells.csv").write_text("\n".join(["cell,a,b,c", *table]))
     run = ("--dataset=cells.csv", "--method=kmeans", "--num_clusters=2")
     assert call(*run, "--num_rows=20", "--workdir=part").code == 0
-    found = np.load("part/predictions.npz")["names"]
+    found = predictions("part")["names"]
     assert len(found) == 20 and set(found) < {f"cell {i}" for i in range(len(x))}
 
 
@@ -430,8 +430,7 @@ def test_a_run_is_repeated_to_see_how_stable_it_is(folder):
     assert -0.5 <= stability["agreement"] <= 1.0
     assert "--stability=2" in result["command"]
     assert result["stages"][-1]["name"] == "evaluate"
-    with np.load(workdir / "predictions.npz") as predictions:
-        labels = predictions["consensus"]
+    labels = predictions(workdir)["consensus"]
     assert labels.shape == (len(x),)
     scored = stability["consensus"]
     assert scored["ari"] == pytest.approx(

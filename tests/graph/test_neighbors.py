@@ -120,10 +120,10 @@ def test_a_far_outlier_does_not_blur_its_neighbours():
 
 def test_k_is_cut_to_the_other_points_with_a_warning(caplog):
     x = points(6)
-    with caplog.at_level("WARNING", logger="absl"):
+    with caplog.at_level("WARNING", logger="dgg_jax"):
         exact = knn(x, 5)
     assert not caplog.records
-    with caplog.at_level("WARNING", logger="absl"):
+    with caplog.at_level("WARNING", logger="dgg_jax"):
         cut = knn(x, 6)
     assert caplog.messages == ["k=6 exceeds the 5 other points; using 5."]
     for values, expected in zip(cut, exact, strict=True):
@@ -386,7 +386,7 @@ def test_approximate_leaves_each_point_out(monkeypatch, caplog, kind):
     spec = importlib.machinery.ModuleSpec("pynndescent", None)
     module = types.SimpleNamespace(NNDescent=Index, __spec__=spec)
     monkeypatch.setitem(sys.modules, "pynndescent", module)
-    with caplog.at_level("INFO", logger="absl"):
+    with caplog.at_level("INFO", logger="dgg_jax"):
         found, lengths = knn(kind(x), 4, method="approximate")
     np.testing.assert_array_equal(found, indices)
     np.testing.assert_allclose(lengths[2:], distances[2:], rtol=1e-6)

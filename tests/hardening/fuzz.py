@@ -44,7 +44,6 @@ from typing import Any, NamedTuple
 import hypothesis
 import jax
 import numpy as np
-from absl import logging as absl_logging
 from hypothesis import strategies as st
 
 import dgg_jax
@@ -380,17 +379,14 @@ def _warnings_told() -> Iterator[list[str]]:
             if record.levelno >= logging.WARNING:
                 told.append(record.getMessage())
 
-    teller, loggers = Teller(), (LOGGER, absl_logging.get_absl_logger())
-    before = [(one.handlers, one.level, one.propagate) for one in loggers]
-    for logger in loggers:
-        logger.handlers, logger.propagate = [teller], False
-        logger.setLevel(logging.INFO)
+    handlers, level, propagate = LOGGER.handlers, LOGGER.level, LOGGER.propagate
+    LOGGER.handlers, LOGGER.propagate = [Teller()], False
+    LOGGER.setLevel(logging.INFO)
     try:
         yield told
     finally:
-        for logger, (handlers, level, propagate) in zip(loggers, before, strict=True):
-            logger.handlers, logger.propagate = handlers, propagate
-            logger.setLevel(level)
+        LOGGER.handlers, LOGGER.propagate = handlers, propagate
+        LOGGER.setLevel(level)
 
 
 def run(cases: range, seed: int) -> list[Result]:
