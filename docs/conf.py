@@ -1,10 +1,12 @@
 """Sphinx configuration: ``python -m sphinx -W docs docs/_build``."""
 
+import contextlib
 import dataclasses
 import inspect
 import pathlib
 import re
 import sys
+import urllib.request
 
 HERE = pathlib.Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
@@ -25,6 +27,7 @@ extensions = [
     "myst_nb",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
+    "sphinx.ext.intersphinx",
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
     "sphinx_copybutton",
@@ -54,6 +57,32 @@ napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 napoleon_custom_sections = [("Expert settings", "params_style")]
+
+# Names of other projects link to their pages.
+_OTHERS = {
+    "python": "https://docs.python.org/3/",
+    "numpy": "https://numpy.org/doc/stable/",
+    "scipy": "https://docs.scipy.org/doc/scipy/",
+    "sklearn": "https://scikit-learn.org/stable/",
+    "matplotlib": "https://matplotlib.org/stable/",
+    "jax": "https://docs.jax.dev/en/latest/",
+}
+intersphinx_timeout = 5  # seconds
+
+
+def _is_reachable(address):
+    with contextlib.suppress(OSError):
+        urllib.request.urlopen(f"{address}objects.inv", timeout=5).close()
+        return True
+    return False
+
+
+# Without a network the pages are built without these links, not with a warning.
+intersphinx_mapping = (
+    {name: (address, None) for name, address in _OTHERS.items()}
+    if _is_reachable(_OTHERS["python"])
+    else {}
+)
 
 
 def _skip(app, what, name, member, skip, options):
