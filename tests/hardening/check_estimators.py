@@ -40,6 +40,7 @@ _TINY: dict[str, dict[str, Any]] = {
     "DEC": _AUTOENCODER | {"restarts": 1},
     "SpectralNet": _NETWORKS | {"siamese_epochs": 0, "restarts": 1},
     "IMSAT": {"hidden_sizes": (8,), "num_neighbors": 2},
+    "CatGAN": _NETWORKS,
 }
 NAMES = tuple(_TINY)
 
