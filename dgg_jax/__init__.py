@@ -5,7 +5,16 @@ from typing import TYPE_CHECKING, Any
 from dgg_jax.version import __version__
 
 if TYPE_CHECKING:
-    from dgg_jax.estimators import DEC, DGG, GMVAE, IMSAT, SpectralNet, VaDE, load
+    from dgg_jax.estimators import (
+        DEC,
+        DGG,
+        GMVAE,
+        IMSAT,
+        CatGAN,
+        SpectralNet,
+        VaDE,
+        load,
+    )
     from dgg_jax.runs.finished import load_run
 
 __all__ = [
@@ -13,6 +22,7 @@ __all__ = [
     "DGG",
     "GMVAE",
     "IMSAT",
+    "CatGAN",
     "SpectralNet",
     "VaDE",
     "__version__",

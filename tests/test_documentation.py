@@ -84,7 +84,9 @@ def test_examples_of_other_pages_run(small, tmp_path, name):
     assert blocks
 
 
-@pytest.mark.parametrize("name", ["vade", "gmvae", "dec", "spectralnet", "imsat"])
+@pytest.mark.parametrize(
+    "name", ["vade", "gmvae", "dec", "spectralnet", "imsat", "catgan"]
+)
 def test_examples_of_the_other_estimators_run(small, monkeypatch, name):
     page = (REPOSITORY / "docs" / "api" / f"{name}.rst").read_text()
     title = page.partition("\n")[0]

@@ -63,7 +63,7 @@ def test_the_methods_and_data_sets():
     assert METHODS == (
         "dgg", "vade", "gmvae", "kmeans", "gmm", "spectral", "ldmgi", "ae_gmm",
         "dae_gmm", "vae_gmm", "ae_kmeans", "siamese_kmeans", "siamese_spectral", "dec",
-        "spectralnet", "imsat",
+        "spectralnet", "imsat", "catgan",
     )  # fmt: skip
     assert list(presets.DATASETS) == list(CLASSES)
     derived = [
@@ -203,6 +203,8 @@ MAY_BE_0 = {
     "weight_decay",
     "learning_rate_floor",
     "information_constraint",
+    "input_noise",
+    "hidden_noise",
     "tolerance",
 }
 HIGHEST = {

@@ -22,6 +22,7 @@ from dgg_jax.likelihoods import (
 )
 from dgg_jax.losses import (
     autoencoder,
+    catgan,
     dec,
     dgg,
     elbo,
@@ -153,6 +154,16 @@ CALLS = {
             "information_weight": "",
             "marginal_weight": "",
         },
+    ),
+    "classifier_loss": Call(
+        catgan.classifier_loss,
+        {
+            "information": MutualInformation("", ""),
+            "generated": MutualInformation("", ""),
+        },
+    ),
+    "generator_loss": Call(
+        catgan.generator_loss, {"generated": MutualInformation("", "")}
     ),
     "link_loss": Call(
         links.link_loss,

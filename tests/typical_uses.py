@@ -12,7 +12,18 @@ from flax import linen as nn
 from matplotlib.figure import Figure
 
 import dgg_jax
-from dgg_jax import DEC, DGG, GMVAE, IMSAT, SpectralNet, VaDE, checks, metrics, presets
+from dgg_jax import (
+    DEC,
+    DGG,
+    GMVAE,
+    IMSAT,
+    CatGAN,
+    SpectralNet,
+    VaDE,
+    checks,
+    metrics,
+    presets,
+)
 from dgg_jax.data import Dataset, load
 from dgg_jax.graph import knn, neighbor_weights, smoothing_operator
 from dgg_jax.likelihoods import Bernoulli, GaussianLikelihood
@@ -43,6 +54,7 @@ def estimators(x: np.ndarray, encoder: nn.Module) -> None:
     VaDE(3, preset="smoke", epochs=None, hidden_sizes=None)
     GMVAE(4, num_samples=2, warm_start=True).fit(x).sample(3)
     assert_type(IMSAT(3, random_state=np.random.RandomState(0)).fit(x), IMSAT)
+    assert_type(CatGAN(3, latent_dim=8).fit(x), CatGAN)
     SpectralNet(3, epochs=2).fit_predict(x)
     DEC(3, restarts=2)
 

@@ -1,5 +1,6 @@
 """The methods as scikit-learn estimators: ``DGG(n_clusters=10).fit(X)``."""
 
+from dgg_jax.estimators.catgan import CatGAN
 from dgg_jax.estimators.dec import DEC
 from dgg_jax.estimators.dgg import DGG
 from dgg_jax.estimators.gmvae import GMVAE
@@ -8,4 +9,14 @@ from dgg_jax.estimators.restoring import load, of_run
 from dgg_jax.estimators.spectralnet import SpectralNet
 from dgg_jax.estimators.vade import VaDE
 
-__all__ = ["DEC", "DGG", "GMVAE", "IMSAT", "SpectralNet", "VaDE", "load", "of_run"]
+__all__ = [
+    "DEC",
+    "DGG",
+    "GMVAE",
+    "IMSAT",
+    "CatGAN",
+    "SpectralNet",
+    "VaDE",
+    "load",
+    "of_run",
+]

@@ -13,6 +13,7 @@ from dgg_jax import checks, methods, presets
 from dgg_jax.data import Dataset
 from dgg_jax.data.preprocessing import Scaling
 from dgg_jax.estimators.base import SHIFT_AND_SCALE, Clusterer
+from dgg_jax.estimators.catgan import CatGAN
 from dgg_jax.estimators.dec import DEC
 from dgg_jax.estimators.dgg import DGG
 from dgg_jax.estimators.gmvae import GMVAE
@@ -23,7 +24,8 @@ from dgg_jax.storage import saving
 from dgg_jax.training import Metrics, State
 from dgg_jax.types import Graph
 
-_KINDS = {cls.__name__: cls for cls in (DGG, VaDE, GMVAE, DEC, SpectralNet, IMSAT)}
+_CLASSES = (DGG, VaDE, GMVAE, DEC, SpectralNet, IMSAT, CatGAN)
+_KINDS = {cls.__name__: cls for cls in _CLASSES}
 
 
 def load(

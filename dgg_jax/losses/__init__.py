@@ -2,6 +2,7 @@
 
 from dgg_jax.losses import (
     autoencoder,
+    catgan,
     dec,
     dgg,
     elbo,
@@ -15,6 +16,7 @@ from dgg_jax.losses import (
 
 __all__ = [
     "autoencoder",
+    "catgan",
     "dec",
     "dgg",
     "elbo",

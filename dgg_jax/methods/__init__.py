@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from dgg_jax import checks
 from dgg_jax.methods import (
+    catgan,
     dec,
     dgg,
     gmvae,
@@ -88,6 +89,13 @@ METHODS = {
         told=("image_shape",),
     ),
     "imsat": Method(imsat.run, imsat.STAGES, imsat.model_of),
+    "catgan": Method(
+        catgan.run,
+        catgan.STAGES,
+        catgan.model_of,
+        samples_per_cluster=catgan.samples_per_cluster,
+        told=("is_test",),
+    ),
     **{
         name: Method(
             two_stage.run,

@@ -22,7 +22,12 @@ from dgg_jax.likelihoods import Likelihood, as_pytree
 from dgg_jax.losses import gmvae
 from dgg_jax.methods.parts import AS_NAMED, Parts, likelihood_of
 from dgg_jax.methods.pretrained import finite_means, likelihood
-from dgg_jax.methods.problem import Outcome, Problem, training_schedule
+from dgg_jax.methods.problem import (
+    Outcome,
+    Problem,
+    confident_scores,
+    training_schedule,
+)
 from dgg_jax.networks import (
     MNIST_LAYERS,
     SVHN_LAYERS,
@@ -40,7 +45,6 @@ from dgg_jax.networks.convolutional import feature_shapes
 from dgg_jax.placement import devices
 from dgg_jax.presets import GMVAEPreset
 from dgg_jax.stages import evaluate
-from dgg_jax.stages.confidence import confidence_metrics
 from dgg_jax.stages.evaluate import row_key
 from dgg_jax.training import (
     Loss,
@@ -105,13 +109,6 @@ def run(
         raise checks.InvalidInput(
             f"feature_shape={feature_shape} must have as many values as a row of x, "
             f"{num_features}."
-        )
-    if is_test is not None and (
-        np.shape(is_test) != (len(x),) or len(set(is_test)) < 2
-    ):
-        raise checks.InvalidInput(
-            f"is_test must mark some but not all of the {len(x)} rows of x, got shape "
-            f"{np.shape(is_test)} with {np.count_nonzero(is_test)} marked."
         )
     check(preset, (len(x), *feature_shape))
     problem = Problem.of(
@@ -352,7 +349,7 @@ def train(problem: Problem, state: State) -> tuple[State, Metrics]:
     """Maximises the bound by Adam; reports the trained model."""
     del state
     preset = problem.preset
-    x = problem.x[_trained(problem)]
+    x = problem.x[problem.trained]
     params, collections = _initial(problem)
     trained = optimize(
         "train",
@@ -406,18 +403,6 @@ def _initial(problem: Problem) -> tuple[Any, Any]:
     return params, collections or ()
 
 
-def _trained(problem: Problem) -> np.ndarray:
-    """Which rows are trained on, [N]."""
-    if problem.is_test is None:
-        return np.ones(len(problem.x), bool)
-    return ~np.asarray(problem.is_test)
-
-
-def _scored(problem: Problem) -> np.ndarray:
-    """Which rows are scored, [N]: those of the test, or all."""
-    return _trained(problem) if problem.is_test is None else ~_trained(problem)
-
-
 def evaluate_model(problem: Problem, state: State) -> tuple[State, Metrics]:
     """What the model says of every point; scores of the test rows, if any."""
     return _assessed(problem, state, draws=BOUND_DRAWS)
@@ -436,35 +421,19 @@ def _assessed(problem: Problem, state: State, draws: int) -> tuple[State, Metric
         likelihood(problem),
         params,
         collections,
-        problem.x[_scored(problem)],
+        problem.x[problem.scored],
         jax.random.key(0),  # the same draws for every model: they are compared
         num_samples=draws,
         joint=preset.conditional_prior == "joint",
     )
     balance = evaluate.balance_metrics(labels, log_assignment)
-    scores = _scores(problem, labels, log_assignment)
+    scores = confident_scores(problem, log_assignment)
     entries = {
         "labels": labels,
         "log_assignment": log_assignment,
         "latent_mean": z.mean,
     }
     return entries, scores | finite_means(terms) | balance
-
-
-def _scores(
-    problem: Problem, labels: np.ndarray, log_assignment: np.ndarray
-) -> Metrics:
-    """ACC, NMI, ARI and the paper's own score (erratum E62), never mixed."""
-    if problem.y is None:
-        confidence = confidence_metrics(None, labels, np.exp(log_assignment))
-        return problem.scores(None) | {"confident_label_accuracy": None} | confidence
-    scored = _scored(problem)
-    y, log_assignment = np.asarray(problem.y)[scored], log_assignment[scored]
-    scores = evaluate.label_metrics(y, labels[scored])
-    scores |= confidence_metrics(y, labels[scored], np.exp(log_assignment))
-    # By logarithms: many probabilities are 1 in float32.
-    confident = metrics.most_confident_label_accuracy(y, log_assignment)
-    return scores | {"confident_label_accuracy": confident}
 
 
 def _table_metrics(problem: Problem, state: TrainState) -> Metrics:
@@ -477,7 +446,7 @@ def _table_metrics(problem: Problem, state: TrainState) -> Metrics:
     counts = np.bincount(labels, minlength=log_assignments.shape[-1])
     described = {"smallest_share": float(counts.min() / counts.sum())}
     if problem.y is not None:
-        y = np.asarray(problem.y)[_trained(problem)]
+        y = np.asarray(problem.y)[problem.trained]
         name = "accuracy" if problem.is_test is None else "training_accuracy"
         described[name] = metrics.clustering_accuracy(y, labels)
     return described

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import sparse
 from sklearn.cluster import KMeans
 
-from dgg_jax import checks
+from dgg_jax import checks, metrics
 from dgg_jax.data.preprocessing import impute, log_normalize
 from dgg_jax.log import LOGGER
 from dgg_jax.methods.parts import AS_NAMED, Parts
@@ -139,6 +139,15 @@ class Problem:
             checks.counts(x)
         if neighbors is not None:
             neighbors = checks.neighbors(*neighbors, num_points=x.shape[0])
+        is_test = known.get("is_test")
+        if is_test is not None and (
+            np.shape(is_test) != (x.shape[0],) or len(set(is_test)) < 2
+        ):
+            raise checks.InvalidInput(
+                f"is_test must mark some but not all of the {x.shape[0]} rows of x, "
+                f"got shape {np.shape(is_test)} with "
+                f"{np.count_nonzero(is_test)} marked."
+            )
         if image_shape is not None:
             checks.image_shape(image_shape, x.shape[1], "image_shape")
             image_shape = tuple(map(int, image_shape))
@@ -176,6 +185,18 @@ class Problem:
     def num_features(self) -> int:
         """D, columns of the data."""
         return self.x.shape[1]
+
+    @property
+    def trained(self) -> np.ndarray:
+        """Which rows are trained on, [N]."""
+        if self.is_test is None:
+            return np.ones(self.x.shape[0], bool)
+        return ~np.asarray(self.is_test)
+
+    @property
+    def scored(self) -> np.ndarray:
+        """Which rows are scored, [N]: those of the test, or all."""
+        return self.trained if self.is_test is None else ~self.trained
 
     def key(self, stage: str) -> jax.Array:
         """The random key of a stage."""
@@ -235,6 +256,26 @@ def softly_clustered(
     confidence = confidence_metrics(problem.y, labels, np.exp(log_assignment))
     entries = {"labels": labels, "log_assignment": log_assignment}
     return entries, problem.scores(labels) | balance | confidence
+
+
+def confident_scores(problem: Problem, log_assignment: np.ndarray) -> Metrics:
+    """ACC, NMI, ARI and GMVAE's own score (erratum E62), never mixed.
+
+    Args:
+      problem: tells which rows are scored.
+      log_assignment: ln gamma of all rows, [N, K].
+    """
+    labels = log_assignment.argmax(axis=1).astype(np.int32)
+    if problem.y is None:
+        confidence = confidence_metrics(None, labels, np.exp(log_assignment))
+        return problem.scores(None) | {"confident_label_accuracy": None} | confidence
+    scored = problem.scored
+    y, log_assignment = np.asarray(problem.y)[scored], log_assignment[scored]
+    scores = evaluate.label_metrics(y, labels[scored])
+    scores |= confidence_metrics(y, labels[scored], np.exp(log_assignment))
+    # By logarithms: many probabilities are 1 in float32.
+    confident = metrics.most_confident_label_accuracy(y, log_assignment)
+    return scores | {"confident_label_accuracy": confident}
 
 
 def training_schedule(preset: TrainingPreset) -> Schedule:

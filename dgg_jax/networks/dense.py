@@ -154,6 +154,25 @@ class Moments(NamedTuple):
     variance: jax.Array
 
 
+def _normalized_layer(
+    module: nn.Module,
+    x: jax.Array,
+    name: str | int,
+    size: int,
+    moments: Moments | None,
+    epsilon: float,
+) -> tuple[jax.Array, Moments]:
+    """A linear layer of a module with batch normalisation, and the moments used."""
+    x = nn.Dense(size, use_bias=False, name=f"hidden_{name}")(x)
+    if moments is None:
+        mean = jnp.mean(x, axis=0, keepdims=True)
+        moments = Moments(mean, jnp.var(x, axis=0, keepdims=True))
+    scale = module.param(f"scale_{name}", nn.initializers.ones, (1, size))
+    bias = module.param(f"bias_{name}", nn.initializers.zeros, (1, size))
+    inverse = scale * jax.lax.rsqrt(moments.variance + epsilon)
+    return (x - moments.mean) * inverse + bias, moments
+
+
 class NormalizedClassifier(nn.Module):
     """The classifier of IMSAT: D-1200-1200-K with batch normalisation.
 
@@ -167,39 +186,80 @@ class NormalizedClassifier(nn.Module):
       hidden_sizes: widths of the normalised ReLU layers.
       num_clusters: K.
       epsilon: added to the variances.
+      noise: deviation of the Gaussian noise that CatGAN adds to what is normalised.
     """
 
     hidden_sizes: Sequence[int]
     num_clusters: int
     epsilon: float = 2e-5  # that of Chainer, in which the released code is written
+    noise: float = 0.0
 
     @nn.compact
     def __call__(
-        self, x: jax.Array, moments: Sequence[Moments] | None = None
+        self,
+        x: jax.Array,
+        moments: Sequence[Moments] | None = None,
+        key: jax.Array | None = None,
     ) -> tuple[jax.Array, tuple[Moments, ...]]:
         """Maps x [B, D] to ln q(c | x) [B, K] and the moments of each hidden layer.
 
         Args:
           x: a batch; of at least 2 different points if moments is None.
           moments: what to normalise by, or None for the moments of the batch.
+          key: of the noise; None adds none.
 
         Returns:
           The log-probabilities, and the moments that were used.
         """
         used = []
         for index, size in enumerate(self.hidden_sizes):
-            x = nn.Dense(size, use_bias=False, name=f"hidden_{index}")(x)
-            if moments is None:
-                mean = jnp.mean(x, axis=0, keepdims=True)
-                variance = jnp.var(x, axis=0, keepdims=True)
-                used.append(Moments(mean, variance))
-            else:
-                used.append(moments[index])
-            scale = self.param(f"scale_{index}", nn.initializers.ones, (1, size))
-            bias = self.param(f"bias_{index}", nn.initializers.zeros, (1, size))
-            inverse = scale * jax.lax.rsqrt(used[-1].variance + self.epsilon)
-            x = nn.relu((x - used[-1].mean) * inverse + bias)
+            given = None if moments is None else moments[index]
+            x, of_layer = _normalized_layer(self, x, index, size, given, self.epsilon)
+            used.append(of_layer)
+            if key is not None and self.noise:
+                drawn = jax.random.normal(jax.random.fold_in(key, index), x.shape)
+                x = x + self.noise * drawn
+            x = nn.relu(x)
         # All points start with uniform clusters, as in the released code.
         small = nn.initializers.variance_scaling(1e-8, "fan_in", "normal")
         x = nn.Dense(self.num_clusters, kernel_init=small, name="output")(x)
         return nn.log_softmax(x), tuple(used)
+
+
+class Generator(nn.Module):
+    """The generator of CatGAN: noise to rows within the range of the data.
+
+    Batch normalisation is that of ``NormalizedClassifier``. Without it the rows of a
+    batch become alike.
+
+    Attributes:
+      hidden_sizes: widths of the normalised ReLU layers.
+      num_features: D.
+      epsilon: added to the variances.
+    """
+
+    hidden_sizes: Sequence[int]
+    num_features: int
+    epsilon: float = 2e-5
+
+    @nn.compact
+    def __call__(
+        self, z: jax.Array, moments: Sequence[Moments] | None = None
+    ) -> tuple[jax.Array, tuple[Moments, ...]]:
+        """Maps noise z [B, L] to rows in (0, 1), [B, D], and the moments of each layer.
+
+        Args:
+          z: a batch; of at least 2 different points if moments is None.
+          moments: what to normalise by, or None for the moments of the batch.
+
+        Returns:
+          The rows, of which 0 and 1 stand for the least and the largest value of each
+          column; and the moments that were used.
+        """
+        used = []
+        for index, size in enumerate(self.hidden_sizes):
+            given = None if moments is None else moments[index]
+            z, of_layer = _normalized_layer(self, z, index, size, given, self.epsilon)
+            used.append(of_layer)
+            z = nn.relu(z)
+        return nn.sigmoid(nn.Dense(self.num_features, name="output")(z)), tuple(used)

@@ -281,6 +281,12 @@ def _imsat(dataset: str, name: str) -> dict[str, Any]:
     return values | ({"epochs": 2} if name == "smoke" else {})
 
 
+def _catgan(dataset: str, name: str) -> dict[str, Any]:
+    """All ours: of the paper's sizes, rates and epochs nothing was at hand."""
+    values = rules.catgan(_FACTS[dataset])
+    return values | (SMOKE["catgan"] if name == "smoke" else {})
+
+
 _OWN = {
     "dgg": _dgg,
     "vade": _vade,
@@ -290,4 +296,5 @@ _OWN = {
     "dec": _dec,
     "spectralnet": _spectralnet,
     "imsat": _imsat,
+    "catgan": _catgan,
 }

@@ -627,6 +627,32 @@ class IMSATPreset(TrainingPreset):
     decay: float = 1.0
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CatGANPreset(TrainingPreset):
+    """All settings of CatGAN."""
+
+    hidden_sizes: tuple[int, ...] = setting(
+        (500, 500),
+        "widths of the ReLU layers of the classifier; the generator mirrors them.",
+    )
+    latent_dim: int = setting(64, "L, dimension of the noise that rows are made of.")
+    input_noise: float = setting(
+        0.3,
+        "deviation of the noise that blurs rows in training, as a share of theirs.",
+        low=0,
+    )
+    hidden_noise: float = setting(
+        0.3,
+        "deviation of the noise in the layers of the classifier in training, which are "
+        "normalised.",
+        low=0,
+    )
+    epochs: int = 60
+    batch_size: int = 100
+    learning_rate: float = 1e-3
+    decay: float = 1.0
+
+
 _CLASSES: dict[str, type[Preset]] = {
     "dgg": DGGPreset,
     "vade": VaDEPreset,
@@ -644,6 +670,7 @@ _CLASSES: dict[str, type[Preset]] = {
     "dec": DECPreset,
     "spectralnet": SpectralNetPreset,
     "imsat": IMSATPreset,
+    "catgan": CatGANPreset,
 }
 METHODS = tuple(_CLASSES)
 # What tells methods of one class apart, whatever the data.

@@ -15,6 +15,7 @@ from dgg_jax.presets.fields import Preset
 from dgg_jax.presets.methods import (
     EMBEDDINGS,
     AutoencoderPreset,
+    CatGANPreset,
     DGGPreset,
     SiamesePreset,
     preset_class,
@@ -77,6 +78,7 @@ SMOKE: dict[str, dict[str, Any]] = {
     "dec": {"epochs": 2},
     "spectralnet": {"siamese_epochs": 1, "epochs": 2},
     "imsat": {"hidden_sizes": (1200, 1200), "epochs": 2},
+    "catgan": {"epochs": 2},
 }
 
 
@@ -180,6 +182,8 @@ def _chosen(
     }
     if issubclass(cls, AutoencoderPreset):
         values |= autoencoder(facts)
+    if issubclass(cls, CatGANPreset):
+        values |= catgan(facts)
     if embeds_as_dgg(cls):
         values |= dgg(facts, num_neighbors)
     return values
@@ -211,6 +215,14 @@ def pretraining(num_points: int, *, is_smoke: bool = False) -> dict[str, Any]:
         "pretrain_batch_size": batch_size(num_points, num_steps),
         "pretrain_autoencoder_epochs": epochs,
     }
+
+
+def catgan(facts: Facts) -> dict[str, Any]:
+    """More epochs for few rows; blurred, few columns lose what keeps clusters apart."""
+    values: dict[str, Any] = {"epochs": _between(60, 150_000 // facts.num_points, 200)}
+    if facts.num_columns <= FEW_COLUMNS:
+        values["input_noise"] = 0.0
+    return values
 
 
 def few_rows(num_points: int) -> int:

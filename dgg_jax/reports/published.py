@@ -3,8 +3,9 @@
 Accuracies in [0, 1], each with the table that prints it and, if they go with settings,
 those. DGG's table 1 has AE+GMM on full Reuters in its Reuters column (erratum E29).
 VaDE on MNIST is 0.9446 there and 0.9406 in VaDE's preprint: the higher one is compared
-with, the other quoted; DGG without neighbours is not VaDE (erratum E30). Those of GMVAE
-are means over runs of its own score, which is not ACC (erratum E62).
+with, the other quoted; DGG without neighbours is not VaDE (erratum E30). Those of
+GMVAE's table 1 are of its own score, which is not ACC (erratum E62): means over runs,
+but of CatGAN the best run.
 """
 
 import csv
@@ -32,11 +33,12 @@ def figure(
       method: one of METHODS.
       dataset: one of DATASETS.
       preset: all settings, by default the default ones; the figure of GMVAE depends
-        on K and M, that of DGG on N_s.
+        on K and M, that of CatGAN on K, that of DGG on N_s.
 
     Returns:
       "accuracy" in [0, 1]; "score", which of ours to compare with it:
-      confident_label_accuracy for GMVAE, accuracy for all others; and "source".
+      confident_label_accuracy for those of GMVAE's table, accuracy for all others;
+      and "source".
     """
     settings = vars(preset or presets.preset_class(method)())
     if settings.get("graph_strength") == 0:  # as if there were no neighbours
@@ -50,7 +52,8 @@ def figure(
             found = line  # the last, which is the most particular
     if found is None:
         return None
-    score = "confident_label_accuracy" if method == "gmvae" else "accuracy"
+    is_confident = method in ("gmvae", "catgan")
+    score = "confident_label_accuracy" if is_confident else "accuracy"
     return {"accuracy": found["accuracy"], "score": score, "source": found["source"]}
 
 

@@ -55,6 +55,7 @@ METHODS = {  # as the papers write them
     "dec": "DEC",
     "spectralnet": "SpectralNet",
     "imsat": "IMSAT",
+    "catgan": "CatGAN",
 }
 
 

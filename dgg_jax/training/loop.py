@@ -10,10 +10,16 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from dgg_jax import checks
 from dgg_jax.placement import devices
 from dgg_jax.placement.rows import HostRows
 from dgg_jax.training import streaming
-from dgg_jax.training.schedules import Rate, Schedule, descent_by_entry
+from dgg_jax.training.schedules import (
+    Rate,
+    Schedule,
+    descent_by_entry,
+    descent_by_turn,
+)
 from dgg_jax.training.state import TrainState, create_state, put_state
 
 
@@ -71,6 +77,23 @@ class Loss(Protocol):
         return indices
 
 
+class Turn(NamedTuple):
+    """One of several losses that a step minimises in turns, as adversaries do.
+
+    Attributes:
+      loss: a function of all parameters, as the turns before have left them.
+      learns: the entries of the parameters, a dictionary, that it is minimised by; what
+        another turn learns too has an optimiser in each.
+      rate: of its optimiser; None is the schedule's.
+    """
+
+    loss: Loss
+    learns: tuple[str, ...]
+    rate: Rate | None = None
+
+
+# What a loop minimises: one loss, or turns, which each step takes in their order.
+Objective = Loss | tuple[Turn, ...]
 # (state, what it computes from) -> what the loss gets beside the data for an epoch
 Prepare = Callable[[TrainState, Any], Any]
 # (state, data, key) -> (state, metrics of every step)
@@ -89,7 +112,7 @@ def steps_per_epoch(num_points: int, batch_size: int) -> int:
 
 
 def compile_epoch(
-    loss: Loss,
+    loss: Objective,
     optimizer: optax.GradientTransformation,
     *,
     num_points: int,
@@ -107,8 +130,10 @@ def compile_epoch(
     Args:
       loss: from (params, data, indices [B], key) to the value to minimise and a
         StepOutput. It gathers its batch itself, neighbours included. Where the state
-        has collections, such as batch statistics, they are its fifth argument.
-      optimizer: an optax transformation.
+        has collections, such as batch statistics, they are its fifth argument. Or
+        turns: all take the same batch, each a key of its own and the collections that
+        the one before returned, if it returned any; their metrics are merged.
+      optimizer: an optax transformation; of turns ``descent_by_turn``.
       num_points: N, rows of the data.
       batch_size: B; at most N rows are used.
       restarts: whether state and key carry a leading axis of R independent restarts.
@@ -183,7 +208,7 @@ def _of_restarts(epoch: Epoch, data_axes: Any) -> Epoch:
 
 
 def compile_streamed_epoch(
-    loss: Loss,
+    loss: Objective,
     optimizer: optax.GradientTransformation,
     *,
     num_points: int,
@@ -213,8 +238,7 @@ def compile_streamed_epoch(
         batches, step_key = _shuffled(first_step, key, num_points, batch_size)
 
         def taken(indices, step):
-            key = jax.random.fold_in(step_key, step)
-            return loss.rows(whole, indices, key).ravel()
+            return _rows(loss, whole, indices, jax.random.fold_in(step_key, step))
 
         steps = first_step + jnp.arange(len(batches))
         order = batches, jax.vmap(taken)(batches, steps)
@@ -305,8 +329,20 @@ def _shuffled(
     return batches, step_key
 
 
+def _rows(loss: Objective, data: Any, indices: jax.Array, key: jax.Array) -> jax.Array:
+    """The rows that a step takes, one after the other."""
+    if not isinstance(loss, tuple):
+        return loss.rows(data, indices, key).ravel()
+    return jnp.concatenate(
+        [
+            turn.loss.rows(data, indices, jax.random.fold_in(key, number)).ravel()
+            for number, turn in enumerate(loss)
+        ]
+    )
+
+
 def _step(
-    loss: Loss,
+    loss: Objective,
     optimizer: optax.GradientTransformation,
     step_key: jax.Array,
     data: Any,
@@ -316,11 +352,17 @@ def _step(
     """One update by a batch; the metrics of the loss."""
     indices = devices.split_batch(indices)
     key = jax.random.fold_in(step_key, state.step)
-    collections = (state.collections,) if jax.tree.leaves(state.collections) else ()
-    gradients, output = jax.grad(loss, has_aux=True)(
-        state.params, data, indices, key, *collections
-    )
-    updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+    if isinstance(loss, tuple):
+        params, opt_state, output = _in_turns(
+            loss, optimizer, state, data, indices, key
+        )
+    else:
+        gradients, output = jax.grad(loss, has_aux=True)(
+            state.params, data, indices, key, *_if_any(state.collections)
+        )
+        params, opt_state = _descended(
+            optimizer, gradients, state.params, state.opt_state
+        )
     metrics = output.metrics | _moved(state.table, indices, output.rows)
     # A shuffle has no index twice and none out of bounds: XLA need not look.
     table = jax.tree.map(
@@ -330,10 +372,72 @@ def _step(
         state.table,
         output.rows,
     )
-    params = optax.apply_updates(state.params, updates)
     state = TrainState(state.step + 1, params, opt_state, (), output.collections)
     state, metrics = devices.everywhere((state, metrics))
     return state._replace(table=devices.by_rows(table)), metrics
+
+
+def _if_any(collections: Any) -> tuple[Any, ...]:
+    """The last argument of a loss, if the state has collections."""
+    return (collections,) if jax.tree.leaves(collections) else ()
+
+
+def _descended(
+    optimizer: optax.GradientTransformation,
+    gradients: Any,
+    params: Any,
+    opt_state: Any,
+    **which: int,
+) -> tuple[Any, Any]:
+    """Parameters and the optimiser's state after one update."""
+    updates, opt_state = optimizer.update(gradients, opt_state, params, **which)
+    return optax.apply_updates(params, updates), opt_state
+
+
+def _in_turns(
+    turns: tuple[Turn, ...],
+    optimizer: optax.GradientTransformationExtraArgs,
+    state: TrainState,
+    data: Any,
+    indices: jax.Array,
+    key: jax.Array,
+) -> tuple[dict[str, Any], Any, StepOutput]:
+    """Parameters and optimisers after every turn, and what their losses returned."""
+    params, opt_state = state.params, state.opt_state
+    whole = StepOutput({}, collections=state.collections)
+    for number, turn in enumerate(turns):
+
+        def loss(learned, *arguments, turn=turn, params=params):
+            return turn.loss({**params, **learned}, *arguments)
+
+        learned = {name: params[name] for name in turn.learns}
+        gradients, output = jax.grad(loss, has_aux=True)(
+            learned,
+            data,
+            indices,
+            jax.random.fold_in(key, number),
+            *_if_any(whole.collections),
+        )
+        learned, opt_state = _descended(
+            optimizer, gradients, learned, opt_state, turn=number
+        )
+        params = {**params, **learned}
+        whole = _merged(whole, output)
+    return params, opt_state, whole
+
+
+def _merged(before: StepOutput, output: StepOutput) -> StepOutput:
+    """What turns return together; of rows and collections the latest, if any."""
+    twice = before.metrics.keys() & output.metrics.keys()
+    if twice:
+        raise checks.InvalidInput(
+            f"metrics of two turns have the same name, {min(twice)}; name them apart."
+        )
+    rows, collections = (
+        new if jax.tree.leaves(new) else old
+        for old, new in zip(before[1:], output[1:], strict=True)
+    )
+    return StepOutput(before.metrics | output.metrics, rows, collections)
 
 
 def _moved(table: Any, indices: jax.Array, rows: Any) -> dict[str, jax.Array]:
@@ -445,7 +549,7 @@ def fit(
 
 def optimize(
     loop: str,
-    loss: Loss,
+    loss: Objective,
     params: Any,
     data: Any,
     key: jax.Array,
@@ -470,7 +574,7 @@ def optimize(
 
     Args:
       loop: name of this loop, unique in its run.
-      loss: see ``compile_epoch``.
+      loss: one, or turns; see ``compile_epoch``.
       params: initial parameters; with restarts, leaves have a leading axis R.
       data: the pytree that the loss gathers its batches from; HostRows among them are
         streamed to the device.
@@ -540,7 +644,7 @@ def optimize(
 
 @functools.lru_cache(maxsize=64)  # of programs, which take memory
 def _compiled(
-    loss: Loss,
+    loss: Objective,
     schedule: Schedule,
     rates: tuple[tuple[str, Rate], ...],
     num_points: int,
@@ -551,12 +655,19 @@ def _compiled(
 ) -> tuple[optax.GradientTransformation, Epoch, Prepare | None]:
     """Optimiser, epoch and what prepares it, the same for a loop seen before."""
     batch_size = min(schedule.batch_size, num_points)
-    optimizer = descent_by_entry(
-        schedule.rate,
-        dict(rates),
+    optimizer_of = functools.partial(
+        descent_by_entry,
+        rates=dict(rates),
         steps_per_epoch=steps_per_epoch(num_points, batch_size),
         weight_decay=schedule.weight_decay,
     )
+    if isinstance(loss, tuple):
+        optimizer = descent_by_turn(
+            [optimizer_of(turn.rate or schedule.rate) for turn in loss],
+            [turn.learns for turn in loss],
+        )
+    else:
+        optimizer = optimizer_of(schedule.rate)
     compiled = compile_streamed_epoch if streamed else compile_epoch
     epoch = compiled(
         loss,

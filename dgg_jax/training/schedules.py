@@ -1,6 +1,6 @@
 """Optimisers of the papers, by optax."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import jax
@@ -127,3 +127,32 @@ def descent_by_entry(
     }
     rest = descent(rate, steps_per_epoch=steps_per_epoch, weight_decay=weight_decay)
     return optax.partition({**own, "": rest}, labels)  # "" names no entry
+
+
+def descent_by_turn(
+    optimizers: Sequence[optax.GradientTransformation],
+    learned: Sequence[Sequence[str]],
+) -> optax.GradientTransformationExtraArgs:
+    """Optimisers of which each learns, when its turn comes, entries of a dictionary.
+
+    Args:
+      optimizers: one a turn.
+      learned: the entries that each of them learns; one may be learned in many turns,
+        in each by that turn's own state.
+
+    Returns:
+      An optax transformation whose ``update`` takes the number of the ``turn``, and
+      gradients and parameters of its entries alone. Its state is that of all turns.
+    """
+
+    def init(params):
+        return tuple(
+            optimizer.init({name: params[name] for name in names})
+            for optimizer, names in zip(optimizers, learned, strict=True)
+        )
+
+    def update(gradients, states, params=None, *, turn):
+        updates, state = optimizers[turn].update(gradients, states[turn], params)
+        return updates, (*states[:turn], state, *states[turn + 1 :])
+
+    return optax.GradientTransformationExtraArgs(init, update)

@@ -264,7 +264,16 @@ def added_entry(draw, description):
 
 
 def other_header(draw, description):
-    kinds = ("VaDE", "GMVAE", "DEC", "SpectralNet", "IMSAT", "dict", "__class__")
+    kinds = (
+        "VaDE",
+        "GMVAE",
+        "DEC",
+        "SpectralNet",
+        "IMSAT",
+        "CatGAN",
+        "dict",
+        "__class__",
+    )
     formats = (0, 2, -1, 10**30, "1", None)
     name, others = pick(draw, (("kind", kinds), ("format", formats)))
     description[name] = pick(draw, others)
