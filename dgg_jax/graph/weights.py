@@ -97,7 +97,8 @@ def local_affinity(indices: np.ndarray, distances: np.ndarray) -> Graph:
     usual = distances[:, min(_LOCAL_NEIGHBOR, distances.shape[1]) - 1]
     scale = np.maximum(usual[:, None] * usual[indices], np.finfo(np.float64).tiny)
     # An edge stays one: a point between copies of others would have none else.
-    affinity = np.maximum(np.exp(-(distances**2) / scale), _LEAST_AFFINITY)
+    with np.errstate(over="ignore"):  # of one between copies
+        affinity = np.maximum(np.exp(-(distances**2) / scale), _LEAST_AFFINITY)
     return Graph(indices, affinity.astype(np.float32))
 
 

@@ -51,10 +51,12 @@ def candidates(
     num_clusters, seed = problem.preset.num_clusters, problem.numpy_seed("initialize")
     num_neighbors = problem.preset.init_neighbors
     rows = _judged_rows(problem, seed)
-    spaces = _spaces(problem, embeddings, rows)
+    x = _picked(problem.points, rows)
+    spaces = _spaces(problem, x, embeddings, rows)
     if problem.neighbors is None:
+        first = ensemble.first_copies(x)
         near = {
-            name: ensemble.nearest(space.points, num_neighbors)
+            name: ensemble.nearest(space.points, num_neighbors, first)
             for name, space in spaces.items()
         }
     else:
@@ -104,9 +106,12 @@ def candidates(
 
 
 def _spaces(
-    problem: Problem, embeddings: dict[str, np.ndarray], rows: np.ndarray
+    problem: Problem,
+    x: np.ndarray | sparse.csr_array,
+    embeddings: dict[str, np.ndarray],
+    rows: np.ndarray,
 ) -> dict[str, Space]:
-    """Where some rows are clustered.
+    """Where some rows, x, are clustered.
 
     Rows of words are compared as they are, neither by their components nor by what a
     network makes of them; and where neighbours are given, what is near is told.
@@ -114,7 +119,7 @@ def _spaces(
     has_counts = problem.preset.has_counts  # as few as of words
     spaces_of = ensemble.column_spaces if has_counts else ensemble.data_spaces
     spaces = spaces_of(
-        _picked(problem.points, rows),
+        x,
         problem.preset.num_clusters,
         seed=problem.numpy_seed("initialize"),
         column_scale=problem.column_scale,

@@ -18,7 +18,7 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -210,9 +210,45 @@ def _components(x: np.ndarray, prepared: Callable[[np.ndarray], np.ndarray]) -> 
     return Space(model.transform(x), lambda rows: model.transform(prepared(rows)))
 
 
-def nearest(points: np.ndarray | sparse.csr_array, num_neighbors: int) -> Graph:
-    """The graph of the nearest points of each, by which an ensemble judges."""
-    return local_affinity(*knn(points, min(num_neighbors, points.shape[0] - 1)))
+def first_copies(x: np.ndarray | sparse.csr_array) -> np.ndarray:
+    """The first row that each row is a copy of, [n]: itself, where none is before it.
+
+    Args:
+      x: data, shape [n, D].
+    """
+    if sparse.issparse(x):
+        x = sparse.csr_array(x).sorted_indices()
+        ends = zip(x.indptr[:-1], x.indptr[1:], strict=True)
+        rows = ((x.indices[i:j].tobytes(), x.data[i:j].tobytes()) for i, j in ends)
+    else:
+        rows = (row.tobytes() for row in np.ascontiguousarray(x))
+    first: dict[Any, int] = {}
+    return np.array([first.setdefault(row, i) for i, row in enumerate(rows)])
+
+
+def nearest(
+    points: np.ndarray | sparse.csr_array,
+    num_neighbors: int,
+    first: np.ndarray | None = None,
+) -> Graph:
+    """The graph of the nearest points of each, by which an ensemble judges.
+
+    Copies of a row are none of its neighbours: a row of many would have no others, and
+    copies that are islands are parted from the rest at no cost.
+
+    Args:
+      points: shape [n, M].
+      num_neighbors: of each, at most.
+      first: of ``first_copies``; None: there are none.
+    """
+    num_points = points.shape[0]
+    if first is None or not np.any(first):  # or all rows are the same
+        first = np.arange(num_points)
+    different = np.unique(first)
+    found = knn(points[different], min(num_neighbors, len(different) - 1))
+    place = np.searchsorted(different, first)
+    indices, distances = (of_different[place] for of_different in found)
+    return local_affinity(different.astype(indices.dtype)[indices], distances)
 
 
 def labels_in(

@@ -64,6 +64,19 @@ def test_of_more_rows_a_sample_is_compared_and_all_are_clustered(monkeypatch):
     assert 0.9 < values["agreement"] < 1.0 + 1e-9
 
 
+def test_copies_are_no_islands():
+    """As of answers from 1 to 10: in many rows all are 1."""
+    random = np.random.default_rng(0)
+    y = np.repeat([0, 1], [240, 120])
+    low, high = 1 + random.poisson(0.3, (360, 6)), random.normal(5.5, 3, (360, 6))
+    x = np.where(y[:, None], np.round(high), low).clip(1, 10)
+    assert len(np.unique(x, axis=0)) < 250
+    preset = dataclasses.replace(PRESET, num_clusters=2)
+    problem = Problem.of(np.asarray(x, np.float32), preset)
+    labels = candidates(problem, {}, 1).labels[0]
+    assert adjusted_rand_score(y, labels) > 0.95
+
+
 def test_worse_labels_stand_worse():
     x, y = blobs()
     problem = problem_of(x)

@@ -72,6 +72,32 @@ def test_clusterings_with_an_empty_cluster_are_left_out(monkeypatch, others, kep
     assert [one.method for one in found_in(np.eye(3), 3)] == [kept]
 
 
+@pytest.mark.parametrize("kind", [np.asarray, sparse.csr_array])
+def test_copies_know_the_first_of_them(kind):
+    x = np.float32([[1, 0], [0, 2], [1, 0], [0, 2], [0, 0], [1, 0]])
+    assert ensemble.first_copies(kind(x)).tolist() == [0, 1, 0, 1, 4, 0]
+
+
+def test_copies_are_no_neighbours():
+    x = np.random.default_rng(0).standard_normal((30, 2))
+    places = np.array([*range(30), *[3] * 20, *[7] * 20])
+    copied = x[places]
+    first = ensemble.first_copies(copied)
+    assert first.tolist() == places.tolist()
+    graph, alone = ensemble.nearest(copied, 5, first), ensemble.nearest(x, 5)
+    assert graph.indices.dtype == np.int32
+    np.testing.assert_array_equal(graph.indices, alone.indices[places])
+    assert (first[graph.indices] != first[:, None]).all()
+    # Without it the copies of a row are all that it is near to.
+    assert (first[ensemble.nearest(copied, 5).indices[3]] == 3).all()
+
+
+def test_rows_that_are_all_the_same_have_neighbours():
+    x = np.ones((8, 2), np.float32)
+    graph = ensemble.nearest(x, 5, ensemble.first_copies(x))
+    assert graph.indices.shape == (8, 5) and np.isfinite(graph.weights).all()
+
+
 def test_components_are_clusters_if_there_are_k_sizeable_ones():
     x, y = groups((40, 40, 2), distance=100.0)
     graph = neighbor_weights(*knn(x[:80], 5))
