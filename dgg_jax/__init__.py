@@ -6,6 +6,7 @@ from dgg_jax.version import __version__
 
 if TYPE_CHECKING:
     from dgg_jax.estimators import (
+        AAE,
         DEC,
         DGG,
         GMVAE,
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from dgg_jax.runs.finished import load_run
 
 __all__ = [
+    "AAE",
     "DEC",
     "DGG",
     "GMVAE",

@@ -19,7 +19,7 @@ from dgg_jax import presets
 _FOLDER = pathlib.Path(dgg_jax.__file__).parent / "estimators"
 _BEGIN = "    # Written by python -m tests.constructors, until the end:\n"
 _END = "    # The end.\n"
-_METHODS = ("dgg", "vade", "gmvae", "dec", "spectralnet", "imsat", "catgan")
+_METHODS = ("dgg", "vade", "gmvae", "dec", "spectralnet", "imsat", "catgan", "aae")
 # What (H, W), (H, W, 1) or (H, W, 3) of the image in a row of X does.
 _IMAGE_SHAPE = {
     "dgg": "what the Siamese network is trained on is then warped",

@@ -6,9 +6,9 @@ import jax
 import pytest
 
 from dgg_jax import presets
-from dgg_jax.methods import catgan, dec, dgg, gmvae, imsat, spectralnet, vade
+from dgg_jax.methods import aae, catgan, dec, dgg, gmvae, imsat, spectralnet, vade
 from dgg_jax.networks import Classifier, Network
-from dgg_jax.presets import CatGANPreset, DGGPreset, VaDEPreset
+from dgg_jax.presets import AAEPreset, CatGANPreset, DGGPreset, VaDEPreset
 from dgg_jax.stages.graph import SiameseLoss
 from dgg_jax.stages.pretrain import AutoencoderLoss, VaeLoss
 from docs import architecture
@@ -54,6 +54,9 @@ def losses(preset=None):
         dec.DecLoss(model.encode, 1.0),
         imsat.ImsatLoss(imsat.Classify(network), 0.1, 4.0, 1.0),
         spectralnet.SpectralNetLoss(network, 5, True),
+        aae.ReconstructionLoss(aae.networks_of(AAEPreset(), 7)),
+        aae.CriticLoss(aae.networks_of(AAEPreset(), 7)),
+        aae.EncoderLoss(aae.networks_of(AAEPreset(), 7)),
         catgan.ClassifierLoss(catgan.networks_of(CatGANPreset(), 7)),
         catgan.GeneratorLoss(catgan.networks_of(CatGANPreset(), 7)),
     ]

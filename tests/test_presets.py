@@ -63,7 +63,7 @@ def test_the_methods_and_data_sets():
     assert METHODS == (
         "dgg", "vade", "gmvae", "kmeans", "gmm", "spectral", "ldmgi", "ae_gmm",
         "dae_gmm", "vae_gmm", "ae_kmeans", "siamese_kmeans", "siamese_spectral", "dec",
-        "spectralnet", "imsat", "catgan",
+        "spectralnet", "imsat", "catgan", "aae",
     )  # fmt: skip
     assert list(presets.DATASETS) == list(CLASSES)
     derived = [
@@ -205,6 +205,7 @@ MAY_BE_0 = {
     "information_constraint",
     "input_noise",
     "hidden_noise",
+    "code_noise",
     "tolerance",
 }
 HIGHEST = {

@@ -52,6 +52,7 @@ SETTINGS = {
     },
     "IMSAT": {"hidden_sizes": (4,), "epochs": 2},
     "CatGAN": {"hidden_sizes": (4,), "latent_dim": 2, "epochs": 2},
+    "AAE": {"hidden_sizes": (4,), "latent_dim": 2, "epochs": 2},
 }
 METHODS = tuple(SETTINGS)
 EXAMPLES = int(os.environ.get("EXAMPLES", 8))  # of test_any_matrix
@@ -114,7 +115,9 @@ SITUATIONS = {
 }
 
 
-@pytest.mark.parametrize("method", ["DGG", "GMVAE", "SpectralNet", "IMSAT", "CatGAN"])
+@pytest.mark.parametrize(
+    "method", ["DGG", "GMVAE", "SpectralNet", "IMSAT", "CatGAN", "AAE"]
+)
 def test_all_at_once(method):
     x = np.repeat(normal(ROWS // 2), 2, axis=0)
     x[:, 1] = 0.0

@@ -21,6 +21,7 @@ from dgg_jax.likelihoods import (
     NegativeBinomial,
 )
 from dgg_jax.losses import (
+    aae,
     autoencoder,
     catgan,
     dec,
@@ -165,6 +166,8 @@ CALLS = {
     "generator_loss": Call(
         catgan.generator_loss, {"generated": MutualInformation("", "")}
     ),
+    "critic_loss": Call(aae.critic_loss, {"drawn": "", "encoded": ""}),
+    "encoder_loss": Call(aae.encoder_loss, {"encoded": ""}),
     "link_loss": Call(
         links.link_loss,
         {"log_assignment_a": "K", "log_assignment_b": "K", "together": ""},

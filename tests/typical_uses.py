@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 import dgg_jax
 from dgg_jax import (
+    AAE,
     DEC,
     DGG,
     GMVAE,
@@ -55,6 +56,7 @@ def estimators(x: np.ndarray, encoder: nn.Module) -> None:
     GMVAE(4, num_samples=2, warm_start=True).fit(x).sample(3)
     assert_type(IMSAT(3, random_state=np.random.RandomState(0)).fit(x), IMSAT)
     assert_type(CatGAN(3, latent_dim=8).fit(x), CatGAN)
+    assert_type(AAE(3, latent_dim=8).fit(x).transform(x), np.ndarray)
     SpectralNet(3, epochs=2).fit_predict(x)
     DEC(3, restarts=2)
 

@@ -1,5 +1,6 @@
 """The methods as scikit-learn estimators: ``DGG(n_clusters=10).fit(X)``."""
 
+from dgg_jax.estimators.aae import AAE
 from dgg_jax.estimators.catgan import CatGAN
 from dgg_jax.estimators.dec import DEC
 from dgg_jax.estimators.dgg import DGG
@@ -10,6 +11,7 @@ from dgg_jax.estimators.spectralnet import SpectralNet
 from dgg_jax.estimators.vade import VaDE
 
 __all__ = [
+    "AAE",
     "DEC",
     "DGG",
     "GMVAE",

@@ -12,6 +12,7 @@ import numpy as np
 from dgg_jax import checks, methods, presets
 from dgg_jax.data import Dataset
 from dgg_jax.data.preprocessing import Scaling
+from dgg_jax.estimators.aae import AAE
 from dgg_jax.estimators.base import SHIFT_AND_SCALE, Clusterer
 from dgg_jax.estimators.catgan import CatGAN
 from dgg_jax.estimators.dec import DEC
@@ -24,7 +25,7 @@ from dgg_jax.storage import saving
 from dgg_jax.training import Metrics, State
 from dgg_jax.types import Graph
 
-_CLASSES = (DGG, VaDE, GMVAE, DEC, SpectralNet, IMSAT, CatGAN)
+_CLASSES = (DGG, VaDE, GMVAE, DEC, SpectralNet, IMSAT, CatGAN, AAE)
 _KINDS = {cls.__name__: cls for cls in _CLASSES}
 
 

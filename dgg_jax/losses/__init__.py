@@ -1,6 +1,7 @@
 """Losses of one data point: callers map them over batches with ``jax.vmap``."""
 
 from dgg_jax.losses import (
+    aae,
     autoencoder,
     catgan,
     dec,
@@ -15,6 +16,7 @@ from dgg_jax.losses import (
 )
 
 __all__ = [
+    "aae",
     "autoencoder",
     "catgan",
     "dec",

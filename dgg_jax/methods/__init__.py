@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from dgg_jax import checks
 from dgg_jax.methods import (
+    aae,
     catgan,
     dec,
     dgg,
@@ -94,6 +95,13 @@ METHODS = {
         catgan.STAGES,
         catgan.model_of,
         samples_per_cluster=catgan.samples_per_cluster,
+        told=("is_test",),
+    ),
+    "aae": Method(
+        aae.run,
+        aae.STAGES,
+        aae.model_of,
+        samples_per_cluster=aae.samples_per_cluster,
         told=("is_test",),
     ),
     **{

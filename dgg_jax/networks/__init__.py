@@ -9,6 +9,7 @@ from dgg_jax.networks.convolutional import (
 )
 from dgg_jax.networks.dense import (
     Classifier,
+    CodeEncoder,
     Decoder,
     Embedding,
     Encoder,
@@ -36,6 +37,7 @@ __all__ = [
     "MNIST_LAYERS",
     "SVHN_LAYERS",
     "Classifier",
+    "CodeEncoder",
     "ComponentNetwork",
     "ConvolutionalDecoder",
     "ConvolutionalLayer",

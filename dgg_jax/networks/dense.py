@@ -263,3 +263,45 @@ class Generator(nn.Module):
             used.append(of_layer)
             z = nn.relu(z)
         return nn.sigmoid(nn.Dense(self.num_features, name="output")(z)), tuple(used)
+
+
+class CodeEncoder(nn.Module):
+    """The encoder of AAE: a cluster, softly, and a style.
+
+    Batch normalisation is that of ``NormalizedClassifier``.
+
+    Attributes:
+      hidden_sizes: widths of the normalised ReLU layers.
+      num_clusters: K.
+      latent_dim: L, dimension of the style.
+      epsilon: added to the variances.
+    """
+
+    hidden_sizes: Sequence[int]
+    num_clusters: int
+    latent_dim: int
+    epsilon: float = 2e-5
+
+    @nn.compact
+    def __call__(
+        self, x: jax.Array, moments: Sequence[Moments] | None = None
+    ) -> tuple[tuple[jax.Array, jax.Array], tuple[Moments, ...]]:
+        """Maps x [B, D] to ln q(y | x) [B, K] and z [B, L], and moments of layers.
+
+        Args:
+          x: a batch; of at least 2 different points if moments is None.
+          moments: what to normalise by, or None for the moments of the batch.
+
+        Returns:
+          The log-probabilities and the styles, and the moments that were used.
+        """
+        used = []
+        for index, size in enumerate(self.hidden_sizes):
+            given = None if moments is None else moments[index]
+            x, of_layer = _normalized_layer(self, x, index, size, given, self.epsilon)
+            used.append(of_layer)
+            x = nn.relu(x)
+        log_assignments = nn.log_softmax(nn.Dense(self.num_clusters, name="cluster")(x))
+        return (log_assignments, nn.Dense(self.latent_dim, name="style")(x)), tuple(
+            used
+        )

@@ -281,9 +281,9 @@ def _imsat(dataset: str, name: str) -> dict[str, Any]:
     return values | ({"epochs": 2} if name == "smoke" else {})
 
 
-def _catgan(dataset: str, name: str) -> dict[str, Any]:
-    """All ours: of the paper's sizes, rates and epochs nothing was at hand."""
-    values = rules.catgan(_FACTS[dataset])
+def _adversaries(dataset: str, name: str) -> dict[str, Any]:
+    """All ours: of the papers' sizes, rates and epochs nothing was at hand."""
+    values = rules.adversaries(_FACTS[dataset])
     return values | (SMOKE["catgan"] if name == "smoke" else {})
 
 
@@ -296,5 +296,5 @@ _OWN = {
     "dec": _dec,
     "spectralnet": _spectralnet,
     "imsat": _imsat,
-    "catgan": _catgan,
+    **dict.fromkeys(("catgan", "aae"), _adversaries),
 }

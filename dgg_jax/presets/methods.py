@@ -653,6 +653,27 @@ class CatGANPreset(TrainingPreset):
     decay: float = 1.0
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AAEPreset(DecoderPreset, TrainingPreset):
+    """All settings of AAE."""
+
+    hidden_sizes: tuple[int, ...] = setting(
+        (256, 256),
+        "widths of the ReLU layers of the encoder and of the critics; the decoder "
+        "mirrors them.",
+    )
+    latent_dim: int = setting(10, "L, dimension of the style.")
+    code_noise: float = setting(
+        0.5,
+        "deviation of the noise, in training, that blurs the style for the decoder and "
+        "codes for the critics.",
+        low=0,
+    )
+    epochs: int = 60
+    batch_size: int = 64
+    learning_rate: float = 1e-3
+
+
 _CLASSES: dict[str, type[Preset]] = {
     "dgg": DGGPreset,
     "vade": VaDEPreset,
@@ -671,6 +692,7 @@ _CLASSES: dict[str, type[Preset]] = {
     "spectralnet": SpectralNetPreset,
     "imsat": IMSATPreset,
     "catgan": CatGANPreset,
+    "aae": AAEPreset,
 }
 METHODS = tuple(_CLASSES)
 # What tells methods of one class apart, whatever the data.

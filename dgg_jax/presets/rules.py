@@ -14,6 +14,7 @@ from dgg_jax.data.preprocessing import are_words, count_dispersion, likelihood_f
 from dgg_jax.presets.fields import Preset
 from dgg_jax.presets.methods import (
     EMBEDDINGS,
+    AAEPreset,
     AutoencoderPreset,
     CatGANPreset,
     DGGPreset,
@@ -79,6 +80,7 @@ SMOKE: dict[str, dict[str, Any]] = {
     "spectralnet": {"siamese_epochs": 1, "epochs": 2},
     "imsat": {"hidden_sizes": (1200, 1200), "epochs": 2},
     "catgan": {"epochs": 2},
+    "aae": {"epochs": 2},
 }
 
 
@@ -182,8 +184,8 @@ def _chosen(
     }
     if issubclass(cls, AutoencoderPreset):
         values |= autoencoder(facts)
-    if issubclass(cls, CatGANPreset):
-        values |= catgan(facts)
+    if issubclass(cls, CatGANPreset | AAEPreset):
+        values |= adversaries(facts)
     if embeds_as_dgg(cls):
         values |= dgg(facts, num_neighbors)
     return values
@@ -217,7 +219,7 @@ def pretraining(num_points: int, *, is_smoke: bool = False) -> dict[str, Any]:
     }
 
 
-def catgan(facts: Facts) -> dict[str, Any]:
+def adversaries(facts: Facts) -> dict[str, Any]:
     """More epochs for few rows; blurred, few columns lose what keeps clusters apart."""
     values: dict[str, Any] = {"epochs": _between(60, 150_000 // facts.num_points, 200)}
     if facts.num_columns <= FEW_COLUMNS:

@@ -33,7 +33,7 @@ def figure(
       method: one of METHODS.
       dataset: one of DATASETS.
       preset: all settings, by default the default ones; the figure of GMVAE depends
-        on K and M, that of CatGAN on K, that of DGG on N_s.
+        on K and M, those of CatGAN and AAE on K, that of DGG on N_s.
 
     Returns:
       "accuracy" in [0, 1]; "score", which of ours to compare with it:
@@ -52,7 +52,7 @@ def figure(
             found = line  # the last, which is the most particular
     if found is None:
         return None
-    is_confident = method in ("gmvae", "catgan")
+    is_confident = method in ("gmvae", "catgan", "aae")
     score = "confident_label_accuracy" if is_confident else "accuracy"
     return {"accuracy": found["accuracy"], "score": score, "source": found["source"]}
 

@@ -56,6 +56,7 @@ METHODS = {  # as the papers write them
     "spectralnet": "SpectralNet",
     "imsat": "IMSAT",
     "catgan": "CatGAN",
+    "aae": "AAE",
 }
 
 

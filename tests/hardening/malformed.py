@@ -271,6 +271,7 @@ def other_header(draw, description):
         "SpectralNet",
         "IMSAT",
         "CatGAN",
+        "AAE",
         "dict",
         "__class__",
     )
