@@ -104,25 +104,26 @@ def elbo_terms(
     """
 
     def of_rows(x, log_assignments):
-        of_draws = [
-            _elbo_terms(
-                networks, likelihood, params, log_weights, x, drawn, log_assignments
+        posterior = encode_all(networks.encode, params["encoder"], x)
+        points = posterior, log_assignments
+        total = None
+        for drawn in jax.random.split(key, draws):
+            terms = _elbo_terms(
+                networks, likelihood, params, log_weights, x, points, drawn
             )
-            for drawn in jax.random.split(key, draws)
-        ]
-        if draws == 1:
-            return of_draws[0]
-        return jax.tree.map(lambda *terms: sum(terms) / draws, *of_draws)
+            # One after the other: each has a copy of x in its batches.
+            jax.block_until_ready(terms)
+            total = terms if total is None else jax.tree.map(jnp.add, total, terms)
+        return jax.tree.map(lambda summed: summed / draws, total)
 
     return map_blocks(of_rows, x, log_assignments)
 
 
 @devices.compiled(static_argnames="networks")
-def _elbo_terms(networks, likelihood, params, log_weights, x, key, log_assignments):
+def _elbo_terms(networks, likelihood, params, log_weights, x, points, key):
     def one(point):
-        row, log_assignment = point
+        row, (posterior, log_assignment) = point
         x = rows[row] if isinstance(rows, SparseRows) else row
-        posterior = networks.encode(params["encoder"], x)
         eps = jax.random.normal(row_key(key, x), posterior.mean.shape)
         z = sample_gaussian(posterior, eps)
         decoded = networks.decode(params["decoder"], z)
@@ -136,8 +137,8 @@ def _elbo_terms(networks, likelihood, params, log_weights, x, key, log_assignmen
         )
 
     rows = x
-    points = jnp.arange(len(x)) if isinstance(x, SparseRows) else x
-    return map_points(one, (points, log_assignments), _BATCH)
+    x = jnp.arange(len(x)) if isinstance(x, SparseRows) else x
+    return map_points(one, (x, points), _BATCH)
 
 
 @jax.jit
