@@ -304,7 +304,7 @@ def _approximate(
     else:
         exact, _ = _exact(x, rows, k, None, lambda done, total: None)
     found = [np.isin(a, b).mean() for a, b in zip(exact, indices[rows], strict=True)]
-    LOGGER.info(
+    LOGGER.debug(
         "Approximate kNN graph of %d rows; recall on %d sampled rows: %.4f.",
         num_points,
         len(rows),

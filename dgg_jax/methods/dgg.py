@@ -657,7 +657,7 @@ def _is_undone(problem: Problem, before: State, after: State) -> np.ndarray:
             has_fallen &= held(labels_after).sum() <= held(labels).sum()
         undone.append(clusters_after < clusters or has_fallen)
         if undone[-1] and problem.preset.guard:
-            LOGGER.info(
+            LOGGER.debug(  # the stage's line says it
                 "The clusters stood better before training (%.3f) than after it "
                 "(%.3f): the model from before it is kept; guard=False keeps the "
                 "trained one.",

@@ -386,7 +386,7 @@ def test_approximate_leaves_each_point_out(monkeypatch, caplog, kind):
     spec = importlib.machinery.ModuleSpec("pynndescent", None)
     module = types.SimpleNamespace(NNDescent=Index, __spec__=spec)
     monkeypatch.setitem(sys.modules, "pynndescent", module)
-    with caplog.at_level("INFO", logger="dgg_jax"):
+    with caplog.at_level("DEBUG", logger="dgg_jax"):
         found, lengths = knn(kind(x), 4, method="approximate")
     np.testing.assert_array_equal(found, indices)
     np.testing.assert_allclose(lengths[2:], distances[2:], rtol=1e-6)

@@ -251,7 +251,7 @@ def test_training_that_breaks_clusters_up_is_undone(monkeypatch, caplog):
         return SimpleNamespace(params=params)
 
     monkeypatch.setattr(dgg, "optimize", broken)
-    with caplog.at_level("INFO", "dgg_jax"):
+    with caplog.at_level("DEBUG", "dgg_jax"):
         _, _, records = dgg.run(x, preset, y=y)
     assert "the model from before it is kept" in caplog.text
     reports = {record["name"]: record.get("restarts") for record in records}
