@@ -78,11 +78,9 @@ def _is_reachable(address):
 
 
 # Without a network the pages are built without these links, not with a warning.
-intersphinx_mapping = (
-    {name: (address, None) for name, address in _OTHERS.items()}
-    if _is_reachable(_OTHERS["python"])
-    else {}
-)
+intersphinx_mapping = {
+    name: (address, None) for name, address in _OTHERS.items() if _is_reachable(address)
+}
 
 
 def _skip(app, what, name, member, skip, options):

@@ -154,23 +154,29 @@ class Moments(NamedTuple):
     variance: jax.Array
 
 
-def _normalized_layer(
+def _normalized_layers(
     module: nn.Module,
     x: jax.Array,
-    name: str | int,
-    size: int,
-    moments: Moments | None,
-    epsilon: float,
-) -> tuple[jax.Array, Moments]:
-    """A linear layer of a module with batch normalisation, and the moments used."""
-    x = nn.Dense(size, use_bias=False, name=f"hidden_{name}")(x)
-    if moments is None:
-        mean = jnp.mean(x, axis=0, keepdims=True)
-        moments = Moments(mean, jnp.var(x, axis=0, keepdims=True))
-    scale = module.param(f"scale_{name}", nn.initializers.ones, (1, size))
-    bias = module.param(f"bias_{name}", nn.initializers.zeros, (1, size))
-    inverse = scale * jax.lax.rsqrt(moments.variance + epsilon)
-    return (x - moments.mean) * inverse + bias, moments
+    moments: Sequence[Moments] | None,
+    blurred: Callable[[jax.Array, int], jax.Array] = lambda x, index: x,
+) -> tuple[jax.Array, tuple[Moments, ...]]:
+    """The ReLU layers of a module with batch normalisation, and the moments used.
+
+    What is normalised goes through ``blurred``, with the index of the layer.
+    """
+    used = []
+    for index, size in enumerate(module.hidden_sizes):
+        x = nn.Dense(size, use_bias=False, name=f"hidden_{index}")(x)
+        if moments is None:
+            mean = jnp.mean(x, axis=0, keepdims=True)
+            used.append(Moments(mean, jnp.var(x, axis=0, keepdims=True)))
+        else:
+            used.append(moments[index])
+        scale = module.param(f"scale_{index}", nn.initializers.ones, (1, size))
+        bias = module.param(f"bias_{index}", nn.initializers.zeros, (1, size))
+        inverse = scale * jax.lax.rsqrt(used[-1].variance + module.epsilon)
+        x = nn.relu(blurred((x - used[-1].mean) * inverse + bias, index))
+    return x, tuple(used)
 
 
 class NormalizedClassifier(nn.Module):
@@ -211,19 +217,18 @@ class NormalizedClassifier(nn.Module):
         Returns:
           The log-probabilities, and the moments that were used.
         """
-        used = []
-        for index, size in enumerate(self.hidden_sizes):
-            given = None if moments is None else moments[index]
-            x, of_layer = _normalized_layer(self, x, index, size, given, self.epsilon)
-            used.append(of_layer)
-            if key is not None and self.noise:
-                drawn = jax.random.normal(jax.random.fold_in(key, index), x.shape)
-                x = x + self.noise * drawn
-            x = nn.relu(x)
+
+        def blurred(x, index):
+            if key is None or not self.noise:
+                return x
+            drawn = jax.random.normal(jax.random.fold_in(key, index), x.shape)
+            return x + self.noise * drawn
+
+        x, used = _normalized_layers(self, x, moments, blurred)
         # All points start with uniform clusters, as in the released code.
         small = nn.initializers.variance_scaling(1e-8, "fan_in", "normal")
         x = nn.Dense(self.num_clusters, kernel_init=small, name="output")(x)
-        return nn.log_softmax(x), tuple(used)
+        return nn.log_softmax(x), used
 
 
 class Generator(nn.Module):
@@ -256,13 +261,8 @@ class Generator(nn.Module):
           The rows, of which 0 and 1 stand for the least and the largest value of each
           column; and the moments that were used.
         """
-        used = []
-        for index, size in enumerate(self.hidden_sizes):
-            given = None if moments is None else moments[index]
-            z, of_layer = _normalized_layer(self, z, index, size, given, self.epsilon)
-            used.append(of_layer)
-            z = nn.relu(z)
-        return nn.sigmoid(nn.Dense(self.num_features, name="output")(z)), tuple(used)
+        z, used = _normalized_layers(self, z, moments)
+        return nn.sigmoid(nn.Dense(self.num_features, name="output")(z)), used
 
 
 class CodeEncoder(nn.Module):
@@ -295,13 +295,6 @@ class CodeEncoder(nn.Module):
         Returns:
           The log-probabilities and the styles, and the moments that were used.
         """
-        used = []
-        for index, size in enumerate(self.hidden_sizes):
-            given = None if moments is None else moments[index]
-            x, of_layer = _normalized_layer(self, x, index, size, given, self.epsilon)
-            used.append(of_layer)
-            x = nn.relu(x)
+        x, used = _normalized_layers(self, x, moments)
         log_assignments = nn.log_softmax(nn.Dense(self.num_clusters, name="cluster")(x))
-        return (log_assignments, nn.Dense(self.latent_dim, name="style")(x)), tuple(
-            used
-        )
+        return (log_assignments, nn.Dense(self.latent_dim, name="style")(x)), used
