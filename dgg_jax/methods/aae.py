@@ -36,6 +36,8 @@ from dgg_jax.networks import (
     Embedding,
     Moments,
     initial_params,
+    moments_of_state,
+    state_of_moments,
     with_precision,
 )
 from dgg_jax.placement import devices
@@ -218,8 +220,7 @@ def model_of(
 ) -> Model:
     """The model in the state after the last stage; it has no parts of one's own."""
     del parts
-    layers = state["moments"]
-    moments = tuple(Moments(**layers[str(index)]) for index in range(len(layers)))
+    moments = moments_of_state(state["moments"])
     return Model(preset, state["params"], num_features, moments)
 
 
@@ -260,8 +261,7 @@ def train(problem: Problem, state: State) -> tuple[State, Metrics]:
     labels = log_assignment.argmax(axis=1).astype(np.int32)
     entries = {
         "params": params,
-        # A State is of nested dicts, their keys strings.
-        "moments": {str(index): one._asdict() for index, one in enumerate(moments)},
+        "moments": state_of_moments(moments),
         "labels": labels,
         "log_assignment": log_assignment,
         "latent_mean": code,

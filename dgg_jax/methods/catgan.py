@@ -30,6 +30,8 @@ from dgg_jax.networks import (
     Moments,
     NormalizedClassifier,
     initial_params,
+    moments_of_state,
+    state_of_moments,
     with_precision,
 )
 from dgg_jax.placement import devices
@@ -210,8 +212,7 @@ def model_of(
     """The model in the state after the last stage; it has no parts of one's own."""
     del num_features, parts
     moments = {
-        name: tuple(Moments(**layers[str(index)]) for index in range(len(layers)))
-        for name, layers in state["moments"].items()
+        name: moments_of_state(layers) for name, layers in state["moments"].items()
     }
     return Model(preset, state["params"], moments)
 
@@ -249,11 +250,7 @@ def train(problem: Problem, state: State) -> tuple[State, Metrics]:
     labels = log_assignment.argmax(axis=1).astype(np.int32)
     entries = {
         "params": params,
-        # A State is of nested dicts, their keys strings.
-        "moments": {
-            name: {str(index): one._asdict() for index, one in enumerate(layers)}
-            for name, layers in moments.items()
-        },
+        "moments": {name: state_of_moments(one) for name, one in moments.items()},
         "labels": labels,
         "log_assignment": log_assignment,
     }

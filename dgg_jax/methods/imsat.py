@@ -30,6 +30,8 @@ from dgg_jax.networks import (
     Network,
     NormalizedClassifier,
     initial_params,
+    moments_of_state,
+    state_of_moments,
     with_precision,
 )
 from dgg_jax.placement import devices
@@ -139,8 +141,7 @@ def model_of(
 ) -> Model:
     """The model in the state after the last stage; it has no parts of one's own."""
     del parts
-    layers = state.get("moments", {})
-    moments = tuple(Moments(**layers[str(index)]) for index in range(len(layers)))
+    moments = moments_of_state(state.get("moments", {}))
     return Model(preset, state["model"], num_features, moments)
 
 
@@ -194,9 +195,7 @@ def train(problem: Problem, state: State) -> tuple[State, Metrics]:
     learned, moments = {"model": params}, ()
     if preset.batch_norm:
         _, moments = _output(module, preset.precision, params, problem.x)
-        # A State is of nested dicts, their keys strings.
-        layers = {str(index): layer._asdict() for index, layer in enumerate(moments)}
-        learned["moments"] = layers
+        learned["moments"] = state_of_moments(moments)
     model = Model(preset, params, problem.num_features, moments)
     log_assignment = model.infer(problem.x)
     entries, metrics = softly_clustered(problem, log_assignment)

@@ -18,7 +18,9 @@ from dgg_jax.networks.dense import (
     Moments,
     NormalizedClassifier,
     log_normalized,
+    moments_of_state,
     present,
+    state_of_moments,
 )
 from dgg_jax.networks.gmvae import (
     ComponentNetwork,
@@ -56,6 +58,8 @@ __all__ = [
     "RecognitionNetwork",
     "initial_params",
     "log_normalized",
+    "moments_of_state",
     "present",
+    "state_of_moments",
     "with_precision",
 ]

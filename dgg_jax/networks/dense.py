@@ -154,6 +154,16 @@ class Moments(NamedTuple):
     variance: jax.Array
 
 
+def state_of_moments(moments: Sequence[Moments]) -> dict[str, dict[str, jax.Array]]:
+    """Moments of layers as a State has them: nested dicts, their keys strings."""
+    return {str(index): layer._asdict() for index, layer in enumerate(moments)}
+
+
+def moments_of_state(layers: dict[str, dict[str, jax.Array]]) -> tuple[Moments, ...]:
+    """The moments that ``state_of_moments`` was given."""
+    return tuple(Moments(**layers[str(index)]) for index in range(len(layers)))
+
+
 def _normalized_layers(
     module: nn.Module,
     x: jax.Array,
