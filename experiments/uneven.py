@@ -120,7 +120,7 @@ def outcome(x: np.ndarray, y: np.ndarray) -> Outcome:
 
     def picked(certainty: Iterator[float]) -> float:
         standing = ensemble.standing(agreement, np.array(list(certainty)))
-        return float(aris[standing.argmax()])
+        return float(aris[ensemble.ranking(found, standing)[0]])
 
     def in_units_of_ln_k(one: np.ndarray) -> float:
         information = np.mean([graph_information(graph, one) for graph in near])

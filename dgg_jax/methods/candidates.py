@@ -37,7 +37,7 @@ def candidates(
     embeddings: dict[str, np.ndarray],
     count: int,
 ) -> Candidates:
-    """Clusters in many ways, and ranks the outcomes by their standing.
+    """Clusters in many ways, and ranks the outcomes (``ensemble.ranking``).
 
     Of more than 8,000 rows a sample is clustered and compared; the others then take the
     label of most of those that are nearest in the space of what comes out best. To
@@ -73,7 +73,7 @@ def candidates(
         _judgement(agreement, near.values(), one.labels, num_clusters)
         for agreement, one in zip(agreements, found, strict=True)
     ]
-    order = sorted(range(len(found)), key=lambda i: -values[i]["standing"])
+    order = ensemble.ranking(found, [one["standing"] for one in values])
 
     def of_all_rows(one: Clustering) -> np.ndarray:
         if len(rows) == len(problem.x):

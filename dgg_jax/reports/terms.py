@@ -123,7 +123,9 @@ _TERMS = {
         "Graph information as a share of ln K: 1 where neighbours are always together.",
     ),
     "best_candidate": Term(
-        "best candidate", "The clustering that stands best, which the run starts from."
+        "best candidate",
+        "The clustering that the run starts from: the one that stands best, or K-means "
+        "of the data, if that stands at most 0.03 lower.",
     ),
     "next_candidate": Term("next candidate", "The one that stands second."),
     "next_standing": Term(

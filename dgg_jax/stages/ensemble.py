@@ -48,6 +48,7 @@ _SCREENINGS = 5  # at most
 _FEW_VALUES = 20  # of a column
 _LEAST_PARTED = 0.002  # share of neighbours that no clustering does better than
 _LOST = 5.0  # what a share of the labels' own entropy costs that neighbours do not tell
+_LEAD = 0.03  # of standing, that K-means of the data has
 
 
 class Clustering(NamedTuple):
@@ -405,6 +406,25 @@ def standing(agreement: ArrayLike, certainty: ArrayLike) -> np.ndarray:
     """
     parted = 1.0 + _LEAST_PARTED - np.minimum(certainty, 1.0)
     return np.asarray(agreement) - 0.2 * np.log10(parted)
+
+
+def ranking(ensemble: Sequence[Clustering], standings: ArrayLike) -> list[int]:
+    """The order of clusterings, the best first; K-means of the data has a lead of 0.03.
+
+    It is what a user would take instead: only what is clearly better comes before it.
+
+    Args:
+      ensemble: E clusterings.
+      standings: of each, shape [E].
+
+    Returns:
+      Their indices.
+    """
+    simple = [(one.space, one.method) == ("data", "kmeans") for one in ensemble]
+    order = np.argsort(
+        -(np.asarray(standings) + _LEAD * np.array(simple)), kind="stable"
+    )
+    return order.tolist()
 
 
 def neighbor_certainty(

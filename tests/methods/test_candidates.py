@@ -13,6 +13,7 @@ from dgg_jax.methods import dgg
 from dgg_jax.methods.candidates import candidates, judged, ranked
 from dgg_jax.methods.problem import Problem
 from dgg_jax.presets import DGGPreset
+from dgg_jax.stages.ensemble import Clustering, ranking
 from tests.methods.test_dgg import BRIEF
 from tests.methods.toy import blobs
 
@@ -34,8 +35,9 @@ def test_the_best_come_first_and_without_labels_they_are_the_same():
     found = candidates(problem_of(x, y), spaces, 2)
     assert found.labels.shape == (2, len(x)) and found.labels.dtype == np.int32
     assert adjusted_rand_score(y, found.labels[0]) > 0.95
+    named = [Clustering(one["space"], one["method"], y) for one in found.reports]
     standings = [one["standing"] for one in found.reports]
-    assert standings == sorted(standings, reverse=True)
+    assert ranking(named, standings) == list(range(len(standings)))
     assert {one["space"] for one in found.reports} >= {"data", "latents"}
     other = candidates(problem_of(x, np.roll(y, 7)), spaces, 2)
     unknown = candidates(problem_of(x), spaces, 2)

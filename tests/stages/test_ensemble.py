@@ -246,6 +246,15 @@ def test_a_long_cluster_is_not_cut_for_a_rare_one():
     assert adjusted_rand_score(y, best) > 0.99
 
 
+@pytest.mark.parametrize("lead, first", [(0.02, "data"), (0.04, "siamese")])
+def test_only_what_is_clearly_better_comes_before_kmeans_of_the_data(lead, first):
+    ways = [("latents", "kmeans"), ("siamese", "kmeans"), ("data", "kmeans")]
+    found = [Clustering(*way, np.array([0, 1])) for way in (*ways, ("data", "ward"))]
+    order = ensemble.ranking(found, [0.1, 0.9 + lead, 0.9, 0.8])
+    assert found[order[0]].space == first
+    assert sorted(order[:2]) == [1, 2] and order[2:] == [3, 0]
+
+
 def test_standing_rewards_agreement_and_few_neighbours_parted():
     base = ensemble.standing(0.5, 0.9)
     assert ensemble.standing(0.6, 0.9) - base == pytest.approx(0.1)
