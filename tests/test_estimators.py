@@ -22,7 +22,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import dgg_jax
-from dgg_jax import methods, metrics, presets
+from dgg_jax import EarlyStopping, methods, metrics, presets
 from dgg_jax.checks import InvalidInput
 from dgg_jax.likelihoods import GaussianLikelihood
 from dgg_jax.methods import dgg
@@ -439,6 +439,52 @@ def test_callbacks_hear_of_every_epoch_and_may_stop():
     heard.clear()
     estimator.set_params(callbacks=several).fit(x)
     assert len(silent) == len(heard) == 4
+
+
+@pytest.mark.parametrize(
+    ("values", "settings", "ends"),
+    [
+        ([1.0, 2.0, 1.5, 2.0, 3.0], {}, 4),
+        ([1.0, 2.0, 1.5, 2.0, 3.0], {"patience": 3}, None),
+        ([1.0, 2.0, 2.4, 3.0, 3.2], {"min_delta": 0.5}, None),
+        ([1.0, 2.0, 2.4, 2.5, 3.2], {"min_delta": 0.5}, 4),
+        ([1.0, 2.0, 3.0, 4.0, 5.0], {"mode": "min"}, 3),
+        ([[1.0, 5.0], [2.0, 4.0], [3.0, 4.5], [6.0, 0.0]], {}, 3),  # of restarts
+    ],
+)
+def test_training_stops_early(values, settings, ends):
+    """And again, where the same object serves another fit."""
+    stop = EarlyStopping(**{"patience": 2} | settings)
+    for _ in range(2):
+        told = [
+            stop("train", epoch, {"loop": "train", "objective": value})
+            for epoch, value in enumerate(values, 1)
+        ]
+        assert (told.index(True) + 1 if True in told else None) == ends
+
+
+def test_only_the_loop_that_is_named_is_stopped():
+    stop = EarlyStopping(patience=1, monitor="loss", stage="pretrain", loop="vae")
+    metrics = {"loop": "vae", "loss": 1.0}
+    assert not stop("train", 2, metrics) and not stop("pretrain", 1, metrics)
+    assert not stop("pretrain", 2, metrics | {"loop": "autoencoder"})
+    assert not stop("pretrain", 2, metrics | {"loss": 0.5})  # of a loss less is better
+    assert stop("pretrain", 3, metrics | {"loss": 0.7})
+
+
+def test_what_a_callback_watches_is_named():
+    with pytest.raises(InvalidInput, match=r"monitor='elbo' is unknown.*loop, loss"):
+        EarlyStopping(monitor="elbo")("train", 1, {"loop": "train", "loss": 1.0})
+    for wrong in ({"patience": 0}, {"mode": "least"}, {"min_delta": -1.0}):
+        with pytest.raises(InvalidInput, match=next(iter(wrong))):
+            EarlyStopping(**wrong)
+
+
+def test_an_estimator_stops_early():
+    x, _ = blobs()
+    stop = EarlyStopping(patience=1, mode="min")  # the objective rises
+    model = tiny("VaDE", epochs=5, callbacks=stop).fit(x)
+    assert model.n_iter_ == 2 and clone(model).callbacks == stop
 
 
 def test_verbose_shows_stages(capsys):

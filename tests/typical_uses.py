@@ -19,6 +19,7 @@ from dgg_jax import (
     GMVAE,
     IMSAT,
     CatGAN,
+    EarlyStopping,
     SpectralNet,
     VaDE,
     checks,
@@ -50,6 +51,7 @@ def estimators(x: np.ndarray, encoder: nn.Module) -> None:
     model.save("digits-model", overwrite=True)
     model.export("programs")
     DGG("auto", hidden_sizes=[500, 500], callbacks=[stop_early]).fit(x, knn=knn(x, 10))
+    DGG(callbacks=[stop_early, EarlyStopping(patience=3, monitor="elbo")])
     DGG(3).fit(x, must_link=[(0, 1), (1, 5)], cannot_link=np.array([[0, 2]]))
     VaDE(3, likelihood=GaussianLikelihood(variance=0.1), encoder=encoder)
     VaDE(3, preset="smoke", epochs=None, hidden_sizes=None)

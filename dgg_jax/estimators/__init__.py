@@ -1,6 +1,7 @@
 """The methods as scikit-learn estimators: ``DGG(n_clusters=10).fit(X)``."""
 
 from dgg_jax.estimators.aae import AAE
+from dgg_jax.estimators.callbacks import EarlyStopping
 from dgg_jax.estimators.catgan import CatGAN
 from dgg_jax.estimators.dec import DEC
 from dgg_jax.estimators.dgg import DGG
@@ -17,6 +18,7 @@ __all__ = [
     "GMVAE",
     "IMSAT",
     "CatGAN",
+    "EarlyStopping",
     "SpectralNet",
     "VaDE",
     "load",
