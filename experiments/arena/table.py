@@ -7,6 +7,7 @@ from typing import Any
 
 from scipy import stats
 
+from dgg_jax.reports.cells import spread
 from experiments.arena import contenders, sets
 
 Cell = dict[str, Any]  # set, method, seed, accuracy, nmi, ari, seconds
@@ -58,12 +59,7 @@ def markdown(cells: Sequence[Cell], score: str, digits: int = 3) -> str:
 
 
 def _value(values: list[float] | None, digits: int) -> str:
-    if values is None:
-        return ""
-    mean = f"{statistics.mean(values):.{digits}f}"
-    if len(values) == 1:
-        return mean
-    return f"{mean} ± {statistics.stdev(values):.{digits}f}"
+    return "" if values is None else spread(values, digits)
 
 
 def _line(values: Iterable[str]) -> str:
