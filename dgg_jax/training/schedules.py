@@ -7,6 +7,7 @@ import jax
 import optax
 
 _MOMENTUM = 0.9  # of the released code's SGD
+_FEW_PARAMETERS = 1_000_000  # those of smaller networks than the papers'
 
 
 class Rate(NamedTuple):
@@ -90,7 +91,30 @@ def descent(
         steps = optax.sgd(schedule, momentum=_MOMENTUM)
     else:
         steps = optax.adam(schedule)
-    return optax.chain(optax.add_decayed_weights(weight_decay), steps)
+    return _of_one_vector(optax.chain(optax.add_decayed_weights(weight_decay), steps))
+
+
+def _of_one_vector(
+    optimizer: optax.GradientTransformation,
+) -> optax.GradientTransformation:
+    """The same steps, of few parameters by one vector of all of them.
+
+    Most of a fit to few rows is compilation, much of it of the steps of many arrays.
+    Of many parameters the copies cost more than that.
+    """
+    of_vector = optax.flatten(optimizer)
+
+    def suited(params):
+        sizes = [leaf.size for leaf in jax.tree.leaves(params)]
+        return of_vector if 0 < sum(sizes) <= _FEW_PARAMETERS else optimizer
+
+    def init(params):
+        return suited(params).init(params)
+
+    def update(gradients, state, params=None):
+        return suited(gradients).update(gradients, state, params)
+
+    return optax.GradientTransformation(init, update)
 
 
 def descent_by_entry(

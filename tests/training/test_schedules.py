@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dgg_jax.training import Rate, descent
+from dgg_jax.training import Rate, descent, schedules
 from dgg_jax.training.schedules import descent_by_entry
 
 
@@ -55,6 +55,32 @@ def test_the_rate_stops_at_its_floor():
     rates = steps(optimizer, jnp.array([5.0]), jnp.array([1.0]), 8)
     expected = [0.1, 0.1, 0.05, 0.05, 0.03, 0.03, 0.03, 0.03]
     np.testing.assert_allclose(rates, expected, rtol=1e-3)
+
+
+def test_few_parameters_are_one_vector_and_take_the_same_steps(monkeypatch):
+    random = np.random.default_rng(0)
+    shapes = {"kernel": (4, 3), "bias": (3,), "scale": ()}
+    params, gradients = (
+        {name: jnp.float32(random.standard_normal(s)) for name, s in shapes.items()}
+        for _ in range(2)
+    )
+
+    def stepped():
+        optimizer = descent(Rate(0.1), steps_per_epoch=1, weight_decay=0.1)
+        state = optimizer.init(params)
+        for _ in range(2):
+            updates, state = optimizer.update(gradients, state, params)
+        return updates, sorted(
+            leaf.shape for leaf in jax.tree.leaves(state) if leaf.ndim
+        )
+
+    together, shapes_together = stepped()
+    assert shapes_together == [(16,), (16,)]  # Adam's moments
+    monkeypatch.setattr(schedules, "_FEW_PARAMETERS", 15)
+    apart, shapes_apart = stepped()
+    assert shapes_apart == [(3,), (3,), (4, 3), (4, 3)]
+    for name, step in together.items():
+        np.testing.assert_allclose(step, apart[name], rtol=1e-6)
 
 
 def test_entries_with_rates_of_their_own():
