@@ -4,6 +4,10 @@ import gc
 import os
 import pathlib
 
+# Tests compute with few numbers, one worker on each processor: there more threads wait
+# for each other, and do so by spinning. To be set before numpy is imported.
+os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
+
 import jax
 import pytest
 
