@@ -84,7 +84,7 @@ def xla(tmp_path_factory):
     return {**os.environ, **{k.upper(): str(v) for k, v in settings.items()}}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def forks(xla):
     """Starts processes of which none has to import anything."""
     with Forks(xla) as forks:
