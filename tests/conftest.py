@@ -4,6 +4,10 @@ import gc
 import os
 import pathlib
 
+# Tests compute with few numbers, one worker on each processor: there more threads wait
+# for each other, and do so by spinning. To be set before numpy is imported.
+os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
+
 import jax
 import pytest
 
@@ -80,7 +84,7 @@ def xla(tmp_path_factory):
     return {**os.environ, **{k.upper(): str(v) for k, v in settings.items()}}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def forks(xla):
     """Starts processes of which none has to import anything."""
     with Forks(xla) as forks:

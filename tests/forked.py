@@ -3,9 +3,13 @@
 python -m tests.forked
 
 Answers every line of JSON on stdin by one on stdout. A list names a module, its
-arguments, and the file that its output goes to: ``python -m`` of them is started, and
-the answer is its process. To null the answer is how processes have ended since. jax
-computes in a fork because its parent never has.
+arguments, the files that stdout and stderr go to, and more variables of the
+environment: ``python -m`` of them is started, and the answer is its process. To null
+the answer is how processes have ended since. jax computes in a fork because its parent
+never has.
+
+All forks of one have its seed of hashes: what may depend on the order of a set is to be
+compared to a fork of another. A warning of an import is of none of them.
 """
 
 import gc
@@ -16,6 +20,7 @@ import runpy
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import warnings
 
@@ -35,6 +40,7 @@ class Forks:
             text=True,
             bufsize=1,
         )
+        self._folder = tempfile.TemporaryDirectory(prefix="forks-")
         self._started = []
         self.ended = {}
 
@@ -45,11 +51,18 @@ class Forks:
         for process in self._started:
             process.kill()
         self._server.communicate()
+        self._folder.cleanup()
 
-    def start(self, module, *arguments, output):
-        """As ``python -m module arguments``, its output appended to a file."""
-        given = [module, list(map(str, arguments)), str(output)]
-        self._started.append(Fork(self, self._ask(given)))
+    def start(self, module, *arguments, **environment):
+        """As ``python -m module arguments``, with more variables of the environment.
+
+        Those of jax, JAX_..., it has read before.
+        """
+        place = pathlib.Path(self._folder.name, str(len(self._started)))
+        files = [place.with_suffix(suffix) for suffix in (".out", ".err")]
+        texts = [list(map(str, several)) for several in (arguments, files)]
+        process = self._ask([module, *texts, environment])
+        self._started.append(Fork(self, process, *files))
         return self._started[-1]
 
     def look(self):
@@ -64,8 +77,19 @@ class Forks:
 class Fork:
     """A process, to be used as one of ``subprocess``."""
 
-    def __init__(self, forks, pid):
+    def __init__(self, forks, pid, out, err):
         self._forks, self.pid = forks, pid
+        self._out, self._err = out, err
+
+    @property
+    def out(self):
+        """What it has written to stdout so far."""
+        return self._out.read_text() if self._out.exists() else ""
+
+    @property
+    def err(self):
+        """What it has written to stderr so far."""
+        return self._err.read_text() if self._err.exists() else ""
 
     def poll(self):
         """The status, or None as long as it runs."""
@@ -81,18 +105,22 @@ class Fork:
             time.sleep(0.02)
         return code
 
+    def send_signal(self, number):
+        """Sends a signal, if it runs."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
     def kill(self):
         """Ends it at once, if it runs."""
-        if self.poll() is None:
-            os.kill(self.pid, signal.SIGKILL)
+        self.send_signal(signal.SIGKILL)
 
 
-def _become(module, arguments, output):
+def _become(module, arguments, files, environment):
     """Is the command from here on."""
-    file = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    for number in (1, 2):
-        os.dup2(file, number)
+    for number, path in enumerate(files, start=1):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), number)
+    os.environ.update(environment)
     sys.argv = [module, *arguments]
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 

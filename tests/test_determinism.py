@@ -21,9 +21,11 @@ print(digest.hexdigest())
 
 
 def digest(**environment):
+    # With all threads: their order may not matter either.
+    usual = {k: v for k, v in os.environ.items() if not k.endswith("_NUM_THREADS")}
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM],
-        env={**os.environ, "PYTHONPATH": os.getcwd(), **environment},
+        env={**usual, "PYTHONPATH": os.getcwd(), **environment},
         capture_output=True,
         text=True,
     )

@@ -2,22 +2,19 @@
 
 import json
 import math
-import pathlib
 import random
 import signal
 import socket
-import subprocess
-import sys
 import time
 
 import numpy as np
 import pytest
 
 from tests.experiments.command_line import assert_refused, call
+from tests.forked import Forks
 from tests.methods.toy import blobs
 from tests.trees import OF_THE_SESSION
 
-REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 PATIENCE = 600.0  # seconds, on a busy machine
 
 
@@ -50,44 +47,47 @@ def settings(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def alone(settings, xla, tmp_path_factory):
+def both(forks, xla):
+    """Starts the first of two processes, and the second: not with one seed of hashes.
+
+    The two must do the same in the same order, which may not be that of a set.
+    """
+    with Forks(xla) as others:
+        yield forks, others
+
+
+@pytest.fixture(scope="module")
+def alone(settings, forks, tmp_path_factory):
     """The folder of a run by one process."""
     folder = tmp_path_factory.mktemp("alone") / "run"
-    [outcome] = end(start(xla, f"--workdir={folder}", *settings))
+    [outcome] = end(start(forks, f"--workdir={folder}", *settings))
     assert outcome[0] == 0, outcome
     return folder
 
 
-def start(environment, *arguments):
-    return subprocess.Popen(
-        [sys.executable, "-m", "experiments.main", *arguments],
-        cwd=REPOSITORY,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+def start(forks, *arguments, **environment):
+    return forks.start("experiments.main", *arguments, **environment)
 
 
-def start_two(environment, folders, *arguments):
+def start_two(both, folders, *arguments):
     """Two processes that flags tell apart."""
     with socket.socket() as listening:
         listening.bind(("localhost", 0))
         address = f"--coordinator_address=localhost:{listening.getsockname()[1]}"
     return [
         start(
-            environment,
+            forks,
             address,
             "--num_processes=2",
             f"--process_id={number}",
             f"--workdir={folder}",
             *arguments,
         )
-        for number, folder in enumerate(folders)
+        for number, (forks, folder) in enumerate(zip(both, folders, strict=True))
     ]
 
 
-def start_by_slurm(environment, folders, *arguments):
+def start_by_slurm(both, folders, *arguments):
     """Two processes that the variables of Slurm tell apart."""
     job = {
         "SLURM_JOB_ID": str(random.randrange(10**6)),  # jax makes a port of it
@@ -96,30 +96,28 @@ def start_by_slurm(environment, folders, *arguments):
     }
     return [
         start(
-            {
-                **environment,
-                **job,
-                "SLURM_PROCID": str(number),
-                "SLURM_LOCALID": str(number),
-            },
+            forks,
             "--distributed=auto",
             f"--workdir={folder}",
             *arguments,
+            **job,
+            SLURM_PROCID=str(number),
+            SLURM_LOCALID=str(number),
         )
-        for number, folder in enumerate(folders)
+        for number, (forks, folder) in enumerate(zip(both, folders, strict=True))
     ]
 
 
 def end(*processes):
     """Status, stdout and stderr of each."""
     try:
-        outputs = [process.communicate(timeout=PATIENCE) for process in processes]
+        codes = [process.wait(PATIENCE) for process in processes]
     finally:
         for process in processes:
             process.kill()
     return [
-        (process.returncode, *output)
-        for process, output in zip(processes, outputs, strict=True)
+        (code, process.out, process.err)
+        for code, process in zip(codes, processes, strict=True)
     ]
 
 
@@ -145,23 +143,23 @@ def lines(folder):
 
 
 @pytest.mark.slow
-def test_two_processes_stop_go_on_and_end_as_one(settings, xla, alone, tmp_path):
+def test_two_processes_stop_go_on_and_end_as_one(settings, both, alone, tmp_path):
     # The folder of the second is never made: only the first reads and writes.
     first, second = tmp_path / "first", tmp_path / "second"
-    both = start_two(xla, (first, second), *settings)
+    processes = start_two(both, (first, second), *settings)
     began = time.monotonic()
     while not (first / "metrics.jsonl").exists():
         assert time.monotonic() - began < PATIENCE
-        assert both[0].poll() is None, end(*both)
+        assert processes[0].poll() is None, end(*processes)
         time.sleep(0.05)
-    both[1].send_signal(signal.SIGTERM)
-    stopped = end(*both)
+    processes[1].send_signal(signal.SIGTERM)
+    stopped = end(*processes)
     assert [code for code, _, _ in stopped] == [128 + signal.SIGTERM] * 2, stopped
     assert "Continue with" in stopped[0][1] and "Continue" not in stopped[1][1]
     assert not (first / "result.json").exists()
     assert 0 < len(lines(first)) < len(lines(alone))
 
-    ended = end(*start_by_slurm(xla, (first, second), *settings, "--resume"))
+    ended = end(*start_by_slurm(both, (first, second), *settings, "--resume"))
     assert [code for code, _, _ in ended] == [0, 0], ended
     assert "Reached" in ended[0][1] and "Reached" not in ended[1][1]
     assert not second.exists()
@@ -169,17 +167,19 @@ def test_two_processes_stop_go_on_and_end_as_one(settings, xla, alone, tmp_path)
     assert_close(*results)
     assert_close(lines(first), lines(alone))
 
-    refused = end(*start_two(xla, (first, second), *settings, "--seed=1"))
+    refused = end(*start_two(both, (first, second), *settings, "--seed=1"))
     assert [code for code, _, _ in refused] == [2, 2]
     for _, _, err in refused:
         assert "another configuration" in err and "Traceback" not in err
 
 
 @pytest.mark.slow
-def test_two_processes_stream_rows_as_one_has_them(settings, xla, alone, tmp_path):
+def test_two_processes_stream_rows_as_one_has_them(settings, both, alone, tmp_path):
     first, second = tmp_path / "first", tmp_path / "second"
-    both = start_two(xla, (first, second), *settings, "--device_memory_share=1e-9")
-    ended = end(*both)
+    processes = start_two(
+        both, (first, second), *settings, "--device_memory_share=1e-9"
+    )
+    ended = end(*processes)
     assert [code for code, _, _ in ended] == [0, 0], ended
     assert all("stay on the host" in err for _, _, err in ended)
     assert_close(lines(first), lines(alone))

@@ -4,8 +4,6 @@ import json
 import os
 import pathlib
 import shutil
-import subprocess
-import sys
 import tempfile
 
 import numpy as np
@@ -25,7 +23,6 @@ from dgg_jax.storage.signed import sign
 from tests.experiments.command_line import assert_refused, call
 from tests.hardening import kill
 
-REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 FLAGS = ("--method=dec", "--dataset=moons", "--preset=smoke", "--hidden_sizes=6")
 IDENTITY = {"method": "dec", "seed": 3, "preset_values": {"epochs": 2}}
 VERIFIED = ("config.json", "result.json", "metrics.jsonl", "predictions.npz")
@@ -163,7 +160,7 @@ def same(content):
 
 
 def test_another_configuration_that_ran_meanwhile_is_refused(
-    few_rows, tmp_path, monkeypatch
+    few_rows, forks, tmp_path, monkeypatch
 ):
     """Between the check of the workdir and its lock, while data are loaded."""
     workdir = tmp_path / "run"
@@ -171,9 +168,9 @@ def test_another_configuration_that_ran_meanwhile_is_refused(
 
     def check(config, dataset):
         monkeypatch.setattr(runs, "check_data", check_data)
-        other = [sys.executable, "-m", "experiments.main", "--method=kmeans"]
-        other += ["--dataset=moons", "--seed=5", f"--workdir={workdir}"]
-        subprocess.run(other, cwd=REPOSITORY, check=True, capture_output=True)
+        flags = ("--method=kmeans", "--dataset=moons", "--seed=5")
+        other = forks.start("experiments.main", *flags, f"--workdir={workdir}")
+        assert other.wait() == 0, other.err
         check_data(config, dataset)
 
     monkeypatch.setattr(runs, "check_data", check)

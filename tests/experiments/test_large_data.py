@@ -17,12 +17,13 @@ def large_data(environment, *flags):
 
 
 @pytest.mark.slow
-def test_generated_rows_stream_and_are_measured(xla):
+def test_generated_rows_stream_and_are_measured(forks):
     flags = ("--rows=300,200", "--columns=12", "--hidden_sizes=8", "--epochs=2")
-    finished = large_data(xla, *flags, "--device_memory_share=1e-9")
-    assert finished.returncode == 0, finished.stderr
-    assert finished.stderr.count("stream to the device") >= 2
-    lines = [json.loads(line) for line in finished.stdout.splitlines()]
+    streaming = "--device_memory_share=1e-9"
+    process = forks.start("experiments.large_data", *flags, streaming)
+    assert process.wait() == 0, process.err
+    assert process.err.count("stream to the device") >= 2
+    lines = [json.loads(line) for line in process.out.splitlines()]
     assert [line["rows"] for line in lines] == [300, 200]
     for line in lines:
         assert line["seconds_an_epoch"]["train"] > 0

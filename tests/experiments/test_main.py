@@ -64,6 +64,12 @@ def execute(environment, *arguments, under=(), **options):
     return Outcome(code=done.returncode, out=done.stdout, err=done.stderr)
 
 
+def fork(forks, *arguments):
+    """As ``execute``, where what is imported matters to no test any more."""
+    process = forks.start("experiments.main", *arguments)
+    return Outcome(code=process.wait(PATIENCE), out=process.out, err=process.err)
+
+
 @contextlib.contextmanager
 def started(*command, **options):
     """A process that does not outlive its test."""
@@ -442,7 +448,7 @@ def test_an_overwrite_that_was_killed_can_be_repeated(
 
 
 @pytest.mark.slow
-def test_a_disk_that_fills_up_is_one_line(xla, tmp_path):
+def test_a_disk_that_fills_up_is_one_line(forks, xla, tmp_path):
     """No file may grow: neither of a checkpoint nor of what is compiled."""
     workdir = tmp_path / "a run"
     arguments = [*MOONS, "--checkpoint_seconds=0", f"--workdir={workdir}"]
@@ -457,7 +463,7 @@ def test_a_disk_that_fills_up_is_one_line(xla, tmp_path):
     command = shlex.split(outcome.err.partition("then: ")[2])
     assert command == ["python", "-m", "experiments.main", *arguments, "--resume"]
     assert not list(workdir.glob("checkpoints/*/*"))
-    outcome = execute(xla, *command[3:], "--checkpoint_seconds=3600")
+    outcome = fork(forks, *command[3:], "--checkpoint_seconds=3600")
     assert outcome.code == 0 and outcome.err == ""
 
 
@@ -1084,7 +1090,7 @@ def test_the_resume_command_keeps_the_other_flags(arguments, expected):
 
 
 @pytest.mark.slow
-def test_a_stopped_run_says_how_to_go_on(xla, tmp_path):
+def test_a_stopped_run_says_how_to_go_on(forks, tmp_path):
     """By one signal, then by the other; at last it goes on to its end."""
     workdir = tmp_path / "resume this"
     arguments = [*MOONS, "--epochs=200", "--tolerance=0", f"--workdir={workdir}"]
@@ -1095,18 +1101,18 @@ def test_a_stopped_run_says_how_to_go_on(xla, tmp_path):
         return lines.read_text().count('"loop": "train"') if lines.exists() else 0
 
     for number in (signal.SIGTERM, signal.SIGINT):
-        with started(
-            sys.executable, *command[1:],
-            env=xla, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        ) as process:  # fmt: skip
+        process = forks.start(*command[2:])
+        try:
             deadline = time.monotonic() + PATIENCE
             while trained() <= done:
-                assert process.poll() is None, process.stderr.read()
+                assert process.poll() is None, process.err
                 assert time.monotonic() < deadline
                 time.sleep(0.005)
             process.send_signal(number)
-            out, err = process.communicate(timeout=PATIENCE)
-        assert process.returncode == 128 + number
+            assert process.wait(PATIENCE) == 128 + number
+        finally:
+            process.kill()
+        out, err = process.out, process.err
         assert "Stopping at the next checkpoint; once more" in err
         assert len(err.splitlines()) == 2 and "Traceback" not in err
         assert f"everything so far is in {workdir}" in out
@@ -1119,7 +1125,7 @@ def test_a_stopped_run_says_how_to_go_on(xla, tmp_path):
         assert command == ["python", "-m", "experiments.main", *arguments, "--resume"]
         assert not (workdir / "result.json").exists()
 
-    outcome = execute(xla, *command[3:])
+    outcome = fork(forks, *command[3:])
     assert outcome.code == 0 and outcome.err == ""
     assert "Reached  accuracy" in outcome.out
     epochs = [json.loads(line) for line in lines.read_text().splitlines()]
@@ -1134,7 +1140,7 @@ def test_a_stopped_run_says_how_to_go_on(xla, tmp_path):
 
 
 @pytest.mark.slow
-def test_digits_run_from_the_command_line(xla, tmp_path):
+def test_digits_run_from_the_command_line(forks, xla, tmp_path):
     workdir = tmp_path / "run"
     outcome = execute(xla, "--preset=smoke", f"--workdir={workdir}")
     assert outcome.code == 0
@@ -1148,14 +1154,14 @@ def test_digits_run_from_the_command_line(xla, tmp_path):
     assert result["final"]["smallest_share"] > 0.0
     assert "--preset=smoke" in result["command"]
     assert "\nSmoke    shows that everything runs; leave --preset out" in outcome.out
-    again = execute(xla, "--preset=smoke", f"--workdir={workdir}")
+    again = fork(forks, "--preset=smoke", f"--workdir={workdir}")
     assert again.code == 0 and "holds this run, finished" in again.out
 
 
 @pytest.mark.slow
-def test_moons_far_run_from_the_command_line(xla, tmp_path):
-    outcome = execute(
-        xla, "--dataset=moons", "--moons_distance=far", "--preset=smoke",
+def test_moons_far_run_from_the_command_line(forks, tmp_path):
+    outcome = fork(
+        forks, "--dataset=moons", "--moons_distance=far", "--preset=smoke",
         f"--workdir={tmp_path / 'run'}",
     )  # fmt: skip
     assert outcome.code == 0

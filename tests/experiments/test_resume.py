@@ -28,13 +28,12 @@ PATIENCE = 600.0  # seconds, on a busy machine
 
 
 def start(forks, workdir, *arguments):
-    output = workdir.with_suffix(".out")
-    return forks.start(*COMMAND, f"--workdir={workdir}", *arguments, output=output)
+    return forks.start(*COMMAND, f"--workdir={workdir}", *arguments)
 
 
 def finish(forks, workdir, *arguments):
     process = start(forks, workdir, *arguments)
-    assert process.wait(PATIENCE) == 0, workdir.with_suffix(".out").read_text()
+    assert process.wait(PATIENCE) == 0, process.err
 
 
 def kill_when(process, reached):

@@ -6,20 +6,24 @@ A small run on digits saves a checkpoint after every epoch. It is run twice with
 kill, the second time with what the first compiled; then once more, killed at random
 moments while it starts, trains, saves, evaluates or writes its report, and resumed
 after each kill. In the end the final state, the predictions and all metrics must be
-equal to the bit. Then models are saved, one over the other, predictions written and the
-report drawn anew, each killed as often (``tests.hardening.kill_writes``): what is there
-must always be whole, the old or the new. Exits with status 1 if anything differs.
+equal to the bit; all but the first are forks of one process (``tests.forked``). Then
+models are saved, one over the other, predictions written and the report drawn anew,
+each killed as often (``tests.hardening.kill_writes``): what is there must always be
+whole, the old or the new. Exits with status 1 if anything differs.
+
+What comes after ``--`` are flags of the run, for instance ``-- --siamese_epochs=0``.
 """
 
 import argparse
 import contextlib
 import json
+import math
 import os
 import pathlib
 import random
+import shlex
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -30,11 +34,12 @@ import jax
 import numpy as np
 
 from dgg_jax.storage.checkpoints import Checkpoints
+from tests.forked import Forks
 from tests.hardening.heading import heading
 from tests.trees import OF_THE_SESSION
 
 _COMMAND = (
-    "-m experiments.main --preset=smoke --hidden_sizes=64,32 --pretrain_layer_epochs=1 "
+    "experiments.main --preset=smoke --hidden_sizes=64,32 --pretrain_layer_epochs=1 "
     "--pretrain_autoencoder_epochs=6 --pretrain_vae_epochs=3 --siamese_epochs=4 "
     "--classifier_epochs=5 --label_epochs=4 --epochs=8 --checkpoint_seconds=0"
 )
@@ -67,19 +72,15 @@ def _environment(folder: pathlib.Path) -> dict[str, str]:
 class Child:
     """A run in a process of its own, resumed if it has begun before."""
 
-    def __init__(self, workdir: pathlib.Path):
+    def __init__(self, workdir: pathlib.Path, forks: Forks, flags: Sequence[str]):
         self.workdir = workdir
-        self._log = workdir.with_suffix(".log")
         resume = ["--resume"] if (workdir / "config.json").exists() else []
-        with open(self._log, "w") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, *_COMMAND.split(), f"--workdir={workdir}", *resume],
-                env=_environment(workdir.parent),
-                stdout=log,
-                stderr=log,
-            )
+        given = *_COMMAND.split(), *flags, f"--workdir={workdir}", *resume
+        began = workdir.with_suffix(".began")
+        began.touch()
+        self._process = forks.start(*given)
         self._began = time.monotonic()
-        self._began_on_disk = self._log.stat().st_mtime
+        self._began_on_disk = began.stat().st_mtime
 
     @property
     def seconds(self) -> float:
@@ -90,7 +91,7 @@ class Child:
         """Whether it has not ended; exits if it has failed."""
         code = self._process.poll()
         if code:
-            sys.exit(f"the run failed with status {code}:\n{self._log.read_text()}")
+            sys.exit(f"the run failed with status {code}:\n{self._process.err}")
         return code is None
 
     def finish(self) -> list[float]:
@@ -212,17 +213,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--kills", type=int, default=50, help="how often to kill")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("run", nargs="*", help="flags of the run, after --")
     flags = parser.parse_args(arguments)
     folder = pathlib.Path(tempfile.mkdtemp(prefix="kill-"))
+    with Forks(_environment(folder)) as forks:
+        Child(folder / "reference", forks, flags.run).finish()
+    # With another seed of hashes: nothing may depend on the order of a set.
+    with Forks(_environment(folder)) as forks:
+        failed = _fails(folder, forks, flags)
+    if failed:
+        print(f"FAILED; the runs are in {folder}.")
+        return 1
+    shutil.rmtree(folder)
+    return 0
+
+
+def _fails(folder: pathlib.Path, forks: Forks, flags: argparse.Namespace) -> bool:
+    """Whether a run that is killed differs, or what is written is not whole."""
     reference, again, workdir = (
         folder / name for name in ("reference", "again", "killed")
     )
-    Child(reference).finish()
-    seen = Child(again).finish()
+    seen = Child(again, forks, flags.run).finish()
     total, result = len(seen) - 1, _result(reference)
     command = (
         f"python -m tests.hardening.kill --kills={flags.kills} --seed={flags.seed}"
     )
+    if flags.run:
+        command += f" -- {shlex.join(flags.run)}"
     print(heading(result | {"command": command}), end="")
     print(f"kills     {result['command']} --checkpoint_seconds=0")
     print(f"finished  {result['finished']}, {total} epochs in {seen[-1]:.0f} s\n")
@@ -231,7 +248,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print("kill  after s  epochs  last epoch                 while")
     killed, saving = 0, 0
     for moment in draw_moments(flags.seed, flags.kills, seen):
-        child = Child(workdir)
+        child = Child(workdir, forks, flags.run)
         if not child.kill(moment):
             print("The run ended before this kill.")
             break
@@ -242,7 +259,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(
             f"{killed:4}  {lived:7.2f}  {len(lines):6}  {place:25}  {doing}", flush=True
         )
-    Child(workdir).finish()
+    Child(workdir, forks, flags.run).finish()
     name = f"the run that was killed {killed} times"
     verdicts[name] = differences(workdir, reference)
     print(f"\n{killed} kills, {saving} of them while a checkpoint was saved.")
@@ -254,15 +271,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print("\nOf what is written again and again, the old or the new must be there:")
     writes = folder / "writes"
     writes.mkdir()
-    module = "tests.hardening.kill_writes"
     options = f"--kills={flags.kills}", f"--seed={flags.seed}"
-    command = [sys.executable, "-m", module, writes, reference, *options]
-    status = subprocess.run(command, env=_environment(folder)).returncode
-    if killed < flags.kills or any(verdicts.values()) or status:
-        print(f"FAILED; the runs are in {folder}.")
-        return 1
-    shutil.rmtree(folder)
-    return 0
+    killing = forks.start("tests.hardening.kill_writes", writes, reference, *options)
+    status = killing.wait(timeout=math.inf)
+    print(killing.out, end="")
+    print(killing.err, end="", file=sys.stderr)
+    return killed < flags.kills or any(verdicts.values()) or status != 0
 
 
 if __name__ == "__main__":

@@ -2,19 +2,14 @@
 
 import json
 import os
-import pathlib
 import random
 import re
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
 from dgg_jax.storage.checkpoints import Checkpoints
 from tests.hardening import kill, kill_writes
-
-REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 
 
 def write_run(folder, state=None, seconds=1.0, accuracy=0.5, labels=(0, 1), epoch=1):
@@ -122,26 +117,31 @@ def test_what_is_left_is_seen(tmp_path):
     assert any(problem.endswith(".partial is left") for problem in problems)
 
 
+# In each of its stages a run is killed by tests/experiments/test_resume.py.
+BRIEF = (
+    "--num_rows=300",
+    "--hidden_sizes=8",
+    "--pretrain_layer_epochs=0",
+    "--pretrain_autoencoder_epochs=2",
+    "--siamese_epochs=0",
+    "--label_epochs=0",
+    "--epochs=4",
+)
+
+
 @pytest.mark.slow
-def test_a_kill_of_everything(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.hardening.kill", "--kills=1", "--seed=2"],
-        cwd=REPOSITORY,
-        env={
-            **os.environ,
-            "PYTHONPATH": str(REPOSITORY),
-            "TMPDIR": str(tmp_path),
-            "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
-        },
-        capture_output=True,
-        text=True,
-        timeout=1200,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "1 kills, " in done.stdout
-    assert "a second run is bit-equal." in done.stdout
-    assert "the run that was killed 1 times is bit-equal." in done.stdout
+def test_a_kill_of_everything(forks, tmp_path):
+    threads = str(os.cpu_count())  # as without tests
+    process = forks.start(
+        "tests.hardening.kill", "--kills=1", "--seed=5", "--", *BRIEF,
+        TMPDIR=str(tmp_path), OMP_NUM_THREADS=threads, OPENBLAS_NUM_THREADS=threads,
+    )  # fmt: skip
+    assert process.wait(1200) == 0, process.out + process.err
+    out = process.out
+    assert "1 kills, " in out
+    assert "a second run is bit-equal." in out
+    assert "the run that was killed 1 times is bit-equal." in out
     for work in ("saving", "predicting (.csv)", "predicting (.npz)", "reporting"):
-        assert re.search(rf"^{re.escape(work)} +1 kills, .*: whole$", done.stdout, re.M)
+        assert re.search(rf"^{re.escape(work)} +1 kills, .*: whole$", out, re.M)
     # What it has found equal it deletes.
     assert list(tmp_path.iterdir()) == []

@@ -17,17 +17,17 @@ from tests.spread_run import NUM_FEATURES, NUM_POINTS
 from tests.trees import assert_same
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
+MANY = "--xla_force_host_platform_device_count"
 
 
 @pytest.fixture(scope="module")
 def execute(xla):
     """Runs Python with these arguments in a process with so many devices."""
-    flag = "--xla_force_host_platform_device_count"
 
     def run(num_devices, *arguments):
         done = subprocess.run(
             [sys.executable, *map(str, arguments)],
-            env={**xla, "XLA_FLAGS": f"{xla['XLA_FLAGS']} {flag}={num_devices}"},
+            env={**xla, "XLA_FLAGS": f"{xla['XLA_FLAGS']} {MANY}={num_devices}"},
             cwd=REPOSITORY,
             capture_output=True,
             text=True,
@@ -39,18 +39,30 @@ def execute(xla):
 
 
 @pytest.fixture(scope="module")
-def alone(execute, tmp_path_factory):
+def train(forks, xla):
+    """Does some runs with so many devices, in a process of its own."""
+
+    def run(num_devices, *jobs):
+        flags = f"{xla['XLA_FLAGS']} {MANY}={num_devices}"
+        process = forks.start("tests.spread_run", *jobs, XLA_FLAGS=flags)
+        assert process.wait() == 0, process.err
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def alone(train, tmp_path_factory):
     """A folder of the runs by one device."""
     folder = tmp_path_factory.mktemp("alone")
-    execute(1, "-m", "tests.spread_run", folder, "dgg", "vade")
+    train(1, folder, "dgg", "vade")
     return folder
 
 
 @pytest.fixture(scope="module")
-def spread(execute, tmp_path_factory):
+def spread(train, tmp_path_factory):
     """A folder of the runs by eight devices; that of DGG has stopped in training."""
     folder = tmp_path_factory.mktemp("spread")
-    execute(8, "-m", "tests.spread_run", folder, "dgg:2", "streamed_dgg", "vade")
+    train(8, folder, "dgg:2", "streamed_dgg", "vade")
     return folder
 
 
@@ -128,11 +140,11 @@ def sizes(result):
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [1, 2, 8])
 def test_a_run_goes_on_with_any_number_of_devices(
-    number, execute, alone, spread, tmp_path
+    number, train, alone, spread, tmp_path
 ):
     assert not (spread / "dgg" / "state.npz").exists()
     shutil.copytree(spread / "dgg", tmp_path / "dgg")
-    execute(number, "-m", "tests.spread_run", tmp_path, "dgg")
+    train(number, tmp_path, "dgg")
     assert_close(last_state(tmp_path / "dgg"), last_state(alone / "dgg"))
 
 
