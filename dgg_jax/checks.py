@@ -307,6 +307,68 @@ def data_matrix(
         )
 
 
+def sample_weight(weights: Any, num_rows: int) -> np.ndarray | None:
+    """Returns weights of rows, scaled to a mean of 1, so that only ratios matter.
+
+    Args:
+      weights: how much each row counts, [N], at least 0; None: all count alike.
+      num_rows: N.
+
+    Returns:
+      float32 [N]; None if all are equal, which is to have none.
+
+    Raises:
+      InvalidInput: if they are no such numbers, or all are 0.
+    """
+    if weights is None:
+        return None
+    weights = np.asarray(weights)
+    if weights.shape != (num_rows,):
+        raise InvalidInput(
+            f"sample_weight must be [{num_rows}], a weight for each row of X, got "
+            f"shape {weights.shape}."
+        )
+    try:
+        weights = weights.astype(np.float64, casting="same_kind")
+    except (TypeError, ValueError):
+        raise InvalidInput(
+            f"sample_weight must be numbers, got {weights.dtype}; convert them."
+        ) from None
+    wrong = ~(np.isfinite(weights) & (weights >= 0))
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise InvalidInput(
+            f"sample_weight must be finite and at least 0, row {row} has "
+            f"{weights[row]:g}; give 0 to a row that shall not count."
+        )
+    if not weights.any():
+        raise InvalidInput(
+            "sample_weight is zero for every row; leave it out, and all count alike."
+        )
+    if (weights == weights[0]).all():
+        return None
+    weights = weights / weights.max()  # whose sum is finite
+    return (weights / weights.mean()).astype(np.float32)
+
+
+def no_sample_weight(weights: Any, num_rows: int, why: str, instead: str) -> None:
+    """Refuses weights of rows where nothing could heed them.
+
+    Args:
+      weights: see ``sample_weight``; those that are all equal will do.
+      num_rows: N.
+      why: they cannot be heeded, the start of the message.
+      instead: what takes them, its end.
+
+    Raises:
+      InvalidInput: if there are some, or they cannot be weights.
+    """
+    if sample_weight(weights, num_rows) is not None:
+        raise InvalidInput(
+            f"{why}, which no sample_weight can weigh; leave it out, or use {instead}."
+        )
+
+
 def counts(x: np.ndarray | sparse.csr_array, *, may_be_empty: bool = False) -> None:
     """Checks that x [N, D] holds counts.
 

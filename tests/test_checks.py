@@ -207,6 +207,52 @@ def test_a_shape_that_is_not_the_rows_is_named(shape):
     assert checks.image_shape((8, 8), 64) is None
 
 
+def test_weights_of_rows_have_a_mean_of_1():
+    found = checks.sample_weight([1, 0, 3], 3)
+    np.testing.assert_allclose(found, [0.75, 0.0, 2.25])
+    assert found.dtype == np.float32
+    huge = checks.sample_weight(np.array([1e308, 1e308, 0.0]), 3)
+    np.testing.assert_allclose(huge, [1.5, 1.5, 0.0])
+    np.testing.assert_array_equal(checks.sample_weight(found, 3), found)
+    np.testing.assert_allclose(checks.sample_weight([True, False], 2), [2.0, 0.0])
+
+
+@pytest.mark.parametrize("weights", [None, [1.0, 1.0], [0.3, 0.3], np.array([7, 7])])
+def test_weights_that_are_equal_are_none(weights):
+    assert checks.sample_weight(weights, 2) is None
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        (
+            [1.0, 2.0, 3.0],
+            r"must be \[2\], a weight for each row of X, got",
+        ),
+        (2.0, r"got shape \(\)"),
+        (np.ones((2, 1)), r"got shape \(2, 1\)"),
+        ([1.0, np.nan], "finite and at least 0, row 1 has nan; give 0 to a row"),
+        ([np.inf, 1.0], "row 0 has inf"),
+        ([1.0, -0.5], "row 1 has -0.5"),
+        ([0, 0], "sample_weight is zero for every row; leave it out"),
+        (["a", "b"], "must be numbers, got <U1; convert them"),
+        ([1j, 2.0], "must be numbers, got complex128"),
+    ],
+)
+def test_other_weights_are_one_clear_error(weights, message):
+    with pytest.raises(checks.InvalidInput, match=message):
+        checks.sample_weight(weights, 2)
+
+
+def test_what_cannot_heed_weights_refuses_those_that_differ():
+    checks.no_sample_weight(np.ones(3), 3, "this is of pairs", "DEC")
+    with pytest.raises(checks.InvalidInput) as error:
+        checks.no_sample_weight([1.0, 2.0], 2, "this is of pairs", "DEC")
+    assert str(error.value) == (
+        "this is of pairs, which no sample_weight can weigh; leave it out, or use DEC."
+    )
+
+
 def test_pointers_that_overflow_are_found():
     """scipy takes differences of them, which wrap around: it finds nothing wrong."""
     for kind in (sparse.csr_array, sparse.csc_array):

@@ -74,6 +74,10 @@ def test_a_fit_goes_on_to_the_same_bits(reference, tmp_path, monkeypatch):
         model = tiny("VaDE", **SETTINGS).set_params(**other)
         with pytest.raises(InvalidInput, match=message):
             model.fit(x, checkpoint_dir=folder)
+    with pytest.raises(InvalidInput, match="holds a fit of other sample_weight"):
+        model.fit(X, sample_weight=X[:, 0], checkpoint_dir=folder)
+    equal = np.full(len(X), 2.0)  # is none
+    model.fit(X, sample_weight=equal, checkpoint_dir=folder)
     with pytest.raises(InvalidInput, match=r"holds a fit of other .*estimator"):
         tiny("DEC").fit(X, checkpoint_dir=folder)
     (folder / "fit.json").write_text("{}[")

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
+import sklearn
 from scipy import sparse
 from sklearn.neighbors import (
     KNeighborsTransformer,
@@ -17,11 +18,14 @@ from sklearn.neighbors import (
     kneighbors_graph,
     radius_neighbors_graph,
 )
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 import dgg_jax
 from dgg_jax import DEC, DGG, GMVAE, SpectralNet, checks
 from dgg_jax.checks import InvalidInput
 from dgg_jax.data import preprocessing
+from tests.hardening.check_estimators import tiny
 
 few = hypothesis.settings(max_examples=25, deadline=None)
 X = np.random.default_rng(0).normal(size=(40, 3))
@@ -141,6 +145,73 @@ def test_a_graph_trains_as_the_pair_does():
 def test_other_neighbours_are_one_clear_error(knn, message):
     with pytest.raises(InvalidInput, match=message):
         DGG(2, **TINY).fit(X, knn=knn)
+
+
+# --- sample_weight= ----------------------------------------------------------------
+
+WEIGHTS = np.random.default_rng(1).integers(0, 4, len(X))
+
+
+@pytest.fixture(scope="module")
+def weighted():
+    return tiny("VaDE").fit(X, None, WEIGHTS)
+
+
+@QUIET
+@pytest.mark.parametrize(
+    "form",
+    [pd.Series, list, jnp.asarray, lambda weights: weights / 7.0],
+    ids=["Series", "list", "jax", "scaled"],
+)
+def test_weights_of_rows(weighted, form):
+    model = tiny("VaDE").fit(X, sample_weight=form(WEIGHTS))
+    np.testing.assert_array_equal(model.embedding_, weighted.embedding_)
+    np.testing.assert_array_equal(model.labels_, weighted.labels_)
+
+
+@QUIET
+def test_equal_weights_are_no_weights(weighted):
+    plain = tiny("VaDE").fit(X)
+    equal = tiny("VaDE").fit(X, sample_weight=[0.1] * len(X))
+    np.testing.assert_array_equal(equal.embedding_, plain.embedding_)
+    np.testing.assert_array_equal(equal.elbo_, plain.elbo_)
+    assert (plain.embedding_ != weighted.embedding_).any()
+
+
+@QUIET
+@pytest.mark.parametrize("name", ["DGG", "GMVAE", "DEC", "IMSAT"])
+def test_who_takes_weights(name):
+    model = tiny(name).fit(X, sample_weight=WEIGHTS)
+    assert model.labels_.shape == (len(X),)  # of rows of weight 0, too
+    assert (tiny(name).fit_predict(X, sample_weight=WEIGHTS) == model.labels_).all()
+
+
+@pytest.mark.parametrize("name", ["SpectralNet", "CatGAN", "AAE"])
+def test_who_refuses_weights(name):
+    with pytest.raises(InvalidInput, match="or use DGG, VaDE, GMVAE, DEC or IMSAT"):
+        tiny(name).fit(X, sample_weight=WEIGHTS)
+
+
+def test_weights_that_do_not_fit_are_refused_before_any_work(monkeypatch):
+    monkeypatch.setattr("dgg_jax.methods.dgg.count_clusters", None)
+    for name in ("VaDE", "AAE"):
+        with pytest.raises(InvalidInput, match=r"sample_weight must be \[40\]"):
+            tiny(name).fit(X, sample_weight=WEIGHTS[:-1])
+    with pytest.raises(InvalidInput, match="finite and at least 0, row 0 has -1"):
+        tiny("DGG", "auto").fit(X, sample_weight=np.full(len(X), -1))
+    with pytest.raises(InvalidInput, match="n_clusters=3 exceeds the 2 rows whose"):
+        tiny("VaDE").fit(X, sample_weight=np.arange(len(X)) < 2)
+
+
+def test_weights_can_be_routed():
+    with sklearn.config_context(enable_metadata_routing=True):
+        model = tiny("VaDE").set_fit_request(sample_weight=True)
+        scaler = StandardScaler().set_fit_request(sample_weight=False)
+        pipeline = make_pipeline(scaler, model)
+        pipeline.fit(X, sample_weight=WEIGHTS)
+    scaled = StandardScaler().fit_transform(X)
+    expected = tiny("VaDE").fit(scaled, sample_weight=WEIGHTS)
+    np.testing.assert_array_equal(pipeline[-1].labels_, expected.labels_)
 
 
 # --- Arrays of images, annotated matrices, sparse ones -----------------------------

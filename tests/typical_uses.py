@@ -48,6 +48,7 @@ def estimators(x: np.ndarray, encoder: nn.Module) -> None:
     assert_type(model.plot.latents(x[:, 0], class_names=["a", "b"]), Figure)
     assert_type(model.n_iter_, int)
     model.fit(x, checkpoint_dir="fits/digits")
+    model.fit(x, None, x[:, 0]).fit(x, sample_weight=[1.0, 0.5])
     model.save("digits-model", overwrite=True)
     model.export("programs")
     DGG("auto", hidden_sizes=[500, 500], callbacks=[stop_early]).fit(x, knn=knn(x, 10))

@@ -119,6 +119,7 @@ class Clusterer(ClusterMixin, BaseEstimator):
         self,
         X: Any,
         y: Any = None,
+        sample_weight: Any = None,
         *,
         checkpoint_dir: str | os.PathLike | None = None,
     ) -> Self:
@@ -129,6 +130,9 @@ class Clusterer(ClusterMixin, BaseEstimator):
             [N, D], images [N, H, W] or [N, H, W, C], a list or column of arrays, or an
             AnnData object; values in [0, 1] for the Bernoulli likelihood.
           y: not used.
+          sample_weight: how much each row counts, [N], at least 0, on any scale; None:
+            all alike. It multiplies what a row adds to what is minimised;
+            SpectralNet, CatGAN and AAE, which cannot, refuse weights that differ.
           checkpoint_dir: a folder for checkpoints: the same fit with the same folder
             goes on where it was interrupted, to the same bits.
 
@@ -136,23 +140,29 @@ class Clusterer(ClusterMixin, BaseEstimator):
           The fitted estimator.
 
         Raises:
-          ValueError: if X, checkpoint_dir or a setting cannot be used; before any work.
+          ValueError: if X, sample_weight, checkpoint_dir or a setting cannot be used;
+            before any work.
           OSError: if checkpoint_dir cannot be written.
           dgg_jax.training.Diverged: if a loss is not finite.
         """
-        return self._fit(X, checkpoint_dir, **self._arguments())
+        return self._fit(X, sample_weight, checkpoint_dir, **self._arguments())
 
     def _arguments(self) -> dict[str, Any]:
         """What the method's ``run`` is told besides data, preset and seed."""
         return {}
 
     def _fit(
-        self, X: Any, checkpoint_dir: str | os.PathLike | None = None, **known: Any
+        self,
+        X: Any,
+        sample_weight: Any,
+        checkpoint_dir: str | os.PathLike | None,
+        **known: Any,
     ) -> Self:
         with contextlib.ExitStack() as opened:
             opened.enter_context(_k_as_n_clusters())
             X = _as_array(X)
             x = self._rows(X, reset=True)
+            known["sample_weight"] = checks.sample_weight(sample_weight, x.shape[0])
             estimates, num_clusters = self._num_clusters(known.get("start"))
             given = getattr(self, "image_shape", None)
             shown = _image_shape(X) if given is None else given
@@ -439,8 +449,8 @@ class Clusterer(ClusterMixin, BaseEstimator):
         """Fits copies of this estimator to parts of X, and compares the clusters.
 
         Each copy has another seed and four fifths of the rows, at random. It takes
-        n_repeats times as long as ``fit``. Neighbours that ``fit`` was given are not
-        theirs.
+        n_repeats times as long as ``fit``. Neighbours and weights that ``fit`` was
+        given are not theirs.
 
         Args:
           X: the rows of training, as they were given to ``fit``.
@@ -828,6 +838,7 @@ class MixtureVAE(Generative):
         self,
         X: Any,
         y: Any = None,
+        sample_weight: Any = None,
         *,
         knn: Any = None,
         outliers: float = 0.0,
@@ -840,6 +851,9 @@ class MixtureVAE(Generative):
             [N, D], images [N, H, W] or [N, H, W, C], a list or column of arrays, or an
             AnnData object; values in [0, 1] for the Bernoulli likelihood.
           y: not used.
+          sample_weight: how much each row counts, [N], at least 0, on any scale; None:
+            all alike. It multiplies what a row adds to what is minimised
+            and to moments; spectral clustering of the start knows none.
           knn: nearest neighbours of the rows: indices and distances [N, k] without the
             row itself, as ``dgg_jax.graph.knn`` returns them; or the sparse matrix of
             scikit-learn's ``kneighbors_graph`` or scanpy's ``obsp["distances"]``. None
@@ -853,14 +867,15 @@ class MixtureVAE(Generative):
           The fitted estimator.
 
         Raises:
-          ValueError: if X, knn, outliers, checkpoint_dir or a setting cannot be used;
-            before any work.
+          ValueError: if X, sample_weight, knn, outliers, checkpoint_dir or a setting
+            cannot be used; before any work.
           OSError: if checkpoint_dir cannot be written.
           dgg_jax.training.Diverged: if a loss is not finite.
         """
         checks.in_range("outliers", outliers, 0.0, 1.0)
         neighbors = None if knn is None else checks.neighbors_of(knn)
-        self._fit(X, checkpoint_dir, neighbors=neighbors, **self._arguments())
+        arguments = {"neighbors": neighbors, **self._arguments()}
+        self._fit(X, sample_weight, checkpoint_dir, **arguments)
         return self._without_outliers(outliers)
 
     def _without_outliers(self, share: float) -> Self:

@@ -259,6 +259,7 @@ class DGG(MixtureVAE):
         self,
         X: Any,
         y: Any = None,
+        sample_weight: Any = None,
         *,
         must_link: Any = None,
         cannot_link: Any = None,
@@ -275,6 +276,10 @@ class DGG(MixtureVAE):
           y: the clusters of rows that are known, integers in 0..K-1, and -1 for all
             others, [N]. Without a -1 it is not used, as by other clusterers: what is
             known of every row needs no clustering.
+          sample_weight: how much each row counts, [N], at least 0, on any scale; None:
+            all alike. It multiplies what a row adds to what is minimised,
+            to moments and to its neighbours; where neighbours are near, and the
+            clusterings that a fit starts from and is judged by, know none.
           must_link: pairs of rows that are in one cluster, integers [P, 2].
           cannot_link: pairs of rows that are not, likewise. ``stages_[-1]`` says how
             many of both hold.
@@ -291,8 +296,8 @@ class DGG(MixtureVAE):
           The fitted estimator.
 
         Raises:
-          ValueError: if X, y, a link, knn, outliers, checkpoint_dir or a setting cannot
-            be used; before any work.
+          ValueError: if X, y, sample_weight, a link, knn, outliers, checkpoint_dir or a
+            setting cannot be used; before any work.
           OSError: if checkpoint_dir cannot be written.
           dgg_jax.training.Diverged: if a loss is not finite.
         """
@@ -300,7 +305,7 @@ class DGG(MixtureVAE):
         neighbors = None if knn is None else checks.neighbors_of(knn)
         told = {"known": y, "must_link": must_link, "cannot_link": cannot_link}
         arguments = {"neighbors": neighbors, **told, **self._arguments()}
-        self._fit(X, checkpoint_dir, **arguments)
+        self._fit(X, sample_weight, checkpoint_dir, **arguments)
         return self._without_outliers(outliers)
 
     def predict_proba(self, X: Any, *, calibrated: bool = True) -> np.ndarray:

@@ -64,6 +64,42 @@ def neighbor_weights(
     return Graph(indices, weights.astype(np.float32))
 
 
+def weighted_graph(graph: Graph, sample_weight: np.ndarray) -> Graph:
+    r"""The graph of points that each count by a weight, as if copies were neighbours.
+
+    .. math:: w_{ij} \leftarrow \frac{s_j w_{ij}}{\sum_l s_l w_{il}}
+
+    A point of s = 2 is then there twice among the neighbours of another, one of s = 0
+    nowhere. A point all of whose neighbours have s = 0 is its own neighbour.
+
+    Args:
+      graph: indices and weights w, shape [N, S].
+      sample_weight: s, at least 0, shape [N].
+
+    Returns:
+      Graph of shape [N, S], whose rows of weights sum to 1.
+
+    Example:
+      >>> import numpy as np
+      >>> from dgg_jax.graph import knn, neighbor_weights, weighted_graph
+      >>> graph = neighbor_weights(*knn([[0.0], [1.0], [3.0]], k=2))
+      >>> weighted_graph(graph, np.array([3.0, 1.0, 0.0]))
+      Graph(indices=array([[1, 2],
+             [0, 2],
+             [1, 0]], dtype=int32), weights=array([[1.  , 0.  ],
+             [1.  , 0.  ],
+             [0.25, 0.75]], dtype=float32))
+    """
+    indices, weights = np.asarray(graph.indices), np.asarray(graph.weights, np.float64)
+    counted = weights * np.asarray(sample_weight, np.float64)[indices]
+    total = counted.sum(axis=1, keepdims=True)
+    is_alone = total == 0
+    own = np.arange(len(indices), dtype=indices.dtype)[:, None]
+    indices = np.where(is_alone, own, indices)
+    weights = np.where(is_alone, 1.0 / indices.shape[1], counted / (total + is_alone))
+    return Graph(indices, weights.astype(np.float32))
+
+
 def local_affinity(indices: np.ndarray, distances: np.ndarray) -> Graph:
     r"""Affinities by the distances that are usual at either end of an edge.
 

@@ -52,7 +52,9 @@ def log_soft_assignment(
     return jax.nn.log_softmax(log_kernel)
 
 
-def target_distribution(log_assignments: Array) -> jax.Array:
+def target_distribution(
+    log_assignments: Array, sample_weight: Array | None = None
+) -> jax.Array:
     r"""ln p: the assignments of all points, sharpened and with clusters evened out.
 
     .. math:: p_{ik} \propto q_{ik}^2 / f_k, \qquad f_k = \sum_i q_{ik}
@@ -64,6 +66,7 @@ def target_distribution(log_assignments: Array) -> jax.Array:
     Args:
       log_assignments: ln q, shape [N, K]; floored at the smallest normal float, so that
         a cluster without points stays empty.
+      sample_weight: how much each point counts in f, shape [N]; None: all alike.
 
     Returns:
       ln p, shape [N, K], rows normalised.
@@ -72,8 +75,14 @@ def target_distribution(log_assignments: Array) -> jax.Array:
       InvalidInput: if shapes are not as above.
     """
     checks.shapes(log_assignments=(log_assignments, "N K"))
+    weights = None
+    if sample_weight is not None:
+        checks.shapes(
+            log_assignments=(log_assignments, "N K"), sample_weight=(sample_weight, "N")
+        )
+        weights = sample_weight[:, None]
     log_assignments = floor_log(log_assignments)
-    log_frequencies = jax.nn.logsumexp(log_assignments, axis=0)
+    log_frequencies = jax.nn.logsumexp(log_assignments, axis=0, b=weights)
     return jax.nn.log_softmax(2.0 * log_assignments - log_frequencies[None], axis=1)
 
 

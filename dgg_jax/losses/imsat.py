@@ -43,7 +43,9 @@ class MutualInformation(NamedTuple):
         return self.marginal_entropy - self.conditional_entropy
 
 
-def mutual_information(log_assignments: Array) -> MutualInformation:
+def mutual_information(
+    log_assignments: Array, sample_weight: Array | None = None
+) -> MutualInformation:
     r"""H(Y) and H(Y | X) of the points of a batch, each taken as equally likely.
 
     .. math::
@@ -53,8 +55,13 @@ def mutual_information(log_assignments: Array) -> MutualInformation:
     It is inherently of a batch: p(y) is the mean of p(y | x) over its points. In the
     mean over batches it is below the H(Y) of all data, as the entropy is concave.
 
+    Points that have weights s are as likely in H(Y) as these say, and each H[p(y | x)]
+    is times s: with s of mean 1 over all data, batches then add up to H(Y | X).
+
     Args:
       log_assignments: ln p(y | x), shape [B, K].
+      sample_weight: s, at least 0, shape [B]; None: all are 1. Of a batch in which all
+        are 0, both terms are 0.
 
     Returns:
       MutualInformation of scalars, 0 <= total <= ln K.
@@ -70,6 +77,8 @@ def mutual_information(log_assignments: Array) -> MutualInformation:
       >>> imsat.mutual_information(jnp.log(jnp.eye(2))).total
       Array(0.6931, dtype=float32)
     """
+    if sample_weight is not None:
+        return _weighted_information(log_assignments, sample_weight)
     checks.shapes(log_assignments=(log_assignments, "B K"))
     # Floored, because the gradient of ln(0 + ... + 0) is NaN.
     log_marginal = jax.nn.logsumexp(floor_log(log_assignments), axis=0) - math.log(
@@ -78,6 +87,25 @@ def mutual_information(log_assignments: Array) -> MutualInformation:
     return MutualInformation(
         categorical_entropy(log_marginal),
         jnp.mean(jax.vmap(categorical_entropy)(log_assignments)),
+    )
+
+
+def _weighted_information(
+    log_assignments: Array, sample_weight: Array
+) -> MutualInformation:
+    checks.shapes(
+        log_assignments=(log_assignments, "B K"), sample_weight=(sample_weight, "B")
+    )
+    total = jnp.sum(sample_weight)
+    counts = total > 0.0
+    weights = jnp.where(counts, sample_weight, 1.0)
+    log_marginal = jax.nn.logsumexp(
+        floor_log(log_assignments), axis=0, b=weights[:, None]
+    ) - jnp.log(jnp.sum(weights))
+    entropies = jax.vmap(categorical_entropy)(log_assignments)
+    return MutualInformation(
+        jnp.where(counts, categorical_entropy(log_marginal), 0.0),
+        jnp.mean(sample_weight * entropies),
     )
 
 
@@ -99,6 +127,7 @@ def adversarial_perturbation(
     *,
     probe: float = 1.0,
     num_iterations: int = 1,
+    sample_weight: Array | None = None,
 ) -> jax.Array:
     r"""The perturbations r of length ``radius`` that change p(y | x) most.
 
@@ -122,6 +151,8 @@ def adversarial_perturbation(
       probe: xi in units of the radius. The released code has xi = 10 in units of its
         data, on MNIST about 4 of its radii.
       num_iterations: power iterations; the paper has 1.
+      sample_weight: of the rows in that sum, shape [B], where batch normalisation knows
+        it; None: all are 1. One of weight 0 is not perturbed.
 
     Returns:
       r, shape [B, D]; no gradient passes.
@@ -137,7 +168,10 @@ def adversarial_perturbation(
     def total_divergence(directions):
         moved = x + probe * radius[:, None] * directions
         perturbed = classify(params, moved)
-        return jnp.sum(jax.vmap(perturbation_divergence)(log_assignments, perturbed))
+        divergences = jax.vmap(perturbation_divergence)(log_assignments, perturbed)
+        if sample_weight is not None:
+            divergences *= sample_weight
+        return jnp.sum(divergences)
 
     directions = _unit(jax.random.normal(key, x.shape, x.dtype))
     for _ in range(num_iterations):

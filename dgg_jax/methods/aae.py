@@ -57,6 +57,7 @@ def run(
     y: np.ndarray | None = None,
     runner: Run | None = None,
     is_test: np.ndarray | None = None,
+    sample_weight: np.ndarray | None = None,
 ) -> Outcome:
     """Carries data through the training of AAE.
 
@@ -68,6 +69,7 @@ def run(
       runner: checkpoints and callbacks; by default in memory only.
       is_test: rows [N] that are not trained on, but scored alone, as in GMVAE's table
         1; by default all rows are trained on and scored.
+      sample_weight: refused, unless all are equal; [N].
 
     Returns:
       The model; the last state, with "labels" [N], "log_assignment" [N, K] and
@@ -79,6 +81,12 @@ def run(
       Diverged: if a loss is not finite.
       Interrupted: if the runner was asked to stop.
     """
+    checks.no_sample_weight(
+        sample_weight,
+        len(x),
+        "AAE's encoder and critics are adversaries",
+        "DGG, VaDE, GMVAE, DEC or IMSAT",
+    )
     problem = Problem.of(x, preset, seed=seed, y=y, runner=runner, is_test=is_test)
     state = problem.runner.stage("train", train, problem, {})
     model = model_of(preset, problem.num_features, state)

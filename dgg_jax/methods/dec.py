@@ -33,10 +33,12 @@ from dgg_jax.stages import evaluate
 from dgg_jax.training import (
     Loss,
     Metrics,
+    Rows,
     Run,
     State,
     StepOutput,
     TrainState,
+    batch_mean,
     optimize,
 )
 from dgg_jax.types import Gaussian
@@ -54,6 +56,7 @@ def run(
     seed: int = 0,
     y: np.ndarray | None = None,
     runner: Run | None = None,
+    sample_weight: np.ndarray | None = None,
 ) -> Outcome:
     """Carries data through all stages of DEC.
 
@@ -64,6 +67,8 @@ def run(
       seed: of every random number of the run.
       y: true labels [N] for the reported metrics; nothing else sees them.
       runner: checkpoints and callbacks; by default in memory only.
+      sample_weight: how much each row counts in all that is minimised, in K-means and
+        in the frequencies of the target, [N].
 
     Returns:
       The model; the last state, with "labels" [N], "log_assignment" [N, K] and
@@ -74,7 +79,9 @@ def run(
       Diverged: if a loss is not finite.
       Interrupted: if the runner was asked to stop.
     """
-    problem = Problem.of(x, preset, seed=seed, y=y, runner=runner)
+    problem = Problem.of(
+        x, preset, seed=seed, y=y, runner=runner, sample_weight=sample_weight
+    )
     stage = problem.runner.stage
     state = stage("pretrain", pretrain_and_report, problem, {})
     state = stage("initialize", initialize, problem, state)
@@ -123,7 +130,8 @@ def model_of(
 def initialize(problem: Problem, state: State) -> tuple[State, Metrics]:
     """Centres by K-means of the latents; reports their assignments."""
     kmeans = problem.kmeans("initialize")
-    labels = kmeans.fit_predict(latent_means(problem, autoencoder(problem), state))
+    latents = latent_means(problem, autoencoder(problem), state)
+    labels = kmeans.fit_predict(latents, sample_weight=problem.sample_weight)
     centers = kmeans.cluster_centers_.astype(np.float32)
     return {"centers": centers}, problem.scores(labels)
 
@@ -142,7 +150,7 @@ def train(problem: Problem, state: State) -> tuple[State, Metrics]:
         "dec",
         DecLoss(encode, preset.degrees_of_freedom),
         {"encoder": state["encoder"], "centers": state["centers"]},
-        problem.x,
+        Rows(problem.x, sample_weight=problem.sample_weight),
         problem.key("train"),
         training_schedule(preset),
         num_points=len(problem.x),
@@ -203,17 +211,18 @@ class Target:
     degrees_of_freedom: float
     batch_size: int
 
-    def __call__(self, state: TrainState, x: Any) -> tuple[jax.Array, jax.Array]:
+    def __call__(self, state: TrainState, rows: Rows) -> tuple[jax.Array, jax.Array]:
         """ln p [N, K] and the cluster of each point [N]."""
         log_q = log_assignments(
-            self.encode, state.params, x, self.degrees_of_freedom, self.batch_size
+            self.encode, state.params, rows.x, self.degrees_of_freedom, self.batch_size
         )
-        return dec.target_distribution(log_q), jnp.argmax(log_q, axis=1)
+        target = dec.target_distribution(log_q, rows.sample_weight)
+        return target, jnp.argmax(log_q, axis=1)
 
 
 @dataclasses.dataclass(frozen=True)
 class DecLoss(Loss):
-    """KL(p || q) of a batch, over (x, (ln p [N, K], clusters [N])).
+    """KL(p || q) of a batch, over (Rows, (ln p [N, K], clusters [N])).
 
     Attributes:
       encode: see ``log_assignments``.
@@ -225,12 +234,13 @@ class DecLoss(Loss):
 
     def __call__(self, params, data, indices, key):
         """The value of a batch; see ``training.Loss``."""
-        x, target = data
+        rows, target = data
         log_target, labels = (field[indices] for field in target)
-        z = self.encode(params["encoder"], x[indices]).mean
+        z = self.encode(params["encoder"], rows.x[indices]).mean
         log_q = jax.vmap(dec.log_soft_assignment, (0, None, None))(
             z, params["centers"], self.degrees_of_freedom
         )
-        value = jnp.mean(jax.vmap(dec.divergence)(log_target, log_q))
+        values = jax.vmap(dec.divergence)(log_target, log_q)
+        value = batch_mean(values, rows.sample_weight, indices)
         changed = jnp.mean(jnp.argmax(log_q, axis=1) != labels, dtype=value.dtype)
         return value, StepOutput({"loss": value, "changed": changed})

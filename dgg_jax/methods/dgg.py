@@ -23,6 +23,7 @@ from dgg_jax.graph import (
     local_affinity,
     smoothing,
     smoothing_operator,
+    weighted_graph,
 )
 from dgg_jax.likelihoods import Likelihood
 from dgg_jax.log import LOGGER
@@ -86,6 +87,7 @@ from dgg_jax.training import (
     State,
     StepOutput,
     TrainState,
+    batch_mean,
     optimize,
     steps_per_epoch,
 )
@@ -124,6 +126,7 @@ def run(
     known: np.ndarray | None = None,
     must_link: np.ndarray | None = None,
     cannot_link: np.ndarray | None = None,
+    sample_weight: np.ndarray | None = None,
 ) -> Outcome:
     """Carries data through all stages of DGG.
 
@@ -147,6 +150,10 @@ def run(
       must_link: pairs of rows that share a cluster, [P, 2]: labels to start from follow
         them, and the objective has how likely it is that they hold.
       cannot_link: pairs of rows that do not, likewise.
+      sample_weight: how much each row counts, [N], in the pretraining, the moments of
+        labels, the fit to these, J (also as a neighbour) and pi. Where neighbours are
+        near, which clusterings a run starts from, and what judges and calibrates it,
+        does not depend on it.
 
     Returns:
       The model of the best restart; the last state, with "labels" [N],
@@ -175,9 +182,11 @@ def run(
         start=start,
         known=known,
         links=links,
+        sample_weight=sample_weight,
     )
     check_parts(problem)
     mixture_vae.check_neighbors(problem)
+    mixture_vae.check_weights(problem)
     if is_told(problem) and preset.init != "ensemble":
         raise InvalidInput(
             f"known labels and links need init='ensemble', got {preset.init!r}; leave "
@@ -246,6 +255,7 @@ def count_clusters(
     parts: Parts = AS_NAMED,
     image_shape: tuple[int, ...] | None = None,
     neighbors: Neighbors | None = None,
+    sample_weight: np.ndarray | None = None,
 ) -> ClusterCount:
     """Estimates K where the neighbours of the graph are near.
 
@@ -262,6 +272,8 @@ def count_clusters(
       image_shape: (H, W), (H, W, 1) or (H, W, 3) of the image in a row; None if there
         is none.
       neighbors: nearest neighbours that are known: clusters are those of the data.
+      sample_weight: how much each row counts in the pretraining, [N]; clusters are
+        counted without.
 
     Returns:
       K, and the evidence for it.
@@ -280,6 +292,7 @@ def count_clusters(
         parts=parts,
         image_shape=image_shape,
         neighbors=neighbors,
+        sample_weight=sample_weight,
     )
     check_parts(problem)
     mixture_vae.check_neighbors(problem)
@@ -441,7 +454,7 @@ def fit_to_labels(problem: Problem, state: State) -> tuple[State, Metrics]:
     label_metrics = functools.partial(_label_metrics, problem, state)
     entries, metrics = assessed(problem, networks, models, of_gammas, label_metrics)
     labels = entries["log_assignments"].argmax(axis=2)
-    shares = (labels == state["initial_labels"]).mean(axis=1)
+    shares = _followed(problem, labels, state["initial_labels"])
     for report, share in zip(metrics["restarts"], shares, strict=True):
         report["labels_followed"] = float(share)
     return entries, metrics
@@ -453,8 +466,10 @@ def _fitted_model(
     """The whole model, fitted to the initial labels until it follows them."""
     preset, networks = problem.preset, _networks(problem)
     labels = state["initial_labels"]
-    operator = smoothing_operator(Graph(**state["graph"]), preset.graph_strength)
+    graph, weights = Graph(**state["graph"]), problem.sample_weight
+    _, operator = operators(graph, preset.graph_strength, weights)
     data = node_data(problem.x, operator, likelihood(problem))
+    data = data._replace(sample_weight=weights)
     steps = steps_per_epoch(len(problem.x), preset.batch_size)
     epochs, weight = preset.label_epochs, 1.0
     left, is_last = max(epochs, _STEPS // steps), "judge" not in state
@@ -478,7 +493,7 @@ def _fitted_model(
         ).params
         left, weight = left - epochs, 10.0 * weight
         clusters = _clusters(problem, networks, models)
-        if (clusters == labels).mean(axis=1).min() >= _FOLLOWED:
+        if _followed(problem, clusters, labels).min() >= _FOLLOWED:
             return models
         epochs = min(2 * epochs, left)
         if not left:
@@ -496,6 +511,11 @@ def _clusters(problem: Problem, networks: Networks, models: State) -> np.ndarray
         _, log_assignment = evaluate.infer(networks, model, problem.x)
         clusters.append(np.asarray(log_assignment).argmax(axis=1))
     return np.stack(clusters)
+
+
+def _followed(problem: Problem, clusters: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The share of labels [R, N] that the clusters of each restart are, [R]."""
+    return np.average(clusters == labels, axis=1, weights=problem.sample_weight)
 
 
 def _costs_standing(problem: Problem, state: State, clusters: np.ndarray) -> bool:
@@ -519,7 +539,7 @@ def _fitted_classifier(problem: Problem, state: State, keys: jax.Array) -> State
             Network(module, preset.precision), preset.classifier_input == "sample"
         ),
         jax.vmap(lambda key: initial_params(module, key, z))(keys),
-        (posterior, state["initial_labels"]),
+        (posterior, state["initial_labels"], problem.sample_weight),
         jax.vmap(jax.random.fold_in, (0, None))(keys, 1),
         Schedule(
             preset.classifier_epochs,
@@ -529,7 +549,7 @@ def _fitted_classifier(problem: Problem, state: State, keys: jax.Array) -> State
         num_points=len(problem.x),
         monitor=problem.runner,
         restarts=True,
-        data_axes=(None, 0),
+        data_axes=(None, 0, None),
     ).params
 
 
@@ -576,6 +596,7 @@ def train(problem: Problem, state: State) -> tuple[State, Metrics]:
             Graph(**state["graph"]),
             problem.known,
             problem.links,
+            problem.sample_weight,
         ),
     )
     label_metrics = functools.partial(_label_metrics, problem, state)
@@ -738,6 +759,8 @@ class NodeData(NamedTuple):
       likelihood: p(x | z).
       known: clusters [N] of rows that are known, -1 elsewhere; or None.
       links: pairs of rows that must be together, or must not; or None.
+      sample_weight: how much each row counts in what is no sum over A, [N]; the
+        statistics and degrees have it already; or None.
     """
 
     x: jax.Array
@@ -745,6 +768,7 @@ class NodeData(NamedTuple):
     likelihood: Likelihood
     known: jax.Array | None = None
     links: Links | None = None
+    sample_weight: jax.Array | None = None
 
     @property
     def num_points(self) -> int:
@@ -761,6 +785,8 @@ class TupleData(NamedTuple):
       likelihood: p(x | z).
       known: clusters [N] of rows that are known, -1 elsewhere; or None.
       links: pairs of rows that must be together, or must not; or None.
+      sample_weight: how much each row counts, [N]; the weights of neighbours have it
+        already; or None.
     """
 
     x: jax.Array
@@ -768,6 +794,7 @@ class TupleData(NamedTuple):
     likelihood: Likelihood
     known: jax.Array | None = None
     links: Links | None = None
+    sample_weight: jax.Array | None = None
 
     @property
     def num_points(self) -> int:
@@ -783,6 +810,7 @@ def joint_objective(
     graph: Graph,
     known: np.ndarray | None = None,
     links: Links | None = None,
+    sample_weight: np.ndarray | None = None,
 ) -> dict[str, Any]:
     """What ``training.optimize`` is told to maximise J: loss, data and r.
 
@@ -794,23 +822,52 @@ def joint_objective(
       graph: indices and weights, shape [N, S].
       known: clusters [N] of rows that are known, -1 elsewhere; or None.
       links: pairs of rows that must be together, or must not; or None.
+      sample_weight: how much each row counts, with a mean of 1, [N]; or None.
     """
     sampled, strength = preset.classifier_input == "sample", preset.graph_strength
+    told = {"known": known, "links": links, "sample_weight": sample_weight}
     if preset.objective == "tuple":
+        if sample_weight is not None:
+            graph = weighted_graph(graph, sample_weight)
         return {
             "loss": TupleLoss(networks, sampled, strength),
-            "data": TupleData(x, graph, likelihood, known, links),
+            "data": TupleData(x, graph, likelihood, **told),
         }
-    operator = smoothing_operator(graph, strength)
+    operator, weighted = operators(graph, strength, sample_weight)
     return {
         "loss": NodeLoss(networks, sampled),
-        "data": node_data(x, operator, likelihood)._replace(known=known, links=links),
+        "data": node_data(x, weighted, likelihood)._replace(**told),
         "prepare": epoch_log_prior,
         "prepared_from": (
             smoothing.bucket_rows(operator),
-            smoothing.bucket_rows(operator.T.tocsr()),
+            smoothing.bucket_rows(weighted.T.tocsr()),
         ),
     }
+
+
+def operators(
+    graph: Graph, strength: float, sample_weight: np.ndarray | None
+) -> tuple[sparse.csr_array, sparse.csr_array]:
+    r"""A, and A with each row times the weight of its point.
+
+    With weights s, J is the sum of s_i A_ij L(x_i; j) in which A is that of
+    ``weighted_graph``: what J is where points of weight 2 are there twice, also as
+    neighbours. So the second sums points to statistics, degrees and r. The prior of a
+    point is a mean over its sources and takes the first.
+
+    Args:
+      graph: indices and weights, shape [N, S].
+      strength: eta.
+      sample_weight: s, with a mean of 1, shape [N]; None: both are the same A.
+
+    Returns:
+      Both, shape [N, N].
+    """
+    if sample_weight is None:
+        operator = smoothing_operator(graph, strength)
+        return operator, operator
+    operator = smoothing_operator(weighted_graph(graph, sample_weight), strength)
+    return operator, sparse.diags_array(sample_weight.astype(np.float64)) @ operator
 
 
 def node_data(
@@ -822,7 +879,7 @@ def node_data(
 
     Args:
       x: data, shape [N, D].
-      operator: A, shape [N, N].
+      operator: A, shape [N, N]; its rows times the weights of rows, if these have any.
       likelihood: p(x | z).
 
     Returns:
@@ -834,7 +891,10 @@ def node_data(
 def epoch_log_prior(
     state: TrainState, operator: tuple[smoothing.RowBuckets, smoothing.RowBuckets]
 ) -> jax.Array:
-    """Recomputes r from the table of gammas; A is given by rows and by columns."""
+    """Recomputes r from the table of gammas; A is given by rows and by columns.
+
+    The columns are those of the second of ``operators``.
+    """
     return smoothing.smoothed_log_prior(state.table, *operator)
 
 
@@ -850,16 +910,20 @@ def _infer(
 
 
 def _output(
-    terms: ElboTerms, log_assignment: jax.Array, known: jax.Array | None
+    means: ElboTerms,
+    log_assignment: jax.Array,
+    data: NodeData | TupleData,
+    indices: jax.Array,
 ) -> tuple[jax.Array, StepOutput]:
-    """-J / N, less ln gamma of the known clusters [B] of a batch; its metrics."""
-    means = jax.tree.map(jnp.mean, terms)
+    """-J / N, less ln gamma of the known clusters of a batch; its metrics."""
     metrics = {**means._asdict(), "objective": means.total}
     value = -means.total
-    if known is not None:
+    if data.known is not None:
+        known = data.known[indices]
         cluster = jnp.maximum(known, 0)[:, None]
         told = jnp.take_along_axis(log_assignment, cluster, axis=1)[:, 0]
-        value -= _KNOWN_WEIGHT * jnp.mean(jnp.where(known >= 0, told, 0.0))
+        told = jnp.where(known >= 0, told, 0.0)
+        value -= _KNOWN_WEIGHT * batch_mean(told, data.sample_weight, indices)
     return value, StepOutput(metrics, rows=log_assignment)
 
 
@@ -900,7 +964,8 @@ class NodeLoss(Loss):
             params["mixture"],
             node.likelihood,
         )
-        value, output = _output(terms, log_assignment, _of_batch(node.known, indices))
+        means = jax.tree.map(jnp.mean, terms)  # weighed by A
+        value, output = _output(means, log_assignment, node, indices)
         if node.links is not None:
             value += _link_term(self, params, node, indices, key)
         return value, output
@@ -933,17 +998,19 @@ def _link_term(
     indices: jax.Array,
     key: jax.Array,
 ) -> jax.Array:
-    """1 / N of the losses of all links, weighed: estimated by those drawn."""
+    """1 / N of the losses of all links, weighed: estimated by those drawn.
+
+    A link counts as often as its rows, of which copies would have links of their own.
+    """
     links = _links_of_step(data, indices, key)
     x, noise = data.x[links.rows.ravel()], jax.random.fold_in(key, 1)
     _, log_assignment, _ = _infer(loss.networks, loss.sampled, params, x, noise)
     a, b = log_assignment[::2], log_assignment[1::2]
-    mean = jnp.mean(jax.vmap(link_loss)(a, b, links.together))
+    losses = jax.vmap(link_loss)(a, b, links.together)
+    if data.sample_weight is not None:
+        losses *= jnp.prod(data.sample_weight[links.rows], axis=1)
+    mean = jnp.mean(losses)
     return _KNOWN_WEIGHT * len(data.links.together) / data.num_points * mean
-
-
-def _of_batch(known: jax.Array | None, indices: jax.Array) -> jax.Array | None:
-    return None if known is None else known[indices]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -991,8 +1058,8 @@ class TupleLoss(Loss):
             data.likelihood,
             self.graph_strength,
         )
-        known = _of_batch(data.known, indices)
-        value, output = _output(terms, log_assignments[:, 0], known)
+        means = batch_mean(terms, data.sample_weight, indices)
+        value, output = _output(means, log_assignments[:, 0], data, indices)
         if data.links is not None:
             value += _link_term(self, params, data, indices, key)
         return value, output
@@ -1036,14 +1103,15 @@ class LabelLoss(Loss):
             params["mixture"],
             node.likelihood,
         )
-        fit = jnp.take_along_axis(log_assignment, labels[:, None], axis=1)
-        value = -jnp.mean(terms.total) - weight * jnp.mean(fit)
-        return value, StepOutput({"loss": value, "label_log_prob": jnp.mean(fit)})
+        followed = jnp.take_along_axis(log_assignment, labels[:, None], axis=1)[:, 0]
+        fit = batch_mean(followed, node.sample_weight, indices)
+        value = -jnp.mean(terms.total) - weight * fit
+        return value, StepOutput({"loss": value, "label_log_prob": fit})
 
 
 @dataclasses.dataclass(frozen=True)
 class ClassifierLoss(Loss):
-    """The cross-entropy of f_2 over (posterior, labels [N]).
+    """The cross-entropy of f_2 over (posterior, labels [N], weights [N] or None).
 
     Attributes:
       classify: from (its parameters, z [B, L]) to ln q(c | z) [B, K].
@@ -1055,12 +1123,12 @@ class ClassifierLoss(Loss):
 
     def __call__(self, params, data, indices, key):
         """The value of a batch; see ``training.Loss``."""
-        posterior, labels = data
+        posterior, labels, sample_weight = data
         batch = jax.tree.map(lambda field: field[indices], posterior)
         z = batch.mean
         if self.sampled:
             z = sample_gaussian(batch, jax.random.normal(key, z.shape))
         targets = labels[indices][:, None]
-        log_prob = jnp.take_along_axis(self.classify(params, z), targets, axis=1)
-        value = -jnp.mean(log_prob)
+        log_prob = jnp.take_along_axis(self.classify(params, z), targets, axis=1)[:, 0]
+        value = -batch_mean(log_prob, sample_weight, indices)
         return value, StepOutput({"loss": value})

@@ -49,10 +49,12 @@ from dgg_jax.stages.evaluate import row_key
 from dgg_jax.training import (
     Loss,
     Metrics,
+    Rows,
     Run,
     State,
     StepOutput,
     TrainState,
+    batch_mean,
     optimize,
 )
 from dgg_jax.types import Gaussian, GmvaeTerms, Mixture
@@ -78,6 +80,7 @@ def run(
     is_test: np.ndarray | None = None,
     parts: Parts = AS_NAMED,
     start: "Model | None" = None,
+    sample_weight: np.ndarray | None = None,
 ) -> Outcome:
     """Carries data through the stages of GMVAE.
 
@@ -93,6 +96,8 @@ def run(
       parts: networks or likelihood in place of those that the preset names; see
         ``build_networks``.
       start: a model to train on.
+      sample_weight: how much each row counts in the bound, [N], without is_test; batch
+        normalisation, which convolutions have, knows none.
 
     Returns:
       The model; the last state, with "labels" [N], "log_assignment" [N, K] and
@@ -121,6 +126,7 @@ def run(
         start=start,
         feature_shape=feature_shape,
         is_test=is_test,
+        sample_weight=sample_weight,
     )
     stage = problem.runner.stage
     state = stage("train", train, problem, {})
@@ -360,7 +366,7 @@ def train(problem: Problem, state: State) -> tuple[State, Metrics]:
             preset.conditional_prior == "joint",
         ),
         params,
-        (x, likelihood(problem)),
+        Rows(x, likelihood(problem), problem.sample_weight),
         jax.random.fold_in(problem.key("train"), 1),
         training_schedule(preset),
         num_points=len(x),
@@ -433,7 +439,7 @@ def _assessed(problem: Problem, state: State, draws: int) -> tuple[State, Metric
         "log_assignment": log_assignment,
         "latent_mean": z.mean,
     }
-    return entries, scores | finite_means(terms) | balance
+    return entries, scores | finite_means(problem, terms) | balance
 
 
 def _table_metrics(problem: Problem, state: TrainState) -> Metrics:
@@ -586,8 +592,8 @@ class GmvaeLoss(Loss):
     """Minus the bound of a batch, eq. (4) of GMVAE, or (7) with a constraint.
 
     The metrics are the terms of the plain bound, so that the cluster prior can be seen
-    below the constraint as well (the paper's figure 3). Over (x, likelihood), with the
-    table of ln p(c | x).
+    below the constraint as well (the paper's figure 3). Over Rows, with the table of
+    ln p(c | x).
 
     Attributes:
       networks: the model as pure functions.
@@ -603,20 +609,21 @@ class GmvaeLoss(Loss):
 
     def __call__(self, params, data, indices, key, collections=()):
         """The value of a batch; see ``training.Loss``."""
-        x, likelihood = data
         bound, rows, collections = _terms(
             self.networks,
-            likelihood,
+            data.likelihood,
             params,
             collections,
-            x[indices],
+            data.x[indices],
             _normals_of_batch(key, len(indices)),
             num_samples=self.num_samples,
             train=True,
             joint=self.joint,
         )
-        objective = jnp.mean(bound(self.information_constraint).total)
-        means = jax.tree.map(jnp.mean, bound(0.0))
+        constrained, plain = bound(self.information_constraint), bound(0.0)
+        weights = data.sample_weight
+        objective = batch_mean(constrained.total, weights, indices)
+        means = batch_mean(plain, weights, indices)
         metrics = {**means._asdict(), "objective": objective}
         return -objective, StepOutput(metrics, rows=rows, collections=collections)
 

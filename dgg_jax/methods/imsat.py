@@ -7,12 +7,13 @@ training minimises.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
+from flax import linen as nn
 
 from dgg_jax import checks
 from dgg_jax.losses import imsat
@@ -36,7 +37,15 @@ from dgg_jax.networks import (
 )
 from dgg_jax.placement import devices
 from dgg_jax.presets import IMSATPreset
-from dgg_jax.training import Loss, Metrics, Run, State, StepOutput, optimize
+from dgg_jax.training import (
+    Loss,
+    Metrics,
+    Run,
+    State,
+    StepOutput,
+    batch_mean,
+    optimize,
+)
 
 STAGES = ("graph", "train")
 
@@ -48,6 +57,7 @@ def run(
     seed: int = 0,
     y: np.ndarray | None = None,
     runner: Run | None = None,
+    sample_weight: np.ndarray | None = None,
 ) -> Outcome:
     """Carries data through all stages of IMSAT.
 
@@ -57,6 +67,8 @@ def run(
       seed: of every random number of the run.
       y: true labels [N] for the reported metrics; nothing else sees them.
       runner: checkpoints and callbacks; by default in memory only.
+      sample_weight: how much each row counts in all that is minimised and in the
+        moments of batch normalisation, [N]; the radii of perturbations know none.
 
     Returns:
       The model; the last state, with "labels" [N] and "log_assignment" [N, K]; and the
@@ -67,7 +79,9 @@ def run(
       Diverged: if a loss is not finite.
       Interrupted: if the runner was asked to stop.
     """
-    problem = Problem.of(x, preset, seed=seed, y=y, runner=runner)
+    problem = Problem.of(
+        x, preset, seed=seed, y=y, runner=runner, sample_weight=sample_weight
+    )
     stage = problem.runner.stage
     state = stage("graph", measure_radius, problem, {})
     state = stage("train", train, problem, state)
@@ -90,9 +104,12 @@ class Classify:
 
     network: Network
 
-    def __call__(self, params: Any, x: jax.Array) -> jax.Array:
-        """Log probabilities [B, K] of rows x [B, D]."""
-        output = self.network(params, x)
+    def __call__(
+        self, params: Any, x: jax.Array, sample_weight: jax.Array | None = None
+    ) -> jax.Array:
+        """Log probabilities [B, K] of rows x [B, D], whose weights moments know."""
+        named = _weights_of_moments(self.network.module, sample_weight)
+        output = self.network(params, x, **named)
         return output[0] if isinstance(output, tuple) else output
 
 
@@ -119,21 +136,30 @@ class Model:
           InvalidInput: if x is not [N, D] with the D of training.
         """
         x = checks.rows(x, self.num_features)
-        moments = (self.moments,) if self.preset.batch_norm else ()
+        moments = {"moments": self.moments} if self.preset.batch_norm else {}
         output = _output(
-            _module(self.preset), self.preset.precision, self.params, x, *moments
+            _module(self.preset), self.preset.precision, self.params, x, **moments
         )
         return np.asarray(output[0] if moments else output)
 
 
 @devices.compiled(static_argnums=(0, 1))
-def _output(module, precision, params, x, *moments):
+def _output(module, precision, params, x, **named):
     """What a classifier returns for rows x [N, D]; by their moments if none are given.
 
     As one program: so many small ones take longer to compile.
     """
     with with_precision(precision):
-        return module.apply({"params": params}, x, *moments)
+        return module.apply({"params": params}, x, **named)
+
+
+def _weights_of_moments(
+    module: nn.Module, sample_weight: jax.Array | None
+) -> dict[str, jax.Array]:
+    """The weights of rows as a classifier takes them: one that has moments of rows."""
+    if sample_weight is None or not isinstance(module, NormalizedClassifier):
+        return {}
+    return {"sample_weight": sample_weight}
 
 
 def model_of(
@@ -186,7 +212,7 @@ def train(problem: Problem, state: State) -> tuple[State, Metrics]:
             preset.perturbation_probe,
         ),
         initial_params(module, init_key, problem.x[:1]),
-        (problem.x, state["radius"]),
+        (problem.x, state["radius"], problem.sample_weight),
         key,
         training_schedule(preset),
         num_points=len(problem.x),
@@ -194,7 +220,8 @@ def train(problem: Problem, state: State) -> tuple[State, Metrics]:
     ).params
     learned, moments = {"model": params}, ()
     if preset.batch_norm:
-        _, moments = _output(module, preset.precision, params, problem.x)
+        named = _weights_of_moments(module, problem.sample_weight)
+        _, moments = _output(module, preset.precision, params, problem.x, **named)
         learned["moments"] = state_of_moments(moments)
     model = Model(preset, params, problem.num_features, moments)
     log_assignment = model.infer(problem.x)
@@ -204,7 +231,7 @@ def train(problem: Problem, state: State) -> tuple[State, Metrics]:
 
 @dataclasses.dataclass(frozen=True)
 class ImsatLoss(Loss):
-    """The loss of a batch, over (x, radius [N]).
+    """The loss of a batch, over (x, radius [N], weights of rows [N] or None).
 
     H(Y) is that of a batch: take batches much larger than K.
 
@@ -225,20 +252,27 @@ class ImsatLoss(Loss):
 
     def __call__(self, params, data, indices, key):
         """The value of a batch; see ``training.Loss``."""
-        x, radius = (field[indices] for field in data)
-        log_q = self.classify(params, x)
+        x, radius, sample_weight = data
+        x, radius = x[indices], radius[indices]
+        classify, weights = self.classify, None
+        if sample_weight is not None:
+            weights = sample_weight[indices]
+            classify = functools.partial(classify, sample_weight=weights)
+        log_q = classify(params, x)
         shifts = imsat.adversarial_perturbation(
-            self.classify,
+            classify,
             params,
             x,
             radius,
             key,
             probe=self.probe,
             num_iterations=self.num_iterations,
+            sample_weight=weights,
         )
-        perturbed = self.classify(params, x + shifts)
-        divergence = jnp.mean(jax.vmap(imsat.perturbation_divergence)(log_q, perturbed))
-        information = imsat.mutual_information(log_q)
+        perturbed = classify(params, x + shifts)
+        divergences = jax.vmap(imsat.perturbation_divergence)(log_q, perturbed)
+        divergence = batch_mean(divergences, sample_weight, indices)
+        information = imsat.mutual_information(log_q, weights)
         value = imsat.objective(
             divergence,
             information,

@@ -43,8 +43,8 @@ from dgg_jax.types import ElboTerms, Gaussian, Graph, Mixture
 ELBO_DRAWS = 16  # of the final ELBO
 
 Neighbors = tuple[np.ndarray, np.ndarray]  # indices and distances [N, k], ascending
-# (parameters of a model, its ln gamma [N, K]) -> ln of the global prior pi [K]
-LogWeights = Callable[[State, np.ndarray], np.ndarray]
+# (problem, parameters of a model, its ln gamma [N, K]) -> ln of the global prior pi [K]
+LogWeights = Callable[[Problem, State, np.ndarray], np.ndarray]
 # labels [N] -> what the record of a stage says of them
 LabelMetrics = Callable[[np.ndarray], Metrics]
 
@@ -213,6 +213,22 @@ def check_neighbors(problem: Problem) -> None:
         check_search(len(problem.x))
 
 
+def check_weights(problem: Problem) -> None:
+    """Whether all that is fitted to rows can heed their weights, if they have any.
+
+    Raises:
+      InvalidInput: if scikit-learn's Gaussian mixture, which cannot, is asked for.
+    """
+    if problem.sample_weight is None:
+        return
+    for name, value in (("init", "gmm"), ("clustering", "em"), ("kl_term", False)):
+        if getattr(problem.preset, name, None) == value:
+            raise checks.InvalidInput(
+                f"{name}={value} fits scikit-learn's Gaussian mixture, which takes no "
+                f"sample_weight; leave one of them out."
+            )
+
+
 def models_of(problem: Problem, start: Model) -> State:
     """The state of a run whose restarts train a model on.
 
@@ -265,7 +281,8 @@ def initial_mixtures(
     for restart in range(problem.preset.restarts):
         entries.append(initial_mixture(posterior, restart))
         labels = entries[-1]["initial_labels"]
-        shares = np.eye(num_clusters, dtype=np.float32)[labels].mean(axis=0)
+        one_hot = np.eye(num_clusters, dtype=np.float32)[labels]
+        shares = np.average(one_hot, axis=0, weights=problem.sample_weight)
         with np.errstate(divide="ignore"):  # an empty cluster has -inf
             log_weights = np.log(shares)
         elbo = mean_elbo(
@@ -293,6 +310,7 @@ def label_mixture(
             preset.eigenvectors_per_cluster * preset.num_clusters
         ),
         seed=problem.numpy_seed("initialize", restart),
+        sample_weight=problem.sample_weight,
     )
     return mixture_of_labels(problem, posterior, labels)
 
@@ -308,14 +326,17 @@ def mixture_of_labels(
         preset.num_clusters,
         variance_floor=preset.variance_floor,
         posterior_variance=preset.posterior_variance,
+        sample_weight=problem.sample_weight,
     )
     return {"initial_labels": labels, "mixture": mixture._asdict()}
 
 
-def of_gammas(params: State, log_assignments: np.ndarray) -> np.ndarray:
-    """ln of the global prior: of the mean gamma (erratum E4)."""
+def of_gammas(
+    problem: Problem, params: State, log_assignments: np.ndarray
+) -> np.ndarray:
+    """ln of the global prior: of the mean gamma (erratum E4), by weights of rows."""
     del params
-    return evaluate.global_log_weights(log_assignments)
+    return evaluate.global_log_weights(log_assignments, problem.sample_weight)
 
 
 def assessed(
@@ -341,7 +362,7 @@ def assessed(
         _, log_assignment = evaluate.infer(networks, model, problem.x)
         log_assignments.append(np.asarray(log_assignment))
         labels = log_assignments[-1].argmax(axis=1)
-        weights = log_weights(model, log_assignments[-1])
+        weights = log_weights(problem, model, log_assignments[-1])
         elbo = mean_elbo(problem, networks, model, weights)
         reports.append(label_metrics(labels) | elbo)
     entries = {"models": models, "log_assignments": np.stack(log_assignments)}
@@ -385,10 +406,10 @@ def evaluated(
         model = with_mixture(restart_of(state["models"], restart))
         log_assignments = state["log_assignments"][restart]
         labels = log_assignments.argmax(axis=1)
-        weights = log_weights(model, log_assignments)
+        weights = log_weights(problem, model, log_assignments)
         balance = evaluate.balance_metrics(labels, log_assignments)
         metrics, terms = final_metrics(model, weights, labels)
-        reports.append(metrics | finite_means(terms) | balance)
+        reports.append(metrics | finite_means(problem, terms) | balance)
         elbos.append(np.asarray(terms.total))
     best = int(np.argmax([report[criterion] for report in reports]))
     model = restart_of(state["models"], best)
@@ -396,7 +417,7 @@ def evaluated(
     entries = {
         "restart": np.asarray(best),
         "model": model,
-        "log_weights": np.asarray(log_weights(model, log_assignments)),
+        "log_weights": np.asarray(log_weights(problem, model, log_assignments)),
         "log_assignment": log_assignments,
         "labels": log_assignments.argmax(axis=1).astype(np.int32),
         "latent_mean": latent_means(problem, networks, model),

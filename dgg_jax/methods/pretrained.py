@@ -1,5 +1,7 @@
 """The autoencoder that methods start from, and what they ask of one."""
 
+import functools
+import hashlib
 from typing import Any
 
 import jax
@@ -19,7 +21,7 @@ from dgg_jax.methods.problem import Problem, kmeans_metrics
 from dgg_jax.networks import Networks, initial_params, with_precision
 from dgg_jax.stages import evaluate
 from dgg_jax.stages.pretrain import AutoencoderLoss, VaeLoss, layerwise
-from dgg_jax.training import Diverged, Loss, Metrics, Schedule, State, optimize
+from dgg_jax.training import Diverged, Loss, Metrics, Rows, Schedule, State, optimize
 from dgg_jax.types import ElboTerms, Gaussian
 
 
@@ -50,6 +52,11 @@ def likelihood(problem: Problem) -> Likelihood:
     return Masked(named) if problem.misses_values else as_pytree(named)
 
 
+def rows(problem: Problem) -> Rows:
+    """The data and p(x | z), with the weights of rows, as losses take them."""
+    return Rows(problem.x, likelihood(problem), problem.sample_weight)
+
+
 def pretrained(problem: Problem) -> State:
     """Encoder and decoder, trained once for all runs that share them."""
     keys = jax.random.split(problem.key("pretrain"), 5)
@@ -72,7 +79,7 @@ def pretrained(problem: Problem) -> State:
 def train_autoencoder(
     problem: Problem, loop: str, loss: Loss, params: State, key: jax.Array, epochs: int
 ) -> State:
-    """Minimises a loss over (x, likelihood) by Adam, as pretraining does.
+    """Minimises a loss over Rows by Adam, as pretraining does.
 
     Args:
       problem: what is clustered.
@@ -86,7 +93,7 @@ def train_autoencoder(
         loop,
         loss,
         params,
-        (problem.x, likelihood(problem)),
+        rows(problem),
         key,
         _schedule(problem, epochs),
         num_points=len(problem.x),
@@ -97,7 +104,11 @@ def train_autoencoder(
 def autoencoder_identity(problem: Problem) -> dict[str, Any]:
     """What the pretrained autoencoder depends on, for runs that share it."""
     settings = problem.preset.autoencoder_settings()
-    return settings | {"seed": problem.seed, "parts": repr(problem.parts)}
+    identity = settings | {"seed": problem.seed, "parts": repr(problem.parts)}
+    if problem.sample_weight is not None:
+        digest = hashlib.sha256(problem.sample_weight.tobytes())
+        identity["sample_weight"] = digest.hexdigest()
+    return identity
 
 
 def vae_identity(problem: Problem) -> dict[str, Any]:
@@ -120,11 +131,10 @@ def _autoencoder(problem: Problem, keys: jax.Array) -> State:
         layers = zip([*hidden, "mean"], ["output", *hidden[::-1]], strict=True)
         with with_precision(preset.precision):  # as in a Network, which they are not
             params["encoder"], params["decoder"] = layerwise(
-                x,
+                rows(problem),
                 params["encoder"],
                 params["decoder"],
                 list(layers),
-                likelihood(problem),
                 seen=encoder.seen,
                 corruption=preset.pretrain_corruption,
                 schedule=_schedule(problem, preset.pretrain_layer_epochs),
@@ -160,9 +170,8 @@ def mean_elbo(
     Raises:
       Diverged: if a term is not finite.
     """
-    return finite_means(
-        own_elbo(problem, networks, params, log_weights, draws, log_assignments)
-    )
+    terms = own_elbo(problem, networks, params, log_weights, draws, log_assignments)
+    return finite_means(problem, terms)
 
 
 def own_elbo(
@@ -186,13 +195,14 @@ def own_elbo(
     )
 
 
-def finite_means(terms: Any) -> Metrics:
-    """The means of terms [N] of a bound, and their total as "elbo".
+def finite_means(problem: Problem, terms: Any) -> Metrics:
+    """The means of terms [N] of a bound, by weights of rows, and their total as "elbo".
 
     Raises:
       Diverged: if one is not finite: the last update of a loop is seen here first.
     """
-    metrics = evaluate.elbo_metrics(jax.tree.map(jnp.mean, terms))
+    mean = functools.partial(jnp.average, weights=problem.sample_weight)
+    metrics = evaluate.elbo_metrics(jax.tree.map(mean, terms))
     for name in terms._fields:
         if not np.isfinite(metrics[name]):
             raise Diverged(f"{name} is not finite in the evaluation")

@@ -74,6 +74,8 @@ class Problem:
       column_scale: [D], what columns were divided by before they came here.
       known: clusters [N] of rows that are known, -1 elsewhere; or None.
       links: pairs of rows that must be together, or must not; or None.
+      sample_weight: how much each row counts in what is minimised and in moments, with
+        a mean of 1, [N]; None: all alike.
       is_test: rows [N] that are scored, not trained on; None trains on all and scores
         all.
     """
@@ -93,6 +95,7 @@ class Problem:
     column_scale: np.ndarray | None = None
     known: np.ndarray | None = None
     links: Links | None = None
+    sample_weight: np.ndarray | None = None
     is_test: np.ndarray | None = None
 
     @classmethod
@@ -104,6 +107,7 @@ class Problem:
         runner: Run | None = None,
         neighbors: tuple[np.ndarray, np.ndarray] | None = None,
         image_shape: tuple[int, ...] | None = None,
+        sample_weight: np.ndarray | None = None,
         **known: Any,
     ) -> Self:
         """Checks the data and places them.
@@ -115,6 +119,7 @@ class Problem:
           runner: checkpoints and callbacks; by default in memory only.
           neighbors: see ``Problem``.
           image_shape: see ``Problem``.
+          sample_weight: how much each row counts, [N], on any scale.
           **known: other fields of a Problem.
 
         Raises:
@@ -139,6 +144,9 @@ class Problem:
             checks.counts(x)
         if neighbors is not None:
             neighbors = checks.neighbors(*neighbors, num_points=x.shape[0])
+        sample_weight = checks.sample_weight(sample_weight, x.shape[0])
+        if sample_weight is not None:
+            _check_that_enough_count(sample_weight, preset.num_clusters)
         is_test = known.get("is_test")
         if is_test is not None and (
             np.shape(is_test) != (x.shape[0],) or len(set(is_test)) < 2
@@ -147,6 +155,11 @@ class Problem:
                 f"is_test must mark some but not all of the {x.shape[0]} rows of x, "
                 f"got shape {np.shape(is_test)} with "
                 f"{np.count_nonzero(is_test)} marked."
+            )
+        if is_test is not None and sample_weight is not None:
+            raise checks.InvalidInput(
+                "sample_weight weighs rows of training, with is_test there are others "
+                "that are scored; leave one of them out."
             )
         if image_shape is not None:
             checks.image_shape(image_shape, x.shape[1], "image_shape")
@@ -178,6 +191,7 @@ class Problem:
             runner or Run(),
             neighbors=neighbors,
             image_shape=image_shape,
+            sample_weight=sample_weight,
             **known,
         )
 
@@ -218,6 +232,20 @@ class Problem:
     def scores(self, labels: np.ndarray | None) -> Metrics:
         """ACC, NMI and ARI of labels [N]; None without true ones."""
         return evaluate.label_metrics(self.y, labels)
+
+
+def _check_that_enough_count(sample_weight: np.ndarray, num_clusters: int) -> None:
+    """Refuses more clusters than rows that have a weight.
+
+    Raises:
+      InvalidInput: naming both.
+    """
+    count = np.count_nonzero(sample_weight)
+    if count < num_clusters:
+        raise checks.InvalidInput(
+            f"num_clusters={num_clusters} exceeds the {count} rows whose sample_weight "
+            "is above 0; ask for fewer clusters."
+        )
 
 
 def _estimated(x: np.ndarray | SparseRows | HostRows, parts: Parts) -> np.ndarray:
@@ -303,9 +331,12 @@ def kmeans_metrics(
         return problem.scores(None)
     seed = problem.numpy_seed(stage)
     kmeans = KMeans(problem.preset.num_clusters, n_init=3, random_state=seed)
+    weights = problem.sample_weight
     if not isinstance(embedding, HostRows):
         with threads_for(len(embedding)):
-            return problem.scores(kmeans.fit_predict(embedding))
+            return problem.scores(kmeans.fit_predict(embedding, sample_weight=weights))
     sample = np.random.default_rng(seed).permutation(len(embedding))[:_SAMPLE]
-    kmeans.fit(embedding[np.sort(sample)])  # a disk is read in order
+    sample.sort()  # a disk is read in order
+    weights = None if weights is None else weights[sample]
+    kmeans.fit(embedding[sample], sample_weight=weights)
     return problem.scores(map_blocks(kmeans.predict, embedding))

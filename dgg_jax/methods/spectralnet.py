@@ -42,6 +42,7 @@ def run(
     y: np.ndarray | None = None,
     runner: Run | None = None,
     image_shape: tuple[int, ...] | None = None,
+    sample_weight: np.ndarray | None = None,
 ) -> Outcome:
     """Carries data through all stages of SpectralNet.
 
@@ -53,6 +54,7 @@ def run(
       runner: checkpoints and callbacks; by default in memory only.
       image_shape: (H, W), (H, W, 1) or (H, W, 3) of the image in a row, which
         ``siamese_warp`` warps; None if there is none.
+      sample_weight: refused, unless all are equal; [N].
 
     Returns:
       The model; the last state, with "labels" [N] and "latent_mean" [N, K], the
@@ -63,6 +65,12 @@ def run(
       Diverged: if a loss is not finite.
       Interrupted: if the runner was asked to stop.
     """
+    checks.no_sample_weight(
+        sample_weight,
+        len(x),
+        "SpectralNet's loss is of pairs of rows in an orthonormal basis",
+        "DGG, VaDE, GMVAE, DEC or IMSAT",
+    )
     problem = Problem.of(
         x, preset, seed=seed, y=y, runner=runner, image_shape=image_shape
     )

@@ -55,6 +55,7 @@ import math
 import numpy as np
 from scipy import sparse
 
+from dgg_jax import checks
 from dgg_jax.graph import graph_information, neighbor_weights, spectral_labels
 from dgg_jax.graph.discriminants import (
     discriminant_laplacian,
@@ -107,6 +108,8 @@ STAGES = {
     SiameseSpectralPreset: ("pretrain", "embed", "graph", "cluster"),
 }
 
+_WEIGHED = (KMeansPreset, LatentKMeansPreset)  # whose rows may have weights
+
 
 def run(
     x: np.ndarray | sparse.csr_array,
@@ -116,6 +119,7 @@ def run(
     y: np.ndarray | None = None,
     runner: Run | None = None,
     image_shape: tuple[int, ...] | None = None,
+    sample_weight: np.ndarray | None = None,
 ) -> Outcome:
     """Carries data through the stages of the baseline that the preset is of.
 
@@ -127,6 +131,8 @@ def run(
       runner: checkpoints and callbacks; by default in memory only.
       image_shape: (H, W), (H, W, 1) or (H, W, 3) of the image in a row, which the
         Siamese network may see warped; None if there is none.
+      sample_weight: how much each row counts, [N], in the autoencoder and K-means;
+        graphs and scikit-learn's Gaussian mixture take none.
 
     Returns:
       None, there is no model of the data; the last state, with "labels" [N] and, of a
@@ -138,8 +144,21 @@ def run(
       Diverged: if a loss is not finite.
       Interrupted: if the runner was asked to stop.
     """
+    if not isinstance(preset, _WEIGHED) or isinstance(preset, SiamesePreset):
+        checks.no_sample_weight(
+            sample_weight,
+            x.shape[0],
+            "this baseline is of a graph or of scikit-learn's Gaussian mixture",
+            "kmeans, ae_kmeans or vade",
+        )
     problem = Problem.of(
-        x, preset, seed=seed, y=y, runner=runner, image_shape=image_shape
+        x,
+        preset,
+        seed=seed,
+        y=y,
+        runner=runner,
+        image_shape=image_shape,
+        sample_weight=sample_weight,
     )
     stage, state, stages = problem.runner.stage, {}, STAGES[type(preset)]
     if "embed" in stages:
@@ -166,7 +185,9 @@ def _points(problem: Problem, state: State) -> np.ndarray | SparseRows | HostRow
 
 def kmeans(problem: Problem, state: State) -> tuple[State, Metrics]:
     """K-means."""
-    labels = problem.kmeans("cluster").fit_predict(_points(problem, state))
+    labels = problem.kmeans("cluster").fit_predict(
+        _points(problem, state), sample_weight=problem.sample_weight
+    )
     return clustered(problem, labels.astype(np.int32))
 
 

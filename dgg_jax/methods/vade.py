@@ -19,7 +19,6 @@ from sklearn.mixture import GaussianMixture
 
 from dgg_jax.distributions import sample_gaussian
 from dgg_jax.graph import neighbor_weights
-from dgg_jax.likelihoods import Likelihood
 from dgg_jax.losses import vade
 from dgg_jax.methods import mixture_vae
 from dgg_jax.methods.mixture_vae import (
@@ -41,24 +40,25 @@ from dgg_jax.methods.pretrained import (
     check_parts,
     finite_means,
     latent_means,
-    likelihood,
     own_elbo,
     pretrain_and_report,
+    rows,
 )
 from dgg_jax.methods.problem import Outcome, Problem, training_schedule
 from dgg_jax.methods.similarity import nearest
 from dgg_jax.networks import Networks
-from dgg_jax.placement.rows import HostRows, SparseRows
 from dgg_jax.presets import VaDEPreset
 from dgg_jax.stages import evaluate, initialize
 from dgg_jax.training import (
     Loss,
     Metrics,
     Rate,
+    Rows,
     Run,
     State,
     StepOutput,
     TrainState,
+    batch_mean,
     optimize,
 )
 from dgg_jax.training.loop import steps_per_epoch
@@ -79,6 +79,7 @@ def run(
     parts: Parts = AS_NAMED,
     neighbors: Neighbors | None = None,
     start: Model | None = None,
+    sample_weight: np.ndarray | None = None,
 ) -> Outcome:
     """Carries data through all stages of VaDE.
 
@@ -93,6 +94,8 @@ def run(
       neighbors: nearest neighbours (indices and distances [N, k], ascending) that the
         graph takes in place of its own.
       start: a model to train on, without pretraining and initialisation.
+      sample_weight: how much each row counts in all that is minimised, in moments and
+        in pi, [N]; spectral clustering and the report's ``em_accuracy`` know none.
 
     Returns:
       The model with the best objective of the restarts; the last state, with "labels"
@@ -114,8 +117,10 @@ def run(
         parts=parts,
         neighbors=neighbors,
         start=start,
+        sample_weight=sample_weight,
     )
     check_parts(problem)
+    mixture_vae.check_weights(problem)
     stage = problem.runner.stage
     if start is None:
         if preset.init == "spectral":
@@ -159,9 +164,11 @@ def bayes_assignment(params: Any, z: jax.Array) -> jax.Array:
     return assign(z)
 
 
-def _trained_weights(params: State, log_assignments: np.ndarray) -> np.ndarray:
+def _trained_weights(
+    problem: Problem, params: State, log_assignments: np.ndarray
+) -> np.ndarray:
     """ln of the trained pi, with which eq. (12) assigns."""
-    del log_assignments
+    del problem, log_assignments
     return np.asarray(log_weights(params))
 
 
@@ -200,7 +207,9 @@ def _initial_mixture(
         }
     else:
         entries = mixture_vae.label_mixture(problem, posterior, graph, restart)
-        counts = np.bincount(entries["initial_labels"], minlength=num_clusters)
+        counts = np.bincount(
+            entries["initial_labels"], problem.sample_weight, num_clusters
+        )
         # One point more in each cluster, so that an empty one can grow.
         shares = (counts + 1.0) / (len(problem.x) + num_clusters)
         entries["logits"] = np.log(shares).astype(np.float32)
@@ -229,7 +238,10 @@ def _with_narrow_posteriors(problem: Problem, encoder: State) -> State:
     if "bias" not in encoder.get("logvar", {}):
         return encoder
     latents = latent_means(problem, autoencoder(problem), {"encoder": encoder})
-    variance = np.maximum(latents.var(axis=0), problem.preset.variance_floor)
+    weights = problem.sample_weight
+    mean = np.average(latents, axis=0, weights=weights)
+    variance = np.average((latents - mean) ** 2, axis=0, weights=weights)
+    variance = np.maximum(variance, problem.preset.variance_floor)
     narrow = np.log(0.01 * variance)  # the kernel of the head is 0
     logvar = {**encoder["logvar"], "bias": narrow}
     return {**encoder, "logvar": logvar}
@@ -276,8 +288,7 @@ def train(problem: Problem, state: State) -> tuple[State, Metrics]:
         objective = vade_objective(
             dataclasses.replace(preset, kl_warmup_epochs=0),
             networks,
-            likelihood(problem),
-            problem.x,
+            rows(problem),
             labels=state["initial_labels"],
         )
         models = optimize(
@@ -289,7 +300,7 @@ def train(problem: Problem, state: State) -> tuple[State, Metrics]:
             **objective | {"rates": _rates_of_mixture(Rate(schedule.learning_rate))},
             **common,
         ).params
-    objective = vade_objective(preset, networks, likelihood(problem), problem.x)
+    objective = vade_objective(preset, networks, rows(problem))
     models = optimize(
         "train", params=models, key=keys, schedule=schedule, **objective, **common
     ).params
@@ -356,12 +367,12 @@ def _final_metrics(
     alone.
     """
     terms = own_elbo(problem, networks, model, weights, ELBO_DRAWS)
-    metrics = finite_means(terms)
+    metrics = finite_means(problem, terms)
     if problem.preset.kl_term:
         weight = problem.preset.reconstruction_weight
         objective = metrics["elbo"] + (weight - 1.0) * metrics["reconstruction"]
     else:
-        objective = mean_reconstruction(networks, likelihood(problem), model, problem.x)
+        objective = mean_reconstruction(networks, rows(problem), model)
     return problem.scores(labels) | {"objective": objective}, terms
 
 
@@ -389,8 +400,7 @@ def _em(problem: Problem, model: State) -> np.ndarray:
 def vade_objective(
     preset: VaDEPreset,
     networks: Networks,
-    likelihood: Likelihood,
-    x: np.ndarray | SparseRows | HostRows,
+    rows: Rows,
     labels: np.ndarray | None = None,
 ) -> dict[str, Any]:
     """What ``training.optimize`` is told to maximise VaDE's objective, for R restarts.
@@ -398,8 +408,7 @@ def vade_objective(
     Args:
       preset: the weights of the terms, and how long the KL term takes to rise.
       networks: the model as pure functions.
-      likelihood: p(x | z).
-      x: data, shape [N, D].
+      rows: the data [N, D], p(x | z) and the weights of rows.
       labels: of each restart, [R, N], to hold q(c | x) at.
     """
     if preset.kl_term:
@@ -411,13 +420,13 @@ def vade_objective(
         )
     else:
         loss = ReconstructionLoss(networks)
-    held = labels is not None
-    num_steps = steps_per_epoch(len(x), min(preset.batch_size, len(x)))
+    num_points = len(rows.x)
+    num_steps = steps_per_epoch(num_points, min(preset.batch_size, num_points))
     rate = Rate(preset.mixture_learning_rate, preset.mixture_decay, preset.decay_epochs)
     return {
         "loss": loss,
-        "data": (x, likelihood, labels) if held else (x, likelihood),
-        "data_axes": (None, None, 0) if held else None,
+        "data": (rows, labels),
+        "data_axes": None if labels is None else (None, 0),
         "prepare": KlWeight(num_steps, preset.kl_warmup_epochs),
         "prepared_from": (),  # the state alone
         "rates": _rates_of_mixture(rate),
@@ -459,8 +468,8 @@ class VadeLoss(Loss):
     alpha is ``reconstruction_weight``, section 4.2 of VaDE, and beta the KL weight of
     the epoch; the KL divergence is eq. (14)'s, with q(z, c | x) = q(z | x) q(c | x).
 
-    Over ((x, likelihood), beta), or ((x, likelihood, labels), beta) to hold q(c | x) at
-    labels [N]; with the table of ln q(c | x).
+    Over ((Rows, labels), beta), with the table of ln q(c | x), which is held at labels
+    [N] that are not None. Each row's summand is times its weight, if they have any.
 
     Attributes:
       networks: the model as pure functions.
@@ -477,14 +486,14 @@ class VadeLoss(Loss):
 
     def __call__(self, params, data, indices, key):
         """The value of a batch; see ``training.Loss``."""
-        (x, likelihood, *labels), kl_weight = data
-        x = x[indices]
+        (rows, labels), kl_weight = data
+        x = rows.x[indices]
         posterior, z, decoded = _draw(self.networks, params, x, key, self.num_samples)
         held = None
-        if labels:
+        if labels is not None:
             num_clusters = len(params["logits"])
             # -inf is safe: losses take 0 ln 0 as 0, with a finite gradient.
-            held = jnp.log(jax.nn.one_hot(labels[0][indices], num_clusters))
+            held = jnp.log(jax.nn.one_hot(labels[indices], num_clusters))
         axes = (0, 0, 0, 0, 0, None, None, None)
         terms, log_assignment = jax.vmap(self._terms, axes)(
             x,
@@ -494,9 +503,9 @@ class VadeLoss(Loss):
             held,
             log_weights(params),
             params["mixture"],
-            likelihood,
+            rows.likelihood,
         )
-        means = jax.tree.map(jnp.mean, terms)
+        means = batch_mean(terms, rows.sample_weight, indices)
         others = means.total - means.reconstruction
         weighted = self.reconstruction_weight * means.reconstruction
         objective = weighted + kl_weight * others
@@ -547,7 +556,7 @@ class ReconstructionLoss(Loss):
     The ablation of section 3.3 of VaDE: z would be unstable without the KL term, so the
     mean is decoded in its place, and no gradient reaches the mixture.
 
-    Over ((x, likelihood), beta), with the table of ln p(c | mean).
+    Over ((Rows, None), beta), with the table of ln p(c | mean).
 
     Attributes:
       networks: the model as pure functions.
@@ -557,24 +566,22 @@ class ReconstructionLoss(Loss):
 
     def __call__(self, params, data, indices, key):
         """The value of a batch; see ``training.Loss``."""
-        (x, likelihood), _ = data
-        x = x[indices]
+        (rows, _), _ = data
+        x = rows.x[indices]
         mean = self.networks.encode(params["encoder"], x).mean
         decoded = self.networks.decode(params["decoder"], mean)
-        value = jnp.mean(jax.vmap(likelihood.log_prob)(x, decoded))
-        rows = jax.lax.stop_gradient(bayes_assignment(params, mean))
-        return -value, StepOutput({"objective": value}, rows=rows)
+        values = jax.vmap(rows.likelihood.log_prob)(x, decoded)
+        value = batch_mean(values, rows.sample_weight, indices)
+        table = jax.lax.stop_gradient(bayes_assignment(params, mean))
+        return -value, StepOutput({"objective": value}, rows=table)
 
 
-def mean_reconstruction(
-    networks: Networks,
-    likelihood: Likelihood,
-    params: Any,
-    x: jax.Array | SparseRows | HostRows,
-) -> float:
-    """What ``ReconstructionLoss`` maximises, over all rows of x [N, D]: in nats."""
-    values = evaluate.encode_all(_Reconstruction(networks), (params, likelihood), x)
-    return float(np.mean(values))
+def mean_reconstruction(networks: Networks, rows: Rows, params: Any) -> float:
+    """What ``ReconstructionLoss`` maximises, over all rows: in nats."""
+    values = evaluate.encode_all(
+        _Reconstruction(networks), (params, rows.likelihood), rows.x
+    )
+    return float(jnp.average(values, weights=rows.sample_weight))
 
 
 @dataclasses.dataclass(frozen=True)

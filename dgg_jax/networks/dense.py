@@ -164,11 +164,25 @@ def moments_of_state(layers: dict[str, dict[str, jax.Array]]) -> tuple[Moments, 
     return tuple(Moments(**layers[str(index)]) for index in range(len(layers)))
 
 
+def _moments(x: jax.Array, sample_weight: jax.Array | None) -> Moments:
+    """Those of rows x [B, H], which count alike or by weights [B]."""
+    if sample_weight is None:
+        return Moments(
+            jnp.mean(x, axis=0, keepdims=True), jnp.var(x, axis=0, keepdims=True)
+        )
+    # A batch in which no row counts has moments of 0, which nothing depends on.
+    total = jnp.maximum(jnp.sum(sample_weight), jnp.finfo(x.dtype).tiny)
+    shares = (sample_weight / total)[:, None]
+    mean = jnp.sum(shares * x, axis=0, keepdims=True)
+    return Moments(mean, jnp.sum(shares * (x - mean) ** 2, axis=0, keepdims=True))
+
+
 def _normalized_layers(
     module: nn.Module,
     x: jax.Array,
     moments: Sequence[Moments] | None,
     blurred: Callable[[jax.Array, int], jax.Array] = lambda x, index: x,
+    sample_weight: jax.Array | None = None,
 ) -> tuple[jax.Array, tuple[Moments, ...]]:
     """The ReLU layers of a module with batch normalisation, and the moments used.
 
@@ -178,8 +192,7 @@ def _normalized_layers(
     for index, size in enumerate(module.hidden_sizes):
         x = nn.Dense(size, use_bias=False, name=f"hidden_{index}")(x)
         if moments is None:
-            mean = jnp.mean(x, axis=0, keepdims=True)
-            used.append(Moments(mean, jnp.var(x, axis=0, keepdims=True)))
+            used.append(_moments(x, sample_weight))
         else:
             used.append(moments[index])
         scale = module.param(f"scale_{index}", nn.initializers.ones, (1, size))
@@ -216,6 +229,7 @@ class NormalizedClassifier(nn.Module):
         x: jax.Array,
         moments: Sequence[Moments] | None = None,
         key: jax.Array | None = None,
+        sample_weight: jax.Array | None = None,
     ) -> tuple[jax.Array, tuple[Moments, ...]]:
         """Maps x [B, D] to ln q(c | x) [B, K] and the moments of each hidden layer.
 
@@ -223,6 +237,8 @@ class NormalizedClassifier(nn.Module):
           x: a batch; of at least 2 different points if moments is None.
           moments: what to normalise by, or None for the moments of the batch.
           key: of the noise; None adds none.
+          sample_weight: how much each row counts in the moments of the batch, [B];
+            None: all alike.
 
         Returns:
           The log-probabilities, and the moments that were used.
@@ -234,7 +250,7 @@ class NormalizedClassifier(nn.Module):
             drawn = jax.random.normal(jax.random.fold_in(key, index), x.shape)
             return x + self.noise * drawn
 
-        x, used = _normalized_layers(self, x, moments, blurred)
+        x, used = _normalized_layers(self, x, moments, blurred, sample_weight)
         # All points start with uniform clusters, as in the released code.
         small = nn.initializers.variance_scaling(1e-8, "fan_in", "normal")
         x = nn.Dense(self.num_clusters, kernel_init=small, name="output")(x)

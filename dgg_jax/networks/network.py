@@ -49,13 +49,16 @@ class Network:
     entry: str | None = None
     batches_only: bool = False
 
-    def __call__(self, params: Any, x: jax.Array) -> Any:
-        """What the module returns for rows x [B, ...], or for one row."""
+    def __call__(self, params: Any, x: jax.Array, **named: Any) -> Any:
+        """What the module returns for rows x [B, ...], or for one row.
+
+        What is named goes to the module, too.
+        """
         if self.batches_only and x.ndim == 1:
-            return jax.tree.map(lambda leaf: leaf[0], self(params, x[None]))
+            return jax.tree.map(lambda leaf: leaf[0], self(params, x[None], **named))
         own = params if self.entry is None else params[self.entry]
         with with_precision(self.precision):
-            return self.module.apply({"params": own}, x)
+            return self.module.apply({"params": own}, x, **named)
 
 
 class Networks(NamedTuple):

@@ -142,9 +142,21 @@ def _elbo_terms(networks, likelihood, params, log_weights, x, points, key):
 
 
 @jax.jit
-def global_log_weights(log_assignments: jax.Array) -> jax.Array:
-    """ln of the mean gamma [K]: the prior for new data (erratum E4), of [N, K]."""
-    return jax.nn.logsumexp(log_assignments, axis=0) - np.log(len(log_assignments))
+def global_log_weights(
+    log_assignments: jax.Array, sample_weight: jax.Array | None = None
+) -> jax.Array:
+    """ln of the mean gamma: the prior for new data (erratum E4).
+
+    Args:
+      log_assignments: ln gamma, shape [N, K].
+      sample_weight: how much each row counts, with a mean of 1, [N]; None: all alike.
+
+    Returns:
+      Log-probabilities [K].
+    """
+    weights = None if sample_weight is None else sample_weight[:, None]
+    total = jax.nn.logsumexp(log_assignments, axis=0, b=weights)
+    return total - np.log(len(log_assignments))
 
 
 def label_metrics(y: np.ndarray | None, labels: np.ndarray) -> dict[str, float | None]:

@@ -21,6 +21,7 @@ def initial_labels(
     *,
     num_eigenvectors: int,
     seed: int,
+    sample_weight: np.ndarray | None = None,
 ) -> np.ndarray:
     """Clusters to start from.
 
@@ -34,6 +35,7 @@ def initial_labels(
       num_clusters: K.
       num_eigenvectors: for "spectral".
       seed: of the clustering.
+      sample_weight: how much each point counts in "kmeans", shape [N]; None: all alike.
 
     Returns:
       Labels in 0..K-1, int32 of shape [N].
@@ -46,7 +48,8 @@ def initial_labels(
         return spectral_labels(graph, num_clusters, num_eigenvectors, seed)
     if init == "kmeans":
         kmeans = KMeans(num_clusters, n_init=10, random_state=seed)
-        return kmeans.fit_predict(latents).astype(np.int32)
+        labels = kmeans.fit_predict(latents, sample_weight=sample_weight)
+        return labels.astype(np.int32)
     mixture = diagonal_mixture(latents, num_clusters, seed=seed)
     return mixture.predict(latents.astype(np.float64)).astype(np.int32)
 
@@ -127,6 +130,7 @@ def label_mixture(
     *,
     variance_floor: float,
     posterior_variance: bool,
+    sample_weight: np.ndarray | None = None,
 ) -> Mixture:
     """Mean and unbiased variance of the latents of each label (section 4 of DGG).
 
@@ -139,25 +143,33 @@ def label_mixture(
     Args:
       posterior: q(z | x), fields of shape [N, L].
       labels: in 0..K-1, shape [N].
-      num_clusters: K; a label without points takes the moments of all.
+      num_clusters: K; a label without points that count takes the moments of all.
       variance_floor: smallest variance.
       posterior_variance: False takes the variance of the means alone.
+      sample_weight: how much each point counts, shape [N]; None: all alike. The
+        unbiased variance is then scatter / (sum s - sum s^2 / sum s).
 
     Returns:
       Mixture of float32 arrays [K, L].
     """
     latents = np.asarray(posterior.mean, np.float64)
     spread = np.exp(np.asarray(posterior.logvar, np.float64))
+    weights = np.ones(len(labels)) if sample_weight is None else sample_weight
+    weights = np.asarray(weights, np.float64)
     means, variances = [], []
     for k in range(num_clusters):
-        members = labels == k
+        members = (labels == k) & (weights > 0)
         if not members.any():
-            members = np.ones(len(labels), bool)
-        means.append(latents[members].mean(axis=0))
-        scatter = ((latents[members] - means[-1]) ** 2).sum(axis=0)
-        unbiased = scatter / max(1, np.count_nonzero(members) - 1)
-        own = spread[members].mean(axis=0) if posterior_variance else 0.0
-        variances.append(unbiased + own)
+            members = weights > 0
+        own = weights[members, None]
+        total = own.sum()
+        means.append((own * latents[members]).sum(axis=0) / total)
+        scatter = (own * (latents[members] - means[-1]) ** 2).sum(axis=0)
+        freedom = total - (own**2).sum() / total  # n - 1 of n points that count alike
+        variance = scatter / (freedom if freedom > 1e-6 * total else total)
+        if posterior_variance:
+            variance = variance + (own * spread[members]).sum(axis=0) / total
+        variances.append(variance)
     variance = np.maximum(np.stack(variances), variance_floor)
     return Mixture(
         np.stack(means).astype(np.float32), np.log(variance).astype(np.float32)

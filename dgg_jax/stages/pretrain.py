@@ -7,17 +7,23 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import linen as nn
 
 from dgg_jax.distributions import sample_gaussian
-from dgg_jax.likelihoods import Likelihood
 from dgg_jax.losses import autoencoder
 from dgg_jax.networks import Networks, present
 from dgg_jax.placement import devices
 from dgg_jax.placement.rows import HostRows, SparseRows, map_blocks, map_rows
 from dgg_jax.storage import arrays
-from dgg_jax.training import Loss, Monitor, Schedule, StepOutput, optimize
+from dgg_jax.training import (
+    Loss,
+    Monitor,
+    Rows,
+    Schedule,
+    StepOutput,
+    batch_mean,
+    optimize,
+)
 from dgg_jax.types import Gaussian
 
 Params = dict[str, Any]
@@ -48,7 +54,7 @@ class _Layer:
 
 @dataclasses.dataclass(frozen=True)
 class LayerLoss(Loss):
-    """The loss of a pair of layers over (features [N, H], likelihood).
+    """The loss of a pair of layers over Rows of features [N, H].
 
     Attributes:
       encode: the inner layer, of its parameters and features [B, H].
@@ -62,8 +68,7 @@ class LayerLoss(Loss):
 
     def __call__(self, params, data, indices, key):
         """The value of a batch; see ``training.Loss``."""
-        features, likelihood = data
-        h = features[indices]
+        h = data.x[indices]
         corrupted = autoencoder.corrupt(h, key, self.corruption)
         decoded = _linear(params["outer"], self.encode(params["inner"], corrupted))
         if self.outermost:
@@ -71,19 +76,18 @@ class LayerLoss(Loss):
             if logvar is not None:
                 logvar = jnp.broadcast_to(logvar[None], decoded.shape)
                 decoded = Gaussian(decoded, logvar)
-            values = -jax.vmap(likelihood.log_prob)(h, decoded)
+            values = -jax.vmap(data.likelihood.log_prob)(h, decoded)
         else:
             values = jax.vmap(autoencoder.squared_error)(h, nn.relu(decoded))
-        value = jnp.mean(values)
+        value = batch_mean(values, data.sample_weight, indices)
         return value, StepOutput({"loss": value})
 
 
 def layerwise(
-    x: np.ndarray,
+    rows: Rows,
     encoder_params: Params,
     decoder_params: Params,
     layers: Sequence[tuple[str, str]],
-    likelihood: Likelihood,
     *,
     seen: Callable[[jax.Array], jax.Array] = present,
     corruption: float,
@@ -97,12 +101,12 @@ def layerwise(
     (l - 1)-th layer from a corrupted copy; the first pair the data, by its likelihood.
 
     Args:
-      x: data, shape [N, D]; features of HostRows go to temporary files.
+      rows: data [N, D], with the likelihood of the outermost pair; features of
+        HostRows go to temporary files.
       encoder_params: of the encoder, replaced layer by layer.
       decoder_params: of the decoder, replaced layer by layer.
       layers: pairs of layer names, encoder's and decoder's, from the data inwards; the
         innermost encoder layer is linear, all others have a ReLU.
-      likelihood: p(x | z) of the outermost pair.
       seen: what the encoder's first layer sees of the data.
       corruption: share of inputs set to 0.
       schedule: of each layer.
@@ -114,7 +118,7 @@ def layerwise(
     """
     encoder_params = {**encoder_params}
     decoder_params = {**decoder_params}
-    features = x
+    features = rows.x
     for depth, (inner, outer) in enumerate(layers):
         outermost = depth == 0
         is_last = depth == len(layers) - 1
@@ -127,10 +131,10 @@ def layerwise(
             f"layer_{depth + 1}",
             LayerLoss(encode, outermost, corruption),
             params,
-            (features, likelihood),
+            rows._replace(x=features),
             jax.random.fold_in(key, depth),
             schedule,
-            num_points=len(x),
+            num_points=len(rows.x),
             monitor=monitor,
         ).params
         encoder_params[inner] = params["inner"]
@@ -156,7 +160,7 @@ def _encoded(encode: Any, params: Any, rows: jax.Array | SparseRows) -> jax.Arra
 
 @dataclasses.dataclass(frozen=True)
 class AutoencoderLoss(Loss):
-    """-ln p(x | mean of the corrupted x), over (x, likelihood).
+    """-ln p(x | mean of the corrupted x), over Rows.
 
     A deep denoising autoencoder through the latent mean, all layers together.
 
@@ -170,18 +174,18 @@ class AutoencoderLoss(Loss):
 
     def __call__(self, params, data, indices, key):
         """The value of a batch; see ``training.Loss``."""
-        x, likelihood = data
-        x = x[indices]
+        x = data.x[indices]
         corrupted = autoencoder.corrupt(x, key, self.corruption)
         latents = self.networks.encode(params["encoder"], corrupted).mean
         decoded = self.networks.decode(params["decoder"], latents)
-        value = -jnp.mean(jax.vmap(likelihood.log_prob)(x, decoded))
+        values = jax.vmap(data.likelihood.log_prob)(x, decoded)
+        value = -batch_mean(values, data.sample_weight, indices)
         return value, StepOutput({"loss": value})
 
 
 @dataclasses.dataclass(frozen=True)
 class VaeLoss(Loss):
-    """-ELBO with prior N(0, I), over (x, likelihood).
+    """-ELBO with prior N(0, I), over Rows.
 
     Attributes:
       networks: encoder and decoder.
@@ -191,16 +195,15 @@ class VaeLoss(Loss):
 
     def __call__(self, params, data, indices, key):
         """The value of a batch; see ``training.Loss``."""
-        x, likelihood = data
-        x = x[indices]
+        x = data.x[indices]
         posterior = self.networks.encode(params["encoder"], x)
         eps = jax.random.normal(key, posterior.mean.shape)
         z = sample_gaussian(posterior, eps)
         decoded = self.networks.decode(params["decoder"], z)
         terms = jax.vmap(autoencoder.vae_elbo, (0, 0, 0, None))(
-            x, decoded, posterior, likelihood
+            x, decoded, posterior, data.likelihood
         )
-        means = jax.tree.map(jnp.mean, terms)
+        means = batch_mean(terms, data.sample_weight, indices)
         metrics = {
             "loss": -means.total,
             "reconstruction": means.reconstruction,

@@ -1,5 +1,6 @@
 """The training loop: one compiled call an epoch, resumable at every epoch's end."""
 
+from dgg_jax.training.batches import Rows, batch_mean
 from dgg_jax.training.loop import (
     Diverged,
     Loss,
@@ -22,12 +23,14 @@ __all__ = [
     "Metrics",
     "Monitor",
     "Rate",
+    "Rows",
     "Run",
     "Schedule",
     "State",
     "StepOutput",
     "TrainState",
     "Turn",
+    "batch_mean",
     "compile_epoch",
     "descent",
     "fit",

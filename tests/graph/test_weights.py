@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from dgg_jax.checks import InvalidInput
-from dgg_jax.graph import knn, local_affinity, neighbor_weights
+from dgg_jax.graph import knn, local_affinity, neighbor_weights, weighted_graph
+from dgg_jax.types import Graph
 
 INDICES = np.array([[1, 2], [2, 0]])
 
@@ -105,3 +106,13 @@ def test_a_point_between_copies_of_others_keeps_its_edges():
 def test_local_affinities_refuse_shapes_that_differ():
     with pytest.raises(InvalidInput, match="got shapes"):
         local_affinity(INDICES, np.zeros((2, 3)))
+
+
+def test_neighbours_count_by_the_weights_of_points():
+    indices = np.array([[1, 2], [0, 2], [0, 0]])
+    graph = Graph(indices, np.array([[0.5, 0.5], [0.2, 0.8], [0.5, 0.5]]))
+    found = weighted_graph(graph, np.array([0.0, 3.0, 1.0]))
+    # 3 to 1; 0 to 1; and point 2, whose neighbours do not count, is its own.
+    np.testing.assert_allclose(found.weights, [[0.75, 0.25], [0.0, 1.0], [0.5, 0.5]])
+    np.testing.assert_array_equal(found.indices, [[1, 2], [0, 2], [2, 2]])
+    assert found.weights.dtype == np.float32

@@ -9,6 +9,7 @@ import pytest
 from jax.test_util import check_grads
 from scipy import stats
 
+from dgg_jax.checks import InvalidInput
 from dgg_jax.losses import dec
 
 # Squared distances 1, 4 and 0 from z to the three centres.
@@ -96,6 +97,17 @@ def test_target_distribution_matches_the_printed_formula(x64):
     actual = np.exp(target_distribution(log_q))
     np.testing.assert_allclose(actual, expected, rtol=1e-12)
     np.testing.assert_allclose(actual.sum(axis=1), 1.0, rtol=1e-12)
+
+
+def test_frequencies_of_the_target_are_by_weights(x64):
+    q = np.array([[0.9, 0.1], [0.5, 0.5], [0.1, 0.4]])
+    # f = 3 (0.9, 0.1) + 0 (0.5, 0.5) + 2 (0.1, 0.4) = (2.9, 1.1)
+    scores = q**2 / [2.9, 1.1]
+    expected = scores / scores.sum(axis=1, keepdims=True)
+    actual = target_distribution(np.log(q), np.array([3.0, 0.0, 2.0]))
+    np.testing.assert_allclose(np.exp(actual), expected, rtol=1e-13)
+    with pytest.raises(InvalidInput, match="sample_weight"):
+        dec.target_distribution(np.log(q), np.ones(2))
 
 
 def test_target_is_sharper_and_evens_out_clusters(x64):

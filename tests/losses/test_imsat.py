@@ -11,6 +11,7 @@ from jax.test_util import check_grads
 from scipy import special, stats
 from sklearn.metrics import mutual_info_score
 
+from dgg_jax.checks import InvalidInput
 from dgg_jax.losses import imsat
 from dgg_jax.losses.imsat import MutualInformation
 
@@ -101,6 +102,30 @@ def test_permutations_of_points_and_clusters_change_nothing(x64):
     log_q = random_assignments()
     permuted = log_q[::-1][:, [2, 0, 3, 1]]
     np.testing.assert_allclose(information(permuted), information(log_q), rtol=1e-12)
+
+
+def test_information_of_weighted_points_is_that_of_copies(x64):
+    log_q = random_assignments()
+    repeats = np.array([2, 0, 1, 3, 0, 1, 1])[: len(log_q)]
+    weights = repeats / repeats.mean()
+    copies = np.repeat(log_q, repeats, axis=0)
+    weighted = jax.jit(imsat.mutual_information)(log_q, weights)
+    np.testing.assert_allclose(weighted, information(copies), rtol=1e-12)
+    np.testing.assert_allclose(
+        imsat.mutual_information(log_q, np.ones(len(log_q))),
+        information(log_q),
+        rtol=1e-12,
+    )
+    # Of a batch H(Y | X) is not by the weights of the batch, which are of all data.
+    scaled = imsat.mutual_information(log_q, 3.0 * weights)
+    np.testing.assert_allclose(scaled[0], weighted[0], rtol=1e-12)
+    np.testing.assert_allclose(scaled[1], 3.0 * weighted[1], rtol=1e-12)
+    nothing = np.zeros(len(log_q))
+    total = jax.value_and_grad(lambda q: sum(imsat.mutual_information(q, nothing)))
+    value, gradient = total(log_q)
+    assert value == 0.0 and (gradient == 0.0).all()
+    with pytest.raises(InvalidInput, match="sample_weight"):
+        imsat.mutual_information(log_q, np.ones(2))
 
 
 def test_one_hot_assignments_have_finite_gradients():

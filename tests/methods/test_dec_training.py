@@ -9,7 +9,7 @@ from scipy.spatial.distance import cdist
 from dgg_jax.methods.dec import DecLoss, Target, log_assignments
 from dgg_jax.metrics import clustering_accuracy
 from dgg_jax.networks import Encoder
-from dgg_jax.training import Monitor, Schedule, optimize
+from dgg_jax.training import Monitor, Rows, Schedule, optimize
 from dgg_jax.types import Gaussian
 
 NETWORK = Encoder((16,), 2)
@@ -52,7 +52,7 @@ def train(x, params, encode, schedule):
         "dec",
         DecLoss(encode, degrees_of_freedom=1.0),
         params,
-        x,
+        Rows(x),
         jax.random.key(1),
         schedule,
         num_points=len(x),

@@ -50,13 +50,13 @@ def fitted(latents, labels, keys, *, logvar, sampled, epochs=60):
         "classifier",
         ClassifierLoss(classify, sampled),
         params,
-        (posterior, labels),
+        (posterior, labels, None),
         keys,
         Schedule(epochs, 16, 5e-2),
         num_points=len(latents),
         monitor=monitor,
         restarts=True,
-        data_axes=(None, 0),
+        data_axes=(None, 0, None),
     ).params
     return params, np.array(monitor.curve)
 

@@ -49,15 +49,25 @@ def test_the_objective_has_the_known_rows():
     random = np.random.default_rng(0)
     log_gamma = np.log(random.dirichlet(np.ones(3), 4)).astype(np.float32)
     terms = dgg.ElboTerms(*[np.arange(4.0) + i for i in range(5)])
-    without, _ = dgg._output(terms, log_gamma, None)
-    value, output = dgg._output(terms, log_gamma, known)
+    means, rows = jax.tree.map(np.mean, terms), np.array([5, 1, 0, 3])
+    data = dgg.TupleData(None, None, None)
+    without, _ = dgg._output(means, log_gamma, data, rows)
+    data = data._replace(known=np.full(6, -1))
+    data.known[rows] = known
+    value, output = dgg._output(means, log_gamma, data, rows)
     expected = without - 100.0 * (log_gamma[0, 2] + log_gamma[2, 0]) / 4
     np.testing.assert_allclose(value, expected, rtol=1e-6)
     assert output.metrics["objective"] == -without  # of J alone
-    gradient = jax.grad(lambda table: dgg._output(terms, table, known)[0])(log_gamma)
+
+    def value_of(table, data):
+        return dgg._output(means, table, data, rows)[0]
+
     expected = np.zeros((4, 3))
     expected[0, 2] = expected[2, 0] = -25.0
-    np.testing.assert_allclose(gradient, expected)
+    np.testing.assert_allclose(jax.grad(value_of)(log_gamma, data), expected)
+    data = data._replace(sample_weight=np.array([2.0, 1.0, 0.0, 1.0, 1.0, 0.5]))
+    expected[0, 2], expected[2, 0] = -12.5, -50.0  # of rows 5 and 0
+    np.testing.assert_allclose(jax.grad(value_of)(log_gamma, data), expected)
 
 
 @pytest.mark.parametrize("objective", ["node", "tuple"])

@@ -12,7 +12,7 @@ from dgg_jax.likelihoods import Bernoulli
 from dgg_jax.losses import gmvae as losses
 from dgg_jax.methods import gmvae
 from dgg_jax.methods.gmvae import GmvaeNetworks
-from dgg_jax.training import Monitor, Schedule, optimize
+from dgg_jax.training import Monitor, Rows, Schedule, optimize
 from dgg_jax.types import Gaussian, GmvaeTerms, Mixture
 
 NUM_POINTS, NUM_FEATURES, NUM_LATENTS, W_DIM, NUM_CLUSTERS = 7, 4, 2, 3, 3
@@ -180,7 +180,7 @@ def value_and_grad(constraint=0.0, num_samples=1, logvar=NO_NOISE, joint=False):
 def test_loss_without_a_constraint_is_the_bound():
     indices = jnp.array([5, 0, 3])
     (value, output), gradient = value_and_grad()(
-        PARAMS, (X, Bernoulli()), indices, jax.random.key(0)
+        PARAMS, Rows(X, Bernoulli()), indices, jax.random.key(0)
     )
     expected = expected_terms()
     for name in GmvaeTerms._fields:
@@ -199,13 +199,13 @@ def test_loss_without_a_constraint_is_the_bound():
 
 def test_metrics_are_unconstrained_while_the_objective_is_not():
     indices, key = jnp.arange(NUM_POINTS), jax.random.key(0)
-    (_, plain), _ = value_and_grad()(PARAMS, (X, Bernoulli()), indices, key)
+    (_, plain), _ = value_and_grad()(PARAMS, Rows(X, Bernoulli()), indices, key)
     terms = expected_terms()
     divergences = -terms.cluster_prior
     constraint = float(np.median(divergences)) + 1e-3  # of some points, not of all
     assert divergences.min() < constraint < divergences.max()
     (value, output), _ = value_and_grad(constraint)(
-        PARAMS, (X, Bernoulli()), indices, key
+        PARAMS, Rows(X, Bernoulli()), indices, key
     )
     for name in GmvaeTerms._fields:
         np.testing.assert_allclose(output.metrics[name], plain.metrics[name], rtol=1e-5)
@@ -221,7 +221,7 @@ def test_joint_reaches_the_loss():
     indices, key = jnp.arange(NUM_POINTS), jax.random.key(0)
     priors = [
         value_and_grad(joint=joint, logvar=NOISE, num_samples=4)(
-            PARAMS, (X, Bernoulli()), indices, key
+            PARAMS, Rows(X, Bernoulli()), indices, key
         )[0][1].metrics
         for joint in (False, True)
     ]
@@ -236,7 +236,7 @@ def test_rows_are_the_mean_probability_over_draws():
     spreads, means = [], []
     for num_samples in (1, 16):
         (_, output), _ = value_and_grad(num_samples=num_samples, logvar=NOISE)(
-            PARAMS, (X, Bernoulli()), indices, jax.random.key(1)
+            PARAMS, Rows(X, Bernoulli()), indices, jax.random.key(1)
         )
         probabilities = np.exp(output.rows)
         np.testing.assert_allclose(probabilities.sum(axis=1), 1.0, rtol=1e-5)
@@ -249,7 +249,7 @@ def test_rows_are_the_mean_probability_over_draws():
 def test_collections_pass_through_both_networks():
     loss = value_and_grad(num_samples=2)
     indices, key = jnp.arange(3), jax.random.key(0)
-    (_, output), _ = loss(PARAMS, (X, Bernoulli()), indices, key, COUNTS)
+    (_, output), _ = loss(PARAMS, Rows(X, Bernoulli()), indices, key, COUNTS)
     assert {name: int(n) for name, n in output.collections.items()} == {
         "recognition": 1,
         "decoder": 1,
@@ -269,7 +269,7 @@ def test_training_raises_the_bound_and_keeps_the_collections():
         "train",
         gmvae.GmvaeLoss(networks(NOISE), 4, information_constraint=0.0, joint=False),
         PARAMS,
-        (X, Bernoulli()),
+        Rows(X, Bernoulli()),
         jax.random.key(0),
         Schedule(40, 3, 2e-2),
         num_points=NUM_POINTS,

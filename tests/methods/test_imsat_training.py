@@ -47,7 +47,7 @@ def train(x, radius, params, classify, schedule, **changes):
         "imsat",
         ImsatLoss(classify, **settings | changes),
         params,
-        (x, radius),
+        (x, radius, None),
         jax.random.key(1),
         schedule,
         num_points=len(x),

@@ -12,7 +12,7 @@ from dgg_jax.likelihoods import Bernoulli
 from dgg_jax.methods import vade
 from dgg_jax.networks import Decoder, Encoder, Network, Networks
 from dgg_jax.presets import VaDEPreset
-from dgg_jax.training import Monitor, Rate, Schedule, optimize
+from dgg_jax.training import Monitor, Rate, Rows, Schedule, optimize
 from dgg_jax.types import Mixture
 
 NUM_POINTS, NUM_FEATURES, NUM_LATENTS, NUM_CLUSTERS = 12, 4, 2, 3
@@ -28,6 +28,7 @@ TERMS = (
 )
 RANDOM = np.random.default_rng(0)
 X = RANDOM.uniform(size=(NUM_POINTS, NUM_FEATURES)).astype(np.float32)
+ROWS = Rows(X, LIKELIHOOD)
 LABELS = np.arange(NUM_POINTS, dtype=np.int32) % 2  # of three clusters
 
 
@@ -99,7 +100,7 @@ def test_loss_is_the_weighted_elbo(assignment, num_samples):
     terms, gamma = expected_terms(params, indices, key, assignment, num_samples)
     rest = sum(terms[name] for name in TERMS[1:])
     for kl_weight in (1.0, 0.25):
-        value, output = loss(params, ((X, LIKELIHOOD), kl_weight), indices, key)
+        value, output = loss(params, ((ROWS, None), kl_weight), indices, key)
         for name in TERMS:
             assert output.metrics[name] == pytest.approx(terms[name], rel=1e-4), name
         expected = 2.5 * terms["reconstruction"] + kl_weight * rest
@@ -113,7 +114,7 @@ def test_every_draw_counts():
     params, indices = model(), jnp.arange(NUM_POINTS)
     loss = jax.jit(loss_of(num_samples=2))
     values = {
-        float(loss(params, ((X, LIKELIHOOD), 1.0), indices, jax.random.key(seed))[0])
+        float(loss(params, ((ROWS, None), 1.0), indices, jax.random.key(seed))[0])
         for seed in range(2)
     }
     assert len(values) == 2
@@ -122,7 +123,7 @@ def test_every_draw_counts():
 def test_held_labels_replace_the_assignment():
     params, indices, key = model(), jnp.array([4, 1, 9, 6]), jax.random.key(3)
     (value, output), gradient = value_and_grad(loss_of(num_samples=2))(
-        params, ((X, LIKELIHOOD, LABELS), 0.5), indices, key
+        params, ((ROWS, LABELS), 0.5), indices, key
     )
     held = LABELS[indices]
     terms, gamma = expected_terms(params, indices, key, "sample", 2, held)
@@ -145,7 +146,7 @@ def test_reconstruction_loss_is_an_autoencoder_through_the_mean():
     params, indices = model(), jnp.array([3, 8, 0])
     loss = value_and_grad(vade.ReconstructionLoss(NETWORKS))
     (value, output), gradient = loss(
-        params, ((X, LIKELIHOOD), 1.0), indices, jax.random.key(0)
+        params, ((ROWS, None), 1.0), indices, jax.random.key(0)
     )
     mean = NETWORKS.encode(params["encoder"], X[indices]).mean
     logits = np.asarray(NETWORKS.decode(params["decoder"], mean), np.float64)
@@ -156,7 +157,7 @@ def test_reconstruction_loss_is_an_autoencoder_through_the_mean():
     expected = vade.bayes_assignment(params, mean)
     np.testing.assert_allclose(output.rows, expected, rtol=1e-4, atol=1e-5)
     # Neither the key nor the weight of the KL term matters.
-    (again, _), _ = loss(params, ((X, LIKELIHOOD), 0.0), indices, jax.random.key(1))
+    (again, _), _ = loss(params, ((ROWS, None), 0.0), indices, jax.random.key(1))
     assert again == value
     untouched = gradient["mixture"], gradient["logits"], gradient["encoder"]["logvar"]
     for leaf in jax.tree.leaves(untouched):
@@ -205,7 +206,7 @@ def train(models, keys, schedule, loss=None, rates=(), labels=None, **settings):
         batch_size=schedule.batch_size,
         kl_warmup_epochs=settings.pop("kl_warmup_epochs", 0),
     )
-    objective = vade.vade_objective(preset, NETWORKS, LIKELIHOOD, X, labels)
+    objective = vade.vade_objective(preset, NETWORKS, ROWS, labels)
     objective |= {"loss": loss or loss_of(), "rates": dict(rates)}
     state = optimize(
         "loop",

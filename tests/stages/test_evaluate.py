@@ -199,6 +199,12 @@ def test_global_log_weights_are_the_mean_gamma():
     np.testing.assert_allclose(np.exp(log_weights), [0.55, 0.45, 0.0], rtol=1e-6)
 
 
+def test_global_log_weights_are_the_weighted_mean_gamma():
+    log_assignments = jnp.log(jnp.array([[0.9, 0.1, 0.0], [0.2, 0.8, 0.0]]))
+    log_weights = evaluate.global_log_weights(log_assignments, np.array([0.5, 1.5]))
+    np.testing.assert_allclose(np.exp(log_weights), [0.375, 0.625, 0.0], rtol=1e-6)
+
+
 def test_label_metrics():
     truth = np.array([0, 0, 1, 1])
     perfect = evaluate.label_metrics(truth, np.array([1, 1, 0, 0]))

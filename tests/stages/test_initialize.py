@@ -186,6 +186,52 @@ def test_label_mixture_by_hand(posterior_variance, variances):
     np.testing.assert_allclose(np.exp(mixture.logvar), variances, rtol=1e-5)
 
 
+def test_moments_of_labels_are_by_weights():
+    posterior = Gaussian(
+        np.array([[0.0], [2.0], [9.0], [5.0]]), np.log([[1.0], [3.0], [7.0], [1.0]])
+    )
+    mixture = label_mixture(
+        posterior,
+        np.array([0, 0, 0, 1]),
+        2,
+        variance_floor=0.0,
+        posterior_variance=True,
+        sample_weight=np.array([3.0, 1.0, 0.0, 0.0]),
+    )
+    # The mean is 2 / 4, the scatter 3 / 4 + 9 / 4 = 3, by 4 - 10 / 4 = 1.5 it is 2.
+    np.testing.assert_allclose(mixture.mean, [[0.5], [0.5]])
+    np.testing.assert_allclose(np.exp(mixture.logvar), [[3.5], [3.5]], rtol=1e-6)
+
+
+def test_moments_by_equal_weights_are_those_without():
+    labels, settings = np.array([0, 0, 0, 1]), {"posterior_variance": True}
+    plain, weighted = (
+        label_mixture(
+            Gaussian(MEANS, LOGVARS), labels, 2, variance_floor=1e-3, **settings, **more
+        )
+        for more in ({}, {"sample_weight": np.ones(4, np.float32)})
+    )
+    np.testing.assert_array_equal(plain, weighted)
+
+
+def test_kmeans_labels_are_by_weights():
+    latents = np.array([[0.0], [1.0], [10.0], [11.0], [30.0]])
+    far, near = (
+        initial_labels(
+            "kmeans",
+            latents,
+            None,
+            2,
+            num_eigenvectors=0,
+            seed=0,
+            sample_weight=np.array([1.0, 1.0, 1.0, 1.0, last]),
+        )
+        for last in (50.0, 0.0)
+    )
+    assert far[0] == far[3] != far[4]
+    assert near[0] == near[1] != near[2] == near[3] == near[4]
+
+
 def test_label_mixture_has_a_floor():
     posterior = Gaussian(MEANS, np.full_like(MEANS, -30.0))
     labels = np.array([0, 0, 1, 2])

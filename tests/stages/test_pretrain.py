@@ -8,7 +8,7 @@ import pytest
 from dgg_jax.likelihoods import Bernoulli, GaussianLikelihood, LearnedVarianceGaussian
 from dgg_jax.networks import Decoder, Encoder, Network, Networks
 from dgg_jax.stages import pretrain
-from dgg_jax.training import Monitor, Schedule, optimize
+from dgg_jax.training import Monitor, Rows, Schedule, optimize
 from dgg_jax.types import Gaussian
 
 NUM_POINTS, NUM_FEATURES, NUM_LATENT, SIZES = 48, 6, 2, (8, 5)
@@ -99,11 +99,10 @@ def halved(monkeypatch):
 def layerwise(x, params, name):
     monitor = Losses()
     encoder, decoder = pretrain.layerwise(
-        x,
+        Rows(x, LIKELIHOODS[name]),
         params["encoder"],
         params["decoder"],
         LAYERS,
-        LIKELIHOODS[name],
         corruption=0.5,
         schedule=Schedule(10, 10 * NUM_POINTS, 1e-2),
         key=jax.random.key(2),
@@ -180,7 +179,7 @@ def test_deep_autoencoder_lowers_its_loss_and_spares_the_logvar_head(x, name):
     params, monitor = initial(name), Losses()
     networks, likelihood = functions(name)
     loss = pretrain.AutoencoderLoss(networks, corruption=0.5)
-    trained = train("autoencoder", loss, params, (x, likelihood), monitor)
+    trained = train("autoencoder", loss, params, Rows(x, likelihood), monitor)
     curve = monitor.curves["autoencoder"]
     assert len(curve) == 60
     assert curve[-1] < curve[0] - 0.3
@@ -198,7 +197,7 @@ def test_vae_raises_its_elbo_and_trains_everything(x, name):
     params, monitor = initial(name), Losses()
     networks, likelihood = functions(name)
     loss = pretrain.VaeLoss(networks)
-    trained = train("vae", loss, params, (x, likelihood), monitor)
+    trained = train("vae", loss, params, Rows(x, likelihood), monitor)
     curve = monitor.curves["vae"]
     assert curve[-1] < curve[0] - 0.3
     assert changed(params, trained) == all_names(params)
