@@ -63,7 +63,7 @@ def test_the_methods_and_data_sets():
     assert METHODS == (
         "dgg", "vade", "gmvae", "kmeans", "gmm", "spectral", "ldmgi", "ae_gmm",
         "dae_gmm", "vae_gmm", "ae_kmeans", "siamese_kmeans", "siamese_spectral", "dec",
-        "spectralnet", "imsat", "catgan", "aae",
+        "spectralnet", "imsat", "catgan", "aae", "ltvae",
     )  # fmt: skip
     assert list(presets.DATASETS) == list(CLASSES)
     derived = [

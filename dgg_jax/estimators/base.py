@@ -349,7 +349,9 @@ class Clusterer(ClusterMixin, BaseEstimator):
         self.preset_, self.stages_, self.history_ = preset, records, history
         self.n_clusters_ = preset.num_clusters
         own = ("train", "train"), ("train", self._method)  # stage and loop
-        self.n_iter_ = sum((one["stage"], one["loop"]) in own for one in history)
+        self.n_iter_ = sum(
+            (one["stage"], one["loop"].partition("_")[0]) in own for one in history
+        )
         self._state = model
         for name in ("confidence_", *_LEARNED):  # of a former fit
             vars(self).pop(name, None)
