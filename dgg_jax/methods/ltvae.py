@@ -155,21 +155,22 @@ class Model(mixture_vae.Model):
 
 
 def state_of(params: Any) -> State:
-    """Parameters as nested dicts of arrays."""
-    return {
-        **params,
-        "tree": params["tree"]._asdict(),
-        "structure": params["structure"]._asdict(),
-    }
+    """Parameters as nested dicts of arrays, all of them finite: no ln 0."""
+    tree = params["tree"]._asdict()
+    conditionals = np.exp(tree.pop("log_conditionals"))
+    structure = params["structure"]._asdict()
+    tree = {"conditionals": conditionals, **tree}
+    return {**params, "tree": tree, "structure": structure}
 
 
 def params_of(state: State) -> Any:
     """Parameters from nested dicts of arrays."""
-    return {
-        **state,
-        "tree": LatentTree(**state["tree"]),
-        "structure": Structure(**state["structure"]),
-    }
+    with np.errstate(divide="ignore"):
+        log_conditionals = np.log(state["tree"]["conditionals"])
+    tree = LatentTree(
+        log_conditionals, state["tree"]["means"], state["tree"]["whitenings"]
+    )
+    return {**state, "tree": tree, "structure": Structure(**state["structure"])}
 
 
 def model_of(
