@@ -141,7 +141,7 @@ class LTVAE(Generative):
           search_epochs: epochs between two searches of the tree's structure. Default:
             10.
           search_rows: rows, drawn anew for each search, whose latents it fits. Default:
-            1000.
+            2000.
           search_moves: moves of a search, at most; 0 leaves the mixture that training
             starts from. Default: 20.
           stepwise_exponent: rho: the t-th batch has the weight (t + 2)^-rho in the
