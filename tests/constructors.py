@@ -19,14 +19,17 @@ from dgg_jax import presets
 _FOLDER = pathlib.Path(dgg_jax.__file__).parent / "estimators"
 _BEGIN = "    # Written by python -m tests.constructors, until the end:\n"
 _END = "    # The end.\n"
-_METHODS = ("dgg", "vade", "gmvae", "dec", "spectralnet", "imsat", "catgan", "aae")
+_METHODS = (
+    *("dgg", "vade", "gmvae", "dec", "spectralnet", "imsat", "catgan", "aae"),
+    "ltvae",
+)
 # What (H, W), (H, W, 1) or (H, W, 3) of the image in a row of X does.
 _IMAGE_SHAPE = {
     "dgg": "what the Siamese network is trained on is then warped",
     "gmvae": "architecture may then be one of convolutions",
     "spectralnet": "what the Siamese network is trained on may then be warped",
 }
-_GENERATIVE = ("dgg", "vade", "gmvae")
+_GENERATIVE = ("dgg", "vade", "gmvae", "ltvae")
 _LEFT_OUT = {"vade": ("clustering",)}  # of the labels of a run; predict has its own
 
 # Arguments that are no settings of a method: type, default and text. Everyone sets the

@@ -6,7 +6,17 @@ import jax
 import pytest
 
 from dgg_jax import presets
-from dgg_jax.methods import aae, catgan, dec, dgg, gmvae, imsat, spectralnet, vade
+from dgg_jax.methods import (
+    aae,
+    catgan,
+    dec,
+    dgg,
+    gmvae,
+    imsat,
+    ltvae,
+    spectralnet,
+    vade,
+)
 from dgg_jax.networks import Classifier, Network
 from dgg_jax.presets import AAEPreset, CatGANPreset, DGGPreset, VaDEPreset
 from dgg_jax.stages.graph import SiameseLoss
@@ -52,6 +62,7 @@ def losses(preset=None):
         vade.ReconstructionLoss(networks(VaDEPreset())),
         gmvae.GmvaeLoss(gmvae_model, 1, 0.0, False),
         dec.DecLoss(model.encode, 1.0),
+        ltvae.LTVAELoss(model, 0.7, 1e-3),
         imsat.ImsatLoss(imsat.Classify(network), 0.1, 4.0, 1.0),
         spectralnet.SpectralNetLoss(network, 5, True),
         aae.ReconstructionLoss(aae.networks_of(AAEPreset(), 7)),

@@ -85,7 +85,7 @@ def test_examples_of_other_pages_run(small, tmp_path, name):
 
 
 @pytest.mark.parametrize(
-    "name", ["vade", "gmvae", "dec", "spectralnet", "imsat", "catgan", "aae"]
+    "name", ["vade", "gmvae", "dec", "spectralnet", "imsat", "catgan", "aae", "ltvae"]
 )
 def test_examples_of_the_other_estimators_run(small, monkeypatch, name):
     page = (REPOSITORY / "docs" / "api" / f"{name}.rst").read_text()

@@ -23,7 +23,7 @@ CLASSES = {
 }  # fmt: skip
 WITH_AUTOENCODER = (
     "dgg", "vade", "ae_gmm", "dae_gmm", "vae_gmm", "ae_kmeans", "siamese_kmeans",
-    "siamese_spectral", "dec",
+    "siamese_spectral", "dec", "ltvae",
 )  # fmt: skip
 AUTOENCODER = (
     "hidden_sizes", "latent_dim", "likelihood", "variance", "pretrain_layer_epochs",
@@ -63,7 +63,7 @@ def test_the_methods_and_data_sets():
     assert METHODS == (
         "dgg", "vade", "gmvae", "kmeans", "gmm", "spectral", "ldmgi", "ae_gmm",
         "dae_gmm", "vae_gmm", "ae_kmeans", "siamese_kmeans", "siamese_spectral", "dec",
-        "spectralnet", "imsat", "catgan", "aae",
+        "spectralnet", "imsat", "catgan", "aae", "ltvae",
     )  # fmt: skip
     assert list(presets.DATASETS) == list(CLASSES)
     derived = [
@@ -182,8 +182,10 @@ def test_every_string_is_a_choice(method, name):
 
 @pytest.mark.parametrize(("method", "name"), of_type(int))
 def test_counts_have_a_least_value(method, name):
-    counts_from_0 = name.endswith("epochs") and "decay" not in name
-    low = 0 if counts_from_0 or name == "kernel_neighbor" else 1
+    counts_from_0 = name.endswith("epochs") and not {"decay", "search"} & set(
+        name.split("_")
+    )
+    low = 0 if counts_from_0 or name in ("kernel_neighbor", "search_moves") else 1
     changes = {name: low}
     if name == "num_candidates":
         changes["num_neighbors"] = 1
@@ -216,6 +218,7 @@ HIGHEST = {
     "decay": 1.0,
     "mixture_decay": 1.0,
     "tolerance": 1.0,
+    "stepwise_exponent": 1.0,
 }
 
 

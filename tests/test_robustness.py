@@ -53,6 +53,7 @@ SETTINGS = {
     "IMSAT": {"hidden_sizes": (4,), "epochs": 2},
     "CatGAN": {"hidden_sizes": (4,), "latent_dim": 2, "epochs": 2},
     "AAE": {"hidden_sizes": (4,), "latent_dim": 2, "epochs": 2},
+    "LTVAE": AUTOENCODER | {"search_epochs": 1},
 }
 METHODS = tuple(SETTINGS)
 EXAMPLES = int(os.environ.get("EXAMPLES", 8))  # of test_any_matrix

@@ -30,11 +30,13 @@ from dgg_jax.losses import (
     gmvae,
     imsat,
     links,
+    ltvae,
     siamese,
     spectralnet,
     vade,
 )
 from dgg_jax.losses.imsat import MutualInformation
+from dgg_jax.losses.ltvae import LatentTree, Statistics, Structure
 from dgg_jax.types import Gaussian, Graph, Mixture
 
 # S + 1 is named T; all sizes differ, and none is 1.
@@ -67,6 +69,21 @@ def perturbation(x, radius, probe):
     )
 
 
+def of_structure(function):
+    """A function of a latent tree, whose structure is integers."""
+
+    def of_integers(structure, **arguments):
+        whole = jax.tree.map(lambda leaf: jnp.asarray(leaf).astype(int), structure)
+        return function(structure=whole, **arguments)
+
+    return of_integers
+
+
+TREE = {
+    "tree": LatentTree("MKK", "MKL", "MKLL"),
+    "structure": Structure("M", "M", "L", "L"),
+}
+STATISTICS = Statistics("MKK", "MKL", "MKLL")
 BAYES = {"log_weights": "K", "mixture": mixture("KL")}
 CALLS = {
     "expectation": Call(
@@ -185,6 +202,39 @@ CALLS = {
         lambda embedding: spectralnet.gaussian_affinity(embedding, 2),
         {"embedding": "BL"},
     ),
+    "log_density": Call(of_structure(ltvae.log_density), {"z": "L", **TREE}),
+    "log_joints": Call(of_structure(ltvae.log_joints), {"z": "L", **TREE}),
+    "log_posteriors": Call(of_structure(ltvae.log_posteriors), {"z": "L", **TREE}),
+    "expected_statistics": Call(
+        of_structure(ltvae.expected_statistics), {"z": "L", **TREE}
+    ),
+    "statistics_of_labels": Call(
+        of_structure(
+            lambda labels, **more: ltvae.statistics_of_labels(
+                labels=jnp.asarray(labels).astype(int), **more, num_states=3
+            )
+        ),
+        {"z": "L", "labels": "M", "structure": TREE["structure"]},
+    ),
+    "maximized": Call(
+        of_structure(
+            lambda statistics, structure: ltvae.maximized(statistics, structure, 0.1)
+        ),
+        {"statistics": STATISTICS, "structure": TREE["structure"]},
+    ),
+    "stepwise": Call(
+        lambda **arguments: ltvae.stepwise(**arguments, exponent=0.7),
+        {"before": STATISTICS, "of_batch": STATISTICS, "step": ""},
+    ),
+    "moments": Call(of_structure(ltvae.moments), TREE),
+    "draw": Call(
+        of_structure(
+            lambda root, **tree: ltvae.draw(
+                **tree, root=jnp.asarray(root).astype(int), key=jax.random.key(0)
+            )
+        ),
+        {"root": "", **TREE},
+    ),
     "loss": Call(spectralnet.loss, {"outputs": "BK", "affinity": "BB"}),
     "orthonormalizer": Call(
         spectralnet.orthonormalizer, {"outputs": "BK", "ridge": ""}
@@ -240,6 +290,18 @@ def with_likelihood(likelihood, decoded, statistics):
         Call(
             partial(autoencoder.vae_elbo),
             {"x": "D", "decoded": decoded("D"), "posterior": gaussian("L")},
+        ),
+    )
+    yield (
+        "ltvae.elbo",
+        Call(
+            partial(ltvae.elbo),
+            {
+                "x": "D",
+                "decoded": decoded("D"),
+                "posterior": gaussian("L"),
+                "log_prior": "",
+            },
         ),
     )
     yield (

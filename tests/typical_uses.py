@@ -18,6 +18,7 @@ from dgg_jax import (
     DGG,
     GMVAE,
     IMSAT,
+    LTVAE,
     CatGAN,
     EarlyStopping,
     SpectralNet,
@@ -60,6 +61,7 @@ def estimators(x: np.ndarray, encoder: nn.Module) -> None:
     assert_type(IMSAT(3, random_state=np.random.RandomState(0)).fit(x), IMSAT)
     assert_type(CatGAN(3, latent_dim=8).fit(x), CatGAN)
     assert_type(AAE(3, latent_dim=8).fit(x).transform(x), np.ndarray)
+    assert_type(LTVAE(3, max_facets=2).fit(x).facets(x), np.ndarray)
     SpectralNet(3, epochs=2).fit_predict(x)
     DEC(3, restarts=2)
 

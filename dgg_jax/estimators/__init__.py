@@ -7,6 +7,7 @@ from dgg_jax.estimators.dec import DEC
 from dgg_jax.estimators.dgg import DGG
 from dgg_jax.estimators.gmvae import GMVAE
 from dgg_jax.estimators.imsat import IMSAT
+from dgg_jax.estimators.ltvae import LTVAE
 from dgg_jax.estimators.restoring import load, of_run
 from dgg_jax.estimators.spectralnet import SpectralNet
 from dgg_jax.estimators.vade import VaDE
@@ -17,6 +18,7 @@ __all__ = [
     "DGG",
     "GMVAE",
     "IMSAT",
+    "LTVAE",
     "CatGAN",
     "EarlyStopping",
     "SpectralNet",

@@ -132,7 +132,7 @@ class Clusterer(ClusterMixin, BaseEstimator):
           y: not used.
           sample_weight: how much each row counts, [N], at least 0, on any scale; None:
             all alike. It multiplies what a row adds to what is minimised;
-            SpectralNet, CatGAN and AAE, which cannot, refuse weights that differ.
+            SpectralNet, CatGAN, AAE and LTVAE, which cannot, refuse weights that differ.
           checkpoint_dir: a folder for checkpoints: the same fit with the same folder
             goes on where it was interrupted, to the same bits.
 
@@ -359,7 +359,9 @@ class Clusterer(ClusterMixin, BaseEstimator):
         self.preset_, self.stages_, self.history_ = preset, records, history
         self.n_clusters_ = preset.num_clusters
         own = ("train", "train"), ("train", self._method)  # stage and loop
-        self.n_iter_ = sum((one["stage"], one["loop"]) in own for one in history)
+        self.n_iter_ = sum(
+            (one["stage"], one["loop"].partition("_")[0]) in own for one in history
+        )
         self._state = model
         for name in ("confidence_", *_LEARNED):  # of a former fit
             vars(self).pop(name, None)

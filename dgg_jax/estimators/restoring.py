@@ -19,13 +19,14 @@ from dgg_jax.estimators.dec import DEC
 from dgg_jax.estimators.dgg import DGG
 from dgg_jax.estimators.gmvae import GMVAE
 from dgg_jax.estimators.imsat import IMSAT
+from dgg_jax.estimators.ltvae import LTVAE
 from dgg_jax.estimators.spectralnet import SpectralNet
 from dgg_jax.estimators.vade import VaDE
 from dgg_jax.storage import saving
 from dgg_jax.training import Metrics, State
 from dgg_jax.types import Graph
 
-_CLASSES = (DGG, VaDE, GMVAE, DEC, SpectralNet, IMSAT, CatGAN, AAE)
+_CLASSES = (DGG, VaDE, GMVAE, DEC, SpectralNet, IMSAT, CatGAN, AAE, LTVAE)
 _KINDS = {cls.__name__: cls for cls in _CLASSES}
 
 
@@ -172,6 +173,7 @@ def _restored_scaling(described: State, arrays: State, num_features: int) -> Sca
 _SIZES = (
     "num_clusters",
     "latent_dim",
+    "max_facets",
     "w_dim",
     "hidden_sizes",
     "classifier_hidden_sizes",

@@ -11,6 +11,7 @@ from dgg_jax.methods import (
     dgg,
     gmvae,
     imsat,
+    ltvae,
     mixture_vae,
     spectralnet,
     two_stage,
@@ -103,6 +104,12 @@ METHODS = {
         aae.model_of,
         samples_per_cluster=aae.samples_per_cluster,
         told=("is_test",),
+    ),
+    "ltvae": Method(
+        ltvae.run,
+        ltvae.STAGES,
+        ltvae.model_of,
+        samples_per_cluster=ltvae.samples_per_cluster,
     ),
     **{
         name: Method(

@@ -157,6 +157,25 @@ def latent_means(problem: Problem, networks: Networks, params: State) -> np.ndar
     return np.asarray(posterior.mean)
 
 
+def with_narrow_posteriors(problem: Problem, encoder: State) -> State:
+    """The encoder of an autoencoder, whose log-variances nothing has trained yet.
+
+    A posterior starts with a tenth of the latents' spread: at the variance of 1 that
+    the head has, the clusters of an autoencoder's latents would run together. An
+    encoder of the user's own starts as it comes, unless its head is named so.
+    """
+    if "bias" not in encoder.get("logvar", {}):
+        return encoder
+    latents = latent_means(problem, autoencoder(problem), {"encoder": encoder})
+    weights = problem.sample_weight
+    mean = np.average(latents, axis=0, weights=weights)
+    variance = np.average((latents - mean) ** 2, axis=0, weights=weights)
+    variance = np.maximum(variance, problem.preset.variance_floor)
+    narrow = np.log(0.01 * variance)  # the kernel of the head is 0
+    logvar = {**encoder["logvar"], "bias": narrow}
+    return {**encoder, "logvar": logvar}
+
+
 def mean_elbo(
     problem: Problem,
     networks: Networks,

@@ -43,6 +43,7 @@ from dgg_jax.methods.pretrained import (
     own_elbo,
     pretrain_and_report,
     rows,
+    with_narrow_posteriors,
 )
 from dgg_jax.methods.problem import Outcome, Problem, training_schedule
 from dgg_jax.methods.similarity import nearest
@@ -176,7 +177,7 @@ def initialize_mixtures(problem: Problem, state: State) -> tuple[State, Metrics]
     """Labels and mixture of every restart; reports the labels."""
     preset = problem.preset
     if not preset.pretrain_vae_epochs:
-        state = {**state, "encoder": _with_narrow_posteriors(problem, state["encoder"])}
+        state = {**state, "encoder": with_narrow_posteriors(problem, state["encoder"])}
     graph = _latent_graph(problem, state) if preset.init == "spectral" else None
     entries, metrics = mixture_vae.initial_mixtures(
         problem,
@@ -226,25 +227,6 @@ def _parameters_of(problem: Problem, fitted: GaussianMixture) -> State:
     mixture = {"mean": fitted.means_, "logvar": np.log(variances)}
     entries = {"mixture": mixture, "logits": np.log(fitted.weights_)}
     return jax.tree.map(np.float32, entries)
-
-
-def _with_narrow_posteriors(problem: Problem, encoder: State) -> State:
-    """The encoder of an autoencoder, whose log-variances nothing has trained yet.
-
-    A posterior starts with a tenth of the latents' spread: at the variance of 1 that
-    the head has, the clusters of an autoencoder's latents would run together. An
-    encoder of the user's own starts as it comes, unless its head is named so.
-    """
-    if "bias" not in encoder.get("logvar", {}):
-        return encoder
-    latents = latent_means(problem, autoencoder(problem), {"encoder": encoder})
-    weights = problem.sample_weight
-    mean = np.average(latents, axis=0, weights=weights)
-    variance = np.average((latents - mean) ** 2, axis=0, weights=weights)
-    variance = np.maximum(variance, problem.preset.variance_floor)
-    narrow = np.log(0.01 * variance)  # the kernel of the head is 0
-    logvar = {**encoder["logvar"], "bias": narrow}
-    return {**encoder, "logvar": logvar}
 
 
 def _latent_graph(problem: Problem, state: State) -> Graph:

@@ -70,8 +70,11 @@ class Networks(NamedTuple):
         likelihood.
       classify: from the parameters of the whole model and z [B, L], or one z [L], to
         ln q(c | z) [B, K]: f_2 in DGG, Bayes' rule in VaDE; None of an autoencoder.
+      log_prior: from the parameters of the whole model and one z [L] to ln p(z), where
+        that is no mixture: the latent tree of LTVAE.
     """
 
     encode: Callable[[Any, jax.Array], Gaussian]
     decode: Callable[[Any, jax.Array], Any]
     classify: Callable[[Any, jax.Array], jax.Array] | None = None
+    log_prior: Callable[[Any, jax.Array], jax.Array] | None = None

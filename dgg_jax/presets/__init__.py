@@ -8,9 +8,9 @@ that of a data set, ``for_data(method, x, num_clusters)`` that of data of one's 
   code's values, and ours where both are (the length of each pretraining stage, and
   DGG's s_i of eq. 32). See docs/errata.md. The papers of DEC, SpectralNet and IMSAT
   were not at hand: theirs are of the authors' released code, as far as there are
-  settings for them; CatGAN's and AAE's are ours. That code trains DEC by SGD and
-  SpectralNet by RMSprop until a validation loss stalls; ours takes Adam and default's
-  epochs.
+  settings for them; those of CatGAN, AAE and LTVAE are ours. That code trains DEC
+  by SGD and SpectralNet by RMSprop until a validation loss stalls; ours takes Adam and
+  default's epochs.
 - "released": what the code of DGG's authors does for a data set; for images that it
   does not have what it does for MNIST, for points of the plane paper. Of other methods
   it is paper. It starts from the weights of VaDE's authors, ours from its own (erratum
@@ -38,6 +38,7 @@ from dgg_jax.presets.methods import (
     LatentGMMPreset,
     LatentKMeansPreset,
     LDMGIPreset,
+    LTVAEPreset,
     MixturePreset,
     NetworkPreset,
     SiameseKMeansPreset,
@@ -83,6 +84,7 @@ __all__ = [  # noqa: RUF022 - the order of the reference
     "IMSATPreset",
     "CatGANPreset",
     "AAEPreset",
+    "LTVAEPreset",
     "NAMES",
     "METHODS",
     "DATASETS",

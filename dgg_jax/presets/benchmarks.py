@@ -287,6 +287,13 @@ def _adversaries(dataset: str, name: str) -> dict[str, Any]:
     return values | (SMOKE["catgan"] if name == "smoke" else {})
 
 
+def _ltvae(dataset: str, name: str) -> dict[str, Any]:
+    """All ours, as of the adversaries."""
+    if name == "smoke":
+        return SMOKE["ltvae"] | _smoke_batches(dataset)
+    return {"batch_size": 64} if dataset == "digits" else {}
+
+
 _OWN = {
     "dgg": _dgg,
     "vade": _vade,
@@ -297,4 +304,5 @@ _OWN = {
     "spectralnet": _spectralnet,
     "imsat": _imsat,
     **dict.fromkeys(("catgan", "aae"), _adversaries),
+    "ltvae": _ltvae,
 }

@@ -674,6 +674,37 @@ class AAEPreset(DecoderPreset, TrainingPreset):
     learning_rate: float = 1e-3
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LTVAEPreset(AutoencoderPreset, TrainingPreset):
+    """All settings of LTVAE."""
+
+    max_facets: int = setting(
+        4, "V, the most discrete variables that the tree may have; 1 is a mixture."
+    )
+    search_epochs: int = setting(
+        10, "epochs between two searches of the tree's structure."
+    )
+    search_rows: int = setting(
+        2000, "rows, drawn anew for each search, whose latents it fits."
+    )
+    search_moves: int = setting(
+        20,
+        "moves of a search, at most; 0 leaves the mixture that training starts from.",
+        low=0,
+    )
+    stepwise_exponent: float = setting(
+        0.7,
+        "rho: the t-th batch has the weight (t + 2)^-rho in the tree's statistics.",
+        positive=True,
+        high=1,
+    )
+    variance_floor: float = setting(
+        1e-3, "added to the variances of the tree.", positive=True
+    )
+    pretrain_vae_epochs: int = 0
+    learning_rate: float = 1e-3
+
+
 _CLASSES: dict[str, type[Preset]] = {
     "dgg": DGGPreset,
     "vade": VaDEPreset,
@@ -693,6 +724,7 @@ _CLASSES: dict[str, type[Preset]] = {
     "imsat": IMSATPreset,
     "catgan": CatGANPreset,
     "aae": AAEPreset,
+    "ltvae": LTVAEPreset,
 }
 METHODS = tuple(_CLASSES)
 # What tells methods of one class apart, whatever the data.

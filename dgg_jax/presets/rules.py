@@ -81,6 +81,7 @@ SMOKE: dict[str, dict[str, Any]] = {
     "imsat": {"hidden_sizes": (1200, 1200), "epochs": 2},
     "catgan": {"epochs": 2},
     "aae": {"epochs": 2},
+    "ltvae": {"epochs": 3, "search_epochs": 2, "search_moves": 1},
 }
 
 

@@ -57,6 +57,7 @@ METHODS = {  # as the papers write them
     "imsat": "IMSAT",
     "catgan": "CatGAN",
     "aae": "AAE",
+    "ltvae": "LTVAE",
 }
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from dgg_jax import metrics
 from dgg_jax.distributions import sample_gaussian
 from dgg_jax.likelihoods import Likelihood
-from dgg_jax.losses import autoencoder
+from dgg_jax.losses import autoencoder, ltvae
 from dgg_jax.losses.elbo import elbo
 from dgg_jax.networks import Networks
 from dgg_jax.placement import devices
@@ -91,8 +91,8 @@ def elbo_terms(
     Args:
       networks: the model as pure functions.
       likelihood: p(x | z).
-      params: of the whole model; without a "mixture" the prior is N(0, I), the VAE of
-        pretraining.
+      params: of the whole model; without a "mixture" or ``networks.log_prior`` the
+        prior is N(0, I), the VAE of pretraining.
       log_weights: ln pi of the global prior, shape [K]; unused without a mixture.
       x: data, shape [N, D].
       key: random key.
@@ -127,6 +127,9 @@ def _elbo_terms(networks, likelihood, params, log_weights, x, points, key):
         eps = jax.random.normal(row_key(key, x), posterior.mean.shape)
         z = sample_gaussian(posterior, eps)
         decoded = networks.decode(params["decoder"], z)
+        if networks.log_prior is not None:
+            log_prior = networks.log_prior(params, z)
+            return ltvae.elbo(x, decoded, posterior, log_prior, likelihood)
         if "mixture" not in params:
             return autoencoder.vae_elbo(x, decoded, posterior, likelihood)
         gamma = log_assignment

@@ -45,7 +45,7 @@ _DGG_METHODS = (
         "ae_gmm",
         "vae_gmm",
         "dec",
-        "LTVAE",
+        "ltvae",
         "vade",
         "spectralnet",
         "imsat",

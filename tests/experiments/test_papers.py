@@ -278,11 +278,11 @@ def result(accuracy, method="vade", **more):
 def test_a_cell_has_the_papers_figure_ours_and_the_difference():
     results = {"mnist/vade/0": result(0.92), "mnist/vade/1": result(0.94)}
     results |= {"mnist/dec/0": None}
-    header, lines = of_papers._by_method(["vade", "dec", "LTVAE"])(results)
+    header, lines = of_papers._by_method(["vade", "dec", "ltvae"])(results)
     assert header == ["method", "MNIST, paper", "ours", "difference"]
     assert lines[0] == ["vade", "0.9446", "0.9300 ± 0.0141 (2)", "-0.0146"]
     assert lines[1] == ["dec", "0.8430", "-", "-"]
-    assert lines[2] == ["LTVAE", "0.8630", "-", "-"]
+    assert lines[2] == ["ltvae", "0.8630", "-", "-"]
     told = of_papers._order_of(["vade", "dec", "imsat"])(results)
     assert told == "MNIST: first is vade, 0.9300, of 1 that were run; in print imsat."
 

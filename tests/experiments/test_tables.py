@@ -333,7 +333,7 @@ def test_a_page_shows_a_comparison_as_its_command_does(tmp_path):
         "<!-- comparison none --><!-- end -->"
     )
     text = comparison.markdown(comparison.table(results), "mnist")
-    assert "LTVAE, quoted" in text
+    assert "VaDE (preprint), quoted" in text
     assert fill(page, tmp_path) == (
         f"<!-- comparison mnist -->\n\n{text}\n\n<!-- end -->\n"
         f"<!-- accuracies mnist -->\n\n{accuracies(results)}\n\n<!-- end -->\n"

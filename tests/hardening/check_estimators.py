@@ -42,6 +42,7 @@ _TINY: dict[str, dict[str, Any]] = {
     "IMSAT": {"hidden_sizes": (8,), "num_neighbors": 2},
     "CatGAN": _NETWORKS,
     "AAE": _NETWORKS | {"variance": 0.1},
+    "LTVAE": _AUTOENCODER | {"search_moves": 1},
 }
 NAMES = tuple(_TINY)
 

@@ -272,6 +272,7 @@ def other_header(draw, description):
         "IMSAT",
         "CatGAN",
         "AAE",
+        "LTVAE",
         "dict",
         "__class__",
     )
