@@ -186,7 +186,7 @@ def test_who_takes_weights(name):
     assert (tiny(name).fit_predict(X, sample_weight=WEIGHTS) == model.labels_).all()
 
 
-@pytest.mark.parametrize("name", ["SpectralNet", "CatGAN", "AAE"])
+@pytest.mark.parametrize("name", ["SpectralNet", "CatGAN", "AAE", "LTVAE"])
 def test_who_refuses_weights(name):
     with pytest.raises(InvalidInput, match="or use DGG, VaDE, GMVAE, DEC or IMSAT"):
         tiny(name).fit(X, sample_weight=WEIGHTS)

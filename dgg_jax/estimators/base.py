@@ -131,8 +131,8 @@ class Clusterer(ClusterMixin, BaseEstimator):
             AnnData object; values in [0, 1] for the Bernoulli likelihood.
           y: not used.
           sample_weight: how much each row counts, [N], at least 0, on any scale; None:
-            all alike. It multiplies what a row adds to what is minimised;
-            SpectralNet, CatGAN, AAE and LTVAE, which cannot, refuse weights that differ.
+            all alike. It multiplies what a row adds to what is minimised; those of
+            SpectralNet, CatGAN, AAE and LTVAE, which cannot, must not differ.
           checkpoint_dir: a folder for checkpoints: the same fit with the same folder
             goes on where it was interrupted, to the same bits.
 

@@ -82,7 +82,7 @@ def exempted(estimator: BaseEstimator) -> dict[str, str]:
         checks["check_estimator_sparse_matrix"] = _SPARSE
     if type(estimator).__name__ in ("GMVAE", "IMSAT", "CatGAN", "AAE"):
         checks["check_clustering"] = _ONE_EPOCH
-    if type(estimator).__name__ in ("SpectralNet", "CatGAN", "AAE"):
+    if type(estimator).__name__ in ("SpectralNet", "CatGAN", "AAE", "LTVAE"):
         others = (*_EQUIVALENCE, "check_sample_weights_not_overwritten")
         return checks | dict.fromkeys(others, _NO_WEIGHTS)
     return checks | dict.fromkeys(_EQUIVALENCE, _COPIES)
