@@ -270,12 +270,15 @@ def maximized(
     weights = jnp.maximum(statistics.counts.sum(axis=1), 1e-6)[..., None]
     means = statistics.sums / weights
     spreads = statistics.squares / weights[..., None]
+    # Of differences of squares, rounding takes the small ones below 0.
+    rounding = 32 * jnp.finfo(spreads.dtype).eps
+    floors = variance_floor + rounding * jnp.diagonal(spreads, axis1=2, axis2=3)
     spreads -= means[..., :, None] * means[..., None, :]
     own = _owned(structure)
     pouches = jnp.asarray(structure.pouches)
     in_pouch = (own[:, :, None] & (pouches[:, None] == pouches[None])[None])[:, None]
     # Of other coordinates the identity, in place of which there is 0 in the end.
-    rest = jnp.where(own, variance_floor, 1.0)[:, None, :, None]
+    rest = jnp.where(own[:, None], floors, 1.0)[..., None]
     identity = jnp.eye(len(pouches), dtype=spreads.dtype)[None, None]
     factors = jnp.linalg.cholesky(jnp.where(in_pouch, spreads, 0.0) + rest * identity)
     inverses = jax.scipy.linalg.solve_triangular(
