@@ -161,15 +161,6 @@ def test_examples_of_the_guide_run(small, tmp_path):
     assert set(namespace["stability"].values()) == {1.0}  # of one run with itself
     assert (tmp_path / "runs" / "mine" / "metrics.jsonl").exists()
     assert np.isfinite(namespace["search"].cv_results_["mean_test_score"]).all()
-    stop = namespace["EarlyStopping"](patience=2)
-    objectives = [-3.0, -2.0, -1.0, -1.5, -1.0, 0.0]
-    for _ in range(2):  # the second is another fit
-        ends = [
-            stop("train", epoch, {"objective": objective})
-            for epoch, objective in enumerate(objectives, start=1)
-        ]
-        assert not any(ends[:4]) and ends[4] and not ends[5]
-    assert not stop("pretrain", 9, {"loss": 1.0})
 
 
 def test_every_module_is_in_the_reference():

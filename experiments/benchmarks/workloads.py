@@ -18,7 +18,7 @@ from dgg_jax.methods.parts import autoencoder_modules, likelihood_of
 from dgg_jax.networks import with_precision
 from dgg_jax.presets import DGGPreset, VaDEPreset
 from dgg_jax.stages import evaluate
-from dgg_jax.training import Schedule, optimize
+from dgg_jax.training import Rows, Schedule, optimize
 from dgg_jax.types import Graph, Mixture
 from experiments.benchmarks.epochs import Epochs
 
@@ -193,7 +193,9 @@ def vade_epochs(workload: Workload) -> Epochs:
             num_points=num_points,
             monitor=epochs,
             restarts=True,
-            **vade.vade_objective(preset, networks, workload.likelihood, workload.x),
+            **vade.vade_objective(
+                preset, networks, Rows(workload.x, workload.likelihood)
+            ),
         )
     )
 
