@@ -118,9 +118,15 @@ def _keep_underscores(app, what, name, obj, options, lines):
     lines[:] = [re.sub(r"^(:ivar \w+)_:", r"\1\\_:", line) for line in lines]
 
 
+def _keep_letters(app, what, name, obj, options, lines):
+    """Escapes an argument that is "K." or "N.", in rst an item of a list."""
+    lines[:] = [re.sub(r"^(\s+\w+: )?([A-Z]\.)", r"\1\\\2", line) for line in lines]
+
+
 def setup(app):
     """Connects the events."""
     app.connect("autodoc-process-signature", _show_constructor)
     app.connect("autodoc-process-docstring", _list_settings)
+    app.connect("autodoc-process-docstring", _keep_letters, priority=400)
     app.connect("autodoc-process-docstring", _keep_underscores, priority=900)
     app.connect("autodoc-skip-member", _skip)
