@@ -39,7 +39,7 @@ NAMES = ("DGG", "IsolationForest", "LocalOutlierFactor")
 KINDS = ("1 %", "5 %", "10 %", "a class")
 
 
-class Problem(NamedTuple):
+class Task(NamedTuple):
     """Rows to learn from, and rows of which some are outliers.
 
     Attributes:
@@ -81,28 +81,28 @@ def _measure(output: pathlib.Path, name: str, seed: int) -> None:
             cell = {"data": name, "kind": kind, "method": method, "seed": seed}
             if tuple(cell.values()) in known:
                 continue
-            auc = area(method, problem(x, y, kind, seed), dataset.image_shape, seed)
+            auc = area(method, task(x, y, kind, seed), dataset.image_shape, seed)
             append(output, cell | {"auc": auc})
             print(f"{name}, {kind}, seed {seed}, {method}: {auc:.3f}", flush=True)
 
 
-def problem(x: np.ndarray, y: np.ndarray, kind: str, seed: int) -> Problem:
+def task(x: np.ndarray, y: np.ndarray, kind: str, seed: int) -> Task:
     """What is to be told, of rows x [N, D] of classes y [N]."""
     random, num_clusters = np.random.default_rng(seed), len(np.unique(y))
     if kind == "a class":
         unseen = y == np.unique(y)[seed % num_clusters]
         new = ~unseen & (random.random(len(x)) < 0.2)
         asked = unseen | new
-        return Problem(x[~asked], num_clusters - 1, x[asked], unseen[asked])
+        return Task(x[~asked], num_clusters - 1, x[asked], unseen[asked])
     count = round(len(x) * float(kind.removesuffix(" %")) / 100)
     drawn = random.uniform(x.min(axis=0), x.max(axis=0), (count, x.shape[1]))
     order = random.permutation(len(x) + count)
     rows = np.concatenate([x, drawn.astype(np.float32)])[order]
-    return Problem(rows, num_clusters, None, order >= len(x))
+    return Task(rows, num_clusters, None, order >= len(x))
 
 
 def area(
-    method: str, given: Problem, image_shape: tuple[int, ...] | None, seed: int
+    method: str, given: Task, image_shape: tuple[int, ...] | None, seed: int
 ) -> float:
     """The area under the ROC of telling the outliers, lowest scores first."""
     from sklearn.ensemble import IsolationForest

@@ -25,6 +25,10 @@ class EarlyStopping:
       stage: whose loop it ends; the joint training is that of "train".
       loop: of the stage; None: each of them.
 
+    Raises:
+      InvalidInput: if an argument is none of these; after an epoch, if the loop has no
+        such metric.
+
     Example:
       >>> from dgg_jax import EarlyStopping, VaDE
       >>> model = VaDE(n_clusters=10, callbacks=EarlyStopping(patience=3))

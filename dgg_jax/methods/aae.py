@@ -83,7 +83,7 @@ def run(
     """
     checks.no_sample_weight(
         sample_weight,
-        len(x),
+        x.shape[0],
         "AAE's encoder and critics are adversaries",
         "DGG, VaDE, GMVAE, DEC or IMSAT",
     )

@@ -77,7 +77,7 @@ def run(
     """
     checks.no_sample_weight(
         sample_weight,
-        len(x),
+        x.shape[0],
         "CatGAN's classifier and generator are adversaries",
         "DGG, VaDE, GMVAE, DEC or IMSAT",
     )

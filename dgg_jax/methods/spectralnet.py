@@ -67,7 +67,7 @@ def run(
     """
     checks.no_sample_weight(
         sample_weight,
-        len(x),
+        x.shape[0],
         "SpectralNet's loss is of pairs of rows in an orthonormal basis",
         "DGG, VaDE, GMVAE, DEC or IMSAT",
     )

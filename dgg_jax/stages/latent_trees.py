@@ -320,7 +320,7 @@ def parted_pouches(
             pouches = _with(structure.pouches, rest, rest[0])
             yield (
                 structure._replace(pouches=_with(pouches, coordinate, coordinate)),
-                (labels),
+                labels,
             )
 
 

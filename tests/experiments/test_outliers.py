@@ -17,7 +17,7 @@ def rows():
 
 def test_some_rows_are_drawn_from_the_box_of_the_others():
     x, y = rows()
-    given = outliers.problem(x, y, "10 %", 0)
+    given = outliers.task(x, y, "10 %", 0)
     assert given.num_clusters == 3 and given.asked is None
     assert given.train.shape == (198, 5) and given.are_outliers.sum() == 18
     drawn = given.train[given.are_outliers]
@@ -29,7 +29,7 @@ def test_some_rows_are_drawn_from_the_box_of_the_others():
 
 def test_a_class_is_left_out_of_training():
     x, y = rows()
-    given = outliers.problem(x, y, "a class", 4)
+    given = outliers.task(x, y, "a class", 4)
     assert given.num_clusters == 2
     seen = {row.tobytes() for row in given.train}
     assert not seen & {row.tobytes() for row in given.asked}
@@ -43,7 +43,7 @@ def test_a_class_is_left_out_of_training():
 @pytest.mark.parametrize("kind", ["10 %", "a class"])
 @pytest.mark.parametrize("method", outliers.NAMES[1:])
 def test_what_is_strange_scores_high(kind, method):
-    given = outliers.problem(*rows(), kind, 0)
+    given = outliers.task(*rows(), kind, 0)
     assert outliers.area(method, given, None, 0) > 0.9
 
 

@@ -99,6 +99,13 @@ def test_the_same_as_on_dense_rows(x, method, changes, monkeypatch):
             np.testing.assert_allclose(other[name], record[name], rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.parametrize("method", ["spectralnet", "catgan", "aae", "ltvae"])
+def test_methods_without_weights_take_sparse_rows(x, method):
+    small = preset(method, siamese_epochs=1, num_neighbors=4)
+    labels = methods.method(method).run(sparse.csr_array(x), small).state["labels"]
+    assert labels.shape == (len(x),)
+
+
 def test_rows_stay_sparse_where_they_can(monkeypatch):
     matrix = sparse.csr_array(np.eye(50))
     # Of 2 + 4 rows of 1 entry of 8 bytes, of 2 dense rows of 50 numbers of 4 bytes.
