@@ -8,10 +8,13 @@ environment: ``python -m`` of them is started, and the answer is its process. To
 the answer is how processes have ended since. jax computes in a fork because its parent
 never has.
 
+Pictures of reports are drawn without a layout, which is half of their time.
+
 All forks of one have its seed of hashes: what may depend on the order of a set is to be
 compared to a fork of another. A warning of an import is of none of them.
 """
 
+import functools
 import gc
 import json
 import os
@@ -136,13 +139,21 @@ def _ended(running):
     return codes
 
 
+def _soon_drawn(picture, figure):
+    """The picture of a figure as it is, whatever overlaps."""
+    figure.set_layout_engine("none")
+    return picture(figure)
+
+
 def main():
     """Answers until there are no questions any more."""
     # What experiments.main imports in time.
     import dgg_jax.methods
     import dgg_jax.reports.run
     import dgg_jax.runs.run  # noqa: F401
+    from dgg_jax.reports import page
 
+    page.picture = functools.partial(_soon_drawn, page.picture)
     gc.freeze()  # what is imported stays: no fork's garbage collector looks at it
     running = set()
     for line in iter(sys.stdin.readline, ""):

@@ -238,8 +238,8 @@ def test_a_stage_that_ends_with_nan_names_itself(monkeypatch):
 @st.composite
 def matrices(draw):
     """Matrices that mix what data can have at their edges, and a number of clusters."""
-    # Few shapes: programs are compiled for each.
-    shapes = [(ROWS, COLUMNS, CLUSTERS), (40, 1, 3)]
+    # Few shapes, of other tests here: programs are compiled for each.
+    shapes = [(ROWS, COLUMNS, CLUSTERS), SHAPES["one dimension"]]
     rows, columns, num_clusters = draw(st.sampled_from(shapes))
     random = np.random.default_rng(draw(st.integers(0, 2**16)))
     x = random.normal(size=(rows, columns))

@@ -2,13 +2,13 @@
 
 import contextlib
 import dataclasses
-import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 from flax import linen as nn
 
+from dgg_jax.placement.devices import compiled
 from dgg_jax.types import Gaussian
 
 # How jax names the precisions of a preset; the accumulation is float32 in all.
@@ -24,7 +24,7 @@ def with_precision(precision: str) -> contextlib.AbstractContextManager:
     return jax.default_matmul_precision(_PRODUCTS[precision])
 
 
-@functools.partial(jax.jit, static_argnums=0)
+@compiled(static_argnums=0)
 def initial_params(module: nn.Module, key: jax.Array, x: jax.Array) -> Any:
     """Parameters to start from, by one program, without the pass through the module."""
     return module.init(key, x)["params"]
