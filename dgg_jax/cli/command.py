@@ -59,6 +59,14 @@ OUTPUT = flags.DEFINE(
     serializer=_PLAIN,
 )
 
+BATCH = flags.DEFINE_string(
+    "batch",
+    None,
+    "Of a file of your own: the column, array or key of obs that says which batch a "
+    "row was measured in, for dgg and vade: what batches differ in is then none of the "
+    "clusters'.",
+)
+
 
 def limit_logs() -> None:
     """Shows warnings, but of orbax not even errors: they reach us as exceptions."""
