@@ -798,7 +798,8 @@ class Generative(Embedder):
 
         Returns:
           E[x | z] of drawn z, shape [n_samples, D], and their clusters, shape
-          [n_samples]; the same ones for the same integer ``random_state``.
+          [n_samples]; the same ones for the same integer ``random_state``. Fitted with
+          batches, it is the mean over these.
 
         Raises:
           ValueError: if n_samples is below 1, or there is no such cluster.
