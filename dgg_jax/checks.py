@@ -369,6 +369,79 @@ def no_sample_weight(weights: Any, num_rows: int, why: str, instead: str) -> Non
         )
 
 
+def batch(
+    labels: Any, num_rows: int, categories: Sequence[str] | None = None
+) -> tuple[np.ndarray, tuple[str, ...]] | None:
+    """Returns the batch of every row as an integer, and what the integers stand for.
+
+    Args:
+      labels: the batch that each row was measured in, [N], of any kind: words, whole
+        numbers, categories; they are compared as text. None: there are no batches.
+      num_rows: N.
+      categories: those that are known; None: those of the labels, in their order.
+
+    Returns:
+      int32 [N] in 0..M-1, and M categories; None if there are fewer than two, which is
+      to have none.
+
+    Raises:
+      InvalidInput: if they are no such labels, one is missing, or is not known.
+    """
+    if labels is None:
+        return None
+    labels = np.asarray(labels)
+    if labels.shape != (num_rows,):
+        raise InvalidInput(
+            f"batch must be [{num_rows}], a label for each row of X, got shape "
+            f"{labels.shape}."
+        )
+    values = labels.tolist()
+    none = ("None", "nan", "NaT", "<NA>")  # as what is missing shows itself
+    missing = [not isinstance(v, str) and str(v) in none for v in values]
+    if any(missing):
+        raise InvalidInput(
+            f"batch has no label in row {missing.index(True)}; give every row one."
+        )
+    texts = np.array([str(value) for value in values])
+    found, codes = np.unique(texts, return_inverse=True)
+    if categories is None:
+        if len(found) < 2:
+            return None
+        return codes.astype(np.int32), tuple(found.tolist())
+    unknown = [name for name in found.tolist() if name not in categories]
+    if unknown:
+        raise InvalidInput(
+            f"batch has {_quoted(unknown)}, of which the model knows nothing; it was "
+            f"trained on {_quoted(categories)}."
+        )
+    places = np.array([categories.index(name) for name in found.tolist()], np.int32)
+    return places[codes], tuple(categories)
+
+
+def _quoted(names: Sequence[str], most: int = 5) -> str:
+    """Names for a message, not all of very many."""
+    text = ", ".join(map(repr, names[:most]))
+    return text if len(names) <= most else f"{text} and {len(names) - most:,} more"
+
+
+def no_batch(labels: Any, num_rows: int, method: str) -> None:
+    """Refuses batches where nothing could heed them.
+
+    Args:
+      labels: see ``batch``; of one batch only they will do.
+      num_rows: N.
+      method: that cannot.
+
+    Raises:
+      InvalidInput: if there are several, or they cannot be batches.
+    """
+    if batch(labels, num_rows) is not None:
+        raise InvalidInput(
+            f"{method} has no place for the batch of a row; leave it out, or use DGG "
+            "or VaDE, whose encoder and decoder take it."
+        )
+
+
 def counts(x: np.ndarray | sparse.csr_array, *, may_be_empty: bool = False) -> None:
     """Checks that x [N, D] holds counts.
 

@@ -68,6 +68,18 @@ class MaskedStatistics(NamedTuple):
     degree: jax.Array
 
 
+class BatchStatistics(NamedTuple):
+    """The statistics of rows of several batches, apart for each.
+
+    Attributes:
+      statistics: as the likelihood has them, leaves of shape [M, ...].
+      degree: sum_i A_ij over the rows of the batch, shape [M].
+    """
+
+    statistics: Any
+    degree: jax.Array
+
+
 class Likelihood(Protocol):
     """What an ELBO asks of p(x | z); decoded is whatever the decoder returns.
 
@@ -617,6 +629,78 @@ class Masked:
     def mean(self, decoded: Any) -> jax.Array:
         """E[x | z], also of what is missing, shape [D]."""
         return self.likelihood.mean(decoded)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class InBatches:
+    r"""A likelihood of rows measured in M batches, each of which has its own p(x | z).
+
+    A row is followed by the one-hot vector of its batch, shape [D + M], and ``decoded``
+    is what z is decoded to in each batch, leaves [M, ...]: a row is explained by that
+    of its own.
+
+    .. math:: \ln p(x \mid z, b), \qquad
+      \sum_i A_{ij} \ln p(x_i \mid z_j, b_i)
+      = \sum_b \sum_{i: b_i = b} A_{ij} \ln p(x_i \mid z_j, b)
+
+    Attributes:
+      likelihood: of the values of a row.
+      num_batches: M.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from dgg_jax.likelihoods import GaussianLikelihood, InBatches
+      >>> decoded = jnp.array([[0.5], [-3.0]])  # in each of two batches
+      >>> x = jnp.array([1.0, 1.0, 0.0])  # a value, of the first batch
+      >>> InBatches(GaussianLikelihood(0.25), 2).log_prob(x, decoded)
+      Array(-0.7258, dtype=float32)
+    """
+
+    likelihood: Any
+    num_batches: int = dataclasses.field(metadata={"static": True})
+
+    def log_prob(self, x: jax.Array, decoded: Any) -> jax.Array:
+        """ln p(x | z, b) of the values of x [D + M] in their batch, a scalar.
+
+        Raises:
+          InvalidInput: if shapes do not fit the likelihood.
+        """
+        batch = jnp.argmax(x[-self.num_batches :])
+        own = jax.tree.map(lambda leaf: leaf[batch], decoded)
+        return self.likelihood.log_prob(x[: -self.num_batches], own)
+
+    def sufficient_statistics(self, x: jax.Array) -> BatchStatistics:
+        """T of the values in the batch of the row, and 0 in all others.
+
+        Raises:
+          InvalidInput: if shapes do not fit the likelihood.
+        """
+        batch = x[-self.num_batches :]
+        own = self.likelihood.sufficient_statistics(x[: -self.num_batches])
+        statistics = jax.tree.map(lambda leaf: jnp.multiply.outer(batch, leaf), own)
+        return BatchStatistics(statistics, batch)
+
+    def smoothed_log_prob(
+        self, statistics: BatchStatistics, degree: jax.Array, decoded: Any
+    ) -> jax.Array:
+        """sum_i A_ij ln p(x_i | z_j, b_i), a scalar.
+
+        Args:
+          statistics: sums over A, of the rows of each batch.
+          degree: not used: each batch has its own.
+          decoded: of the source j, leaves [M, ...].
+
+        Raises:
+          InvalidInput: if shapes do not fit the likelihood.
+        """
+        del degree
+        of_batches = jax.vmap(self.likelihood.smoothed_log_prob)
+        return jnp.sum(of_batches(*statistics, decoded))
+
+    def mean(self, decoded: Any) -> jax.Array:
+        """E[x | z], the mean over the batches, shape [D]."""
+        return jnp.mean(jax.vmap(self.likelihood.mean)(decoded), axis=0)
 
 
 def _log_rising(x: jax.Array, start: jax.Array) -> jax.Array:

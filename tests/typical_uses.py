@@ -50,6 +50,7 @@ def estimators(x: np.ndarray, encoder: nn.Module) -> None:
     assert_type(model.n_iter_, int)
     model.fit(x, checkpoint_dir="fits/digits")
     model.fit(x, None, x[:, 0]).fit(x, sample_weight=[1.0, 0.5])
+    model.fit(x, batch=["a", "b"]).predict(x, batch=["a", "b"])
     model.save("digits-model", overwrite=True)
     model.export("programs")
     DGG("auto", hidden_sizes=[500, 500], callbacks=[stop_early]).fit(x, knn=knn(x, 10))

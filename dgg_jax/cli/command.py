@@ -59,6 +59,14 @@ OUTPUT = flags.DEFINE(
     serializer=_PLAIN,
 )
 
+BATCH = flags.DEFINE_string(
+    "batch",
+    None,
+    "Of a file of your own: the column, array or key of obs that says which batch a "
+    "row was measured in, for dgg and vade: what batches differ in is then none of the "
+    "clusters'.",
+)
+
 
 def limit_logs() -> None:
     """Shows warnings, but of orbax not even errors: they reach us as exceptions."""
@@ -212,7 +220,7 @@ def parse_flags(arguments: list[str]) -> list[str]:
         sys.exit(fail(f"{error}; see --helpshort.", EXIT_INVALID))
     program = arguments[0]
     used = {flag.name for flag in flags.FLAGS.get_key_flags_for_module(program)}
-    for name in (DATA_DIR.name, WORKDIR.name, OUTPUT.name):
+    for name in (DATA_DIR.name, WORKDIR.name, OUTPUT.name, BATCH.name):
         if used and name not in used and flags.FLAGS[name].present:
             unused = f"--{name} is no flag of {program}; see --helpshort."
             sys.exit(fail(unused, EXIT_INVALID))

@@ -7,7 +7,7 @@ from typing import Any
 from absl import flags
 
 from dgg_jax import checks, data, presets
-from dgg_jax.cli.command import WORKDIR
+from dgg_jax.cli.command import BATCH, WORKDIR
 from dgg_jax.data import DATASETS, Dataset, own, preprocessing
 from dgg_jax.data.dataset import random_rows
 from dgg_jax.data.loaders import ALIASES
@@ -62,6 +62,7 @@ _IMAGE_SHAPE = flags.DEFINE_list(
     "Of a file of your own: H,W or H,W,3 of the image in a row; none if rows are no "
     "images. By default what has the shape and the values of images is taken for them.",
 )
+flags.declare_key_flag("batch")
 flags.declare_key_flag("data_dir")
 flags.declare_key_flag("workdir")
 flags.DEFINE_integer(
@@ -136,7 +137,7 @@ flags.DEFINE_float(
 _OF_THE_SAME_NAME = (
     *("method", "seed", "moons_distance", "tfidf_scaling", "data_dir", "resume"),
     *("overwrite", "checkpoint_seconds", "label", "scaling", "num_rows", "layer"),
-    *("split", "stability"),
+    *("split", "stability", "batch"),
 )
 _OF_EVERY = [field.name for field in dataclasses.fields(presets.Preset)]
 
@@ -263,6 +264,7 @@ def _own_data() -> Dataset | None:
         "image_size": _image_size(),
         "layer": _LAYER.value,
         "image_shape": _image_shape(),
+        "batch": BATCH.value,
     }
     if name in DATASETS:
         own.refuse_options(name, _LABEL.value, **options)

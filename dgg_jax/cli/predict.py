@@ -25,7 +25,7 @@ import numpy as np
 from absl import flags
 
 from dgg_jax import checks, data
-from dgg_jax.cli.command import DATA_DIR, OUTPUT, Path, answer
+from dgg_jax.cli.command import BATCH, DATA_DIR, OUTPUT, Path, answer
 from dgg_jax.data import own, stl10
 from dgg_jax.data.loaders import data_directory
 from dgg_jax.data.matrices import SUFFIXES
@@ -45,6 +45,7 @@ _OUTLIERS = flags.DEFINE_float(
 )
 flags.declare_key_flag("output")
 flags.declare_key_flag("data_dir")
+flags.declare_key_flag("batch")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -81,14 +82,20 @@ def _predict() -> int:
             f"the ELBO of its training rows, {_MODEL.value} is a "
             f"{type(model).__name__}; leave it out, or train anew."
         )
-    x, names, note = _rows(_DATA.value, model)
+    batch = _batch_column(model)
+    x, names, note = _rows(_DATA.value, model, batch)
+    told = {}
+    if batch is not None:
+        layer = None if model._scaling is None else model._scaling.layer
+        told = {"batch": own.batches_of(_DATA.value, batch, layer)}
+        note += f"; batches by {batch}"
     if hasattr(model, "predict_proba"):
-        probabilities = model.predict_proba(x)
+        probabilities = model.predict_proba(x, **told)
         labels = probabilities.argmax(axis=1)
     else:
         probabilities, labels = None, model.predict(x)
     if _OUTLIERS.value:
-        labels = np.where(model.outliers(x, _OUTLIERS.value), -1, labels)
+        labels = np.where(model.outliers(x, _OUTLIERS.value, **told), -1, labels)
     _write(output, names, labels, probabilities)
     sizes = np.bincount(labels[labels >= 0], minlength=model.n_clusters)
     print(f"{type(model).__name__} of {_MODEL.value}: {x.shape[0]:,} rows; {note}")
@@ -98,6 +105,29 @@ def _predict() -> int:
         print(f"  outliers, -1: {(labels < 0).sum():,} rows")
     print(f"Output   {OUTPUT.value}")
     return 0
+
+
+def _batch_column(model: Any) -> str | None:
+    """The column with the batch of a row, if the model knows of batches.
+
+    Raises:
+      InvalidInput: if it is told, and the model knows of none; or the other way round.
+    """
+    if model.batches_ is None:
+        if BATCH.value is not None:
+            raise checks.InvalidInput(
+                f"--batch={BATCH.value}: the model was trained without batches; leave "
+                "it out."
+            )
+        return None
+    if BATCH.value is not None:
+        return BATCH.value
+    if model._scaling is None or model._scaling.batch is None:
+        raise checks.InvalidInput(
+            f"--batch is missing: the model was trained on rows of the batches "
+            f"{', '.join(model.batches_[:5])}; name the column that says which."
+        )
+    return model._scaling.batch
 
 
 def _check_data(name: str) -> None:
@@ -151,7 +181,9 @@ def _inputs() -> Iterator[tuple[str, pathlib.Path]]:
         yield "data_dir", path
 
 
-def _rows(name: str, model: Any) -> tuple[np.ndarray, np.ndarray | None, str]:
+def _rows(
+    name: str, model: Any, batch: str | None
+) -> tuple[np.ndarray, np.ndarray | None, str]:
     """New rows as the model needs them, their names, and how they were scaled."""
     scaling, names = model._scaling, None
     if name in data.DATASETS:
@@ -161,11 +193,11 @@ def _rows(name: str, model: Any) -> tuple[np.ndarray, np.ndarray | None, str]:
         found = data.load(name, data_dir=DATA_DIR.value, tfidf_scaling=tfidf_scaling)
         x, note = found.x, "scaled as a benchmark"
     elif scaling is None:
-        x, names = own.named_rows(name, None, model.preset_.may_miss)
+        x, names = own.named_rows(name, None, model.preset_.may_miss, batch)
         note = "taken as they are"
         note += f" (the model: {model._preprocessing})"
     else:
-        x, names = own.named_rows(name, scaling, model.preset_.may_miss)
+        x, names = own.named_rows(name, scaling, model.preset_.may_miss, batch)
         note = f"{scaling.step}, as in training"
         if scaling.step == "none":
             note = "not scaled, as in training"

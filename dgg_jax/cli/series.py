@@ -39,6 +39,7 @@ _OF_THE_DATA = (
     "image_size",
     "layer",
     "image_shape",
+    "batch",
     "data_sha256",
 )
 

@@ -52,6 +52,8 @@ class Dataset(NamedTuple):
       names: of the rows in a file of one's own, strings of shape [N]: its index, cells,
         files or what else tells them apart; None if there are none.
       is_image: of a file of one's own, whether a data point is taken for an image.
+      batch: of a file of one's own, the batch that each row was measured in, strings of
+        shape [N]; None if none was named.
     """
 
     x: np.ndarray | sparse.csr_array
@@ -67,6 +69,7 @@ class Dataset(NamedTuple):
     fingerprint: str | None = None
     names: np.ndarray | None = None
     is_image: bool = True
+    batch: np.ndarray | None = None
 
     @property
     def image_shape(self) -> tuple[int, ...] | None:
@@ -129,6 +132,7 @@ def some_rows(dataset: Dataset, rows: np.ndarray) -> Dataset:
         y=None if dataset.y is None else dataset.y[rows],
         is_test=None if dataset.is_test is None else dataset.is_test[rows],
         names=None if dataset.names is None else dataset.names[rows],
+        batch=None if dataset.batch is None else dataset.batch[rows],
         provenance=f"{dataset.provenance}; {len(rows):,} of these rows, at random",
     )
 

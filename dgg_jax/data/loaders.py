@@ -38,6 +38,7 @@ def load(
     image_size: tuple[int, int] | None = None,
     layer: str | None = None,
     image_shape: Sequence[int] | None = None,
+    batch: str | None = None,
 ) -> Dataset:
     """Returns a data set by name, or from a file or a folder of images of your own.
 
@@ -92,6 +93,8 @@ def load(
       layer: of an .h5ad file, what to read in place of X: a name in layers, or raw.
       image_shape: of a file: (H, W), (H, W, 1) or (H, W, 3) of the image in a row, ()
         if there is none. None takes arrays of the shape and values of images for ones.
+      batch: of a file: name of the column, array or key of obs that says which batch a
+        row was measured in, if any.
 
     Returns:
       The data set; the rows always come in the same order.
@@ -113,7 +116,7 @@ def load(
         raise _unknown(name)
     checks.one_of("split", split, ("all", "train", "test", *_MORE_SPLITS.get(name, ())))
     if name in DATASETS:
-        own.refuse_options(name, label, scaling, image_size, layer, image_shape)
+        own.refuse_options(name, label, scaling, image_size, layer, image_shape, batch)
         checks.one_of("tfidf_scaling", tfidf_scaling, preprocessing.TFIDF_SCALINGS)
         folder = data_directory(data_dir)
         options = Options(folder, split, moons_distance, seed, tfidf_scaling)
@@ -126,6 +129,7 @@ def load(
             image_size=image_size,
             layer=layer,
             image_shape=image_shape,
+            batch=batch,
         )
     return _of_split(dataset, split) if split in ("train", "test") else dataset
 

@@ -54,6 +54,7 @@ def refuse_options(
     image_size: tuple[int, int] | None,
     layer: str | None = None,
     image_shape: Sequence[int] | None = None,
+    batch: str | None = None,
 ) -> None:
     """Refuses, for a benchmark, what only files of one's own have.
 
@@ -61,7 +62,7 @@ def refuse_options(
       InvalidInput: naming the first option that was given.
     """
     given = {"label": label, "scaling": scaling, "image_size": image_size}
-    given |= {"layer": layer, "image_shape": image_shape}
+    given |= {"layer": layer, "image_shape": image_shape, "batch": batch}
     for option, value in given.items():
         if value not in (None, "auto"):
             raise InvalidInput(
@@ -78,6 +79,7 @@ def load(
     image_size: tuple[int, int] | None = None,
     layer: str | None = None,
     image_shape: Sequence[int] | None = None,
+    batch: str | None = None,
 ) -> Dataset:
     """Reads, checks and scales a file or a folder of images; see ``data.load``.
 
@@ -95,6 +97,8 @@ def load(
       image_shape: (H, W), (H, W, 1) or (H, W, 3) of the image in a row, () if there is
         none; None takes images of a folder for ones, and arrays of the shape and the
         values of images.
+      batch: column, array or key of obs that says which batch a row was measured in, no
+        feature then; or None.
 
     Returns:
       The data set; its provenance names what was left out and the scaling.
@@ -107,6 +111,8 @@ def load(
     checks.one_of("scaling", scaling, SCALINGS)
     path = Path(path).expanduser()
     matrix = _read(path, None if label is None else str(label), image_size, (), layer)
+    batches = None if batch is None else batches_of(path, batch, layer)
+    matrix = _without_column(path, matrix, batch)
     x = matrix.features.reshape(len(matrix.features), -1)
     _check_finite(path, matrix, may_miss=scaling not in ("counts", "unit"))
     _told_of(path, checks.missing, x)
@@ -128,12 +134,16 @@ def load(
     is_image_told = bool(image_shape)
     chosen = _scaling(path, x, matrix, scaling, shape, is_image, is_image_told)
     chosen = chosen._replace(
-        layer=layer, ground=matrix.ground, kept=kept, num_columns=num_columns
+        layer=layer,
+        ground=matrix.ground,
+        kept=kept,
+        num_columns=num_columns,
+        batch=batch,
     )
     if scaling == "none":
         remedy = "let --scaling=standard centre and scale it"
         check_offset(x, matrix.columns, remedy)
-    fingerprint = _fingerprint(matrix.features.shape, x, y, class_names)
+    fingerprint = _fingerprint(matrix.features.shape, x, y, class_names, batches)
     if chosen.step != "none" or x.dtype != np.float32:
         x = scaled(x, chosen)
     _tell(path, matrix, chosen, is_image)
@@ -148,12 +158,13 @@ def load(
         feature_shape=chosen.feature_shape,
         class_names=class_names,
         likelihood=likelihood,
-        provenance=_provenance(path, matrix, chosen, class_names),
+        provenance=_provenance(path, matrix, chosen, class_names, batches),
         variance=variance if likelihood == "gaussian" else None,
         scaling=chosen,
         fingerprint=fingerprint,
         names=matrix.names,
         is_image=is_image,
+        batch=batches,
     )
 
 
@@ -163,7 +174,10 @@ def new_rows(path: str | os.PathLike[str], scaling: Scaling | None) -> np.ndarra
 
 
 def named_rows(
-    path: str | os.PathLike[str], scaling: Scaling | None, may_miss: bool = True
+    path: str | os.PathLike[str],
+    scaling: Scaling | None,
+    may_miss: bool = True,
+    batch: str | None = None,
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Reads rows for a model that is trained, and scales them as those of training.
 
@@ -174,6 +188,7 @@ def named_rows(
       path: as of ``load``.
       scaling: of the data of training, or None to take rows as they are.
       may_miss: whether the model takes rows that miss values, which are NaN.
+      batch: column that says the batch of a row, and is no feature; or None.
 
     Returns:
       float32 array [N, D]; and the names of the rows [N], or None if the file has none.
@@ -188,6 +203,7 @@ def named_rows(
     ground = None if scaling is None else scaling.ground or "white"
     layer = None if scaling is None or path.suffix.lower() != ".h5ad" else scaling.layer
     matrix = _read(path, None, size, wanted, layer, ground)
+    matrix = _without_column(path, matrix, batch)
     if scaling is not None and path.is_dir():
         matrix = matrix._replace(features=_colored_as(matrix.features, shape))
     if wanted and matrix.columns and scaling.kept is None:
@@ -208,6 +224,66 @@ def named_rows(
             f"{len(scaling.shift):,}{of}; give the same columns in the same order."
         )
     return scaled(x, scaling), matrix.names
+
+
+def batches_of(
+    path: str | os.PathLike[str], column: str, layer: str | None = None
+) -> np.ndarray:
+    """The batch that each row of a file was measured in, as text.
+
+    Args:
+      path: of the file; a folder of images says nothing of batches.
+      column: of a table or of obs, by its name; of .npz and .mat an array.
+      layer: as of ``load``.
+
+    Returns:
+      Strings [N].
+
+    Raises:
+      InvalidInput: if there is no such column, or it has no batch for a row.
+      MissingData: if there is no such file.
+    """
+    path = Path(path).expanduser()
+    if not path.exists():
+        raise _missing(path)
+    if path.is_dir():
+        raise InvalidInput(
+            f"batch={column!r} is a column of a file, {path} is a folder; leave it out."
+        )
+    try:
+        labels = matrices.read(path, column, (), layer).labels
+    except InvalidInput as error:  # which speaks of the column as of classes
+        text = str(error).replace("label=", "batch=").replace("label a", "batch a")
+        raise InvalidInput(text) from error
+    texts = np.array([_text(value) for value in labels.tolist()])
+    missing = np.isin(texts, ("", "nan", "NaN", "NAN"))
+    if missing.any():
+        raise InvalidInput(
+            f"{path} has no batch={column!r} in {np.count_nonzero(missing):,} rows, "
+            f"the first row {missing.argmax()} (counted from 0); give every row one."
+        )
+    return texts
+
+
+def _without_column(path: Path, matrix: Matrix, column: str | None) -> Matrix:
+    """A matrix without a column that is no feature, if it is one of the table's."""
+    if column is None or path.suffix.lower() not in (".csv", ".tsv", ".parquet"):
+        return matrix
+    left_out = tuple(one for one in matrix.left_out if one.partition(" (")[0] != column)
+    columns = matrix.columns or ()
+    if column not in columns:
+        if len(left_out) == len(matrix.left_out):
+            raise InvalidInput(
+                f"batch={column!r} must be the name of a column of {path}; its columns "
+                f"of numbers are: {tables.listed(columns) or 'without names'}."
+            )
+        return matrix._replace(left_out=left_out)
+    kept = [place for place, name in enumerate(columns) if name != column]
+    return matrix._replace(
+        features=matrix.features[:, kept],
+        columns=tuple(columns[place] for place in kept),
+        suspected=tuple(name for name in matrix.suspected if name != column),
+    )
 
 
 def _read(
@@ -474,6 +550,7 @@ def _fingerprint(
     x: np.ndarray,
     y: np.ndarray | None,
     class_names: tuple[str, ...] | None,
+    batches: np.ndarray | None,
 ) -> str:
     """Of rows x [N, D] that the file holds in a shape [N, ...]."""
     digest = hashlib.sha256(f"{shape} {x.dtype} {class_names}".encode())
@@ -481,6 +558,8 @@ def _fingerprint(
         digest.update(np.ascontiguousarray(block))
     if y is not None:
         digest.update(y)
+    if batches is not None:
+        digest.update("\n".join(batches.tolist()).encode())
     return digest.hexdigest()
 
 
@@ -523,7 +602,11 @@ def _warn_of_left_out(path: Path, matrix: Matrix) -> None:
 
 
 def _provenance(
-    path: Path, matrix: Matrix, scaling: Scaling, class_names: tuple[str, ...] | None
+    path: Path,
+    matrix: Matrix,
+    scaling: Scaling,
+    class_names: tuple[str, ...] | None,
+    batches: np.ndarray | None,
 ) -> str:
     num_rows = len(matrix.features)
     shape = matrix.features.shape[1:]
@@ -534,6 +617,8 @@ def _provenance(
     parts = [f"{path.resolve().name}, {num_rows:,} rows of {kind}"]
     if class_names is not None:
         parts.append(f"{len(class_names):,} classes")
+    if batches is not None:
+        parts.append(f"{len(np.unique(batches)):,} batches by {scaling.batch}")
     if matrix.left_out:
         parts.append(f"without {tables.listed(matrix.left_out, 5)}")
     if scaling.layer is not None:

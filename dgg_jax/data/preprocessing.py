@@ -45,6 +45,7 @@ class Scaling(NamedTuple):
       kept: indices of the columns that were taken of a file that does not name them,
         or several alike; None if names tell them, or all were taken.
       num_columns: of the file, if some were taken.
+      batch: column of the file that says the batch of a row, or None.
     """
 
     step: str
@@ -56,6 +57,7 @@ class Scaling(NamedTuple):
     ground: str | None = None
     kept: tuple[int, ...] | None = None
     num_columns: int | None = None
+    batch: str | None = None
 
 
 def scaled(x: np.ndarray, scaling: Scaling) -> np.ndarray:

@@ -62,7 +62,7 @@ SHIFT_AND_SCALE = ("shift", "scale")  # the arrays of a saved Scaling
 # What a fitted estimator has said of the rows of its training.
 _LEARNED = (
     *("labels_", "probabilities_", "raw_probabilities_"),
-    *("embedding_", "elbo_", "graph_"),
+    *("embedding_", "elbo_", "graph_", "batch_"),
 )
 
 
@@ -85,6 +85,7 @@ class Clusterer(ClusterMixin, BaseEstimator):
     verbose: Any
     callbacks: Any
     labels_: np.ndarray
+    batches_: tuple[str, ...] | None = None
 
     def __new__(cls, *given: Any, **named: Any) -> Self:
         """Refuses unknown arguments with the class and the name that may be meant."""
@@ -121,6 +122,7 @@ class Clusterer(ClusterMixin, BaseEstimator):
         y: Any = None,
         sample_weight: Any = None,
         *,
+        batch: Any = None,
         checkpoint_dir: str | os.PathLike | None = None,
     ) -> Self:
         """Trains on the rows of X.
@@ -133,6 +135,8 @@ class Clusterer(ClusterMixin, BaseEstimator):
           sample_weight: how much each row counts, [N], at least 0, on any scale; None:
             all alike. It multiplies what a row adds to what is minimised; those of
             SpectralNet, CatGAN, AAE and LTVAE, which cannot, must not differ.
+          batch: that each row was measured in, [N], for DGG and VaDE; others refuse
+            several.
           checkpoint_dir: a folder for checkpoints: the same fit with the same folder
             goes on where it was interrupted, to the same bits.
 
@@ -140,12 +144,13 @@ class Clusterer(ClusterMixin, BaseEstimator):
           The fitted estimator.
 
         Raises:
-          ValueError: if X, sample_weight, checkpoint_dir or a setting cannot be used;
-            before any work.
+          ValueError: if X, sample_weight, batch, checkpoint_dir or a setting cannot be
+            used; before any work.
           OSError: if checkpoint_dir cannot be written.
           dgg_jax.training.Diverged: if a loss is not finite.
         """
-        return self._fit(X, sample_weight, checkpoint_dir, **self._arguments())
+        arguments = {"batch": batch, **self._arguments()}
+        return self._fit(X, sample_weight, checkpoint_dir, **arguments)
 
     def _arguments(self) -> dict[str, Any]:
         """What the method's ``run`` is told besides data, preset and seed."""
@@ -163,6 +168,7 @@ class Clusterer(ClusterMixin, BaseEstimator):
             X = _as_array(X)
             x = self._rows(X, reset=True)
             known["sample_weight"] = checks.sample_weight(sample_weight, x.shape[0])
+            known, batches = self._with_batch(known, x.shape[0])
             estimates, num_clusters = self._num_clusters(known.get("start"))
             given = getattr(self, "image_shape", None)
             shown = _image_shape(X) if given is None else given
@@ -212,15 +218,33 @@ class Clusterer(ClusterMixin, BaseEstimator):
                     warnings.warn(count.describe(), stacklevel=3)
                 preset = self._preset(x, count.num_clusters, image_shape)
             _, state, records = method.run(x, preset, seed=seed, runner=runner, **known)
+        self.batches_ = batches  # which the model that is kept next consists of
         is_image = shown is not None and checks.is_image(shown)
         self.image_shape_ = tuple(map(int, shown)) if is_image else None
         self._keep(preset, state, records, runner.history)
+        if batches is not None:
+            self.batch_ = known["batch"]
         thin = metrics.thin_clusters(self.labels_, preset.num_clusters)
         if thin:
             text = metrics.collapse_warning(thin, preset.num_clusters)
             text += "" if preset.has_counts else advice_on_scale(x)
             warnings.warn(text, ConvergenceWarning, stacklevel=3)
         return self
+
+    def _with_batch(
+        self, known: dict[str, Any], num_rows: int
+    ) -> tuple[dict[str, Any], tuple[str, ...] | None]:
+        """What a method is told, batches as integers; and what these stand for."""
+        known = {**known}
+        told = known.pop("batch", None)
+        if "batch" not in methods.method(self._method).told:
+            checks.no_batch(told, num_rows, type(self).__name__)
+            return known, None
+        start = known.get("start")
+        found = checks.batch(told, num_rows, self.batches_ if start else None)
+        if found is None:
+            return known, None
+        return known | {"batch": found[0]}, found[1]
 
     def _num_clusters(self, start: Any) -> tuple[bool, int]:
         """Whether K is to be estimated; and K, a stand-in until then."""
@@ -277,7 +301,7 @@ class Clusterer(ClusterMixin, BaseEstimator):
         if self.preset_.has_counts:
             checks.counts(X, may_be_empty=True)
         values = X.data if sparse.issparse(X) else X
-        own = self._parts() != Parts()
+        own = bool(self._parts().own)
         if values.size and checks.has_nan(values) and (own or sparse.issparse(X)):
             what = "parts of your own do" if own else "sparse rows may"
             raise checks.InvalidInput(
@@ -377,18 +401,22 @@ class Clusterer(ClusterMixin, BaseEstimator):
         """The trained model, for ``dgg_jax.methods`` and one's own jax code."""
         check_is_fitted(self)
         forks.check()
+        parts, batches = self._parts(), self.batches_
+        if batches is not None:
+            parts = dataclasses.replace(parts, num_batches=len(batches))
         return methods.method(self._method).model_of(
-            self.preset_, self.n_features_in_, self._state, self._parts()
+            self.preset_, self.n_features_in_, self._state, parts
         )
 
     def _parts(self) -> Parts:
         """Networks and likelihood of the user's own."""
         return Parts()
 
-    def _infer(self, X: Any) -> tuple[Any, np.ndarray]:
-        """Latents and ln q(c | x) of the rows of X."""
+    def _infer(self, X: Any, **told: Any) -> tuple[Any, np.ndarray]:
+        """Latents and ln q(c | x) of the rows of X; told: of batches, see below."""
         check_is_fitted(self)
-        inferred = self.model_.infer(self._rows(X, reset=False))
+        x = self._rows(X, reset=False)
+        inferred = self.model_.infer(x, **self._told(x.shape[0], **told))
         for values in jax.tree.leaves(inferred):
             finite = np.isfinite(values).reshape(len(values), -1).all(axis=1)
             if not finite.all():
@@ -398,13 +426,19 @@ class Clusterer(ClusterMixin, BaseEstimator):
                 )
         return inferred
 
+    def _told(self, num_rows: int) -> dict[str, Any]:
+        """What the model takes beside rows."""
+        del num_rows
+        return {}
+
     def _try(self) -> None:
         """Uses the model once: whether arrays and settings fit shows in no other way.
 
         Raises:
           Exception: of any kind, if they do not.
         """
-        self.predict(np.zeros((1, self.n_features_in_), np.float32))
+        told = {} if self.batches_ is None else {"batch": self.batches_[:1]}
+        self.predict(np.zeros((1, self.n_features_in_), np.float32), **told)
 
     def predict(self, X: Any) -> np.ndarray:
         """The cluster of each row, int32 of shape [N]; new rows need no graph.
@@ -447,7 +481,7 @@ class Clusterer(ClusterMixin, BaseEstimator):
         checks.in_range("n_rows", n_rows, 1)
         return np.argsort(self.confidence_, kind="stable")[:n_rows]
 
-    def stability(self, X: Any, n_repeats: int = 5) -> Stability:
+    def stability(self, X: Any, n_repeats: int = 5, batch: Any = None) -> Stability:
         """Fits copies of this estimator to parts of X, and compares the clusters.
 
         Each copy has another seed and four fifths of the rows, at random. It takes
@@ -457,6 +491,7 @@ class Clusterer(ClusterMixin, BaseEstimator):
         Args:
           X: the rows of training, as they were given to ``fit``.
           n_repeats: how many copies.
+          batch: as ``fit`` was given it.
 
         Returns:
           ``agreement``, the mean adjusted Rand index, ``clusters``, of each cluster how
@@ -481,7 +516,8 @@ class Clusterer(ClusterMixin, BaseEstimator):
             copy = clone(self).set_params(
                 n_clusters=self.preset_.num_clusters, random_state=seed
             )
-            repeated.append((rows, copy.fit(_safe_indexing(X, rows)).labels_))
+            told = {} if batch is None else {"batch": np.asarray(batch)[rows]}
+            repeated.append((rows, copy.fit(_safe_indexing(X, rows), **told).labels_))
         labels = self.labels_
         if (labels < 0).any():  # outliers, which are in clusters of the repetitions
             labels = self.probabilities_.argmax(axis=1)
@@ -620,6 +656,7 @@ class Clusterer(ClusterMixin, BaseEstimator):
             "num_features": self.n_features_in_,
             "feature_names": None if names is None else list(names),
             "image_shape": self.image_shape_,
+            "batches": None if self.batches_ is None else list(self.batches_),
             "preprocessing": self._preprocessing,
             "versions": saving.versions(),
             "stages": self.stages_,
@@ -761,7 +798,8 @@ class Generative(Embedder):
 
         Returns:
           E[x | z] of drawn z, shape [n_samples, D], and their clusters, shape
-          [n_samples]; the same ones for the same integer ``random_state``.
+          [n_samples]; the same ones for the same integer ``random_state``. Fitted with
+          batches, it is the mean over these.
 
         Raises:
           ValueError: if n_samples is below 1, or there is no such cluster.
@@ -790,8 +828,10 @@ class Generative(Embedder):
     def export(self, path: str | os.PathLike) -> None:
         """Writes transform and predict_proba as programs that need jax alone.
 
-        ``jax.export.deserialize(bytes).call(x)`` runs one, on a batch [B, D] of float32
-        of any B, on a CPU, GPU or TPU.
+        ``jax.export.deserialize(bytes).call(x)`` runs one, on rows [B, D] of float32
+        of any B, on a CPU, GPU or TPU. Fitted with batches, it takes [B, D + M]: each
+        row is followed by the one-hot vector of its batch, in the order of
+        ``batches_``.
 
         Args:
           path: folder for transform.jax and predict_proba.jax; made if missing.
@@ -801,7 +841,8 @@ class Generative(Embedder):
         """
         model, path = self.model_, pathlib.Path(path).expanduser()
         (batch,) = jax.export.symbolic_shape("batch")
-        rows = jax.ShapeDtypeStruct((batch, self.n_features_in_), jnp.float32)
+        width = self.n_features_in_ + len(self.batches_ or ())
+        rows = jax.ShapeDtypeStruct((batch, width), jnp.float32)
         programs = {
             "transform": lambda x: model.infer_batch(x)[0],
             "predict_proba": lambda x: jnp.exp(model.infer_batch(x)[1]),
@@ -819,22 +860,130 @@ class MixtureVAE(Generative):
 
     _takes_sparse = True
 
-    def impute(self, X: Any) -> np.ndarray:
+    def _told(self, num_rows: int, batch: Any = None) -> dict[str, Any]:
+        """Batches of rows as the model takes them, if it was fitted with some.
+
+        Raises:
+          InvalidInput: if they are missing, not known, or there were none in training.
+        """
+        if self.batches_ is None:
+            if batch is not None:
+                raise checks.InvalidInput(
+                    "the model was fitted without batch, and has no place for that of "
+                    "new rows; leave it out, or fit with batch."
+                )
+            return {}
+        if batch is None:
+            raise checks.InvalidInput(
+                "the model was fitted with batch, and needs that of each row, one of "
+                f"{', '.join(map(repr, self.batches_[:5]))}; give it as batch=."
+            )
+        codes, _ = checks.batch(batch, num_rows, self.batches_)
+        return {"batch": codes}
+
+    def predict_proba(self, X: Any, *, batch: Any = None) -> np.ndarray:
+        """Probabilities of the clusters, shape [N, K]; every row sums to 1.
+
+        Args:
+          X: rows scaled as in training, shape [N, D].
+          batch: that each row was measured in, [N], if fitted with batches.
+
+        Raises:
+          ValueError: if X has other columns than in training, or batch is not of those.
+        """
+        return np.exp(self._infer(X, batch=batch)[1])
+
+    def transform(self, X: Any, *, batch: Any = None) -> np.ndarray:
+        """The embedding of each row, float32 of shape [N, L]: its latent mean.
+
+        Args:
+          X: rows scaled as in training, shape [N, D].
+          batch: that each row was measured in, [N], if fitted with batches.
+
+        Raises:
+          ValueError: if X has other columns than in training, or batch is not of those.
+        """
+        return self._infer(X, batch=batch)[0].mean
+
+    def fit_transform(self, X: Any, y: Any = None, **told: Any) -> np.ndarray:
+        """As ``fit`` and then ``transform``, of the same rows.
+
+        Args:
+          X: see ``fit``.
+          y: see ``fit``.
+          **told: further arguments of ``fit``.
+
+        Raises:
+          ValueError: see ``fit``.
+        """
+        given = {} if self.fit(X, y, **told).batches_ is None else told
+        return self.transform(X, batch=given.get("batch"))
+
+    def score_samples(self, X: Any, *, batch: Any = None) -> np.ndarray:
+        """The ELBO of each row, a lower bound of ln p(x) in nats, shape [N].
+
+        The mean over 16 draws of z that are the same at every call.
+
+        Args:
+          X: rows scaled as in training, shape [N, D].
+          batch: that each row was measured in, [N], if fitted with batches: the bound
+            is of ln p(x | batch).
+
+        Raises:
+          ValueError: if X has other columns than in training, or batch is not of those.
+        """
+        check_is_fitted(self)
+        x = self._rows(X, reset=False)
+        return self.model_.elbo(x, **self._told(x.shape[0], batch))
+
+    def score(self, X: Any, y: Any = None, *, batch: Any = None) -> float:
+        """The mean of ``score_samples``: what model selection maximises.
+
+        Values can be compared between models of one likelihood only; of the Gaussian
+        one, of one ``variance``.
+
+        Args:
+          X: rows scaled as in training, shape [N, D].
+          y: not used.
+          batch: see ``score_samples``.
+        """
+        return float(self.score_samples(X, batch=batch).mean())
+
+    def inverse_transform(self, X: Any, *, batch: Any = None) -> np.ndarray:
+        """E[x | z] of latents, shape [N, D]: what the decoder makes of them.
+
+        Args:
+          X: latents, shape [N, L].
+          batch: of each, [N], what it shall look like there; None: the mean over all
+            batches, if fitted with some, in which rows can be compared.
+
+        Raises:
+          ValueError: if X has other columns than the embedding, or batch is not of
+            those of training.
+        """
+        check_is_fitted(self)
+        z = checks.rows(X, self._n_features_out, name="latents")
+        told = {} if batch is None else self._told(len(z), batch)
+        return self.model_.decode(z, **told)
+
+    def impute(self, X: Any, *, batch: Any = None) -> np.ndarray:
         """Rows with an estimate of each value that is missing.
 
         It is E[x | z] with z the latent mean of what is there of the row.
 
         Args:
           X: rows scaled as in training, NaN where a value is missing, shape [N, D].
+          batch: that each row was measured in, [N], if fitted with batches.
 
         Returns:
           float32 [N, D]; what is there stays as it is.
 
         Raises:
-          ValueError: if X has other columns than in training.
+          ValueError: if X has other columns than in training, or batch is not of those.
         """
         check_is_fitted(self)
-        return self.model_.impute(self._rows(X, reset=False))
+        x = self._rows(X, reset=False)
+        return self.model_.impute(x, **self._told(x.shape[0], batch))
 
     def fit(
         self,
@@ -842,6 +991,7 @@ class MixtureVAE(Generative):
         y: Any = None,
         sample_weight: Any = None,
         *,
+        batch: Any = None,
         knn: Any = None,
         outliers: float = 0.0,
         checkpoint_dir: str | os.PathLike | None = None,
@@ -856,6 +1006,9 @@ class MixtureVAE(Generative):
           sample_weight: how much each row counts, [N], at least 0, on any scale; None:
             all alike. It multiplies what a row adds to what is minimised
             and to moments; spectral clustering of the start knows none.
+          batch: that each row was measured in, as words, whole numbers or categories,
+            [N]: what batches differ in is none of the clusters'. Encoder and decoder
+            take it, neighbours are near without it.
           knn: nearest neighbours of the rows: indices and distances [N, k] without the
             row itself, as ``dgg_jax.graph.knn`` returns them; or the sparse matrix of
             scikit-learn's ``kneighbors_graph`` or scanpy's ``obsp["distances"]``. None
@@ -869,14 +1022,14 @@ class MixtureVAE(Generative):
           The fitted estimator.
 
         Raises:
-          ValueError: if X, sample_weight, knn, outliers, checkpoint_dir or a setting
-            cannot be used; before any work.
+          ValueError: if X, sample_weight, batch, knn, outliers, checkpoint_dir or a
+            setting cannot be used; before any work.
           OSError: if checkpoint_dir cannot be written.
           dgg_jax.training.Diverged: if a loss is not finite.
         """
         checks.in_range("outliers", outliers, 0.0, 1.0)
         neighbors = None if knn is None else checks.neighbors_of(knn)
-        arguments = {"neighbors": neighbors, **self._arguments()}
+        arguments = {"batch": batch, "neighbors": neighbors, **self._arguments()}
         self._fit(X, sample_weight, checkpoint_dir, **arguments)
         return self._without_outliers(outliers)
 
@@ -887,30 +1040,34 @@ class MixtureVAE(Generative):
             self.labels_ = np.where(strange, -1, self.labels_).astype(np.int32)
         return self
 
-    def predict(self, X: Any, *, outliers: float = 0.0) -> np.ndarray:
+    def predict(
+        self, X: Any, *, outliers: float = 0.0, batch: Any = None
+    ) -> np.ndarray:
         """The cluster of each row, int32 of shape [N]; new rows need no graph.
 
         Args:
           X: rows scaled as in training, shape [N, D].
           outliers: the share of the training rows that is taken for outliers; a row as
             strange as they are has no cluster, -1.
+          batch: that each row was measured in, [N], if fitted with batches.
 
         Raises:
-          ValueError: if X has other columns than in training, or outliers is not in
-            [0, 1].
+          ValueError: if X has other columns than in training, batch is not of those, or
+            outliers is not in [0, 1].
         """
-        labels = super().predict(X)
+        labels = self._infer(X, batch=batch)[1].argmax(axis=1).astype(np.int32)
         if outliers:
-            labels[self.outliers(X, outliers)] = -1
+            labels[self.outliers(X, outliers, batch=batch)] = -1
         return labels
 
-    def outliers(self, X: Any, share: float = 0.05) -> np.ndarray:
+    def outliers(self, X: Any, share: float = 0.05, *, batch: Any = None) -> np.ndarray:
         """Which rows the model explains worse than it does nearly all of training.
 
         Args:
           X: rows scaled as in training, shape [N, D].
           share: of the training rows, those of the lowest ELBO, that are outliers; a
             row is one if its ELBO (``score_samples``) is as low.
+          batch: that each row was measured in, [N], if fitted with batches.
 
         Returns:
           Booleans [N].
@@ -926,10 +1083,10 @@ class MixtureVAE(Generative):
                 "this model does not know the ELBO of its training rows, it is of a "
                 "former version; fit it again, or compare score_samples(X) yourself."
             )
-        scores = self.score_samples(X)
+        scores = self.score_samples(X, batch=batch)
         return (scores <= np.quantile(self.elbo_, share)) & (share > 0)
 
-    def bic(self, X: Any) -> float:
+    def bic(self, X: Any, *, batch: Any = None) -> float:
         """-2 N ELBO + p ln N, to compare numbers of clusters; the lower the better.
 
         The Bayesian information criterion with the ELBO in place of the log-likelihood
@@ -938,8 +1095,9 @@ class MixtureVAE(Generative):
 
         Args:
           X: rows scaled as in training, shape [N, D].
+          batch: that each row was measured in, [N], if fitted with batches.
         """
-        scores = self.score_samples(X)
+        scores = self.score_samples(X, batch=batch)
         num_parameters = 2 * self.means_.size + len(self.weights_) - 1
         return float(-2.0 * scores.sum() + num_parameters * np.log(len(scores)))
 

@@ -44,6 +44,9 @@ class DGG(MixtureVAE):
       n_iter_: epochs of the joint training that were run.
       n_features_in_: D, columns of X.
       image_shape_: of the images in the rows, given or X's; None if there are none.
+      batches_: names of the batches that rows were measured in, in the order of their
+        columns; None if there are none.
+      batch_: which of them each row is of, [N], if there are some.
       preset_: every setting, with those chosen from the data.
       model_: the trained model.
     """
@@ -263,6 +266,7 @@ class DGG(MixtureVAE):
         *,
         must_link: Any = None,
         cannot_link: Any = None,
+        batch: Any = None,
         knn: Any = None,
         outliers: float = 0.0,
         checkpoint_dir: str | os.PathLike | None = None,
@@ -283,6 +287,9 @@ class DGG(MixtureVAE):
           must_link: pairs of rows that are in one cluster, integers [P, 2].
           cannot_link: pairs of rows that are not, likewise. ``stages_[-1]`` says how
             many of both hold.
+          batch: that each row was measured in, as words, whole numbers or categories,
+            [N]: what batches differ in is none of the clusters'. Encoder and decoder
+            take it, neighbours are near without it.
           knn: nearest neighbours of the rows: indices and distances [N, k] without the
             row itself, as ``dgg_jax.graph.knn`` returns them; or the sparse matrix of
             scikit-learn's ``kneighbors_graph`` or scanpy's ``obsp["distances"]``. None
@@ -296,30 +303,34 @@ class DGG(MixtureVAE):
           The fitted estimator.
 
         Raises:
-          ValueError: if X, y, sample_weight, a link, knn, outliers, checkpoint_dir or a
-            setting cannot be used; before any work.
+          ValueError: if X, y, sample_weight, a link, batch, knn, outliers,
+            checkpoint_dir or a setting cannot be used; before any work.
           OSError: if checkpoint_dir cannot be written.
           dgg_jax.training.Diverged: if a loss is not finite.
         """
         checks.in_range("outliers", outliers, 0.0, 1.0)
         neighbors = None if knn is None else checks.neighbors_of(knn)
         told = {"known": y, "must_link": must_link, "cannot_link": cannot_link}
-        arguments = {"neighbors": neighbors, **told, **self._arguments()}
+        told |= {"neighbors": neighbors, "batch": batch}
+        arguments = {**told, **self._arguments()}
         self._fit(X, sample_weight, checkpoint_dir, **arguments)
         return self._without_outliers(outliers)
 
-    def predict_proba(self, X: Any, *, calibrated: bool = True) -> np.ndarray:
+    def predict_proba(
+        self, X: Any, *, calibrated: bool = True, batch: Any = None
+    ) -> np.ndarray:
         """Probabilities of the clusters, shape [N, K]; every row sums to 1.
 
         Args:
           X: rows scaled as in training, shape [N, D].
           calibrated: as ``probabilities_``, by the rows of training that are nearest in
             the latent space; False: q(c | x).
+          batch: that each row was measured in, [N], if fitted with batches.
 
         Raises:
-          ValueError: if X has other columns than in training.
+          ValueError: if X has other columns than in training, or batch is not of those.
         """
-        posterior, log_assignments = self._infer(X)
+        posterior, log_assignments = self._infer(X, batch=batch)
         if calibrated:
             of_rows = self.model_.log_probabilities
             log_assignments = of_rows(posterior.mean, log_assignments)

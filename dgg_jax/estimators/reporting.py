@@ -10,7 +10,7 @@ import numpy as np
 from dgg_jax import checks
 from dgg_jax.data.preprocessing import Scaling
 from dgg_jax.estimators.pictures import classes_of
-from dgg_jax.reports.inputs import ReportInputs, generated
+from dgg_jax.reports.inputs import ReportInputs, batch_table, generated
 from dgg_jax.reports.run import report_page
 from dgg_jax.stages.evaluate import label_metrics
 from dgg_jax.storage import saving
@@ -80,7 +80,8 @@ def _inputs(
     shape = estimator.image_shape_ or (x.shape[1],)
     return ReportInputs(
         config=_config(estimator),
-        result=_result(estimator, x, label_metrics(y, labels)),
+        result=_result(estimator, x, label_metrics(y, labels))
+        | _batches(estimator, labels),
         history=estimator.history_,
         x=x,
         feature_shape=shape,
@@ -121,6 +122,14 @@ def _result(estimator: Any, x: Any, scores: dict[str, Any]) -> dict[str, Any]:
         "versions": saving.versions(),
         "dataset": {"name": "X", "rows": x.shape[0], "features": x.shape[1]},
     }
+
+
+def _batches(estimator: Any, labels: np.ndarray) -> dict[str, Any]:
+    """How many rows of each batch are in each cluster, if it was fitted with some."""
+    if estimator.batches_ is None:
+        return {}
+    batch = np.array(estimator.batches_)[estimator.batch_]
+    return {"batches": batch_table(batch, labels, estimator.n_clusters_)}
 
 
 def _scaling(estimator: Any) -> Scaling | None:

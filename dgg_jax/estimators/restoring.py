@@ -120,6 +120,12 @@ def _restored(description: State, arrays: State, given: dict[str, Any]) -> Clust
         checks.image_shape(shape, estimator.n_features_in_, "image_shape")
         shape = tuple(shape)
     estimator.image_shape_ = shape
+    batches = description.get("batches")  # likewise
+    if batches is not None:
+        if type(batches) is not list or {type(name) for name in batches} != {str}:
+            raise TypeError("batches are no list of strings")
+        batches = tuple(batches)
+    estimator.batches_ = batches
     names = description["feature_names"]
     if names is not None:
         estimator.feature_names_in_ = np.asarray(names, object)
@@ -185,6 +191,7 @@ _LEARNED = {
     "probabilities_": 2,
     "raw_probabilities_": 2,
     "elbo_": 1,
+    "batch_": 1,
     "embedding_": 2,
     "indices": 2,  # of graph_
     "weights": 2,
@@ -237,5 +244,9 @@ def of_run(
     estimator._preprocessing = dataset.provenance
     estimator._scaling = dataset.scaling
     estimator.image_shape_ = dataset.image_shape
+    found = checks.batch(dataset.batch, dataset.x.shape[0])
+    estimator.batches_ = None if found is None else found[1]
     estimator._keep(preset, state, records, history)
+    if found is not None:
+        estimator.batch_ = found[0]
     return estimator

@@ -30,6 +30,9 @@ class VaDE(MixtureVAE):
       n_iter_: epochs of the method's own training that were run.
       n_features_in_: D, columns of X.
       image_shape_: of the images in the rows, given or X's; None if there are none.
+      batches_: names of the batches that rows were measured in, in the order of their
+        columns; None if there are none.
+      batch_: which of them each row is of, [N], if there are some.
       preset_: every setting, with those chosen from the data.
       model_: the trained model.
     """

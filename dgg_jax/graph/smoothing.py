@@ -16,11 +16,13 @@ from scipy import sparse, special
 from dgg_jax import checks
 from dgg_jax.distributions import floor_log
 from dgg_jax.likelihoods import (
+    BatchStatistics,
     Bernoulli,
     CenteredStatistics,
     Constant,
     CountStatistics,
     GaussianLikelihood,
+    InBatches,
     Likelihood,
     Masked,
     MaskedStatistics,
@@ -91,7 +93,8 @@ class SmoothedData(NamedTuple):
     Attributes:
       statistics: t_j of every source, leaves of shape [N, ...]: CenteredStatistics for
         Gaussians, else the likelihood's sufficient statistics; where values are
-        missing, MaskedStatistics of them.
+        missing, MaskedStatistics of them; of rows in batches BatchStatistics of all
+        these.
       degree: d_j = sum_i A_ij, shape [N].
     """
 
@@ -109,7 +112,7 @@ def smooth_data(
     .. math:: t_j = \sum_i A_{ij} T(x_i), \qquad d_j = \sum_i A_{ij}
 
     Args:
-      x: data, shape [N, D].
+      x: data, shape [N, D]; of rows in batches dense, shape [N, D + M].
       operator: A, shape [N, N].
       likelihood: one of dgg_jax.likelihoods.
 
@@ -135,6 +138,8 @@ def smooth_data(
     if isinstance(likelihood, Constant):
         likelihood = likelihood.likelihood  # whose class tells its statistics
     checks.shapes(x=(x, "N D"), operator=(operator, "N N"))
+    if isinstance(likelihood, InBatches):
+        return _smooth_batches(x, operator, likelihood)
     transposed = operator.T.tocsr()
     degree = np.asarray(transposed.sum(axis=1)).ravel()
     if isinstance(x, SparseRows | HostRows):
@@ -153,6 +158,21 @@ def smooth_data(
     else:
         statistics = _dense_statistics(x, transposed, degree[:, None], likelihood)
     return SmoothedData(statistics, degree.astype(np.float32))
+
+
+def _smooth_batches(
+    x: np.ndarray, operator: sparse.csr_array, likelihood: InBatches
+) -> SmoothedData:
+    """The sums of ``smooth_data`` over the rows of each batch, beside each other."""
+    num_batches = likelihood.num_batches
+    values, batches = x[:, :-num_batches], x[:, -num_batches:].astype(np.float64)
+    summed = [
+        smooth_data(values, sparse.diags_array(own) @ operator, likelihood.likelihood)
+        for own in batches.T
+    ]
+    stacked = jax.tree.map(lambda *leaves: np.stack(leaves, axis=1), *summed)
+    degree = np.asarray(operator.sum(axis=0)).ravel()
+    return SmoothedData(BatchStatistics(*stacked), degree.astype(np.float32))
 
 
 def _dense_statistics(

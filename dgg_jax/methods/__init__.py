@@ -65,7 +65,7 @@ METHODS = {
         samples_per_cluster=mixture_vae.samples_per_cluster,
         traversals=mixture_vae.traversals,
         count_clusters=dgg.count_clusters,
-        told=("image_shape", "column_scale"),
+        told=("image_shape", "column_scale", "batch"),
     ),
     "vade": Method(
         vade.run,
@@ -73,6 +73,7 @@ METHODS = {
         vade.model_of,
         samples_per_cluster=mixture_vae.samples_per_cluster,
         traversals=mixture_vae.traversals,
+        told=("batch",),
     ),
     "gmvae": Method(
         gmvae.run,

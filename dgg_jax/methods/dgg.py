@@ -127,6 +127,7 @@ def run(
     must_link: np.ndarray | None = None,
     cannot_link: np.ndarray | None = None,
     sample_weight: np.ndarray | None = None,
+    batch: np.ndarray | None = None,
 ) -> Outcome:
     """Carries data through all stages of DGG.
 
@@ -154,6 +155,9 @@ def run(
         labels, the fit to these, J (also as a neighbour) and pi. Where neighbours are
         near, which clusterings a run starts from, and what judges and calibrates it,
         does not depend on it.
+      batch: labels of the batches that rows were measured in, [N]; encoder and decoder
+        take them, and a source explains each neighbour as of that neighbour's batch.
+        Neighbours are near, and clusterings are of points, without their effects.
 
     Returns:
       The model of the best restart; the last state, with "labels" [N],
@@ -183,6 +187,7 @@ def run(
         known=known,
         links=links,
         sample_weight=sample_weight,
+        batch=batch,
     )
     check_parts(problem)
     mixture_vae.check_neighbors(problem)
@@ -203,7 +208,7 @@ def run(
         state = stage("classifier", fit_to_labels, problem, state)
     state = stage("train", train, problem, state)
     state = stage("evaluate", choose_restart, problem, state)
-    model = model_of(preset, problem.num_features, state, parts)
+    model = model_of(preset, problem.num_features, state, problem.parts)
     return Outcome(model, state, mixture_vae.records_of_best(problem, state))
 
 
@@ -256,6 +261,7 @@ def count_clusters(
     image_shape: tuple[int, ...] | None = None,
     neighbors: Neighbors | None = None,
     sample_weight: np.ndarray | None = None,
+    batch: np.ndarray | None = None,
 ) -> ClusterCount:
     """Estimates K where the neighbours of the graph are near.
 
@@ -274,6 +280,7 @@ def count_clusters(
       neighbors: nearest neighbours that are known: clusters are those of the data.
       sample_weight: how much each row counts in the pretraining, [N]; clusters are
         counted without.
+      batch: labels of the batches that rows were measured in, [N].
 
     Returns:
       K, and the evidence for it.
@@ -293,6 +300,7 @@ def count_clusters(
         image_shape=image_shape,
         neighbors=neighbors,
         sample_weight=sample_weight,
+        batch=batch,
     )
     check_parts(problem)
     mixture_vae.check_neighbors(problem)
@@ -357,12 +365,15 @@ def _graph_space(
     """Points whose distances make the graph, and what these depend on."""
     space = _graph_of(problem)
     if space == "siamese":
-        return encoder_embedding(problem, state)
+        embedding, identity = encoder_embedding(problem, state)
+        return problem.without_batch_effects(embedding), identity
     if space == "latents":
-        return latent_means(problem, _networks(problem), state), vae_identity(problem)
+        latents = latent_means(problem, _networks(problem), state)
+        return problem.without_batch_effects(latents), vae_identity(problem)
     # Dense, but for rows that stay on the host.
     points = problem.points
-    return points if isinstance(points, HostRows) else points[:], {}
+    points = points if isinstance(points, HostRows) else points[:]
+    return points, problem.batch_identity()
 
 
 def _graph_of(problem: Problem) -> str:
@@ -380,7 +391,8 @@ def initialize(problem: Problem, state: State) -> tuple[State, Metrics]:
     """
     preset, judge, reports = problem.preset, {}, {}
     if preset.init == "ensemble" or preset.guard:
-        embeddings = {"latents": latent_means(problem, _networks(problem), state)}
+        latents = latent_means(problem, _networks(problem), state)
+        embeddings = {"latents": problem.without_batch_effects(latents)}
         if "embedding" in state:
             embeddings["siamese"] = state["embedding"]
         count = _KNOWN_STARTS if is_told(problem) else preset.restarts

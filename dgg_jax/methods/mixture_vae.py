@@ -17,15 +17,15 @@ from scipy import sparse
 from dgg_jax import checks
 from dgg_jax.distributions import sample_gaussian
 from dgg_jax.graph.neighbors import check_search
-from dgg_jax.likelihoods import Likelihood, Masked, as_pytree
-from dgg_jax.methods.parts import AS_NAMED, Parts, likelihood_of
+from dgg_jax.likelihoods import Likelihood, as_pytree
+from dgg_jax.methods.parts import AS_NAMED, Parts, likelihood_of, modelled
 from dgg_jax.methods.pretrained import (
     autoencoder_params,
     finite_means,
     latent_means,
     mean_elbo,
 )
-from dgg_jax.methods.problem import Problem
+from dgg_jax.methods.problem import Problem, with_batches
 from dgg_jax.networks import Networks
 from dgg_jax.placement import devices
 from dgg_jax.placement.rows import place
@@ -62,6 +62,7 @@ class Model:
       likelihood: p(x | z).
       calibration: by which probabilities say how often they are right; None: they are
         q(c | x).
+      num_batches: M, of the batches that rows were measured in; 0: there are none.
     """
 
     preset: MixturePreset
@@ -71,12 +72,16 @@ class Model:
     num_features: int
     likelihood: Likelihood
     calibration: Calibration | None = None
+    num_batches: int = 0
 
-    def infer(self, x: np.ndarray) -> tuple[Gaussian, np.ndarray]:
+    def infer(
+        self, x: np.ndarray, batch: np.ndarray | None = None
+    ) -> tuple[Gaussian, np.ndarray]:
         """Posteriors of rows and their cluster probabilities; needs no graph.
 
         Args:
           x: data scaled as the training data were, shape [N, D].
+          batch: of each row, in 0..M-1, [N], if there are batches.
 
         Returns:
           q(z | x) with fields [N, L], and ln q(c | x) [N, K] from the mean.
@@ -84,15 +89,18 @@ class Model:
         Raises:
           InvalidInput: if x is not [N, D] with the D of training.
         """
-        x = self._placed(x)
+        x = self._placed(x, batch)
         return jax.device_get(evaluate.infer(self.networks, self.params, x))
 
-    def impute(self, x: np.ndarray) -> np.ndarray:
-        """Rows x [N, D] with E[x | z] in place of NaN, z being the posterior's mean."""
+    def impute(self, x: np.ndarray, batch: np.ndarray | None = None) -> np.ndarray:
+        """Rows x [N, D] with E[x | z] in place of NaN, z being the posterior's mean.
+
+        Of batches [N] it is E[x | z, b], each row's in its own.
+        """
         x = checks.rows(x, self.num_features)
         x = x.toarray() if sparse.issparse(x) else x
-        posterior, _ = self.infer(x)
-        return np.where(np.isnan(x), self.decode(posterior.mean), x)
+        posterior, _ = self.infer(x, batch)
+        return np.where(np.isnan(x), self.decode(posterior.mean, batch), x)
 
     def log_probabilities(
         self, latents: np.ndarray, log_assignments: np.ndarray
@@ -109,13 +117,24 @@ class Model:
         found = all_log_probabilities(self.calibration, latents, log_assignments)
         return np.asarray(found)
 
-    def _placed(self, x: np.ndarray) -> Any:
-        return place(checks.rows(x, self.num_features), self.preset.device_memory_share)
+    def _placed(self, x: np.ndarray, batch: np.ndarray | None) -> Any:
+        x = checks.rows(x, self.num_features)
+        if (batch is not None) != bool(self.num_batches):
+            knows = f"{self.num_batches} batches" if self.num_batches else "no batches"
+            raise checks.InvalidInput(
+                f"the model knows of {knows}, and batch is "
+                f"{'missing' if batch is None else 'given'}; do as in training."
+            )
+        if self.num_batches:
+            x = x.toarray() if sparse.issparse(x) else np.asarray(x)
+            x = with_batches(x, batch, self.num_batches)
+        return place(x, self.preset.device_memory_share)
 
     def infer_batch(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Means of q(z | x) [B, L] and log-probabilities [B, K] of a batch, traceable.
+        """Means of q(z | x) [B, L] and log-probabilities [B, K] of rows, traceable.
 
-        The latter as ``log_probabilities`` has them.
+        The latter as ``log_probabilities`` has them. Where there are M batches, x is
+        [B, D + M]: the one-hot vector of its batch follows each row.
         """
         z = self.networks.encode(self.params["encoder"], x).mean
         log_assignments = self.networks.classify(self.params, z)
@@ -125,16 +144,20 @@ class Model:
             log_assignments = jax.lax.map(lambda row: one(*row), (z, log_assignments))
         return z, log_assignments
 
-    def elbo(self, x: np.ndarray, draws: int = ELBO_DRAWS) -> np.ndarray:
+    def elbo(
+        self,
+        x: np.ndarray,
+        draws: int = ELBO_DRAWS,
+        batch: np.ndarray | None = None,
+    ) -> np.ndarray:
         """The own-ELBO of rows x [N, D] under the global prior, in nats, shape [N].
 
         The same draws every time; its mean over the training rows is the final ELBO of
-        the record.
+        the record. Of rows in batches [N] it is of x given its batch.
         """
-        likelihood = as_pytree(self.likelihood)
-        if isinstance(x, np.ndarray) and len(x) and checks.has_nan(x):
-            likelihood = Masked(likelihood)
-        x = self._placed(x)
+        misses_values = isinstance(x, np.ndarray) and len(x) and checks.has_nan(x)
+        likelihood = modelled(self.likelihood, misses_values, self.num_batches)
+        x = self._placed(x, batch)
         terms = evaluate.elbo_terms(
             self.networks,
             likelihood,
@@ -146,16 +169,27 @@ class Model:
         )
         return np.asarray(terms.total)
 
-    def decode(self, z: np.ndarray) -> np.ndarray:
-        """E[x | z] of latents z [N, L], shape [N, D]."""
+    def decode(self, z: np.ndarray, batch: np.ndarray | None = None) -> np.ndarray:
+        """E[x | z] of latents z [N, L], shape [N, D].
+
+        Where there are batches, those of rows [N], or the mean over all of them.
+        """
         likelihood = as_pytree(self.likelihood)
-        decode = functools.partial(_decode_mean, self.networks.decode, likelihood)
-        return np.asarray(decode(self.params["decoder"], jnp.asarray(z)))
+        decode = functools.partial(_decode_mean, self.networks.decode)
+        params, z = self.params["decoder"], jnp.asarray(z)
+        if batch is not None:
+            return np.asarray(decode(likelihood, params, z, jnp.asarray(batch)))
+        likelihood = modelled(likelihood, num_batches=self.num_batches)
+        return np.asarray(decode(likelihood, params, z))
 
 
 @devices.compiled(static_argnums=0)
-def _decode_mean(decode, likelihood, params, z):
-    return jax.vmap(likelihood.mean)(decode(params, z))
+def _decode_mean(decode, likelihood, params, z, batch=None):
+    decoded = decode(params, z)
+    if batch is not None:
+        rows = jnp.arange(len(batch))
+        decoded = jax.tree.map(lambda leaf: leaf[rows, batch], decoded)
+    return jax.vmap(likelihood.mean)(decoded)
 
 
 def model_of(
@@ -183,6 +217,7 @@ def model_of(
         num_features,
         likelihood_of(preset, parts),
         None if calibration is None else Calibration(**calibration),
+        parts.num_batches,
     )
 
 
@@ -237,7 +272,8 @@ def models_of(problem: Problem, start: Model) -> State:
     """
     _check_start(problem, start)
     params = {**start.params, "mixture": start.params["mixture"]._asdict()}
-    _, log_assignment = start.infer(problem.x)
+    _, log_assignment = evaluate.infer(start.networks, start.params, problem.x)
+    log_assignment = np.asarray(log_assignment)
     return {
         "encoder": params["encoder"],
         "decoder": params["decoder"],
@@ -255,6 +291,11 @@ def _check_start(problem: Problem, start: Model) -> None:
         raise checks.InvalidInput(
             "the model to start from has (features, latent_dim, num_clusters) = "
             f"{theirs}, the data and settings have {ours}; train anew, or keep them."
+        )
+    if start.num_batches != problem.num_batches:
+        raise checks.InvalidInput(
+            f"the model to start from knows of {start.num_batches} batches, the data "
+            f"have {problem.num_batches}; train anew, or give these as batch."
         )
 
 
@@ -303,7 +344,7 @@ def label_mixture(
     preset = problem.preset
     labels = initialize.initial_labels(
         preset.init,
-        np.asarray(posterior.mean),
+        problem.without_batch_effects(np.asarray(posterior.mean)),
         graph,
         preset.num_clusters,
         num_eigenvectors=math.ceil(

@@ -7,9 +7,12 @@ from flax import linen as nn
 from dgg_jax.likelihoods import (
     Bernoulli,
     GaussianLikelihood,
+    InBatches,
     LearnedVarianceGaussian,
     Likelihood,
+    Masked,
     NegativeBinomial,
+    as_pytree,
 )
 from dgg_jax.networks import (
     Decoder,
@@ -32,11 +35,20 @@ class Parts:
       encoder: Flax module from x [B, D] to Gaussian with fields [B, L].
       decoder: Flax module from z [B, L] to ``decoded`` of the likelihood, of B rows.
       likelihood: p(x | z); see ``dgg_jax.likelihoods.Likelihood``.
+      num_batches: M, of the batches that rows were measured in, whose one-hot vector
+        encoder and decoder take; 0: there are none.
     """
 
     encoder: nn.Module | None = None
     decoder: nn.Module | None = None
     likelihood: Likelihood | None = None
+    num_batches: int = dataclasses.field(default=0, repr=False)
+
+    @property
+    def own(self) -> tuple[str, ...]:
+        """Names of those that are one's own."""
+        names = ("encoder", "decoder", "likelihood")
+        return tuple(name for name in names if getattr(self, name) is not None)
 
 
 AS_NAMED = Parts()
@@ -57,6 +69,20 @@ def likelihood_of(
     }[preset.likelihood]
 
 
+def modelled(
+    likelihood: Likelihood, misses_values: bool = False, num_batches: int = 0
+) -> Likelihood:
+    """A likelihood as compiled functions take it.
+
+    Args:
+      likelihood: of a row whose values are all there.
+      misses_values: whether it shall be of what is there, where values are NaN.
+      num_batches: M, if each batch shall have its own.
+    """
+    likelihood = Masked(likelihood) if misses_values else as_pytree(likelihood)
+    return InBatches(likelihood, num_batches) if num_batches else likelihood
+
+
 def autoencoder_modules(
     preset: AutoencoderPreset, num_features: int, parts: Parts = AS_NAMED
 ) -> tuple[nn.Module, nn.Module]:
@@ -68,11 +94,14 @@ def autoencoder_modules(
       parts: modules in place of these.
     """
     seen = log_normalized if preset.has_counts else present
-    encoder = Encoder(preset.hidden_sizes, preset.latent_dim, seen)
+    encoder = Encoder(
+        preset.hidden_sizes, preset.latent_dim, seen, num_batches=parts.num_batches
+    )
     decoder = Decoder(
         preset.hidden_sizes[::-1],
         num_features,
         learned_variance=preset.likelihood == "learned_gaussian",
+        num_batches=parts.num_batches,
     )
     return parts.encoder or encoder, parts.decoder or decoder
 

@@ -10,12 +10,12 @@ import numpy as np
 from flax import linen as nn
 
 from dgg_jax import checks
-from dgg_jax.likelihoods import Likelihood, Masked, as_pytree
+from dgg_jax.likelihoods import Likelihood
 from dgg_jax.methods.parts import (
-    AS_NAMED,
     autoencoder_modules,
     autoencoder_networks,
     likelihood_of,
+    modelled,
 )
 from dgg_jax.methods.problem import Problem, kmeans_metrics
 from dgg_jax.networks import Networks, initial_params, with_precision
@@ -49,7 +49,7 @@ def autoencoder(problem: Problem) -> Networks:
 def likelihood(problem: Problem) -> Likelihood:
     """p(x | z), as compiled functions take it; of what is there, if values miss."""
     named = likelihood_of(problem.preset, problem.parts)
-    return Masked(named) if problem.misses_values else as_pytree(named)
+    return modelled(named, problem.misses_values, problem.num_batches)
 
 
 def rows(problem: Problem) -> Rows:
@@ -108,7 +108,7 @@ def autoencoder_identity(problem: Problem) -> dict[str, Any]:
     if problem.sample_weight is not None:
         digest = hashlib.sha256(problem.sample_weight.tobytes())
         identity["sample_weight"] = digest.hexdigest()
-    return identity
+    return identity | problem.batch_identity()
 
 
 def vae_identity(problem: Problem) -> dict[str, Any]:
@@ -141,7 +141,9 @@ def _autoencoder(problem: Problem, keys: jax.Array) -> State:
                 key=keys[2],
                 monitor=problem.runner,
             )
-    loss = AutoencoderLoss(autoencoder(problem), preset.pretrain_corruption)
+    loss = AutoencoderLoss(
+        autoencoder(problem), preset.pretrain_corruption, problem.num_batches
+    )
     epochs = preset.pretrain_autoencoder_epochs
     return train_autoencoder(problem, "autoencoder", loss, params, keys[3], epochs)
 
@@ -235,7 +237,9 @@ def check_parts(problem: Problem) -> None:
       InvalidInput: if they do not; before any work.
     """
     preset, parts, x = problem.preset, problem.parts, problem.x[:1]
-    if parts == AS_NAMED:
+    if problem.num_batches:
+        _check_batches(problem)
+    if not parts.own:
         return
     if (parts.encoder or parts.decoder) and preset.pretrain_layer_epochs:
         raise checks.InvalidInput(
@@ -266,6 +270,26 @@ def check_parts(problem: Problem) -> None:
             "likelihood.log_prob must return a scalar for one row, got shape "
             f"{value.shape[1:]}; does the decoder return {problem.num_features} "
             "values a row?"
+        )
+
+
+def _check_batches(problem: Problem) -> None:
+    """Whether what a run asks for knows of batches.
+
+    Raises:
+      InvalidInput: if layers are trained alone, or a network is one's own.
+    """
+    epochs = problem.preset.pretrain_layer_epochs
+    if epochs:
+        raise checks.InvalidInput(
+            f"pretrain_layer_epochs={epochs} trains layers that know of no batch; use "
+            "0 with batch."
+        )
+    networks = [name for name in problem.parts.own if name != "likelihood"]
+    if networks:
+        raise checks.InvalidInput(
+            f"batch is for the dense networks, which take it beside x and z; leave it "
+            f"out, or the {networks[0]} of your own."
         )
 
 

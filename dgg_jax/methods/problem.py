@@ -1,6 +1,7 @@
 """What a method is given, checked and placed once, and what it answers."""
 
 import dataclasses
+import hashlib
 from typing import Any, NamedTuple, Self
 
 import jax
@@ -15,6 +16,7 @@ from dgg_jax.methods.parts import AS_NAMED, Parts
 from dgg_jax.placement.rows import HostRows, SparseRows, map_blocks, place, threads_for
 from dgg_jax.presets import AutoencoderPreset, Preset, TrainingPreset
 from dgg_jax.stages import evaluate
+from dgg_jax.stages.batch_effects import without_batch_effects
 from dgg_jax.stages.confidence import confidence_metrics
 from dgg_jax.stages.links import Links
 from dgg_jax.training import Metrics, Run, Schedule, State
@@ -58,9 +60,11 @@ class Problem:
     """Data to cluster, and everything that is known and wanted.
 
     Attributes:
-      x: rows [N, D], where training takes them from.
-      points: the same as distances compare them: of counts the logarithms of shares,
-        with an estimate of each value that is missing.
+      x: rows [N, D], where training takes them from; of rows in batches [N, D + M],
+        each followed by the one-hot vector of its batch.
+      points: the same [N, D] as distances compare them: of counts the logarithms of
+        shares, with an estimate of each value that is missing, and without what a row
+        has of its batch.
       misses_values: whether values of x are missing, which are NaN.
       preset: all settings.
       runner: checkpoints and callbacks.
@@ -76,6 +80,7 @@ class Problem:
       links: pairs of rows that must be together, or must not; or None.
       sample_weight: how much each row counts in what is minimised and in moments, with
         a mean of 1, [N]; None: all alike.
+      batch: that a row was measured in, in 0..M-1, int32 [N]; or None.
       is_test: rows [N] that are scored, not trained on; None trains on all and scores
         all.
     """
@@ -96,6 +101,7 @@ class Problem:
     known: np.ndarray | None = None
     links: Links | None = None
     sample_weight: np.ndarray | None = None
+    batch: np.ndarray | None = None
     is_test: np.ndarray | None = None
 
     @classmethod
@@ -108,6 +114,7 @@ class Problem:
         neighbors: tuple[np.ndarray, np.ndarray] | None = None,
         image_shape: tuple[int, ...] | None = None,
         sample_weight: np.ndarray | None = None,
+        batch: np.ndarray | None = None,
         **known: Any,
     ) -> Self:
         """Checks the data and places them.
@@ -120,6 +127,7 @@ class Problem:
           neighbors: see ``Problem``.
           image_shape: see ``Problem``.
           sample_weight: how much each row counts, [N], on any scale.
+          batch: labels of the batches that rows were measured in, [N].
           **known: other fields of a Problem.
 
         Raises:
@@ -164,10 +172,13 @@ class Problem:
         if image_shape is not None:
             checks.image_shape(image_shape, x.shape[1], "image_shape")
             image_shape = tuple(map(int, image_shape))
+        told = checks.batch(batch, x.shape[0])
+        num_batches = 0 if told is None else len(told[1])
         if by_batch:
             x = place(
                 x,
-                preset.device_memory_share,
+                # Of rows in batches there are statistics for each.
+                preset.device_memory_share * 2 / (1 + max(1, num_batches)),
                 getattr(preset, "num_neighbors", 0),
                 may_stay_sparse=likelihood in _OF_SPARSE_ROWS,
             )
@@ -183,6 +194,12 @@ class Problem:
             on_host = isinstance(x, HostRows)
             points = log_normalize(x.source if on_host else x)
             points = HostRows(points) if on_host else points
+        batch = None
+        if told is not None:
+            batch = told[0]
+            x, points = _in_batches(x, points, batch, known.get("seed", 0))
+            parts = known.get("parts", AS_NAMED)
+            known["parts"] = dataclasses.replace(parts, num_batches=num_batches)
         return cls(
             x,
             points,
@@ -192,13 +209,31 @@ class Problem:
             neighbors=neighbors,
             image_shape=image_shape,
             sample_weight=sample_weight,
+            batch=batch,
             **known,
         )
 
     @property
+    def num_batches(self) -> int:
+        """M, of the batches that rows were measured in; 0 if there are none."""
+        return self.parts.num_batches
+
+    @property
     def num_features(self) -> int:
         """D, columns of the data."""
-        return self.x.shape[1]
+        return self.x.shape[1] - self.num_batches
+
+    def batch_identity(self) -> Metrics:
+        """What depends on batches depends on, for runs that share it."""
+        if self.batch is None:
+            return {}
+        return {"batch": hashlib.sha256(self.batch.tobytes()).hexdigest()}
+
+    def without_batch_effects(self, points: np.ndarray) -> np.ndarray:
+        """Points of all rows [N, M] without what they have of batches, if any."""
+        if self.batch is None:
+            return points
+        return without_batch_effects(points, self.batch, self.seed)
 
     @property
     def trained(self) -> np.ndarray:
@@ -248,17 +283,50 @@ def _check_that_enough_count(sample_weight: np.ndarray, num_clusters: int) -> No
         )
 
 
+def _in_batches(
+    x: np.ndarray | SparseRows | HostRows,
+    points: np.ndarray,
+    batch: np.ndarray,
+    seed: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rows, each followed by the one-hot vector of its batch, and points without it.
+
+    Raises:
+      InvalidInput: if the rows do not lie on the device, dense.
+    """
+    if not isinstance(x, np.ndarray):
+        raise checks.InvalidInput(
+            "with batch, x and the statistics of each batch must fit into "
+            "device_memory_share of the device's memory, and do not; keep fewer "
+            "columns, raise it, or use a device with more."
+        )
+    return with_batches(x, batch), without_batch_effects(points, batch, seed)
+
+
+def with_batches(
+    x: np.ndarray, batch: np.ndarray, num_batches: int | None = None
+) -> np.ndarray:
+    """Rows x [N, D], each followed by the one-hot vector of its batch, [N, D + M].
+
+    Args:
+      x: dense.
+      batch: in 0..M-1, [N].
+      num_batches: M; None: all are there.
+    """
+    one_hot = np.eye(num_batches or batch.max() + 1, dtype=np.float32)[batch]
+    return np.concatenate([x, one_hot], axis=1)
+
+
 def _estimated(x: np.ndarray | SparseRows | HostRows, parts: Parts) -> np.ndarray:
     """Rows with an estimate of each value that is missing.
 
     Raises:
       InvalidInput: if rows that miss values are of a kind, or parts, that cannot.
     """
-    own = [name for name, part in vars(parts).items() if part is not None]
-    if own:
+    if parts.own:
         raise checks.InvalidInput(
-            f"x misses values, which {own[0]}, a part of your own, does not know of; "
-            "impute them, or leave it out."
+            f"x misses values, which {parts.own[0]}, a part of your own, does not know "
+            "of; impute them, or leave it out."
         )
     if not isinstance(x, np.ndarray):
         raise checks.InvalidInput(

@@ -95,7 +95,19 @@ def _encoder_mean(problem: Problem, state: State) -> tuple[nn.Module, State]:
     if problem.parts.encoder:
         return MeanEmbedding(problem.parts.encoder), {"encoder": encoder}
     module = Embedding(preset.hidden_sizes, preset.latent_dim)
-    return module, {k: v for k, v in encoder.items() if k != "logvar"}
+    layers = {k: v for k, v in encoder.items() if k != "logvar"}
+    if problem.num_batches:
+        layers["hidden_0"] = _of_points(layers["hidden_0"], problem.num_batches)
+    return module, layers
+
+
+def _of_points(layer: State, num_batches: int) -> State:
+    """The encoder's first layer for points, which have nothing of batches any more.
+
+    They are to it as rows of a batch that is the mean of all.
+    """
+    of_values, of_batches = np.split(layer["kernel"], [-num_batches])
+    return {"kernel": of_values, "bias": layer["bias"] + of_batches.mean(axis=0)}
 
 
 def _seen(problem: Problem, module: nn.Module) -> Any:
@@ -174,7 +186,7 @@ def nearest_in_data(problem: Problem, num_neighbors: int) -> State:
     # A run that shares no folder remembers them by itself.
     return problem.runner.share(
         name,
-        {"num_neighbors": num_neighbors},
+        {"num_neighbors": num_neighbors} | problem.batch_identity(),
         lambda: problem.runner.remember(
             name, lambda: nearest(problem, problem.points, num_neighbors, name)
         ),

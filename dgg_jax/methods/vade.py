@@ -81,6 +81,7 @@ def run(
     neighbors: Neighbors | None = None,
     start: Model | None = None,
     sample_weight: np.ndarray | None = None,
+    batch: np.ndarray | None = None,
 ) -> Outcome:
     """Carries data through all stages of VaDE.
 
@@ -97,6 +98,8 @@ def run(
       start: a model to train on, without pretraining and initialisation.
       sample_weight: how much each row counts in all that is minimised, in moments and
         in pi, [N]; spectral clustering and the report's ``em_accuracy`` know none.
+      batch: labels of the batches that rows were measured in, [N]; encoder and decoder
+        take them, and labels to start from are of latents without their effects.
 
     Returns:
       The model with the best objective of the restarts; the last state, with "labels"
@@ -119,6 +122,7 @@ def run(
         neighbors=neighbors,
         start=start,
         sample_weight=sample_weight,
+        batch=batch,
     )
     check_parts(problem)
     mixture_vae.check_weights(problem)
@@ -132,7 +136,7 @@ def run(
         state = mixture_vae.models_of(problem, start)
     state = stage("train", train, problem, state)
     state = stage("evaluate", choose_restart, problem, state)
-    model = model_of(preset, problem.num_features, state, parts)
+    model = model_of(preset, problem.num_features, state, problem.parts)
     return Outcome(model, state, mixture_vae.records_of_best(problem, state))
 
 
@@ -199,7 +203,8 @@ def _initial_mixture(
     """
     preset, num_clusters = problem.preset, problem.preset.num_clusters
     if preset.init == "gmm":
-        latents = np.asarray(posterior.mean, np.float64)
+        latents = problem.without_batch_effects(np.asarray(posterior.mean))
+        latents = latents.astype(np.float64)
         seed = problem.numpy_seed("initialize", restart)
         fitted = initialize.diagonal_mixture(latents, num_clusters, seed=seed)
         entries = {
@@ -235,6 +240,7 @@ def _latent_graph(problem: Problem, state: State) -> Graph:
     neighbors = problem.neighbors
     if neighbors is None:
         latents = latent_means(problem, autoencoder(problem), state)
+        latents = problem.without_batch_effects(latents)
         name = "latent_neighbors"
         found = problem.runner.remember(
             name, lambda: nearest(problem, latents, k, name)

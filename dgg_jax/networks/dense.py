@@ -38,6 +38,14 @@ def log_normalized(x: jax.Array) -> jax.Array:
     return jnp.log1p(x * (x.shape[-1] / jnp.maximum(size, 1e-30)))
 
 
+def in_batches(z: jax.Array, num_batches: int) -> jax.Array:
+    """z [..., L], followed by the one-hot vector of each batch, [..., M, L + M]."""
+    shape = (*z.shape[:-1], num_batches)
+    batches = jnp.broadcast_to(jnp.eye(num_batches, dtype=z.dtype), (*shape, shape[-1]))
+    repeated = jnp.broadcast_to(z[..., None, :], (*shape, z.shape[-1]))
+    return jnp.concatenate([repeated, batches], axis=-1)
+
+
 def hidden_layers(x: jax.Array, sizes: Sequence[int]) -> jax.Array:
     """ReLU layers "hidden_0", ... of the module that calls it, x [B, D] to [B, H]."""
     for index, size in enumerate(sizes):
@@ -52,16 +60,23 @@ class Encoder(nn.Module):
       hidden_sizes: widths of the ReLU layers.
       latent_dim: L.
       seen: what the first layer sees of x.
+      num_batches: M, columns of the one-hot vector of a row's batch, which follow its
+        values and are seen as they are.
     """
 
     hidden_sizes: Sequence[int]
     latent_dim: int
     seen: Callable[[jax.Array], jax.Array] = present
+    num_batches: int = 0
 
     @nn.compact
     def __call__(self, x: jax.Array) -> Gaussian:
-        """Maps x [B, D] to q(z | x) with fields of shape [B, L]."""
-        x = hidden_layers(self.seen(x), self.hidden_sizes)
+        """Maps x [B, D + M] to q(z | x) with fields of shape [B, L]."""
+        num_values = x.shape[-1] - self.num_batches
+        seen = self.seen(x[..., :num_values])
+        if self.num_batches:
+            seen = jnp.concatenate([seen, x[..., num_values:]], axis=-1)
+        x = hidden_layers(seen, self.hidden_sizes)
         # The log-variances start at 0 wherever x lies, also after pretraining stages
         # that do not train this head.
         zeros = nn.initializers.zeros
@@ -78,15 +93,20 @@ class Decoder(nn.Module):
       num_features: D.
       learned_variance: whether to decode Gaussian(mean, logvar) in place of logits or
         means.
+      num_batches: M, of the batches that z is decoded in, all of them; 0: there are
+        none.
     """
 
     hidden_sizes: Sequence[int]
     num_features: int
     learned_variance: bool = False
+    num_batches: int = 0
 
     @nn.compact
     def __call__(self, z: jax.Array) -> jax.Array | Gaussian:
-        """Maps z [B, L] to what the likelihood calls ``decoded``, [B, D]."""
+        """Maps z [B, L] to what the likelihood calls ``decoded``, [B, (M,) D]."""
+        if self.num_batches:
+            z = in_batches(z, self.num_batches)
         z = hidden_layers(z, self.hidden_sizes)
         output = nn.Dense(self.num_features, name="output")(z)
         if not self.learned_variance:

@@ -74,6 +74,25 @@ class ReportInputs(NamedTuple):
         return row if self.names is None else self.names[row]
 
 
+def batch_table(
+    batch: np.ndarray, labels: np.ndarray, num_clusters: int
+) -> dict[str, list[int]]:
+    """How many rows of each batch are in each cluster, as result.json has it.
+
+    Args:
+      batch: that each row was measured in, strings of shape [N].
+      labels: clusters, shape [N].
+      num_clusters: K.
+
+    Returns:
+      By the name of a batch, its rows in the clusters 0..K-1.
+    """
+    return {
+        name: np.bincount(labels[batch == name], minlength=num_clusters).tolist()
+        for name in np.unique(batch).tolist()
+    }
+
+
 def generated(
     method: str, model: Any, feature_shape: Sequence[int], seed: int
 ) -> dict[str, np.ndarray | None]:

@@ -219,6 +219,7 @@ def _shown(inputs: ReportInputs) -> dict[str, Any]:
         "clusters": [_cluster(inputs, cluster) for cluster in range(num_clusters)],
         "stability": result.get("stability"),
         "outliers": result.get("outliers"),
+        "batches": _batches(inputs),
         "doubtful": _doubtful(inputs),
         "calibrated": inputs.calibrated,
         "strange": _strange(inputs),
@@ -414,6 +415,26 @@ def _cluster(inputs: ReportInputs, cluster: int) -> dict[str, Any]:
         "purity": purity,
         "typical": typical,
         "found_again": _found_again(inputs.result, cluster),
+    }
+
+
+def _batches(inputs: ReportInputs) -> dict[str, Any] | None:
+    """Batches, and their shares of all rows and of those of each cluster, in percent.
+
+    None where there are fewer than two.
+    """
+    found = inputs.result.get("batches") or {}
+    if len(found) < 2:
+        return None
+    counts = np.array(list(found.values())).T  # [K, M]
+    sizes = [("all rows", None, counts.sum(axis=0))]
+    sizes += [(k, cluster_color(k), row) for k, row in enumerate(counts)]
+    return {
+        "names": list(found),
+        "rows": [
+            (name, color, row / row.sum() if row.sum() else None)
+            for name, color, row in sizes
+        ],
     }
 
 

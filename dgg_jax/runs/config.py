@@ -54,6 +54,7 @@ class Config(NamedTuple):
       layer: of an .h5ad file, or None for X.
       image_shape: of the image in a row of such data, () if there is none; None if it
         was not said.
+      batch: of such data: the column with the batch of each row, or None.
       split: all rows of a benchmark, or those of train, test or extra.
       num_rows: of a random part of the data, or None for all.
       stability: how often the run is repeated on four fifths of the rows.
@@ -81,6 +82,7 @@ class Config(NamedTuple):
     image_size: tuple[int, int] | None = None
     layer: str | None = None
     image_shape: tuple[int, ...] | None = None
+    batch: str | None = None
     split: str = DEFAULTS["split"]
     num_rows: int | None = None
     stability: int = DEFAULTS["stability"]
@@ -135,6 +137,8 @@ class Config(NamedTuple):
             identity["layer"] = self.layer
             identity["image_shape"] = self.image_shape
             identity["data_sha256"] = self.own.fingerprint
+            if self.batch is not None:
+                identity["batch"] = self.batch
         if self.is_auto:
             identity["num_clusters"] = AUTO
             identity["cluster_count"] = self.cluster_count

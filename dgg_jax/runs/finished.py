@@ -156,6 +156,7 @@ def _config(
         image_size=None if size is None else tuple(size),
         layer=identity.get("layer"),
         image_shape=None if shape is None else tuple(shape),
+        batch=identity.get("batch"),
         split=identity.get("split", DEFAULTS["split"]),
         num_rows=identity.get("num_rows"),
         stability=identity.get("stability", DEFAULTS["stability"]),
@@ -177,6 +178,7 @@ def _with_data(config: Config, sha256: str) -> Config:
         image_size=config.image_size,
         layer=config.layer,
         image_shape=config.image_shape,
+        batch=config.batch,
     )
     own = random_rows(whole, config.num_rows)
     if own.fingerprint != sha256:

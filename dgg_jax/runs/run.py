@@ -123,7 +123,7 @@ def _refuse_another(config: Config, theirs: dict[str, Any]) -> None:
     """Refuses a run of another configuration, naming what differs."""
     different = _differences(theirs, config.identity())
     remedy = "choose another --workdir, or delete it by --overwrite"
-    read_alike = {"dataset", "label", "image_size", "layer", "image_shape"}
+    read_alike = {"dataset", "label", "image_size", "layer", "image_shape", "batch"}
     if "data_sha256" in different and not read_alike & different.keys():
         raise checks.InvalidInput(
             f"{config.workdir} holds a run on other data: {config.dataset} has changed "
@@ -243,6 +243,14 @@ def check_data(config: Config, dataset: Any) -> None:
     shape = dataset.x.shape[0], *dataset.feature_shape
     method = methods.method(config.method)
     method.check(config.preset, shape)
+    if dataset.batch is not None and "batch" not in method.told:
+        takers = (
+            name for name in presets.METHODS if "batch" in methods.method(name).told
+        )
+        raise checks.InvalidInput(
+            f"--batch={config.batch}: method {config.method} has no place for the "
+            f"batch of a row; leave it out, or use {' or '.join(takers)}."
+        )
     if config.stability and "is_test" in method.told and dataset.is_test is not None:
         raise checks.InvalidInput(
             f"--stability repeats a clustering of all rows; {config.method} trains on "
@@ -446,6 +454,7 @@ def _with_estimated_clusters(config: Config, dataset: Any, runner: Any) -> Confi
         runner,
         seed=config.seed,
         image_shape=dataset.image_shape,
+        batch=dataset.batch,
     )
     LOGGER.info(count.describe())
     config = config.with_cluster_count(count._asdict())
@@ -468,6 +477,7 @@ def _report(
     """Writes what a finished run leaves behind; returns the content of result.json."""
     from dgg_jax import estimators
     from dgg_jax.reports import run as report
+    from dgg_jax.reports.inputs import batch_table
     from dgg_jax.runs import results
 
     estimator = estimators.of_run(
@@ -485,6 +495,10 @@ def _report(
     result = results.collect(config, dataset, records, seconds, stability)
     if profile is not None:
         result["profile"] = profile
+    if dataset.batch is not None:
+        num_clusters = config.preset.num_clusters
+        labels = state["labels"]
+        result["batches"] = batch_table(dataset.batch, labels, num_clusters)
     predictions = results.predictions(state, dataset.names)
     folders.write_atomically(config.workdir / kept.PREDICTIONS, predictions)
     report.write_report(

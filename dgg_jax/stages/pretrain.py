@@ -167,15 +167,20 @@ class AutoencoderLoss(Loss):
     Attributes:
       networks: encoder and decoder.
       corruption: share of inputs set to 0.
+      num_batches: M, the last columns, which say the batch of a row and stay.
     """
 
     networks: Networks
     corruption: float
+    num_batches: int = 0
 
     def __call__(self, params, data, indices, key):
         """The value of a batch; see ``training.Loss``."""
         x = data.x[indices]
         corrupted = autoencoder.corrupt(x, key, self.corruption)
+        if self.num_batches:
+            kept = jnp.arange(x.shape[1]) >= x.shape[1] - self.num_batches
+            corrupted = jnp.where(kept[None], x, corrupted)
         latents = self.networks.encode(params["encoder"], corrupted).mean
         decoded = self.networks.decode(params["decoder"], latents)
         values = jax.vmap(data.likelihood.log_prob)(x, decoded)

@@ -91,7 +91,7 @@ def _umap_hdbscan(x: np.ndarray, num_clusters: int, seed: int) -> Clusters:
     return model.labels_, model.probabilities_
 
 
-def _leiden(x: np.ndarray, num_clusters: int, seed: int) -> Clusters:
+def leiden(x: np.ndarray, num_clusters: int, seed: int) -> Clusters:
     """Communities of the graph of 50 components, as scanpy finds them.
 
     Of resolutions between 0.01 and 3 that of a bisection that ends nearest to K.
@@ -178,7 +178,7 @@ def outcomes(dataset: Dataset, names: list[str], seed: int) -> Iterator[Outcome]
     scaled, unscaled = sets.dense(dataset), sets.unscaled(dataset)
     of_scaled = dict(_OF_SCALED)
     if dataset.likelihood == "negative_binomial":
-        of_scaled[_LEIDEN] = _leiden
+        of_scaled[_LEIDEN] = leiden
         logarithms = without_counts(dataset)
         for name in [name for name in _OF_LOGARITHMS if name in names]:
             yield _run(_OF_LOGARITHMS[name], name, logarithms, seed)[0]
