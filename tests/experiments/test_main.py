@@ -620,9 +620,9 @@ def test_short_help_describes_what_everyone_sets(xla):
     assert outcome.err == ""
     shown = re.findall(r"^  --(?:\[no\])?(\w+):", outcome.out, re.M)
     assert shown == [
-        "data_dir", "dataset", "image_shape", "image_size", "label", "layer", "method",
-        "num_clusters", "num_rows", "overwrite", "preset", "profile", "resume",
-        "scaling", "seed", "stability", "workdir",
+        "batch", "data_dir", "dataset", "image_shape", "image_size", "label", "layer",
+        "method", "num_clusters", "num_rows", "overwrite", "preset", "profile",
+        "resume", "scaling", "seed", "stability", "workdir",
     ]  # fmt: skip
     told = '--helpfull lists all, under "expert settings" every setting of the methods.'
     assert told in " ".join(outcome.out.split())

@@ -38,11 +38,11 @@ def begun(monkeypatch):
     """Finds COUNT, and stops the run proper; lists (preset, runner) of both."""
     begun = []
 
-    def count(x, preset, runner, *, seed, image_shape):
+    def count(x, preset, runner, *, seed, image_shape, batch):
         begun.append((preset, runner))
         return COUNT
 
-    def run(x, preset, *, seed, y, runner, image_shape, column_scale):
+    def run(x, preset, *, seed, y, runner, image_shape, column_scale, batch):
         begun.append((preset, runner))
         raise Interrupted
 
