@@ -10,14 +10,18 @@ from scipy import stats
 from dgg_jax.reports.cells import spread
 from experiments.arena import contenders, sets
 
-Cell = dict[str, Any]  # set, method, seed, accuracy, nmi, ari, seconds
+Cell = dict[str, Any]  # set, method, seed, accuracy, nmi, ari, seconds or None
 
 
 def means(cells: Iterable[Cell], score: str) -> dict[str, dict[str, list[float]]]:
-    """The values of a score by set and method, of all seeds."""
+    """The values of a score by set and method, of all seeds that have one.
+
+    Seconds are null of runs beside which others ran.
+    """
     found: dict[str, dict[str, list[float]]] = collections.defaultdict(dict)
     for cell in cells:
-        found[cell["set"]].setdefault(cell["method"], []).append(cell[score])
+        if cell[score] is not None:
+            found[cell["set"]].setdefault(cell["method"], []).append(cell[score])
     names = (*sets.NAMES, *sets.COUNTS)
     return {name: found[name] for name in names if name in found}
 
