@@ -455,6 +455,7 @@ def test_no_public_function_is_forgotten():
         "Bernoulli",
         "Constant",  # which asks another
         "GaussianLikelihood",
+        "InBatches",  # likewise
         "LearnedVarianceGaussian",
         "Likelihood",
         "Masked",  # likewise
