@@ -255,8 +255,7 @@ def batches_of(
     except InvalidInput as error:  # which speaks of the column as of classes
         text = str(error).replace("label=", "batch=").replace("label a", "batch a")
         raise InvalidInput(text) from error
-    texts = np.array([_text(value) for value in labels.tolist()])
-    missing = np.isin(texts, ("", "nan", "NaN", "NAN"))
+    texts, missing = _texts(labels)
     if missing.any():
         raise InvalidInput(
             f"{path} has no batch={column!r} in {np.count_nonzero(missing):,} rows, "
@@ -269,7 +268,9 @@ def _without_column(path: Path, matrix: Matrix, column: str | None) -> Matrix:
     """A matrix without a column that is no feature, if it is one of the table's."""
     if column is None or path.suffix.lower() not in (".csv", ".tsv", ".parquet"):
         return matrix
-    left_out = tuple(one for one in matrix.left_out if one.partition(" (")[0] != column)
+    left_out = tuple(  # each a name, or a name and " (why)"
+        one for one in matrix.left_out if not f"{one} (".startswith(f"{column} (")
+    )
     columns = matrix.columns or ()
     if column not in columns:
         if len(left_out) == len(matrix.left_out):
@@ -358,14 +359,19 @@ def _told_of(path: Path, check: Callable[[np.ndarray], Any], x: np.ndarray) -> N
         raise InvalidInput(f"{path}: {error}") from error
 
 
+def _texts(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Values of a column as text [N], and which of them are missing [N]."""
+    texts = np.array([_text(value) for value in values.tolist()])
+    return texts, np.isin(texts, ("", "nan", "NaN", "NAN"))
+
+
 def _classes(path: Path, labels: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
     """Integers from 0, and what they stand for: in the order of numbers or of text."""
     if path.is_dir():  # a folder has the name it has
         texts = labels.astype(str)
         missing = np.zeros(len(texts), bool)
     else:
-        texts = np.array([_text(value) for value in labels.tolist()])
-        missing = np.isin(texts, ("", "nan", "NaN", "NAN"))
+        texts, missing = _texts(labels)
     if missing.any():
         raise InvalidInput(
             f"{path} has no label in {np.count_nonzero(missing):,} rows, the first row "

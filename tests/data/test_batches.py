@@ -55,6 +55,14 @@ def test_a_column_of_batches_is_no_feature(tmp_path, kind, batch):
     assert picked.batch.tolist() == batch[[0, 4]].astype(str).tolist()
 
 
+def test_the_name_of_a_column_may_have_brackets(tmp_path):
+    path = tmp_path / "x.csv"
+    frame(NAMED).rename(columns={"plate": "plate (site)"}).to_csv(path, index=False)
+    found = data.load(path, batch="plate (site)")
+    assert found.batch.tolist() == NAMED.tolist() and found.x.shape == X.shape
+    assert "without" not in found.provenance
+
+
 def test_other_batches_are_other_data(tmp_path):
     path = written(tmp_path, "npz", NAMED)
     prints = [data.load(path, batch=one).fingerprint for one in (None, "plate", "y")]

@@ -99,6 +99,12 @@ def test_the_table_has_means_deviations_and_ranks():
     assert "| 8.0 ± 1.4 |" in table.markdown(CELLS, "seconds", 1)
 
 
+def test_a_run_without_seconds_is_left_out_of_their_means():
+    cells = [cell("iris", "DGG", 0, 0.8) | {"seconds": None}, *CELLS[1:]]
+    assert table.means(cells, "seconds")["iris"]["DGG"] == [CELLS[1]["seconds"]]
+    assert len(table.means(cells, "ari")["iris"]["DGG"]) == 2
+
+
 def test_the_verdicts_name_the_sets_that_are_lost():
     kmeans, umap = table.verdicts(CELLS)
     assert kmeans.endswith("on 1 of 2 sets; not on wine.")
