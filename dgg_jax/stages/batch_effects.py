@@ -27,7 +27,8 @@ def without_batch_effects(
     which is fitted beside what groups differ in, and something of its own to each that
     has rows of it. So a group that one batch alone has stays where it is beside the
     others: where each batch were just brought to one mean, it would be moved with them,
-    and they with it.
+    and they with it. What a batch adds to one group alone is not seen where it is
+    larger than the group: K-means then takes the batches of it for groups.
 
     Args:
       points: where distances are compared, shape [N, D].

@@ -241,6 +241,18 @@ def test_points_of_few_rows_have_one_mean():
         np.testing.assert_allclose(moved[batch == b].mean(axis=0), x.mean(axis=0), 1e-5)
 
 
+def test_a_batch_may_add_something_else_to_each_group():
+    random = np.random.default_rng(0)
+    group, batch = random.integers(0, 2, (2, 1200))
+    x = random.normal(0.0, 0.5, (1200, 10))
+    x[:, 0] += 20 * group
+    x[:, 1] += np.where(group == 0, 1.0, -1.0) * batch
+    moved = without_batch_effects(x, batch, 0)[:, 1]
+    for one in (0, 1):
+        left = [moved[(group == one) & (batch == b)].mean() for b in (0, 1)]
+        assert abs(left[1] - left[0]) < 0.3
+
+
 RUNS = {
     "dgg": (dgg.run, DGG_BRIEF),
     "dgg, tuple": (dgg.run, dataclasses.replace(DGG_BRIEF, objective="tuple")),
