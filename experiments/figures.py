@@ -6,7 +6,9 @@
   python -m experiments.figures --name=vade-fig2 --data_dir=data --num_rows=20000
   python -m experiments.figures --gallery
 
---quick takes short runs, of the preset smoke, and digits in place of MNIST.
+--quick takes short runs, of the preset smoke, and digits in place of MNIST; --num_rows,
+--epochs and --architecture are of the runs on MNIST alone, of methods that have them,
+where a figure does not say otherwise itself.
 
 Runs are taken from --workdir, runs/papers by default, and trained where they are not
 there; the same command continues what was stopped. In --output, figures by default, a

@@ -1,12 +1,13 @@
 """What a figure of a paper is made of."""
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from dgg_jax import plots
+from dgg_jax import plots, presets
 from dgg_jax.metrics import matched_classes
 from dgg_jax.runs.finished import FinishedRun
 from experiments.papers.runs import Asked
@@ -22,14 +23,20 @@ class Scale(NamedTuple):
       images: the data set that stands where the papers have MNIST.
       num_rows: of a random part of it, or None for all.
       is_quick: whether runs are to be short, by the preset smoke.
+      changes: settings of the runs on the images, of the methods that have them; what a
+        figure sets itself stays.
     """
 
     images: str = "mnist"
     num_rows: int | None = None
     is_quick: bool = False
+    changes: Mapping[str, Any] = MappingProxyType({})
 
     def of_images(self, method: str, preset: str = "default", **settings: Any) -> Asked:
         """A run on the images."""
+        known = presets.settings(presets.preset_class(method))
+        changes = {k: v for k, v in self.changes.items() if k in known}
+        settings = changes | settings
         asked = self.asked(self.images, method, preset, **settings)
         return asked._replace(num_rows=self.num_rows)
 

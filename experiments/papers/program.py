@@ -15,7 +15,7 @@ from absl import flags
 
 from dgg_jax import checks
 from dgg_jax.cli import command
-from dgg_jax.cli import flags as run_flags  # noqa: F401 - --seed and others
+from dgg_jax.cli import flags as run_flags
 from dgg_jax.log import LOGGER
 from dgg_jax.storage import folders
 from experiments.papers import beyond, captions, dgg, gmvae, vade
@@ -52,6 +52,8 @@ for _flag in (
     "output",
     "seed",
     "num_rows",
+    "architecture",
+    "epochs",
     "overwrite",
 ):
     flags.declare_key_flag(_flag)
@@ -77,7 +79,8 @@ class Made(NamedTuple):
 def scale() -> Scale:
     """On what, and how much of it, by the flags."""
     images = _IMAGES.value or (_QUICK_IMAGES if QUICK.value else PAPERS_IMAGES)
-    return Scale(images, flags.FLAGS["num_rows"].value, QUICK.value)
+    num_rows, changes = flags.FLAGS["num_rows"].value, run_flags.changes_from_flags()
+    return Scale(images, num_rows, QUICK.value, changes)
 
 
 def library(stop: Callable[[], bool]) -> Library:
@@ -192,9 +195,11 @@ def _command(one: Any) -> str:
         words.append("--saved")
     if _IMAGES.value and _is_of_images(one):
         words.append(f"--images={_IMAGES.value}")
-    num_rows = flags.FLAGS["num_rows"].value
-    if num_rows and _is_of_images(one):
-        words.append(f"--num_rows={num_rows}")
+    if _is_of_images(one):
+        given = {"num_rows": flags.FLAGS["num_rows"].value, **scale().changes}
+        words.extend(
+            f"--{name}={value}" for name, value in given.items() if value is not None
+        )
     return " ".join(words)
 
 

@@ -71,6 +71,16 @@ def test_every_run_is_one_that_the_command_line_can_make(tmp_path, images, is_qu
             assert config.preset_name == ("smoke" if is_quick else asked.preset)
 
 
+def test_settings_are_of_the_runs_on_images_that_have_them():
+    changes = {"architecture": "dense", "epochs": 7}
+    scale = exhibits.Scale(num_rows=100, changes=changes)
+    one = program.ALL_TABLES["gmvae-tab1"].runs(scale)["16,10/gmvae/0"]
+    assert one.settings == {**changes, "num_clusters": 16, "num_samples": 10}
+    assert scale.of_images("dgg").settings == {"epochs": 7}
+    assert scale.of_images("dgg", epochs=0).settings == {"epochs": 0}
+    assert scale.asked("pinwheel", "gmvae").settings == {}
+
+
 def test_commands_are_the_same_run_whatever_their_order_and_places():
     first = "python -m experiments.main --method=vade --dataset=har --data_dir=a"
     second = "dgg-jax run --dataset=har --seed=0 --method=vade --workdir='b c' --resume"
