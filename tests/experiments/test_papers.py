@@ -340,6 +340,11 @@ def test_the_table_of_gmvae_has_its_own_score():
     found = result(0.5, "gmvae")
     found["final"]["confident_label_accuracy"] = 0.75
     results = {f"{k},{m}/gmvae/0": found for k, m in gmvae.CELLS}
+    results |= {f"30/aae/{seed}": found for seed in range(2)}
+    results |= {"10/dec/0": result(0.5, "dec")}  # which has accuracy alone
     _, lines = of_papers._by_cell(results)
     assert [line[4] for line in lines[4:]] == ["0.7500"] * 6
+    assert [line[:2] for line in lines[1:4:2]] == [("aae", "16"), ("dec", "10")]
+    ours = [line[4] for line in lines[:4]]
+    assert ours == ["-", "-", "0.7500 ± 0.0000 (2)", "0.5000"]
     assert of_papers._agrees_by_cell(results).startswith("Does not agree: 0.7500")
