@@ -17,6 +17,8 @@ from dgg_jax.plots.panels import (
 )
 
 _SIZE = 4.8, 3.3  # inches
+_AROUND = range(14, 60, 6)  # points from a marker, where nothing nearer is free
+_NEAR = 9.0  # points from a marker, within which a name is read as its own
 _PANEL = 72 * np.array([_SIZE[0] - 0.7, _SIZE[1] - 0.8])  # points, about
 
 
@@ -115,6 +117,8 @@ def accuracy_by_seconds(
     crosses = np.minimum(across, up)[:, :2], np.maximum(across, up)[:, 2:]
     offsets = label_offsets(names, place(x, y), np.hstack(crosses), lines)
     for index, (name, offset) in enumerate(zip(names, offsets, strict=True)):
+        leader = {"arrowstyle": "-", "lw": 0.6, "color": cluster_color(index)}
+        leader |= {"shrinkA": 0.0, "shrinkB": 2.0}
         axes.annotate(
             name,
             (x[index], y[index]),
@@ -126,8 +130,16 @@ def accuracy_by_seconds(
             color=INK,
             annotation_clip=False,
             parse_math=False,
+            arrowprops=leader if _is_far(name, offset) else None,
         )
     return figure
+
+
+def _is_far(name: str, offset: tuple[float, float]) -> bool:
+    """Whether a name that starts there needs a line to its marker."""
+    (x, y), width = offset, 72 * text_width(name, TEXT_SIZE)
+    apart = max(x, -x - width, 0.0), max(abs(y) - 0.6 * TEXT_SIZE, 0.0)
+    return float(np.hypot(*apart)) > _NEAR
 
 
 def pareto_front(seconds: np.ndarray, accuracy: np.ndarray) -> np.ndarray:
@@ -147,8 +159,9 @@ def label_offsets(
 ) -> list[tuple[float, float]]:
     """Returns where each name starts, from its marker: the first place that is free.
 
-    Where none is, the one that hides least. All is in points; boxes and lines are
-    (x0, y0, x1, y1).
+    Beside the marker or its error bars, or around it, nearer places first; where none
+    is free, the one that hides least. All is in points; boxes and lines are (x0, y0,
+    x1, y1).
 
     Args:
       names: in TEXT_SIZE.
@@ -164,11 +177,12 @@ def label_offsets(
     offsets: list[tuple[float, float]] = []
     for index, name in enumerate(names):
         width = 72 * text_width(name, TEXT_SIZE) + 2
-        (left, below), (right, above) = low[index] - 2, high[index] + 2
-        below, above = below - height / 2, above + height / 2
+        (left, _), (right, _) = low[index] - 2, high[index] + 2
         sides = [(right, 0.0), (left - width, 0.0)]
-        sides += [(-width / 2, above), (-width / 2, below)]
         sides += [(x, y) for x in (3.0, -width - 3) for y in (8.0, -8.0)]
+        for away in _AROUND:
+            sides += [(x, y) for x in (3.0, -width - 3) for y in (away, -away)]
+            sides += [(x, y) for x in (away, -width - away) for y in (8.0, -8.0)]
         boxes = [
             np.array([x, y - height / 2, x + width, y + height / 2])
             + np.tile(centers[index], 2)

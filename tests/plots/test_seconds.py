@@ -77,3 +77,12 @@ def test_input_is_checked():
             accuracy_by_seconds(*arguments)
     with pytest.raises(ValueError, match="seconds must be positive"):
         accuracy_by_seconds(NAMES, [*SECONDS[:2], [0.0]], ACCURACY)
+
+
+def test_a_name_that_stands_apart_has_a_line_to_its_marker():
+    names = ["alone", *(f"one of a crowd {i}" for i in range(9))]
+    seconds = [np.array([1.0])] + [np.array([100.0 + i]) for i in range(9)]
+    accuracy = [np.array([0.5])] + [np.array([0.9 + 0.001 * i]) for i in range(9)]
+    texts = accuracy_by_seconds(names, seconds, accuracy).axes[0].texts
+    lines = [text.arrow_patch is not None for text in texts]
+    assert not lines[0] and sum(lines[1:]) >= 2
