@@ -1,5 +1,6 @@
 """What accuracy costs: methods by their seconds and their accuracy."""
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -17,7 +18,11 @@ from dgg_jax.plots.panels import (
 )
 
 _SIZE = 4.8, 3.3  # inches
-_AROUND = range(14, 60, 6)  # points from a marker, where nothing nearer is free
+# Points from a marker across and up, the nearest first: where nothing nearer is free.
+_AROUND = sorted(
+    itertools.product(np.arange(3.0, 60.0, 6.0), np.arange(8.0, 60.0, 6.0)),
+    key=lambda spot: np.hypot(*spot),
+)
 _NEAR = 9.0  # points from a marker, within which a name is read as its own
 _PANEL = 72 * np.array([_SIZE[0] - 0.7, _SIZE[1] - 0.8])  # points, about
 
@@ -179,10 +184,8 @@ def label_offsets(
         width = 72 * text_width(name, TEXT_SIZE) + 2
         (left, _), (right, _) = low[index] - 2, high[index] + 2
         sides = [(right, 0.0), (left - width, 0.0)]
-        sides += [(x, y) for x in (3.0, -width - 3) for y in (8.0, -8.0)]
-        for away in _AROUND:
-            sides += [(x, y) for x in (3.0, -width - 3) for y in (away, -away)]
-            sides += [(x, y) for x in (away, -width - away) for y in (8.0, -8.0)]
+        for across, up in _AROUND:
+            sides += [(x, y) for x in (across, -width - across) for y in (up, -up)]
         boxes = [
             np.array([x, y - height / 2, x + width, y + height / 2])
             + np.tile(centers[index], 2)

@@ -81,7 +81,7 @@ def test_input_is_checked():
 
 def test_a_name_that_stands_apart_has_a_line_to_its_marker():
     names = ["alone", *(f"one of a crowd {i}" for i in range(9))]
-    seconds = [np.array([1.0])] + [np.array([100.0 + i]) for i in range(9)]
+    seconds = [np.array([1000.0])] + [np.array([100.0 + i]) for i in range(9)]
     accuracy = [np.array([0.5])] + [np.array([0.9 + 0.001 * i]) for i in range(9)]
     texts = accuracy_by_seconds(names, seconds, accuracy).axes[0].texts
     lines = [text.arrow_patch is not None for text in texts]
