@@ -5,9 +5,10 @@ q(c | x) says how a row lies to the components that were fitted to it, and is ne
 better: its neighbours in the graph, by the clusters that they are in, and the
 clusterings of the ensemble, by the clusters that rows of the same label went to. A
 third of the probability is by each of the three, q(c | x) tempered so that it is as
-sure on average as the others. What these say of a new row is the mean of what they say
-of the training rows that are nearest in the latent space; docs/confidence.md has the
-comparison with other ways.
+sure on average as the others. What these say of a new row is a mean of what they say
+of the training rows that are nearest in the latent space, by the inverse square of the
+distance, so that a training row keeps what they say of itself; docs/confidence.md has
+the comparison with other ways.
 """
 
 import functools
@@ -28,6 +29,7 @@ from dgg_jax.types import Graph
 _STEPS = 4  # of the walk in the graph
 _STANDING = 0.03  # a clustering that stands so much lower has 1/e of the voice
 _NEAR = 10  # training rows by which a row is judged
+_SAME = 1e-6  # of their mean squared distance: so near is the row itself
 _UNIFORM = 0.01  # of a row: no probability is 0
 _LEAD = 1e-3  # of the cluster of a row before any other
 _LOG_TEMPERATURES = (-5.0, 8.0)
@@ -159,10 +161,10 @@ def log_probabilities(
 ) -> jax.Array:
     """Log-probabilities of the clusters of a row that say how often they are right.
 
-    Two thirds are what others say at the ten nearest places, one is tempered q(c | x).
-    The cluster of a row stays the one that q(c | x) tells: where others outvote it, all
-    is moved towards it until it has a little more than they, and so nearly a half where
-    they agree.
+    Two thirds are what others say at the ten nearest places, nearer ones more, one is
+    tempered q(c | x). The cluster of a row stays the one that q(c | x) tells: where
+    others outvote it, all is moved towards it until it has a little more than they, and
+    so nearly a half where they agree.
 
     Args:
       calibration: what others say at places of the latent space.
@@ -176,9 +178,11 @@ def log_probabilities(
     num_clusters = probabilities.shape[1]
     num_near = min(_NEAR, len(places))
     distances = jnp.sum((places - latent[None]) ** 2, axis=1)
-    _, nearest = jax.lax.top_k(-distances, num_near)
-    total = jnp.sum(probabilities[nearest], axis=0) + _UNIFORM / num_clusters
-    others = total / (num_near + _UNIFORM)
+    closeness, nearest = jax.lax.top_k(-distances, num_near)
+    blur = _SAME * jnp.mean(-closeness) + jnp.finfo(jnp.float32).tiny
+    weights = blur / (blur - closeness)
+    said = (weights / jnp.sum(weights)) @ probabilities[nearest]
+    others = (num_near * said + _UNIFORM / num_clusters) / (num_near + _UNIFORM)
     p = (2.0 * others + jax.nn.softmax(log_assignment / temperature)) / 3.0
     is_label = jax.nn.one_hot(jnp.argmax(log_assignment), num_clusters)
     next_one = jnp.max(jnp.where(is_label > 0, 0.0, p))

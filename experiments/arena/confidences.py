@@ -49,7 +49,7 @@ def scores(state: dict[str, Any], y: np.ndarray) -> dict[str, dict[str, Any]]:
         "clusterings": (rows, theirs[own]),
         "neighbours and clusterings": (rows, 0.5 * (near + theirs)[own]),
         "all three": (rows, (near + theirs + tempered)[own] / 3),
-        "all three, near places (as it is)": (
+        "as it is": (
             everyone,
             np.exp(state["log_assignment"]).max(axis=1),
         ),

@@ -186,7 +186,7 @@ def test_ways_to_say_how_sure_are_scored_and_averaged():
     assert found["q(c \\| x)"]["confidence_auc"] == 0.5
     for name in ("neighbours", "clusterings", "all three", "silhouette, latents"):
         assert found[name]["confidence_auc"] > 0.95, name
-    last = found["all three, near places (as it is)"]
+    last = found["as it is"]
     assert last["confidence_auc"] > 0.95 and last["calibration_error"] < 0.1
     cells = [{"details": {"confidences": found}}, {"details": {}}, {}]
     lines = confidences.table(cells).splitlines()

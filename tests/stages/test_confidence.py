@@ -71,7 +71,10 @@ def test_others_at_the_nearest_places_count_twice_as_much_as_the_model():
     z = RANDOM.standard_normal((9, 3)).astype(np.float32)
     distances = ((known.latents - z[:, None]) ** 2).sum(axis=2)
     nearest = np.argsort(distances, axis=1)[:, :10]
-    others = (known.probabilities[nearest].sum(axis=1) + 0.01 / 4) / 10.01
+    weights = 1 / np.take_along_axis(distances, nearest, axis=1)
+    weights /= weights.sum(axis=1, keepdims=True)
+    said = np.einsum("nr,nrk->nk", weights, known.probabilities[nearest])
+    others = (10 * said + 0.01 / 4) / 10.01
     gamma = others**4 / np.sum(others**4, axis=1, keepdims=True)  # of the same label
     tempered = np.sqrt(gamma) / np.sqrt(gamma).sum(axis=1, keepdims=True)
     expected = (2 * others + tempered) / 3
@@ -79,6 +82,28 @@ def test_others_at_the_nearest_places_count_twice_as_much_as_the_model():
     lead = np.diff(np.sort(expected, axis=1)[:, -2:]).ravel()
     np.testing.assert_allclose(actual[lead > 1e-3], expected[lead > 1e-3], rtol=1e-4)
     assert (lead > 1e-3).sum() >= 8
+
+
+def test_a_row_of_training_has_what_others_say_of_itself():
+    known = some_calibration()
+    copies = known._replace(latents=np.repeat(known.latents[:4], 10, axis=0))
+    log_assignment = np.log(known.probabilities)  # so the label is theirs
+    for calibration, expected in (
+        (known, known.probabilities),
+        (copies, np.repeat(known.probabilities.reshape(4, 10, 4).mean(1), 10, axis=0)),
+    ):
+        tempered = special.softmax(log_assignment / 2, axis=1)
+        p = np.exp(
+            confidence.all_log_probabilities(
+                calibration, calibration.latents, log_assignment
+            )
+        )
+        others = (10 * expected + 0.01 / 4) / 10.01
+        expected = (2 * others + tempered) / 3
+        clear = np.diff(np.sort(expected, axis=1)[:, -2:]).ravel() > 1e-3
+        clear &= expected.argmax(axis=1) == log_assignment.argmax(axis=1)
+        np.testing.assert_allclose(p[clear], expected[clear], rtol=1e-3)
+        assert clear.sum() >= 15
 
 
 def test_the_cluster_of_a_row_stays_the_first():
