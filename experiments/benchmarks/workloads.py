@@ -13,7 +13,7 @@ from dgg_jax import data, presets
 from dgg_jax.data import synthetic
 from dgg_jax.graph import neighbor_weights
 from dgg_jax.likelihoods import Likelihood
-from dgg_jax.methods import dgg, vade
+from dgg_jax.methods import dgg, dgg_steps, vade
 from dgg_jax.methods.parts import autoencoder_modules, likelihood_of
 from dgg_jax.networks import with_precision
 from dgg_jax.presets import DGGPreset, VaDEPreset
@@ -168,7 +168,7 @@ def dgg_epochs(
             num_points=len(workload.x),
             monitor=epochs,
             restarts=True,
-            **dgg.joint_objective(
+            **dgg_steps.joint_objective(
                 preset, networks, workload.likelihood, workload.x, workload.graph
             ),
         )

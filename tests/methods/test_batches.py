@@ -21,7 +21,7 @@ from dgg_jax.likelihoods import (
     Masked,
     NegativeBinomial,
 )
-from dgg_jax.methods import dgg, vade
+from dgg_jax.methods import dgg, dgg_steps, vade
 from dgg_jax.methods.pretrained import autoencoder_identity
 from dgg_jax.methods.problem import Problem, with_batches
 from dgg_jax.metrics import adjusted_rand_index
@@ -29,7 +29,7 @@ from dgg_jax.networks import Decoder, Encoder, Network, Networks, log_normalized
 from dgg_jax.presets import DGGPreset
 from dgg_jax.stages.batch_effects import without_batch_effects
 from dgg_jax.stages.pretrain import AutoencoderLoss
-from dgg_jax.training import Rows
+from dgg_jax.training import Rows, TrainState
 from dgg_jax.types import Gaussian, Graph, Mixture
 from tests.methods.test_dgg import BRIEF as DGG_BRIEF
 from tests.methods.test_vade import BRIEF as VADE_BRIEF
@@ -95,7 +95,7 @@ def objective(name, form, params, x=None, weights=None):
     """-J / N of all rows, and its gradient."""
     x = with_batches(values(name), BATCH) if x is None else x
     likelihood = InBatches(LIKELIHOODS[name], M)
-    told = dgg.joint_objective(
+    told = dgg_steps.joint_objective(
         DGGPreset(objective=form, graph_strength=1.6),
         networks(name),
         likelihood,
@@ -107,7 +107,7 @@ def objective(name, form, params, x=None, weights=None):
     if form == "node":
         mean = networks(name).encode(params["encoder"], x).mean
         gammas = networks(name).classify(params, mean)
-        state = dgg.TrainState(0, None, None, gammas)
+        state = TrainState(0, None, None, gammas)
         data = data, told["prepare"](state, told["prepared_from"])
     compiled = jax.jit(jax.value_and_grad(loss, has_aux=True))
     (value, _), gradient = compiled(params, data, EVERYONE, KEY)

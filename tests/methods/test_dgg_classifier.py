@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dgg_jax.methods.dgg import ClassifierLoss
+from dgg_jax.methods.dgg_steps import ClassifierLoss
 from dgg_jax.networks import Classifier
 from dgg_jax.training import Monitor, Schedule, optimize
 from dgg_jax.types import Gaussian

@@ -8,7 +8,8 @@ import pytest
 
 from dgg_jax import estimators
 from dgg_jax.checks import InvalidInput
-from dgg_jax.methods import dgg
+from dgg_jax.methods import dgg, dgg_steps
+from dgg_jax.types import ElboTerms
 from tests.methods.test_dgg import BRIEF, PRESET
 from tests.methods.toy import blobs
 from tests.trees import assert_same
@@ -48,19 +49,19 @@ def test_the_objective_has_the_known_rows():
     known = np.array([2, -1, 0, -1])
     random = np.random.default_rng(0)
     log_gamma = np.log(random.dirichlet(np.ones(3), 4)).astype(np.float32)
-    terms = dgg.ElboTerms(*[np.arange(4.0) + i for i in range(5)])
+    terms = ElboTerms(*[np.arange(4.0) + i for i in range(5)])
     means, rows = jax.tree.map(np.mean, terms), np.array([5, 1, 0, 3])
-    data = dgg.TupleData(None, None, None)
-    without, _ = dgg._output(means, log_gamma, data, rows)
+    data = dgg_steps.TupleData(None, None, None)
+    without, _ = dgg_steps._output(means, log_gamma, data, rows)
     data = data._replace(known=np.full(6, -1))
     data.known[rows] = known
-    value, output = dgg._output(means, log_gamma, data, rows)
+    value, output = dgg_steps._output(means, log_gamma, data, rows)
     expected = without - 100.0 * (log_gamma[0, 2] + log_gamma[2, 0]) / 4
     np.testing.assert_allclose(value, expected, rtol=1e-6)
     assert output.metrics["objective"] == -without  # of J alone
 
     def value_of(table, data):
-        return dgg._output(means, table, data, rows)[0]
+        return dgg_steps._output(means, table, data, rows)[0]
 
     expected = np.zeros((4, 3))
     expected[0, 2] = expected[2, 0] = -25.0

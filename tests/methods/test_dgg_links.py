@@ -11,7 +11,7 @@ import pytest
 
 from dgg_jax import estimators
 from dgg_jax.checks import InvalidInput
-from dgg_jax.methods import dgg
+from dgg_jax.methods import dgg, dgg_steps
 from dgg_jax.stages.links import links_of
 from dgg_jax.training import Interrupted, Run
 from dgg_jax.types import Gaussian, Graph
@@ -62,8 +62,10 @@ def test_links_tell_which_two_of_three_blobs_are_one_cluster(objective, alone):
 
 def test_no_links_are_no_part_of_the_program(monkeypatch):
     x, _ = blobs()
-    for name in ("link_loss", "_links_of_step", "held_metrics", "with_linked"):
+    for name in ("held_metrics", "with_linked"):
         monkeypatch.setattr(dgg, name, None)  # not to be called
+    for name in ("link_loss", "_links_of_step"):
+        monkeypatch.setattr(dgg_steps, name, None)
     _, plain, _ = dgg.run(x, TOLD)
     _, state, records = dgg.run(x, TOLD, must_link=[], cannot_link=None)
     assert_same(state, plain)
@@ -76,7 +78,7 @@ def test_drawn_links_estimate_the_sum_of_all(batch, count):
     random = np.random.default_rng(0)
     gamma = random.dirichlet(np.ones(3), 12)
     links = links_of([(0, 1), (3, 4), (5, 6)], [(1, 7), (8, 9), (2, 11)], 12, 3)
-    data = dgg.TupleData(
+    data = dgg_steps.TupleData(
         jnp.log(gamma), Graph(np.zeros((12, 2)), np.zeros((12, 2))), None, None, links
     )
     data = jax.tree.map(jnp.asarray, data)
@@ -91,7 +93,9 @@ def test_drawn_links_estimate_the_sum_of_all(batch, count):
     @jax.jit
     @jax.vmap
     def terms(key):
-        return dgg._link_term(loss, {"encoder": (), "decoder": ()}, data, indices, key)
+        return dgg_steps._link_term(
+            loss, {"encoder": (), "decoder": ()}, data, indices, key
+        )
 
     keys = jax.random.split(jax.random.key(0), 4000)
     found = np.asarray(terms(keys))
@@ -102,7 +106,7 @@ def test_drawn_links_estimate_the_sum_of_all(batch, count):
     np.testing.assert_allclose(
         found.std() * 12 / 600, losses.std() / np.sqrt(count), rtol=0.05
     )
-    assert len(dgg._links_of_step(data, indices, keys[0]).rows) == count
+    assert len(dgg_steps._links_of_step(data, indices, keys[0]).rows) == count
 
 
 def test_links_go_with_known_rows():

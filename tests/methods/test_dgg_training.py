@@ -9,7 +9,7 @@ from scipy import special
 from dgg_jax.graph import knn, neighbor_weights, smoothing_operator
 from dgg_jax.likelihoods import Bernoulli, GaussianLikelihood, LearnedVarianceGaussian
 from dgg_jax.losses import dgg
-from dgg_jax.methods.dgg import (
+from dgg_jax.methods.dgg_steps import (
     LabelLoss,
     NodeLoss,
     TupleData,

@@ -12,10 +12,11 @@ from dgg_jax import methods, presets
 from dgg_jax.checks import InvalidInput
 from dgg_jax.distributions import responsibilities
 from dgg_jax.likelihoods import GaussianLikelihood, Masked
+from dgg_jax.losses import dgg as dgg_losses
 from dgg_jax.losses import vade as vade_losses
 from dgg_jax.losses.autoencoder import vae_elbo
 from dgg_jax.losses.links import link_loss
-from dgg_jax.methods import dec, dgg, gmvae, imsat, two_stage, vade
+from dgg_jax.methods import dec, dgg, dgg_steps, gmvae, imsat, two_stage, vade
 from dgg_jax.methods.pretrained import autoencoder_identity
 from dgg_jax.methods.problem import Problem
 from dgg_jax.networks import Classifier, Network, Networks, NormalizedClassifier
@@ -23,7 +24,7 @@ from dgg_jax.placement.rows import HostRows, sparse_rows
 from dgg_jax.presets import DECPreset, DGGPreset, GMVAEPreset, IMSATPreset
 from dgg_jax.stages.links import Links
 from dgg_jax.stages.pretrain import AutoencoderLoss, LayerLoss, VaeLoss
-from dgg_jax.training import Rows
+from dgg_jax.training import Rows, TrainState
 from dgg_jax.types import Gaussian, Graph, Mixture
 from tests.methods.test_dgg import BRIEF as DGG
 from tests.methods.test_vade import BRIEF as VADE
@@ -203,7 +204,7 @@ def dense(graph, num_rows):
 def joint(form, x, graph, known, weights=None, strength=1.6, likelihood=LIKELIHOOD):
     """What a step takes at the start of an epoch of which the table is of now."""
     preset = DGGPreset(objective=form, graph_strength=strength)
-    objective = dgg.joint_objective(
+    objective = dgg_steps.joint_objective(
         preset, networks(), likelihood, x, graph, known, sample_weight=weights
     )
     loss, data = objective["loss"], objective["data"]
@@ -211,7 +212,7 @@ def joint(form, x, graph, known, weights=None, strength=1.6, likelihood=LIKELIHO
         gammas = networks().classify(
             parameters(), encode(parameters()["encoder"], np.nan_to_num(x)).mean
         )
-        state = dgg.TrainState(0, None, None, gammas)
+        state = TrainState(0, None, None, gammas)
         data = data, objective["prepare"](state, objective["prepared_from"])
     return loss, data
 
@@ -267,7 +268,7 @@ def test_the_objective_of_dgg_by_hand(x64, form):
     decoded = posterior.mean @ params["decoder"]["kernel"]
     gammas = networks().classify(params, posterior.mean)
     prior = np.log(operator @ np.exp(gammas))
-    elbo = jax.jit(functools.partial(dgg.dgg.elbo, likelihood=LIKELIHOOD))
+    elbo = jax.jit(functools.partial(dgg_losses.elbo, likelihood=LIKELIHOOD))
     total = 0.0
     for i, j in zip(*np.nonzero(operator), strict=True):
         own = jax.tree.map(lambda field, j=j: field[j], posterior)
@@ -277,14 +278,14 @@ def test_the_objective_of_dgg_by_hand(x64, form):
 
 
 def test_the_fit_to_labels_is_as_with_copies(x64):
-    labels, loss = EVERYONE % K, dgg.LabelLoss(networks(), True)
+    labels, loss = EVERYONE % K, dgg_steps.LabelLoss(networks(), True)
     found = []
     for who, graph, weights in (
         (EVERYONE, GRAPH, WEIGHTS),
         (COPIES, graph_of_copies(), None),
     ):
-        _, operator = dgg.operators(graph, 1.6, weights)
-        data = dgg.node_data(rows()[who], operator, LIKELIHOOD)
+        _, operator = dgg_steps.operators(graph, 1.6, weights)
+        data = dgg_steps.node_data(rows()[who], operator, LIKELIHOOD)
         data = data._replace(sample_weight=weights)
         found.append(value_and_grad(loss, (data, labels[who], 3.0), len(who)))
     (value, gradient, output), (expected, of_copies, others) = found
@@ -300,7 +301,7 @@ def test_the_fit_to_labels_is_as_with_copies(x64):
 
 def test_the_classifier_is_fitted_as_with_copies(x64):
     posterior, labels = encode(parameters()["encoder"], rows()), np.arange(6) % K
-    loss = dgg.ClassifierLoss(networks().classify, False)
+    loss = dgg_steps.ClassifierLoss(networks().classify, False)
     copies = jax.tree.map(lambda field: field[COPIES], posterior), labels[COPIES]
     assert_as_repeated(loss, (posterior, labels, WEIGHTS), (*copies, None))
 
@@ -310,15 +311,15 @@ def test_a_link_counts_as_its_rows(x64):
     pairs = np.array([[0, 3], [1, 4], [2, 3], [0, 5], [3, 4], [4, 5]], np.int32)
     links = Links(pairs, np.arange(6) % 2 == 0)
     x, params = rows(), parameters()
-    data = dgg.TupleData(x, GRAPH, LIKELIHOOD, links=links, sample_weight=WEIGHTS)
-    loss = dgg.TupleLoss(networks(), False, 1.6)
-    drawn = dgg._links_of_step(data, EVERYONE, KEY)
+    data = dgg_steps.TupleData(x, GRAPH, LIKELIHOOD, links=links, sample_weight=WEIGHTS)
+    loss = dgg_steps.TupleLoss(networks(), False, 1.6)
+    drawn = dgg_steps._links_of_step(data, EVERYONE, KEY)
     gammas = networks().classify(params, encode(params["encoder"], x).mean)
     values = [
         float(WEIGHTS[a] * WEIGHTS[b] * link_loss(gammas[a], gammas[b], together))
         for (a, b), together in zip(drawn.rows, drawn.together, strict=True)
     ]
-    term = dgg._link_term(loss, params, data, EVERYONE, KEY)
+    term = dgg_steps._link_term(loss, params, data, EVERYONE, KEY)
     np.testing.assert_allclose(term, 100.0 * 6 / 6 * np.mean(values), rtol=1e-9)
     assert len(set(values)) > 2
 
@@ -349,7 +350,7 @@ def test_dec_is_as_with_copies(x64):
     params = {"encoder": parameters()["encoder"], "centers": parameters()["mixture"][0]}
     found = []
     for data in both_rows():
-        state = dgg.TrainState(0, params, None)
+        state = TrainState(0, params, None)
         target = dec.Target(student, 1.0, 8)(state, data)
         loss = jax.value_and_grad(dec.DecLoss(student, 1.0), has_aux=True)
         (value, _), gradient = loss(
@@ -527,9 +528,9 @@ def test_statistics_are_weighted_wherever_rows_live(x64, kind):
     if kind == "missing":
         x[0, 1] = np.nan
         likelihood = Masked(LIKELIHOOD)
-    _, operator = dgg.operators(GRAPH, 1.6, WEIGHTS)
+    _, operator = dgg_steps.operators(GRAPH, 1.6, WEIGHTS)
     where = {"host": HostRows, "sparse": lambda x: sparse_rows(dgg.sparse.csr_array(x))}
-    data = dgg.node_data(where.get(kind, np.asarray)(x), operator, likelihood)
+    data = dgg_steps.node_data(where.get(kind, np.asarray)(x), operator, likelihood)
     degree = operator.toarray().sum(axis=0)
     np.testing.assert_allclose(data.smoothed.degree, degree, rtol=1e-6)
     assert degree[1] == 0.0  # it does not count, nor is it a neighbour

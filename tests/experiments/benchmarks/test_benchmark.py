@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from dgg_jax import checks, data
-from dgg_jax.methods.dgg import TupleData, TupleLoss
+from dgg_jax.methods.dgg_steps import TupleData, TupleLoss
 from experiments import benchmark
 from experiments.benchmarks import (
     accelerator,
