@@ -357,10 +357,11 @@ def train(problem: Problem, state: State) -> tuple[State, Metrics]:
     preset = problem.preset
     x = problem.x[problem.trained]
     params, collections = _initial(problem)
+    networks = networks_of(preset, problem.feature_shape, problem.parts)
     trained = optimize(
         "train",
         GmvaeLoss(
-            networks_of(preset, problem.feature_shape, problem.parts),
+            networks,
             preset.num_samples,
             preset.information_constraint,
             preset.conditional_prior == "joint",
@@ -373,7 +374,9 @@ def train(problem: Problem, state: State) -> tuple[State, Metrics]:
         monitor=problem.runner,
         table=np.zeros((len(x), preset.num_clusters), np.float32),
         collections=collections,
-        describe=functools.partial(_table_metrics, problem),
+        describe=functools.partial(
+            _epoch_metrics, problem, networks, problem.x[problem.scored]
+        ),
     )
     entries = {"params": trained.params}
     if trained.collections:  # without batch statistics there is nothing to keep
@@ -442,20 +445,34 @@ def _assessed(problem: Problem, state: State, draws: int) -> tuple[State, Metric
     return entries, scores | finite_means(problem, terms) | balance
 
 
-def _table_metrics(problem: Problem, state: TrainState) -> Metrics:
-    """Metrics of the training rows' assignments, once an epoch.
+def _epoch_metrics(
+    problem: Problem, networks: GmvaeNetworks, scored: np.ndarray, state: TrainState
+) -> Metrics:
+    """Metrics of assignments, once an epoch.
 
-    Where other rows are scored, those of a test, their accuracy is named apart.
+    Those of training come from the table. Where other rows are scored, those of a test,
+    these are inferred, and the accuracy of training is named apart.
     """
     log_assignments = devices.gather(state.table)
     labels = log_assignments.argmax(axis=-1)
     counts = np.bincount(labels, minlength=log_assignments.shape[-1])
     described = {"smallest_share": float(counts.min() / counts.sum())}
-    if problem.y is not None:
-        y = np.asarray(problem.y)[problem.trained]
-        name = "accuracy" if problem.is_test is None else "training_accuracy"
-        described[name] = metrics.clustering_accuracy(y, labels)
-    return described
+    if problem.y is None:
+        return described
+    y = np.asarray(problem.y)
+    if problem.is_test is not None:
+        accuracy = metrics.clustering_accuracy(y[problem.trained], labels)
+        described["training_accuracy"] = accuracy
+        *_, inferred = infer(networks, state.params, state.collections, scored)
+        log_assignments = np.asarray(inferred)
+        labels = log_assignments.argmax(axis=-1)
+    y = y[problem.scored]
+    return described | {
+        "accuracy": metrics.clustering_accuracy(y, labels),
+        "confident_label_accuracy": metrics.most_confident_label_accuracy(
+            y, log_assignments
+        ),
+    }
 
 
 def samples_per_cluster(

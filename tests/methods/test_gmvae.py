@@ -420,26 +420,27 @@ def test_the_bound_is_that_of_the_test_rows():
 
 
 @pytest.mark.slow
-def test_metrics_of_an_epoch_are_of_the_training_rows(monkeypatch):
+def test_metrics_of_an_epoch_are_of_the_rows_of_training_and_of_the_test(monkeypatch):
     x, y = blobs()
     tables, runner = [], Run()
-    table_metrics = gmvae._table_metrics
+    epoch_metrics = gmvae._epoch_metrics
 
-    def spy(problem, state):
+    def spy(problem, networks, scored, state):
         tables.append(np.asarray(state.table))
-        return table_metrics(problem, state)
+        return epoch_metrics(problem, networks, scored, state)
 
-    monkeypatch.setattr(gmvae, "_table_metrics", spy)
-    y_of_training = np.where(is_test(), 9, y)
-    gmvae.run(x, BRIEF, y=y_of_training, runner=runner, is_test=is_test())
+    monkeypatch.setattr(gmvae, "_epoch_metrics", spy)
+    outcome = gmvae.run(x, BRIEF, y=y, runner=runner, is_test=is_test())
     for line, table in zip(runner.history, tables, strict=True):
         assert table.shape == (60, 3)
         labels = table.argmax(axis=1)
         accuracy = metrics.clustering_accuracy(y[~is_test()], labels)
         assert line["training_accuracy"] == accuracy
-        assert "accuracy" not in line  # which is that of the test rows
         share = np.bincount(labels, minlength=3).min() / 60
         assert line["smallest_share"] == pytest.approx(share)
+    # After the last epoch, those of the test are what the trained model is scored by.
+    for name in ("accuracy", "confident_label_accuracy"):
+        assert line[name] == outcome.records[0][name]
 
 
 def test_shape_and_test_rows_must_fit_the_data():
