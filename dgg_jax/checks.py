@@ -378,7 +378,8 @@ def batch(
       labels: the batch that each row was measured in, [N], of any kind: words, whole
         numbers, categories; they are compared as text. None: there are no batches.
       num_rows: N.
-      categories: those that are known; None: those of the labels, in their order.
+      categories: those that are known; None: those of the labels, in the order of
+        numbers or of text.
 
     Returns:
       int32 [N] in 0..M-1, and M categories; None if there are fewer than two, which is
@@ -402,19 +403,20 @@ def batch(
         raise InvalidInput(
             f"batch has no label in row {missing.index(True)}; give every row one."
         )
-    texts = np.array([str(value) for value in values])
-    found, codes = np.unique(texts, return_inverse=True)
+    # Whole numbers in their own order, so that 0..M-1 stay what they are.
+    are_whole = labels.dtype.kind in "iu"
+    comparable = labels if are_whole else np.array([str(value) for value in values])
+    found, codes = np.unique(comparable, return_inverse=True)
+    found = [str(name) for name in found.tolist()]
     if categories is None:
-        if len(found) < 2:
-            return None
-        return codes.astype(np.int32), tuple(found.tolist())
-    unknown = [name for name in found.tolist() if name not in categories]
+        return None if len(found) < 2 else (codes.astype(np.int32), tuple(found))
+    unknown = [name for name in found if name not in categories]
     if unknown:
         raise InvalidInput(
             f"batch has {_quoted(unknown)}, of which the model knows nothing; it was "
             f"trained on {_quoted(categories)}."
         )
-    places = np.array([categories.index(name) for name in found.tolist()], np.int32)
+    places = np.array([categories.index(name) for name in found], np.int32)
     return places[codes], tuple(categories)
 
 

@@ -9,7 +9,7 @@ import pytest
 from scipy import sparse
 from sklearn.cluster import KMeans
 
-from dgg_jax import DGG, VaDE, load, methods, presets
+from dgg_jax import DGG, VaDE, checks, load, methods, presets
 from dgg_jax.checks import InvalidInput
 from dgg_jax.data.preprocessing import log_normalize
 from dgg_jax.graph import knn
@@ -390,6 +390,22 @@ def test_programs_that_are_exported_take_the_vector_of_a_batch(fitted, tmp_path)
     program = jax.export.deserialize((tmp_path / "transform.jax").read_bytes())
     told = with_batches(x, model.batch_)
     np.testing.assert_allclose(program.call(told), model.embedding_, rtol=1e-4)
+
+
+def test_more_than_ten_batches_keep_their_places():
+    x, _ = blobs()
+    batch = np.arange(len(x)) % 12  # as text 10 is before 2
+    for labels in (batch, np.array([f"plate {b:02d}" for b in batch])):
+        codes, names = checks.batch(labels, len(x))
+        np.testing.assert_array_equal(codes, batch)
+        assert names == tuple(str(labels[b]) for b in range(12))
+    model = VaDE(3, preset="smoke", random_state=0).fit(x, batch=labels)
+    np.testing.assert_allclose(
+        model.transform(x, batch=labels), model.embedding_, rtol=1e-4, atol=1e-5
+    )
+    np.testing.assert_allclose(
+        model.score_samples(x, batch=labels), model.elbo_, rtol=1e-4
+    )
 
 
 def test_what_may_be_a_batch():
