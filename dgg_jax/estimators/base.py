@@ -152,6 +152,19 @@ class Clusterer(ClusterMixin, BaseEstimator):
         arguments = {"batch": batch, **self._arguments()}
         return self._fit(X, sample_weight, checkpoint_dir, **arguments)
 
+    def fit_predict(self, X: Any, y: Any = None, **told: Any) -> np.ndarray:
+        """As ``fit`` and then ``labels_``: the cluster of each row, int32 [N].
+
+        Args:
+          X: see ``fit``.
+          y: see ``fit``.
+          **told: further arguments of ``fit``.
+
+        Raises:
+          ValueError: see ``fit``.
+        """
+        return self.fit(X, y, **told).labels_
+
     def _arguments(self) -> dict[str, Any]:
         """What the method's ``run`` is told besides data, preset and seed."""
         return {}
