@@ -277,9 +277,9 @@ class DGG(MixtureVAE):
           X: array or tensor of any library, scipy.sparse matrix or data frame, shape
             [N, D], images [N, H, W] or [N, H, W, C], a list or column of arrays, or an
             AnnData object; values in [0, 1] for the Bernoulli likelihood.
-          y: the clusters of rows that are known, integers in 0..K-1, and -1 for all
-            others, [N]. Without a -1 it is not used, as by other clusterers: what is
-            known of every row needs no clustering.
+          y: the clusters of rows that are known, whole numbers in 0..K-1, and -1 for
+            all others, [N]. Without a -1 it is not used, as by other clusterers: what
+            is known of every row needs no clustering.
           sample_weight: how much each row counts, [N], at least 0, on any scale; None:
             all alike. It multiplies what a row adds to what is minimised,
             to moments and to its neighbours; where neighbours are near, and the
