@@ -76,7 +76,8 @@ def _predict() -> int:
 
     keep_compiled()
     model = dgg_jax.load(_MODEL.value)
-    if _OUTLIERS.value and not hasattr(model, "elbo_"):
+    tells_outliers = hasattr(model, "outliers") and hasattr(model, "elbo_")
+    if _OUTLIERS.value and not tells_outliers:
         raise checks.InvalidInput(
             f"--outliers={_OUTLIERS.value:g} needs a model of DGG or VaDE that knows "
             f"the ELBO of its training rows, {_MODEL.value} is a "
@@ -86,7 +87,7 @@ def _predict() -> int:
     x, names, note = _rows(_DATA.value, model, batch)
     told = {}
     if batch is not None:
-        layer = None if model._scaling is None else model._scaling.layer
+        layer = own.layer_of(_DATA.value, model._scaling)
         told = {"batch": own.batches_of(_DATA.value, batch, layer)}
         note += f"; batches by {batch}"
     if hasattr(model, "predict_proba"):

@@ -94,6 +94,9 @@ def test_outliers_have_no_cluster(model, tmp_path):
     assert f"outliers, -1: {(clusters == -1).sum()} rows" in outcome.out
     refused = run(model=model, **flags)
     assert_refused(refused, "--outliers=0.01", "is a GMVAE", "leave it out")
+    dgg_jax.LTVAE(3, **TINY).fit(x).save(tmp_path / "tree")  # which has ELBOs
+    refused = run(model=tmp_path / "tree", **flags)
+    assert_refused(refused, "--outliers=0.01", "is a LTVAE", "leave it out")
 
 
 def test_mistakes_are_one_line(model, tmp_path):
