@@ -810,6 +810,13 @@ def test_clusters_that_are_found_again_are_stable():
     assert by_chance.agreement < 0.2 and by_chance.clusters.max() < 0.5
     with pytest.raises(ValueError, match="X must be the 90 rows of training, got 89"):
         dec.stability(x[1:])
+    with pytest.raises(ValueError, match="X has 2 features, but DEC is expecting 3"):
+        dec.stability(x[:, 1:])
+    of_sparse = [
+        dec.stability(kind(x), n_repeats=1).agreement
+        for kind in (sparse.csr_array, sparse.coo_array)
+    ]
+    assert of_sparse[0] == of_sparse[1]
 
 
 def test_model_json_is_readable(fitted, tmp_path):

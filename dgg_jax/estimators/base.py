@@ -498,13 +498,13 @@ class Clusterer(ClusterMixin, BaseEstimator):
         """Fits copies of this estimator to parts of X, and compares the clusters.
 
         Each copy has another seed and four fifths of the rows, at random. It takes
-        n_repeats times as long as ``fit``. Neighbours and weights that ``fit`` was
-        given are not theirs.
+        n_repeats times as long as ``fit``. Neighbours, weights, known clusters and
+        links that ``fit`` was given are not theirs.
 
         Args:
           X: the rows of training, as they were given to ``fit``.
           n_repeats: how many copies.
-          batch: as ``fit`` was given it.
+          batch: as ``fit`` was given it; None: what it was given.
 
         Returns:
           ``agreement``, the mean adjusted Rand index, ``clusters``, of each cluster how
@@ -512,29 +512,58 @@ class Clusterer(ClusterMixin, BaseEstimator):
           common [N]: ``dgg_jax.stages.stability.Stability``.
 
         Raises:
-          ValueError: if X has other rows than in training, or n_repeats is below 1.
+          ValueError: if X has other rows or columns than in training, batch is not
+            that of training, or n_repeats is below 1.
         """
         check_is_fitted(self)
         checks.of_type("n_repeats", n_repeats, int)
         checks.in_range("n_repeats", n_repeats, 1)
         X = _as_array(X)
+        X = X.tocsr() if sparse.issparse(X) else X  # of which rows can be taken
         num_rows = _num_samples(X)
         if num_rows != len(self.labels_):
             raise checks.InvalidInput(
                 f"X must be the {len(self.labels_):,} rows of training, got "
                 f"{num_rows:,} rows."
             )
+        validate_data(self, _as_matrix(X), reset=False, skip_check_array=True)
+        batch = self._batch_of_training(batch)
         repeated = []
         for seed, rows in repetitions(num_rows, n_repeats, self._seed()):
             copy = clone(self).set_params(
                 n_clusters=self.preset_.num_clusters, random_state=seed
             )
-            told = {} if batch is None else {"batch": np.asarray(batch)[rows]}
+            told = {} if batch is None else {"batch": batch[rows]}
             repeated.append((rows, copy.fit(_safe_indexing(X, rows), **told).labels_))
         labels = self.labels_
         if (labels < 0).any():  # outliers, which are in clusters of the repetitions
             labels = self.probabilities_.argmax(axis=1)
         return stability(labels, repeated, self.preset_.num_clusters)
+
+    def _batch_of_training(self, batch: Any) -> np.ndarray | None:
+        """The batch of each row of training as text [N], or None if there was none.
+
+        Raises:
+          InvalidInput: if another one is told.
+        """
+        if self.batches_ is None:
+            if checks.batch(batch, len(self.labels_)) is not None:
+                raise checks.InvalidInput(
+                    "the model was fitted without batch; leave it out, or fit with "
+                    "batch."
+                )
+            return None
+        if batch is not None:
+            codes, _ = checks.batch(batch, len(self.labels_), self.batches_)
+            wrong = codes != self.batch_
+            if wrong.any():
+                row = int(wrong.argmax())
+                raise checks.InvalidInput(
+                    f"batch must be that of training, row {row} has "
+                    f"{self.batches_[codes[row]]!r} and had "
+                    f"{self.batches_[self.batch_[row]]!r}; leave it out."
+                )
+        return np.array(self.batches_)[self.batch_]
 
     def annotate(self, adata: Any, key: str | None = None) -> None:
         """Writes what was learned of the rows of training into an AnnData object.

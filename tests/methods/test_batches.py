@@ -378,6 +378,35 @@ def test_training_goes_on_with_the_same_batches(fitted, tmp_path):
         further.fit(x)
 
 
+def test_repetitions_know_of_the_batches(fitted, monkeypatch):
+    model, x, names = fitted
+    told = []
+
+    def fit(self, X, y=None, **known):
+        told.append((len(X), known))
+        self.labels_ = np.arange(len(X)) % 3
+        return self
+
+    monkeypatch.setattr(DGG, "fit", fit)
+    model.stability(x, 1)
+    model.stability(x, 1, batch=names)
+    for num_rows, known in told:
+        assert num_rows == 72 and sorted(set(known["batch"])) == ["left", "right"]
+    np.testing.assert_array_equal(*(known["batch"] for _, known in told))
+    for batch, message in (
+        (names[:5], r"batch must be \[90\]"),
+        (np.r_[names, names], r"batch must be \[90\]"),
+        (names[::-1], "row 0 has 'right' and had 'left'; leave it out"),
+    ):
+        with pytest.raises(InvalidInput, match=message):
+            model.stability(x, 1, batch=batch)
+    monkeypatch.setattr(model, "batches_", None)
+    with pytest.raises(InvalidInput, match="the model was fitted without batch"):
+        model.stability(x, 1, batch=names)
+    model.stability(x, 1, batch=["left"] * 90)  # one is none
+    assert told[-1][1] == {}
+
+
 def test_the_page_tells_how_clusters_spread(fitted, tmp_path):
     model, x, _ = fitted
     page = model.report(tmp_path / "report.html", x).read_text()
