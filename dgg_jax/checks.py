@@ -390,13 +390,15 @@ def batch(
     """
     if labels is None:
         return None
+    # As they came: numpy makes text of what is missing in a list of words.
+    values = labels if isinstance(labels, list | tuple) else None
     labels = np.asarray(labels)
     if labels.shape != (num_rows,):
         raise InvalidInput(
             f"batch must be [{num_rows}], a label for each row of X, got shape "
             f"{labels.shape}."
         )
-    values = labels.tolist()
+    values = labels.tolist() if values is None else values
     none = ("None", "nan", "NaT", "<NA>")  # as what is missing shows itself
     missing = [not isinstance(v, str) and str(v) in none for v in values]
     if any(missing):

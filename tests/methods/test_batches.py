@@ -443,6 +443,7 @@ def test_what_may_be_a_batch():
     for labels, message in (
         (["a", None] * 45, r"batch has no label in row 1; give every row one"),
         ([1.0, np.nan] * 45, "no label in row 1"),
+        (["a", np.nan] * 45, "no label in row 1"),
         (["a"], r"must be \[90\], a label for each row of X, got shape \(1,\)"),
         ("plate", r"got shape \(\)"),
     ):
