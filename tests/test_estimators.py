@@ -206,7 +206,7 @@ def test_a_memory_map_is_not_copied(tmp_path):
 
 
 @pytest.mark.parametrize("module", ["pandas", "polars"])
-def test_data_frames(module):
+def test_data_frames(module, tmp_path):
     frames = pytest.importorskip(module)
     x, _ = blobs()
     expected = tiny("VaDE").fit(x)
@@ -216,6 +216,9 @@ def test_data_frames(module):
     assert list(estimator.feature_names_in_) == ["a", "b", "c"]
     assert list(estimator.get_feature_names_out()) == ["vade0", "vade1"]
     np.testing.assert_array_equal(estimator.predict(frame), expected.labels_)
+    estimator.save(tmp_path / "model")
+    loaded = dgg_jax.load(tmp_path / "model")  # without a warning
+    np.testing.assert_array_equal(loaded.predict(frame), expected.labels_)
 
 
 def test_a_row_has_no_more_neighbours_than_its_cluster_has_rows():

@@ -451,7 +451,9 @@ class Clusterer(ClusterMixin, BaseEstimator):
           Exception: of any kind, if they do not.
         """
         told = {} if self.batches_ is None else {"batch": self.batches_[:1]}
-        self.predict(np.zeros((1, self.n_features_in_), np.float32), **told)
+        with warnings.catch_warnings():  # names of columns that a row of 0 has not
+            warnings.filterwarnings("ignore", "X does not have valid feature names")
+            self.predict(np.zeros((1, self.n_features_in_), np.float32), **told)
 
     def predict(self, X: Any) -> np.ndarray:
         """The cluster of each row, int32 of shape [N]; new rows need no graph.
