@@ -12,6 +12,7 @@ import warnings
 
 import jax
 import numpy as np
+import pandas as pd
 import pytest
 from flax import linen as nn
 from scipy import sparse, stats
@@ -410,6 +411,29 @@ def test_settings_are_checked_before_any_work():
     ):
         with pytest.raises(InvalidInput, match=message):
             tiny("DGG").set_params(**settings).fit(x)
+
+
+def test_a_fit_that_fails_leaves_the_model_as_it_was(tmp_path):
+    x, _ = blobs()
+    named = pd.DataFrame(x, columns=["a", "b", "c"])
+    estimator = tiny("DEC", epochs=1).fit(named)
+    expected = estimator.predict(named)
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    for settings, rows, error in (
+        ({"n_clusters": 91}, x[:, 1:], InvalidInput),
+        ({"callbacks": interrupt}, np.c_[x, x], KeyboardInterrupt),
+    ):
+        before = estimator.get_params()
+        with pytest.raises(error):
+            estimator.set_params(**settings).fit(rows)
+        estimator.set_params(**{name: before[name] for name in settings})
+        np.testing.assert_array_equal(estimator.predict(named), expected)
+    estimator.save(tmp_path / "model")
+    loaded = dgg_jax.load(tmp_path / "model")
+    np.testing.assert_array_equal(loaded.predict(named), expected)
 
 
 def test_random_states():

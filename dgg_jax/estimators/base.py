@@ -178,6 +178,7 @@ class Clusterer(ClusterMixin, BaseEstimator):
     ) -> Self:
         with contextlib.ExitStack() as opened:
             opened.enter_context(_k_as_n_clusters())
+            opened.enter_context(self._as_before_if_not_done())
             X = _as_array(X)
             x = self._rows(X, reset=True)
             known["sample_weight"] = checks.sample_weight(sample_weight, x.shape[0])
@@ -243,6 +244,19 @@ class Clusterer(ClusterMixin, BaseEstimator):
             text += "" if preset.has_counts else advice_on_scale(x)
             warnings.warn(text, ConvergenceWarning, stacklevel=3)
         return self
+
+    @contextlib.contextmanager
+    def _as_before_if_not_done(self) -> Iterator[None]:
+        """A fit that fails, or is interrupted, leaves a fitted model as it was."""
+        names = ("n_features_in_", "feature_names_in_", "_preprocessing", "_scaling")
+        before = {name: vars(self)[name] for name in names if name in vars(self)}
+        try:
+            yield
+        except BaseException:
+            for name in names:
+                vars(self).pop(name, None)
+            vars(self).update(before)
+            raise
 
     def _with_batch(
         self, known: dict[str, Any], num_rows: int
