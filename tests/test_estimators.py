@@ -977,3 +977,32 @@ def test_an_estimate_without_a_plateau_is_a_warning(monkeypatch):
     ):
         tiny("DGG", "auto").fit(blobs()[0])
     assert begun == [6]
+
+
+def test_an_estimate_knows_of_known_clusters(monkeypatch):
+    count, counted, begun = ClusterCount((5, 6), (3, 3), 3), [], []
+
+    def run(x, preset, **keywords):
+        begun.append(preset.num_clusters)
+        raise InterruptedError
+
+    def count_clusters(*_, **__):
+        counted.append(count)
+        return count
+
+    rigged = methods.method("dgg")._replace(run=run, count_clusters=count_clusters)
+    monkeypatch.setitem(methods.METHODS, "dgg", rigged)
+    x, y = np.tile(blobs()[0], (2, 1)), np.full(180, -1)
+    for told in ({}, {"y": np.r_[4, y[1:]]}, {"y": np.r_[1, y[1:]]}):
+        with pytest.raises(InterruptedError):
+            tiny("DGG", "auto").fit(x, **told)
+    assert begun == [3, 5, 3] and len(counted) == 3
+    # What does not fit is told before anything is counted.
+    for told, message in (
+        ({"y": y[1:]}, r"y must be \[180\]"),
+        ({"must_link": [(0, 180)]}, r"must_link must have rows in 0\.\.179"),
+        ({"y": np.r_[0, 1, y[2:]], "must_link": [(0, 1)]}, "correct one of them"),
+    ):
+        with pytest.raises(InvalidInput, match=message):
+            tiny("DGG", "auto").fit(x, **told)
+    assert len(counted) == 3

@@ -207,6 +207,7 @@ class Clusterer(ClusterMixin, BaseEstimator):
                 told = resuming.identity(type(self).__name__, x, preset, seed, known)
                 claim = functools.partial(resuming.claim, folder, told)
             if estimates:
+                least = self._least_clusters(known, x.shape[0])
                 stages = ("num_clusters", *stages)
                 shared = opened.enter_context(tempfile.TemporaryDirectory())
             progress = Progress(stages, say=tell) if self.verbose else None
@@ -230,7 +231,13 @@ class Clusterer(ClusterMixin, BaseEstimator):
                 count = method.count_clusters(x, preset, runner, seed=seed, **networks)
                 if not count.is_plateau:
                     warnings.warn(count.describe(), stacklevel=3)
-                preset = self._preset(x, count.num_clusters, image_shape)
+                if least > count.num_clusters:
+                    LOGGER.info(
+                        f"{least} clusters: y knows of so many, HDBSCAN finds "
+                        f"{count.num_clusters}."
+                    )
+                num_clusters = max(count.num_clusters, least)
+                preset = self._preset(x, num_clusters, image_shape)
             _, state, records = method.run(x, preset, seed=seed, runner=runner, **known)
         self.batches_ = batches  # which the model that is kept next consists of
         is_image = shown is not None and checks.is_image(shown)
@@ -287,6 +294,11 @@ class Clusterer(ClusterMixin, BaseEstimator):
         if start is None:
             return True, cluster_count.UNKNOWN
         return False, start.preset.num_clusters
+
+    def _least_clusters(self, known: dict[str, Any], num_rows: int) -> int:
+        """The least K that serves what ``fit`` is told, which is checked here."""
+        del known, num_rows
+        return 1
 
     def _rows(self, X: Any, *, reset: bool) -> np.ndarray | sparse.csr_array:
         X = _as_matrix(X)
