@@ -124,12 +124,16 @@ def in_range(name: str, value: float, low: float, high: float = float("inf")) ->
     """Returns ``value`` if low <= value <= high.
 
     Raises:
-      InvalidInput: otherwise, NaN included.
+      InvalidInput: otherwise, NaN and what is no number included.
     """
-    if not low <= value <= high:
-        wanted = (
-            f"at least {low:g}" if high == float("inf") else f"in [{low:g}, {high:g}]"
-        )
+    wanted = f"at least {low:g}" if high == float("inf") else f"in [{low:g}, {high:g}]"
+    try:
+        is_inside = low <= value <= high
+    except TypeError:
+        raise InvalidInput(
+            f"{name} must be a number {wanted}, got {value!r}."
+        ) from None
+    if not is_inside:
         raise InvalidInput(f"{name} must be {wanted}, got {value!r}.")
     return value
 

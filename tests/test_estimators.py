@@ -154,6 +154,10 @@ def test_samples(generative):
         generative.sample(1, cluster=3)
     with pytest.raises(InvalidInput, match="n_samples must be at least 1, got 0"):
         generative.sample(0)
+    with pytest.raises(InvalidInput, match=r"n_samples must be of type int, got 2\.5"):
+        generative.sample(2.5)
+    with pytest.raises(InvalidInput, match=r"cluster must be of type int, got 1\.5"):
+        generative.sample(2, cluster=1.5)
 
 
 def test_bic_counts_the_mixture(generative):
@@ -408,6 +412,8 @@ def test_settings_are_checked_before_any_work():
         ({"n_clusters": 0}, "^n_clusters must be at least 1, got 0"),
         ({"n_clusters": 91}, "^n_clusters=91 exceeds the 90 rows"),
         ({"graph_strength": 3.0}, r"graph_strength must be in \[0, 2\], got 3.0"),
+        ({"callbacks": 3}, "callbacks must be a function of .* got 3"),
+        ({"callbacks": [print, "x"]}, "or a list of them, got"),
     ):
         with pytest.raises(InvalidInput, match=message):
             tiny("DGG").set_params(**settings).fit(x)
@@ -805,6 +811,10 @@ def test_rows_of_a_low_elbo_are_outliers(name, tmp_path):
     assert not estimator.outliers(x, 0.0).any()
     with pytest.raises(ValueError, match="share must be"):
         estimator.outliers(x, 1.5)
+    with pytest.raises(InvalidInput, match=r"outliers must be in \[0, 1\], got 2"):
+        estimator.predict(x, outliers=2)
+    with pytest.raises(InvalidInput, match=r"outliers must be a number in .* '5%'"):
+        estimator.fit(x, outliers="5%")
     # So in fit, of the rows that it has trained on.
     fitted, whole = tiny(name, epochs=2), estimator.labels_
     labels = fitted.fit_predict(x, outliers=0.1)

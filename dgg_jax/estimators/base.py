@@ -304,17 +304,24 @@ class Clusterer(ClusterMixin, BaseEstimator):
         X = _as_matrix(X)
         # What float32 does not hold is looked at in float64 before it is cast.
         kind = getattr(X, "dtype", np.float64)
-        is_exact = np.result_type(kind, np.float32) == np.float32
-        X = validate_data(
-            self,
-            X,
-            reset=reset,
-            accept_sparse="csr",
-            dtype=np.float32 if is_exact else (np.float64, np.float32),
-            order="C",
-            ensure_all_finite="allow-nan" if self._takes_missing else True,
-            ensure_min_samples=2 if reset else 1,
-        )
+        if getattr(kind, "kind", "") in tuple("mM"):
+            raise checks.InvalidInput(
+                f"X must be numbers, got {kind}; give the time since a date, as "
+                "(X - X.min(axis=0)) / np.timedelta64(1, 'D')."
+            )
+        is_number = isinstance(kind, np.dtype) and kind.kind in "biuf"
+        is_exact = is_number and np.result_type(kind, np.float32) == np.float32
+        with _no_number_named(X):
+            X = validate_data(
+                self,
+                X,
+                reset=reset,
+                accept_sparse="csr",
+                dtype=np.float32 if is_exact else (np.float64, np.float32),
+                order="C",
+                ensure_all_finite="allow-nan" if self._takes_missing else True,
+                ensure_min_samples=2 if reset else 1,
+            )
         rows = _as_float32(X)
         self._check_rows(X, reset)
         has_counts = getattr(self, "likelihood", None) == "negative_binomial"
@@ -375,6 +382,11 @@ class Clusterer(ClusterMixin, BaseEstimator):
         callbacks = self.callbacks
         if callbacks is None or callable(callbacks):
             callbacks = [] if callbacks is None else [callbacks]
+        if not isinstance(callbacks, Sequence) or not all(map(callable, callbacks)):
+            raise checks.InvalidInput(
+                "callbacks must be a function of (stage, epoch, metrics) or a list of "
+                f"them, got {callbacks!r}."
+            )
 
         def on_epoch(stage, loop, epoch, num_epochs, metrics):
             if progress:
@@ -762,6 +774,41 @@ def _k_as_n_clusters() -> Iterator[None]:
         raise
 
 
+@contextlib.contextmanager
+def _no_number_named(X: Any) -> Iterator[None]:
+    """Names the column of what scikit-learn cannot read as a number: words, dates."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        columns, told = getattr(X, "columns", None), str(error)
+        of_dates = "must be a string or a real", "could not be promoted"
+        is_dated = columns is not None and any(text in told for text in of_dates)
+        if np.ndim(X) != 2 or not (is_dated or "could not convert" in told):
+            raise
+        found = _no_number(X)
+        if found is None:
+            raise
+        row, column, value = found
+        name = column if columns is None else repr(columns[column])
+        raise checks.InvalidInput(
+            f"X must be numbers, column {name} has {value!r} in row {row}; leave that "
+            "column out, or encode it, as by scikit-learn's OneHotEncoder."
+        ) from error
+
+
+def _no_number(X: Any) -> tuple[int, int, Any] | None:
+    """Row, column and first value of X [N, D] that is no number, and not missing."""
+    for start in range(0, len(X), 1000):
+        for row, values in enumerate(np.asarray(X[start : start + 1000], object)):
+            for column, value in enumerate(values):
+                try:
+                    float(value)
+                except (TypeError, ValueError):
+                    if value is not None and str(value) != "<NA>":
+                        return start + row, column, value
+    return None
+
+
 class Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Clusterer):
     """A clusterer with an embedding."""
 
@@ -872,9 +919,11 @@ class Generative(Embedder):
           batches, it is the mean over these.
 
         Raises:
-          ValueError: if n_samples is below 1, or there is no such cluster.
+          ValueError: if n_samples is no integer from 1 on, or there is no such
+            cluster.
         """
         check_is_fitted(self)
+        checks.of_type("n_samples", n_samples, int)
         checks.in_range("n_samples", n_samples, 1)
         random = check_random_state(self.random_state)
         num_clusters = len(self.weights_)
@@ -882,6 +931,7 @@ class Generative(Embedder):
             weights = np.asarray(self.weights_, np.float64)
             labels = random.choice(num_clusters, n_samples, p=weights / weights.sum())
         else:
+            checks.of_type("cluster", cluster, int)
             checks.in_range("cluster", cluster, 0, num_clusters - 1)
             labels = np.full(n_samples, cluster)
         z = self._draw(labels, jax.random.key(random.randint(2**31 - 1)))
@@ -1125,6 +1175,7 @@ class MixtureVAE(Generative):
           ValueError: if X has other columns than in training, batch is not of those, or
             outliers is not in [0, 1].
         """
+        checks.in_range("outliers", outliers, 0.0, 1.0)
         labels = self._infer(X, batch=batch)[1].argmax(axis=1).astype(np.int32)
         if outliers:
             labels[self.outliers(X, outliers, batch=batch)] = -1
