@@ -758,6 +758,21 @@ def test_a_saved_model_is_the_same_again(fitted, tmp_path):
         assert "pretrain" not in [record["name"] for record in loaded.stages_]
 
 
+def test_a_subclass_is_saved_as_what_it_is_made_from(tmp_path):
+    class Mine(dgg_jax.DEC):
+        def __init__(self, n_clusters=3, mine="x", **settings):
+            super().__init__(n_clusters, **settings)
+            self.mine = mine
+
+    x, _ = blobs()
+    settings = tiny("DEC").get_params() | {"n_clusters": 2}
+    model = Mine(**settings).fit(x)
+    model.save(tmp_path / "model")
+    loaded = dgg_jax.load(tmp_path / "model")
+    assert type(loaded) is dgg_jax.DEC and loaded.get_params() == settings
+    np.testing.assert_array_equal(loaded.predict(x), model.labels_)
+
+
 def test_numbers_of_numpy_are_saved_as_others(tmp_path):
     x, y = blobs()
     estimator = tiny("DEC", epochs=1)

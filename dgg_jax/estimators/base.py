@@ -58,6 +58,7 @@ if TYPE_CHECKING:
 Callback = Callable[[str, int, Metrics], bool | None]
 
 _CHECKPOINT_SECONDS = 30.0  # least time between two checkpoints of a loop
+_PACKAGE = "dgg_jax.estimators."
 SHIFT_AND_SCALE = ("shift", "scale")  # the arrays of a saved Scaling
 # What a fitted estimator has said of the rows of its training.
 _LEARNED = (
@@ -708,6 +709,8 @@ class Clusterer(ClusterMixin, BaseEstimator):
     def save(self, path: str | os.PathLike, *, overwrite: bool = False) -> None:
         """Saves the fitted estimator as a folder; ``dgg_jax.load`` reads it.
 
+        A class of your own is read as that of this library which it is made from.
+
         Args:
           path: the folder to make.
           overwrite: whether a saved model there may be replaced.
@@ -718,7 +721,9 @@ class Clusterer(ClusterMixin, BaseEstimator):
             is for readers meanwhile and if the process is killed.
         """
         check_is_fitted(self)
-        settings = self.get_params(deep=False)
+        # Of a class of one's own that which it is made from.
+        kind = next(c for c in type(self).__mro__ if c.__module__.startswith(_PACKAGE))
+        settings = {name: getattr(self, name) for name in kind._get_param_names()}
         parts = {
             name: " ".join(repr(settings.pop(name)).split())
             for name in ("encoder", "decoder", "likelihood")
@@ -729,7 +734,7 @@ class Clusterer(ClusterMixin, BaseEstimator):
             settings["random_state"] = None
         names = getattr(self, "feature_names_in_", None)
         description = {
-            "kind": type(self).__name__,
+            "kind": kind.__name__,
             "metrics": self.stages_[-1],
             "settings": jax.tree.map(_plain, settings),
             "parts": parts,
