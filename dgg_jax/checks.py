@@ -124,12 +124,16 @@ def in_range(name: str, value: float, low: float, high: float = float("inf")) ->
     """Returns ``value`` if low <= value <= high.
 
     Raises:
-      InvalidInput: otherwise, NaN included.
+      InvalidInput: otherwise, NaN and what is no number included.
     """
-    if not low <= value <= high:
-        wanted = (
-            f"at least {low:g}" if high == float("inf") else f"in [{low:g}, {high:g}]"
-        )
+    wanted = f"at least {low:g}" if high == float("inf") else f"in [{low:g}, {high:g}]"
+    try:
+        is_inside = low <= value <= high
+    except TypeError:
+        raise InvalidInput(
+            f"{name} must be a number {wanted}, got {value!r}."
+        ) from None
+    if not is_inside:
         raise InvalidInput(f"{name} must be {wanted}, got {value!r}.")
     return value
 
@@ -378,7 +382,8 @@ def batch(
       labels: the batch that each row was measured in, [N], of any kind: words, whole
         numbers, categories; they are compared as text. None: there are no batches.
       num_rows: N.
-      categories: those that are known; None: those of the labels, in their order.
+      categories: those that are known; None: those of the labels, in the order of
+        numbers or of text.
 
     Returns:
       int32 [N] in 0..M-1, and M categories; None if there are fewer than two, which is
@@ -389,32 +394,35 @@ def batch(
     """
     if labels is None:
         return None
+    # As they came: numpy makes text of what is missing in a list of words.
+    values = labels if isinstance(labels, list | tuple) else None
     labels = np.asarray(labels)
     if labels.shape != (num_rows,):
         raise InvalidInput(
             f"batch must be [{num_rows}], a label for each row of X, got shape "
             f"{labels.shape}."
         )
-    values = labels.tolist()
+    values = labels.tolist() if values is None else values
     none = ("None", "nan", "NaT", "<NA>")  # as what is missing shows itself
     missing = [not isinstance(v, str) and str(v) in none for v in values]
     if any(missing):
         raise InvalidInput(
             f"batch has no label in row {missing.index(True)}; give every row one."
         )
-    texts = np.array([str(value) for value in values])
-    found, codes = np.unique(texts, return_inverse=True)
+    # Whole numbers in their own order, so that 0..M-1 stay what they are.
+    are_whole = labels.dtype.kind in "iu"
+    comparable = labels if are_whole else np.array([str(value) for value in values])
+    found, codes = np.unique(comparable, return_inverse=True)
+    found = [str(name) for name in found.tolist()]
     if categories is None:
-        if len(found) < 2:
-            return None
-        return codes.astype(np.int32), tuple(found.tolist())
-    unknown = [name for name in found.tolist() if name not in categories]
+        return None if len(found) < 2 else (codes.astype(np.int32), tuple(found))
+    unknown = [name for name in found if name not in categories]
     if unknown:
         raise InvalidInput(
             f"batch has {_quoted(unknown)}, of which the model knows nothing; it was "
             f"trained on {_quoted(categories)}."
         )
-    places = np.array([categories.index(name) for name in found.tolist()], np.int32)
+    places = np.array([categories.index(name) for name in found], np.int32)
     return places[codes], tuple(categories)
 
 

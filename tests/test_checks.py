@@ -98,6 +98,12 @@ def test_in_range_names_the_range(value):
     )
 
 
+@pytest.mark.parametrize("value", ["1", None, [1]])
+def test_in_range_refuses_what_is_no_number(value):
+    text = message(checks.in_range, "graph_strength", value, 0.0, 2.0)
+    assert text == f"graph_strength must be a number in [0, 2], got {value!r}."
+
+
 @pytest.mark.parametrize("value", [0, -1, math.nan, -math.inf])
 def test_in_range_without_an_upper_end(value):
     assert (

@@ -12,6 +12,7 @@ import warnings
 
 import jax
 import numpy as np
+import pandas as pd
 import pytest
 from flax import linen as nn
 from scipy import sparse, stats
@@ -153,6 +154,10 @@ def test_samples(generative):
         generative.sample(1, cluster=3)
     with pytest.raises(InvalidInput, match="n_samples must be at least 1, got 0"):
         generative.sample(0)
+    with pytest.raises(InvalidInput, match=r"n_samples must be of type int, got 2\.5"):
+        generative.sample(2.5)
+    with pytest.raises(InvalidInput, match=r"cluster must be of type int, got 1\.5"):
+        generative.sample(2, cluster=1.5)
 
 
 def test_bic_counts_the_mixture(generative):
@@ -206,7 +211,7 @@ def test_a_memory_map_is_not_copied(tmp_path):
 
 
 @pytest.mark.parametrize("module", ["pandas", "polars"])
-def test_data_frames(module):
+def test_data_frames(module, tmp_path):
     frames = pytest.importorskip(module)
     x, _ = blobs()
     expected = tiny("VaDE").fit(x)
@@ -216,6 +221,9 @@ def test_data_frames(module):
     assert list(estimator.feature_names_in_) == ["a", "b", "c"]
     assert list(estimator.get_feature_names_out()) == ["vade0", "vade1"]
     np.testing.assert_array_equal(estimator.predict(frame), expected.labels_)
+    estimator.save(tmp_path / "model")
+    loaded = dgg_jax.load(tmp_path / "model")  # without a warning
+    np.testing.assert_array_equal(loaded.predict(frame), expected.labels_)
 
 
 def test_a_row_has_no_more_neighbours_than_its_cluster_has_rows():
@@ -404,9 +412,34 @@ def test_settings_are_checked_before_any_work():
         ({"n_clusters": 0}, "^n_clusters must be at least 1, got 0"),
         ({"n_clusters": 91}, "^n_clusters=91 exceeds the 90 rows"),
         ({"graph_strength": 3.0}, r"graph_strength must be in \[0, 2\], got 3.0"),
+        ({"callbacks": 3}, "callbacks must be a function of .* got 3"),
+        ({"callbacks": [print, "x"]}, "or a list of them, got"),
     ):
         with pytest.raises(InvalidInput, match=message):
             tiny("DGG").set_params(**settings).fit(x)
+
+
+def test_a_fit_that_fails_leaves_the_model_as_it_was(tmp_path):
+    x, _ = blobs()
+    named = pd.DataFrame(x, columns=["a", "b", "c"])
+    estimator = tiny("DEC", epochs=1).fit(named)
+    expected = estimator.predict(named)
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    for settings, rows, error in (
+        ({"n_clusters": 91}, x[:, 1:], InvalidInput),
+        ({"callbacks": interrupt}, np.c_[x, x], KeyboardInterrupt),
+    ):
+        before = estimator.get_params()
+        with pytest.raises(error):
+            estimator.set_params(**settings).fit(rows)
+        estimator.set_params(**{name: before[name] for name in settings})
+        np.testing.assert_array_equal(estimator.predict(named), expected)
+    estimator.save(tmp_path / "model")
+    loaded = dgg_jax.load(tmp_path / "model")
+    np.testing.assert_array_equal(loaded.predict(named), expected)
 
 
 def test_random_states():
@@ -725,6 +758,21 @@ def test_a_saved_model_is_the_same_again(fitted, tmp_path):
         assert "pretrain" not in [record["name"] for record in loaded.stages_]
 
 
+def test_a_subclass_is_saved_as_what_it_is_made_from(tmp_path):
+    class Mine(dgg_jax.DEC):
+        def __init__(self, n_clusters=3, mine="x", **settings):
+            super().__init__(n_clusters, **settings)
+            self.mine = mine
+
+    x, _ = blobs()
+    settings = tiny("DEC").get_params() | {"n_clusters": 2}
+    model = Mine(**settings).fit(x)
+    model.save(tmp_path / "model")
+    loaded = dgg_jax.load(tmp_path / "model")
+    assert type(loaded) is dgg_jax.DEC and loaded.get_params() == settings
+    np.testing.assert_array_equal(loaded.predict(x), model.labels_)
+
+
 def test_numbers_of_numpy_are_saved_as_others(tmp_path):
     x, y = blobs()
     estimator = tiny("DEC", epochs=1)
@@ -778,6 +826,10 @@ def test_rows_of_a_low_elbo_are_outliers(name, tmp_path):
     assert not estimator.outliers(x, 0.0).any()
     with pytest.raises(ValueError, match="share must be"):
         estimator.outliers(x, 1.5)
+    with pytest.raises(InvalidInput, match=r"outliers must be in \[0, 1\], got 2"):
+        estimator.predict(x, outliers=2)
+    with pytest.raises(InvalidInput, match=r"outliers must be a number in .* '5%'"):
+        estimator.fit(x, outliers="5%")
     # So in fit, of the rows that it has trained on.
     fitted, whole = tiny(name, epochs=2), estimator.labels_
     labels = fitted.fit_predict(x, outliers=0.1)
@@ -810,6 +862,13 @@ def test_clusters_that_are_found_again_are_stable():
     assert by_chance.agreement < 0.2 and by_chance.clusters.max() < 0.5
     with pytest.raises(ValueError, match="X must be the 90 rows of training, got 89"):
         dec.stability(x[1:])
+    with pytest.raises(ValueError, match="X has 2 features, but DEC is expecting 3"):
+        dec.stability(x[:, 1:])
+    of_sparse = [
+        dec.stability(kind(x), n_repeats=1).agreement
+        for kind in (sparse.csr_array, sparse.coo_array)
+    ]
+    assert of_sparse[0] == of_sparse[1]
 
 
 def test_model_json_is_readable(fitted, tmp_path):
@@ -943,3 +1002,32 @@ def test_an_estimate_without_a_plateau_is_a_warning(monkeypatch):
     ):
         tiny("DGG", "auto").fit(blobs()[0])
     assert begun == [6]
+
+
+def test_an_estimate_knows_of_known_clusters(monkeypatch):
+    count, counted, begun = ClusterCount((5, 6), (3, 3), 3), [], []
+
+    def run(x, preset, **keywords):
+        begun.append(preset.num_clusters)
+        raise InterruptedError
+
+    def count_clusters(*_, **__):
+        counted.append(count)
+        return count
+
+    rigged = methods.method("dgg")._replace(run=run, count_clusters=count_clusters)
+    monkeypatch.setitem(methods.METHODS, "dgg", rigged)
+    x, y = np.tile(blobs()[0], (2, 1)), np.full(180, -1)
+    for told in ({}, {"y": np.r_[4, y[1:]]}, {"y": np.r_[1, y[1:]]}):
+        with pytest.raises(InterruptedError):
+            tiny("DGG", "auto").fit(x, **told)
+    assert begun == [3, 5, 3] and len(counted) == 3
+    # What does not fit is told before anything is counted.
+    for told, message in (
+        ({"y": y[1:]}, r"y must be \[180\]"),
+        ({"must_link": [(0, 180)]}, r"must_link must have rows in 0\.\.179"),
+        ({"y": np.r_[0, 1, y[2:]], "must_link": [(0, 1)]}, "correct one of them"),
+    ):
+        with pytest.raises(InvalidInput, match=message):
+            tiny("DGG", "auto").fit(x, **told)
+    assert len(counted) == 3

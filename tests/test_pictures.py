@@ -123,6 +123,11 @@ def test_classes_have_numbers_or_names(y, codes, names):
     assert classes_of(y, ["p", "q"], 3)[1] == ["p", "q"]
 
 
+def test_rows_of_unknown_class_take_no_name_from_the_others():
+    found, named = classes_of([-1, 1, 0, 1], ["p", "q"], 4)
+    assert found.tolist() == [0, 2, 1, 2] and named == ["-1", "p", "q"]
+
+
 @pytest.mark.parametrize("one", [None, float("nan"), 0.5])
 def test_rows_without_a_class_are_named(one):
     with pytest.raises(InvalidInput, match=f"y must be classes.*got {one!r}; a row"):

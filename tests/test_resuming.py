@@ -118,6 +118,8 @@ def test_what_makes_a_fit_another():
         identity(sparse.csr_array(X)[:, ::-1]),
         identity(preset=VaDEPreset(epochs=3)),
         identity(seed=1),
+        identity(must_link=[(1, 23)]),
+        identity(must_link=[(12, 3)]),
         identity(neighbors=pair),
         identity(neighbors=(pair[0] + 1, pair[1])),
         identity(known=[0, -1]),

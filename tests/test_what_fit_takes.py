@@ -398,6 +398,22 @@ def test_sparse_matrices_are_checked_before_use():
 # --- Far off zero, and fewer rows than clusters ------------------------------------
 
 
+def test_what_is_no_number_is_named():
+    frame = pd.DataFrame(X, columns=["a", "b", "c"])
+    date = pd.Timestamp("2020-01-02")
+    for rows, message in (
+        (frame.assign(b=pd.Categorical(["low", "high"] * 20)), "column 'b' has 'low'"),
+        (frame.assign(c=date), r"column 'c' has Timestamp\(.* in row 0; leave"),
+        (frame.astype(object).mask(frame == X[7, 1], "n/a"), "'b' has 'n/a' in row 7"),
+        ([["a", "b"]] * 20, "column 0 has 'a' in row 0.*OneHotEncoder"),
+        (X.astype("datetime64[s]"), r"got datetime64\[s\]; give the time since"),
+    ):
+        with pytest.raises(InvalidInput, match=message):
+            tiny("DEC").fit(rows)
+    with pytest.raises(ValueError, match="contains infinity"):
+        tiny("DEC").fit(frame.assign(b=np.inf))
+
+
 @few
 @hypothesis.given(
     st.floats(2.3, 12).map(lambda power: 10**power),

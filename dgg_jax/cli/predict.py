@@ -6,7 +6,8 @@ Every run of a deep method leaves its model in its folder. The data are a data s
 name, or a file or folder of images as --dataset of a run takes them. A model
 that was trained on such a file holds the numbers that scaled it, and new rows are
 scaled by them; for other models rows must come scaled as those of training (model.json
-says how). The output has a line a row: its name, if the data have one (the file of an
+says how). Columns are found by their names, where the file and the rows of training
+have any. The output has a line a row: its name, if the data have one (the file of an
 image, the index or id of a row), its cluster, the probability of that cluster, and of
 all. Its suffix says the format: .csv, .parquet, or .npz with the arrays labels,
 probabilities and names. It appears whole or not at all, and never in the place of the
@@ -29,6 +30,7 @@ from dgg_jax.cli.command import BATCH, DATA_DIR, OUTPUT, Path, answer
 from dgg_jax.data import own, stl10
 from dgg_jax.data.loaders import data_directory
 from dgg_jax.data.matrices import SUFFIXES
+from dgg_jax.data.preprocessing import Scaling
 from dgg_jax.storage import folders
 
 _MODEL = flags.DEFINE(Path(), "model", None, "Folder of a saved model.")
@@ -76,7 +78,8 @@ def _predict() -> int:
 
     keep_compiled()
     model = dgg_jax.load(_MODEL.value)
-    if _OUTLIERS.value and not hasattr(model, "elbo_"):
+    tells_outliers = hasattr(model, "outliers") and hasattr(model, "elbo_")
+    if _OUTLIERS.value and not tells_outliers:
         raise checks.InvalidInput(
             f"--outliers={_OUTLIERS.value:g} needs a model of DGG or VaDE that knows "
             f"the ELBO of its training rows, {_MODEL.value} is a "
@@ -86,7 +89,7 @@ def _predict() -> int:
     x, names, note = _rows(_DATA.value, model, batch)
     told = {}
     if batch is not None:
-        layer = None if model._scaling is None else model._scaling.layer
+        layer = own.layer_of(_DATA.value, model._scaling)
         told = {"batch": own.batches_of(_DATA.value, batch, layer)}
         note += f"; batches by {batch}"
     if hasattr(model, "predict_proba"):
@@ -193,7 +196,8 @@ def _rows(
         found = data.load(name, data_dir=DATA_DIR.value, tfidf_scaling=tfidf_scaling)
         x, note = found.x, "scaled as a benchmark"
     elif scaling is None:
-        x, names = own.named_rows(name, None, model.preset_.may_miss, batch)
+        scaling = _unscaled(model)
+        x, names = own.named_rows(name, scaling, model.preset_.may_miss, batch)
         note = "taken as they are"
         note += f" (the model: {model._preprocessing})"
     else:
@@ -204,6 +208,16 @@ def _rows(
     if getattr(model.preset_, "likelihood", None) == "bernoulli":
         note += _check_unit_interval(name, x, model)
     return x, names, note
+
+
+def _unscaled(model: Any) -> Scaling | None:
+    """How a model of a data frame takes its columns: by their names, as they are."""
+    columns = vars(model).pop("feature_names_in_", None)  # rows have no names then
+    if columns is None:
+        return None
+    dim = len(columns)
+    shift, scale = np.zeros(dim), np.ones(dim)
+    return Scaling("none", shift, scale, (dim,), tuple(map(str, columns)))
 
 
 def _check_unit_interval(name: str, x: np.ndarray, model: Any) -> str:

@@ -201,8 +201,7 @@ def named_rows(
     wanted = () if scaling is None else scaling.columns or ()
     size = shape[:2] if path.is_dir() and len(shape) > 1 else None
     ground = None if scaling is None else scaling.ground or "white"
-    layer = None if scaling is None or path.suffix.lower() != ".h5ad" else scaling.layer
-    matrix = _read(path, None, size, wanted, layer, ground)
+    matrix = _read(path, None, size, wanted, layer_of(path, scaling), ground)
     matrix = _without_column(path, matrix, batch)
     if scaling is not None and path.is_dir():
         matrix = matrix._replace(features=_colored_as(matrix.features, shape))
@@ -224,6 +223,13 @@ def named_rows(
             f"{len(scaling.shift):,}{of}; give the same columns in the same order."
         )
     return scaled(x, scaling), matrix.names
+
+
+def layer_of(path: str | os.PathLike[str], scaling: Scaling | None) -> str | None:
+    """What to read of a file in place of X: as in training, where it has layers."""
+    if scaling is None or Path(path).suffix.lower() != ".h5ad":
+        return None
+    return scaling.layer
 
 
 def batches_of(

@@ -58,6 +58,7 @@ if TYPE_CHECKING:
 Callback = Callable[[str, int, Metrics], bool | None]
 
 _CHECKPOINT_SECONDS = 30.0  # least time between two checkpoints of a loop
+_PACKAGE = "dgg_jax.estimators."
 SHIFT_AND_SCALE = ("shift", "scale")  # the arrays of a saved Scaling
 # What a fitted estimator has said of the rows of its training.
 _LEARNED = (
@@ -152,6 +153,19 @@ class Clusterer(ClusterMixin, BaseEstimator):
         arguments = {"batch": batch, **self._arguments()}
         return self._fit(X, sample_weight, checkpoint_dir, **arguments)
 
+    def fit_predict(self, X: Any, y: Any = None, **told: Any) -> np.ndarray:
+        """As ``fit`` and then ``labels_``: the cluster of each row, int32 [N].
+
+        Args:
+          X: see ``fit``.
+          y: see ``fit``.
+          **told: further arguments of ``fit``.
+
+        Raises:
+          ValueError: see ``fit``.
+        """
+        return self.fit(X, y, **told).labels_
+
     def _arguments(self) -> dict[str, Any]:
         """What the method's ``run`` is told besides data, preset and seed."""
         return {}
@@ -165,6 +179,7 @@ class Clusterer(ClusterMixin, BaseEstimator):
     ) -> Self:
         with contextlib.ExitStack() as opened:
             opened.enter_context(_k_as_n_clusters())
+            opened.enter_context(self._as_before_if_not_done())
             X = _as_array(X)
             x = self._rows(X, reset=True)
             known["sample_weight"] = checks.sample_weight(sample_weight, x.shape[0])
@@ -193,6 +208,7 @@ class Clusterer(ClusterMixin, BaseEstimator):
                 told = resuming.identity(type(self).__name__, x, preset, seed, known)
                 claim = functools.partial(resuming.claim, folder, told)
             if estimates:
+                least = self._least_clusters(known, x.shape[0])
                 stages = ("num_clusters", *stages)
                 shared = opened.enter_context(tempfile.TemporaryDirectory())
             progress = Progress(stages, say=tell) if self.verbose else None
@@ -216,7 +232,13 @@ class Clusterer(ClusterMixin, BaseEstimator):
                 count = method.count_clusters(x, preset, runner, seed=seed, **networks)
                 if not count.is_plateau:
                     warnings.warn(count.describe(), stacklevel=3)
-                preset = self._preset(x, count.num_clusters, image_shape)
+                if least > count.num_clusters:
+                    LOGGER.info(
+                        f"{least} clusters: y knows of so many, HDBSCAN finds "
+                        f"{count.num_clusters}."
+                    )
+                num_clusters = max(count.num_clusters, least)
+                preset = self._preset(x, num_clusters, image_shape)
             _, state, records = method.run(x, preset, seed=seed, runner=runner, **known)
         self.batches_ = batches  # which the model that is kept next consists of
         is_image = shown is not None and checks.is_image(shown)
@@ -230,6 +252,19 @@ class Clusterer(ClusterMixin, BaseEstimator):
             text += "" if preset.has_counts else advice_on_scale(x)
             warnings.warn(text, ConvergenceWarning, stacklevel=3)
         return self
+
+    @contextlib.contextmanager
+    def _as_before_if_not_done(self) -> Iterator[None]:
+        """A fit that fails, or is interrupted, leaves a fitted model as it was."""
+        names = ("n_features_in_", "feature_names_in_", "_preprocessing", "_scaling")
+        before = {name: vars(self)[name] for name in names if name in vars(self)}
+        try:
+            yield
+        except BaseException:
+            for name in names:
+                vars(self).pop(name, None)
+            vars(self).update(before)
+            raise
 
     def _with_batch(
         self, known: dict[str, Any], num_rows: int
@@ -261,21 +296,33 @@ class Clusterer(ClusterMixin, BaseEstimator):
             return True, cluster_count.UNKNOWN
         return False, start.preset.num_clusters
 
+    def _least_clusters(self, known: dict[str, Any], num_rows: int) -> int:
+        """The least K that serves what ``fit`` is told, which is checked here."""
+        del known, num_rows
+        return 1
+
     def _rows(self, X: Any, *, reset: bool) -> np.ndarray | sparse.csr_array:
         X = _as_matrix(X)
         # What float32 does not hold is looked at in float64 before it is cast.
         kind = getattr(X, "dtype", np.float64)
-        is_exact = np.result_type(kind, np.float32) == np.float32
-        X = validate_data(
-            self,
-            X,
-            reset=reset,
-            accept_sparse="csr",
-            dtype=np.float32 if is_exact else (np.float64, np.float32),
-            order="C",
-            ensure_all_finite="allow-nan" if self._takes_missing else True,
-            ensure_min_samples=2 if reset else 1,
-        )
+        if getattr(kind, "kind", "") in tuple("mM"):
+            raise checks.InvalidInput(
+                f"X must be numbers, got {kind}; give the time since a date, as "
+                "(X - X.min(axis=0)) / np.timedelta64(1, 'D')."
+            )
+        is_number = isinstance(kind, np.dtype) and kind.kind in "biuf"
+        is_exact = is_number and np.result_type(kind, np.float32) == np.float32
+        with _no_number_named(X):
+            X = validate_data(
+                self,
+                X,
+                reset=reset,
+                accept_sparse="csr",
+                dtype=np.float32 if is_exact else (np.float64, np.float32),
+                order="C",
+                ensure_all_finite="allow-nan" if self._takes_missing else True,
+                ensure_min_samples=2 if reset else 1,
+            )
         rows = _as_float32(X)
         self._check_rows(X, reset)
         has_counts = getattr(self, "likelihood", None) == "negative_binomial"
@@ -336,6 +383,11 @@ class Clusterer(ClusterMixin, BaseEstimator):
         callbacks = self.callbacks
         if callbacks is None or callable(callbacks):
             callbacks = [] if callbacks is None else [callbacks]
+        if not isinstance(callbacks, Sequence) or not all(map(callable, callbacks)):
+            raise checks.InvalidInput(
+                "callbacks must be a function of (stage, epoch, metrics) or a list of "
+                f"them, got {callbacks!r}."
+            )
 
         def on_epoch(stage, loop, epoch, num_epochs, metrics):
             if progress:
@@ -438,7 +490,9 @@ class Clusterer(ClusterMixin, BaseEstimator):
           Exception: of any kind, if they do not.
         """
         told = {} if self.batches_ is None else {"batch": self.batches_[:1]}
-        self.predict(np.zeros((1, self.n_features_in_), np.float32), **told)
+        with warnings.catch_warnings():  # names of columns that a row of 0 has not
+            warnings.filterwarnings("ignore", "X does not have valid feature names")
+            self.predict(np.zeros((1, self.n_features_in_), np.float32), **told)
 
     def predict(self, X: Any) -> np.ndarray:
         """The cluster of each row, int32 of shape [N]; new rows need no graph.
@@ -485,13 +539,13 @@ class Clusterer(ClusterMixin, BaseEstimator):
         """Fits copies of this estimator to parts of X, and compares the clusters.
 
         Each copy has another seed and four fifths of the rows, at random. It takes
-        n_repeats times as long as ``fit``. Neighbours and weights that ``fit`` was
-        given are not theirs.
+        n_repeats times as long as ``fit``. Neighbours, weights, known clusters and
+        links that ``fit`` was given are not theirs.
 
         Args:
           X: the rows of training, as they were given to ``fit``.
           n_repeats: how many copies.
-          batch: as ``fit`` was given it.
+          batch: as ``fit`` was given it; None: what it was given.
 
         Returns:
           ``agreement``, the mean adjusted Rand index, ``clusters``, of each cluster how
@@ -499,29 +553,58 @@ class Clusterer(ClusterMixin, BaseEstimator):
           common [N]: ``dgg_jax.stages.stability.Stability``.
 
         Raises:
-          ValueError: if X has other rows than in training, or n_repeats is below 1.
+          ValueError: if X has other rows or columns than in training, batch is not
+            that of training, or n_repeats is below 1.
         """
         check_is_fitted(self)
         checks.of_type("n_repeats", n_repeats, int)
         checks.in_range("n_repeats", n_repeats, 1)
         X = _as_array(X)
+        X = X.tocsr() if sparse.issparse(X) else X  # of which rows can be taken
         num_rows = _num_samples(X)
         if num_rows != len(self.labels_):
             raise checks.InvalidInput(
                 f"X must be the {len(self.labels_):,} rows of training, got "
                 f"{num_rows:,} rows."
             )
+        validate_data(self, _as_matrix(X), reset=False, skip_check_array=True)
+        batch = self._batch_of_training(batch)
         repeated = []
         for seed, rows in repetitions(num_rows, n_repeats, self._seed()):
             copy = clone(self).set_params(
                 n_clusters=self.preset_.num_clusters, random_state=seed
             )
-            told = {} if batch is None else {"batch": np.asarray(batch)[rows]}
+            told = {} if batch is None else {"batch": batch[rows]}
             repeated.append((rows, copy.fit(_safe_indexing(X, rows), **told).labels_))
         labels = self.labels_
         if (labels < 0).any():  # outliers, which are in clusters of the repetitions
             labels = self.probabilities_.argmax(axis=1)
         return stability(labels, repeated, self.preset_.num_clusters)
+
+    def _batch_of_training(self, batch: Any) -> np.ndarray | None:
+        """The batch of each row of training as text [N], or None if there was none.
+
+        Raises:
+          InvalidInput: if another one is told.
+        """
+        if self.batches_ is None:
+            if checks.batch(batch, len(self.labels_)) is not None:
+                raise checks.InvalidInput(
+                    "the model was fitted without batch; leave it out, or fit with "
+                    "batch."
+                )
+            return None
+        if batch is not None:
+            codes, _ = checks.batch(batch, len(self.labels_), self.batches_)
+            wrong = codes != self.batch_
+            if wrong.any():
+                row = int(wrong.argmax())
+                raise checks.InvalidInput(
+                    f"batch must be that of training, row {row} has "
+                    f"{self.batches_[codes[row]]!r} and had "
+                    f"{self.batches_[self.batch_[row]]!r}; leave it out."
+                )
+        return np.array(self.batches_)[self.batch_]
 
     def annotate(self, adata: Any, key: str | None = None) -> None:
         """Writes what was learned of the rows of training into an AnnData object.
@@ -626,6 +709,8 @@ class Clusterer(ClusterMixin, BaseEstimator):
     def save(self, path: str | os.PathLike, *, overwrite: bool = False) -> None:
         """Saves the fitted estimator as a folder; ``dgg_jax.load`` reads it.
 
+        A class of your own is read as that of this library which it is made from.
+
         Args:
           path: the folder to make.
           overwrite: whether a saved model there may be replaced.
@@ -636,7 +721,9 @@ class Clusterer(ClusterMixin, BaseEstimator):
             is for readers meanwhile and if the process is killed.
         """
         check_is_fitted(self)
-        settings = self.get_params(deep=False)
+        # Of a class of one's own that which it is made from.
+        kind = next(c for c in type(self).__mro__ if c.__module__.startswith(_PACKAGE))
+        settings = {name: getattr(self, name) for name in kind._get_param_names()}
         parts = {
             name: " ".join(repr(settings.pop(name)).split())
             for name in ("encoder", "decoder", "likelihood")
@@ -647,7 +734,7 @@ class Clusterer(ClusterMixin, BaseEstimator):
             settings["random_state"] = None
         names = getattr(self, "feature_names_in_", None)
         description = {
-            "kind": type(self).__name__,
+            "kind": kind.__name__,
             "metrics": self.stages_[-1],
             "settings": jax.tree.map(_plain, settings),
             "parts": parts,
@@ -690,6 +777,41 @@ def _k_as_n_clusters() -> Iterator[None]:
     except checks.InvalidInput as error:
         error.args = (re.sub(r"\bnum_clusters\b", "n_clusters", str(error)),)
         raise
+
+
+@contextlib.contextmanager
+def _no_number_named(X: Any) -> Iterator[None]:
+    """Names the column of what scikit-learn cannot read as a number: words, dates."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        columns, told = getattr(X, "columns", None), str(error)
+        of_dates = "must be a string or a real", "could not be promoted"
+        is_dated = columns is not None and any(text in told for text in of_dates)
+        if np.ndim(X) != 2 or not (is_dated or "could not convert" in told):
+            raise
+        found = _no_number(X)
+        if found is None:
+            raise
+        row, column, value = found
+        name = column if columns is None else repr(columns[column])
+        raise checks.InvalidInput(
+            f"X must be numbers, column {name} has {value!r} in row {row}; leave that "
+            "column out, or encode it, as by scikit-learn's OneHotEncoder."
+        ) from error
+
+
+def _no_number(X: Any) -> tuple[int, int, Any] | None:
+    """Row, column and first value of X [N, D] that is no number, and not missing."""
+    for start in range(0, len(X), 1000):
+        for row, values in enumerate(np.asarray(X[start : start + 1000], object)):
+            for column, value in enumerate(values):
+                try:
+                    float(value)
+                except (TypeError, ValueError):
+                    if value is not None and str(value) != "<NA>":
+                        return start + row, column, value
+    return None
 
 
 class Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Clusterer):
@@ -802,9 +924,11 @@ class Generative(Embedder):
           batches, it is the mean over these.
 
         Raises:
-          ValueError: if n_samples is below 1, or there is no such cluster.
+          ValueError: if n_samples is no integer from 1 on, or there is no such
+            cluster.
         """
         check_is_fitted(self)
+        checks.of_type("n_samples", n_samples, int)
         checks.in_range("n_samples", n_samples, 1)
         random = check_random_state(self.random_state)
         num_clusters = len(self.weights_)
@@ -812,6 +936,7 @@ class Generative(Embedder):
             weights = np.asarray(self.weights_, np.float64)
             labels = random.choice(num_clusters, n_samples, p=weights / weights.sum())
         else:
+            checks.of_type("cluster", cluster, int)
             checks.in_range("cluster", cluster, 0, num_clusters - 1)
             labels = np.full(n_samples, cluster)
         z = self._draw(labels, jax.random.key(random.randint(2**31 - 1)))
@@ -1055,6 +1180,7 @@ class MixtureVAE(Generative):
           ValueError: if X has other columns than in training, batch is not of those, or
             outliers is not in [0, 1].
         """
+        checks.in_range("outliers", outliers, 0.0, 1.0)
         labels = self._infer(X, batch=batch)[1].argmax(axis=1).astype(np.int32)
         if outliers:
             labels[self.outliers(X, outliers, batch=batch)] = -1

@@ -11,6 +11,8 @@ from dgg_jax import checks
 from dgg_jax.estimators.base import Callback, MixtureVAE
 from dgg_jax.likelihoods import Likelihood
 from dgg_jax.stages.cluster_count import ClusterCount
+from dgg_jax.stages.known import known_labels
+from dgg_jax.stages.links import links_of, with_linked
 
 
 class DGG(MixtureVAE):
@@ -277,9 +279,10 @@ class DGG(MixtureVAE):
           X: array or tensor of any library, scipy.sparse matrix or data frame, shape
             [N, D], images [N, H, W] or [N, H, W, C], a list or column of arrays, or an
             AnnData object; values in [0, 1] for the Bernoulli likelihood.
-          y: the clusters of rows that are known, integers in 0..K-1, and -1 for all
-            others, [N]. Without a -1 it is not used, as by other clusterers: what is
-            known of every row needs no clustering.
+          y: the clusters of rows that are known, whole numbers in 0..K-1, and -1 for
+            all others, [N]. Without a -1 it is not used, as by other clusterers: what
+            is known of every row needs no clustering. K that is estimated is at least
+            that of the known ones.
           sample_weight: how much each row counts, [N], at least 0, on any scale; None:
             all alike. It multiplies what a row adds to what is minimised,
             to moments and to its neighbours; where neighbours are near, and the
@@ -315,6 +318,15 @@ class DGG(MixtureVAE):
         arguments = {**told, **self._arguments()}
         self._fit(X, sample_weight, checkpoint_dir, **arguments)
         return self._without_outliers(outliers)
+
+    def _least_clusters(self, known, num_rows):
+        labels = known_labels(known["known"], num_rows, num_rows)
+        pairs = known["must_link"], known["cannot_link"]
+        links = links_of(*pairs, num_rows, num_rows)
+        if labels is None:
+            return 1
+        labels = labels if links is None else with_linked(labels, links)
+        return int(labels.max()) + 1
 
     def predict_proba(
         self, X: Any, *, calibrated: bool = True, batch: Any = None

@@ -159,7 +159,10 @@ def classes_of(
     if y.dtype.kind == "i" and y.min() >= 0:
         return y, class_names
     names, codes = np.unique(y, return_inverse=True)
-    return codes, class_names or names.astype(str).tolist()
+    if class_names is None or y.dtype.kind != "i" or len(class_names) == len(names):
+        return codes, class_names or names.astype(str).tolist()
+    named = dict(enumerate(class_names))  # those of 0, 1, ...; -1 has none
+    return codes, [named.get(number, str(number)) for number in names.tolist()]
 
 
 def outcome(estimator: Any) -> str:

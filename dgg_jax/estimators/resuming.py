@@ -86,5 +86,6 @@ def _digest(value: Any) -> str:
             array = array.astype(str) if array.dtype == object else array
             digest.update(array.reshape(-1).view(np.uint8).data)
         else:  # without its address, if it is shown by that
-            digest.update(re.sub(r" at 0x[0-9a-f]+", "", repr(leaf)).encode())
+            shown = re.sub(r" at 0x[0-9a-f]+", "", repr(leaf))
+            digest.update(f"{shown} ".encode())  # 1, 23 is not 12, 3
     return digest.hexdigest()

@@ -187,8 +187,8 @@ def run(
     mixture_vae.check_weights(problem)
     if is_told(problem) and preset.init != "ensemble":
         raise InvalidInput(
-            f"known labels and links need init='ensemble', got {preset.init!r}; leave "
-            "it out."
+            f"known labels and links need init='ensemble', got {preset.init!r}; give "
+            "it so, also with preset='smoke'."
         )
     stage = problem.runner.stage
     if start is None:

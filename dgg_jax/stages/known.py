@@ -1,5 +1,6 @@
 """Labels to start from where the clusters of some rows, or links, are known."""
 
+import numbers
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -172,11 +173,12 @@ def known_labels(
       num_clusters: K.
 
     Raises:
-      InvalidInput: if it has a -1 and is not like this.
+      InvalidInput: if it has a -1 and is not like this; if it has clusters, and none
+        in some rows.
     """
     if y is None:
         return None
-    y = np.asarray(y)
+    y = _whole(np.asarray(y))
     if y.dtype.kind not in "iu" or not (y == UNKNOWN).any():
         return None
     if y.shape != (num_rows,):
@@ -190,3 +192,28 @@ def known_labels(
             f"got values from {y.min()} to {y.max()}."
         )
     return y.astype(np.int32) if (y != UNKNOWN).any() else None
+
+
+def _whole(y: np.ndarray) -> np.ndarray:
+    """y as integers, if it has such as floats or objects, as a data frame's column may.
+
+    Raises:
+      InvalidInput: if some of them are missing.
+    """
+    if y.ndim != 1 or y.dtype.kind not in "fO":
+        return y
+    values = [np.nan if v is None or str(v) == "<NA>" else v for v in y.tolist()]
+    if not all(isinstance(value, numbers.Real) for value in values):
+        return y
+    found = np.array(values, np.float64)
+    missing = np.isnan(found)
+    there = found[~missing]
+    if not len(there) or (there != np.floor(there)).any() or np.isinf(there).any():
+        return y
+    if missing.any():
+        row = int(missing.argmax())
+        raise checks.InvalidInput(
+            f"y has no cluster in row {row} ({y[row]}); give -1 to rows whose cluster "
+            "is not known."
+        )
+    return found.astype(np.int64)

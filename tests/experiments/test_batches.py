@@ -62,6 +62,18 @@ def test_predict_reads_the_same_column(folder):
     assert_refused(outcome, "batch='sight' must be the name of a column")
 
 
+def test_a_table_has_no_layer_that_the_file_of_training_had(folder):
+    model = load(folder / "run")
+    model._scaling = model._scaling._replace(layer="counts")
+    model.save(folder / "layered")
+    outcome = call(
+        *(f"--model={folder / 'layered'}", f"--data={folder / 'new.csv'}"),
+        f"--output={folder / 'layered.csv'}",
+        program=predict,
+    )
+    assert outcome.code == 0, outcome.err
+
+
 def test_methods_without_batches_say_so(folder):
     outcome = call(
         f"--dataset={folder / 'x.csv'}",

@@ -76,6 +76,25 @@ def test_clusters_without_probabilities(tmp_path):
     assert [int(row["cluster"]) for row in rows(out)] == estimator.labels_.tolist()
 
 
+def test_a_model_of_a_data_frame_finds_columns_by_their_names(tmp_path):
+    x = blobs()[0]
+    frame = pd.DataFrame(x, columns=["a", "b", "c"])
+    fitted = dgg_jax.DEC(3, preset="smoke", random_state=0).fit(frame)
+    fitted.save(tmp_path / "model")
+    frame.assign(more=1.5)[["c", "more", "b", "a"]].to_csv(tmp_path / "x.csv")
+    np.save(tmp_path / "x.npy", x)  # without names
+    out = tmp_path / "out.csv"
+    for name in ("x.csv", "x.npy"):
+        outcome = run(model=tmp_path / "model", data=tmp_path / name, output=out)
+        assert outcome.code == 0, outcome.err
+        assert "taken as they are" in outcome.out and "feature names" not in outcome.err
+        found = [int(row["cluster"]) for row in rows(out)]
+        np.testing.assert_array_equal(found, fitted.labels_)
+    frame[["a", "b"]].to_csv(tmp_path / "x.csv", index=False)
+    outcome = run(model=tmp_path / "model", data=tmp_path / "x.csv", output=out)
+    assert_refused(outcome, "lacks columns of numbers", "c")
+
+
 def test_outliers_have_no_cluster(model, tmp_path):
     x = 4.0 * blobs()[0] - 2.0
     settings = TINY | {"pretrain_autoencoder_epochs": 20, "init": "kmeans"}
@@ -94,6 +113,9 @@ def test_outliers_have_no_cluster(model, tmp_path):
     assert f"outliers, -1: {(clusters == -1).sum()} rows" in outcome.out
     refused = run(model=model, **flags)
     assert_refused(refused, "--outliers=0.01", "is a GMVAE", "leave it out")
+    dgg_jax.LTVAE(3, **TINY).fit(x).save(tmp_path / "tree")  # which has ELBOs
+    refused = run(model=tmp_path / "tree", **flags)
+    assert_refused(refused, "--outliers=0.01", "is a LTVAE", "leave it out")
 
 
 def test_mistakes_are_one_line(model, tmp_path):

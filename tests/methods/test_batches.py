@@ -9,7 +9,7 @@ import pytest
 from scipy import sparse
 from sklearn.cluster import KMeans
 
-from dgg_jax import DGG, VaDE, load, methods, presets
+from dgg_jax import DGG, VaDE, checks, load, methods, presets
 from dgg_jax.checks import InvalidInput
 from dgg_jax.data.preprocessing import log_normalize
 from dgg_jax.graph import knn
@@ -378,6 +378,35 @@ def test_training_goes_on_with_the_same_batches(fitted, tmp_path):
         further.fit(x)
 
 
+def test_repetitions_know_of_the_batches(fitted, monkeypatch):
+    model, x, names = fitted
+    told = []
+
+    def fit(self, X, y=None, **known):
+        told.append((len(X), known))
+        self.labels_ = np.arange(len(X)) % 3
+        return self
+
+    monkeypatch.setattr(DGG, "fit", fit)
+    model.stability(x, 1)
+    model.stability(x, 1, batch=names)
+    for num_rows, known in told:
+        assert num_rows == 72 and sorted(set(known["batch"])) == ["left", "right"]
+    np.testing.assert_array_equal(*(known["batch"] for _, known in told))
+    for batch, message in (
+        (names[:5], r"batch must be \[90\]"),
+        (np.r_[names, names], r"batch must be \[90\]"),
+        (names[::-1], "row 0 has 'right' and had 'left'; leave it out"),
+    ):
+        with pytest.raises(InvalidInput, match=message):
+            model.stability(x, 1, batch=batch)
+    monkeypatch.setattr(model, "batches_", None)
+    with pytest.raises(InvalidInput, match="the model was fitted without batch"):
+        model.stability(x, 1, batch=names)
+    model.stability(x, 1, batch=["left"] * 90)  # one is none
+    assert told[-1][1] == {}
+
+
 def test_the_page_tells_how_clusters_spread(fitted, tmp_path):
     model, x, _ = fitted
     page = model.report(tmp_path / "report.html", x).read_text()
@@ -392,12 +421,29 @@ def test_programs_that_are_exported_take_the_vector_of_a_batch(fitted, tmp_path)
     np.testing.assert_allclose(program.call(told), model.embedding_, rtol=1e-4)
 
 
+def test_more_than_ten_batches_keep_their_places():
+    x, _ = blobs()
+    batch = np.arange(len(x)) % 12  # as text 10 is before 2
+    for labels in (batch, np.array([f"plate {b:02d}" for b in batch])):
+        codes, names = checks.batch(labels, len(x))
+        np.testing.assert_array_equal(codes, batch)
+        assert names == tuple(str(labels[b]) for b in range(12))
+    model = VaDE(3, preset="smoke", random_state=0).fit(x, batch=labels)
+    np.testing.assert_allclose(
+        model.transform(x, batch=labels), model.embedding_, rtol=1e-4, atol=1e-5
+    )
+    np.testing.assert_allclose(
+        model.score_samples(x, batch=labels), model.elbo_, rtol=1e-4
+    )
+
+
 def test_what_may_be_a_batch():
     x, _ = blobs()
     model = DGG(3, preset="smoke", random_state=0)
     for labels, message in (
         (["a", None] * 45, r"batch has no label in row 1; give every row one"),
         ([1.0, np.nan] * 45, "no label in row 1"),
+        (["a", np.nan] * 45, "no label in row 1"),
         (["a"], r"must be \[90\], a label for each row of X, got shape \(1,\)"),
         ("plate", r"got shape \(\)"),
     ):

@@ -108,6 +108,10 @@ def test_fit_takes_known_rows_and_ignores_a_whole_y():
     known = estimators.DGG(3, random_state=0, epochs=2, **settings)
     known.fit(x, known_of(y, 12))
     assert (known.labels_ == y).mean() > 0.95
+    labels = estimators.DGG(3, random_state=0, epochs=2, **settings).fit_predict(
+        x, known_of(y, 12)
+    )
+    np.testing.assert_array_equal(labels, known.labels_)
     plain = estimators.DGG(3, random_state=0, epochs=2, **settings)
     np.testing.assert_array_equal(plain.fit(x).labels_, plain.fit(x, y).labels_)
     with pytest.raises(ValueError, match="y must be"):

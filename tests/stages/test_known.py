@@ -1,6 +1,7 @@
 """Labels to start from where the clusters of some rows are known."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.semi_supervised import LabelSpreading
 
@@ -86,6 +87,28 @@ def test_a_y_without_unknown_rows_is_no_such():
     found = stages.known_labels(some(5).tolist(), 90, 3)
     assert found.dtype == np.int32
     np.testing.assert_array_equal(found, some(5))
+
+
+@pytest.mark.parametrize("kind", ["float64", "float16", "object", "Int64"])
+def test_known_labels_of_a_column_are_whole_numbers_of_any_kind(kind):
+    column = pd.Series(some(5)).astype(kind)
+    np.testing.assert_array_equal(stages.known_labels(column, 90, 3), some(5))
+    assert stages.known_labels(pd.Series(Y).astype(kind), 90, 3) is None
+    gone = column.where(column != -1)
+    row = int(gone.isna().to_numpy().argmax())
+    with pytest.raises(InvalidInput, match=rf"no cluster in row {row} \(.*give -1 to"):
+        stages.known_labels(gone, 90, 3)
+
+
+def test_what_is_no_cluster_is_not_used():
+    for y in (
+        np.linspace(-1.0, 1.0, 90),
+        np.r_[np.nan, np.linspace(0.0, 1.0, 89)],
+        np.full(90, np.nan),
+        np.array(["a", None] * 45, object),
+        np.r_[np.inf, Y[1:]],
+    ):
+        assert stages.known_labels(y, 90, 3) is None
 
 
 @pytest.mark.parametrize(
