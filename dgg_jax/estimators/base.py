@@ -1247,6 +1247,8 @@ def _as_array(X: Any) -> Any:
         return X
     if isinstance(X, Sequence) and not isinstance(X, list | tuple | str | bytes):
         X = X[:]  # a column of a Hugging Face data set, of which this is the content
+    if isinstance(X, np.ma.MaskedArray) and X.mask.any():  # what lies below is none
+        X = X.astype(np.result_type(X.dtype, np.float32)).filled(np.nan)
     if hasattr(X, "__array__") or hasattr(X, "detach"):
         X = _of_tensor(X)
     is_column = isinstance(X, np.ndarray) and X.dtype == object and X.ndim == 1
