@@ -25,7 +25,7 @@ import dgg_jax
 from dgg_jax import DEC, DGG, GMVAE, SpectralNet, checks
 from dgg_jax.checks import InvalidInput
 from dgg_jax.data import preprocessing
-from dgg_jax.estimators import base
+from dgg_jax.estimators.inputs import as_array
 from tests.hardening.check_estimators import tiny
 
 few = hypothesis.settings(max_examples=25, deadline=None)
@@ -325,14 +325,14 @@ def test_half_precision():
 
 def test_values_that_are_masked_are_missing():
     masked = np.ma.array(X, mask=np.zeros(X.shape, bool))
-    np.testing.assert_array_equal(base._as_array(masked), X)
+    np.testing.assert_array_equal(as_array(masked), X)
     masked[3, 1] = np.ma.masked
     masked.data[3, 1] = 1e4  # as fill values are
-    found = base._as_array(masked)
+    found = as_array(masked)
     assert found.dtype == X.dtype and np.isnan(found[3, 1])
     assert np.isnan(found).sum() == 1 and type(found) is np.ndarray
     whole = np.ma.masked_equal(np.arange(6).reshape(3, 2), 4)
-    np.testing.assert_array_equal(base._as_array(whole), [[0, 1], [2, 3], [np.nan, 5]])
+    np.testing.assert_array_equal(as_array(whole), [[0, 1], [2, 3], [np.nan, 5]])
 
 
 def test_images_of_several_sizes_are_refused():

@@ -8,7 +8,8 @@ import numpy as np
 from flax import linen as nn
 
 from dgg_jax import checks
-from dgg_jax.estimators.base import Callback, MixtureVAE
+from dgg_jax.estimators.base import Callback
+from dgg_jax.estimators.generative import MixtureVAE
 from dgg_jax.likelihoods import Likelihood
 from dgg_jax.stages.cluster_count import ClusterCount
 from dgg_jax.stages.known import known_labels

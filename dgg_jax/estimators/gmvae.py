@@ -9,7 +9,8 @@ import numpy as np
 from flax import linen as nn
 
 from dgg_jax.distributions import sample_gaussian
-from dgg_jax.estimators.base import Callback, Generative
+from dgg_jax.estimators.base import Callback
+from dgg_jax.estimators.generative import Generative
 from dgg_jax.likelihoods import Likelihood
 from dgg_jax.types import Gaussian
 

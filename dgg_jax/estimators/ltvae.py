@@ -7,7 +7,8 @@ import jax
 import numpy as np
 from flax import linen as nn
 
-from dgg_jax.estimators.base import Callback, Generative
+from dgg_jax.estimators.base import Callback
+from dgg_jax.estimators.generative import Generative
 from dgg_jax.likelihoods import Likelihood
 from dgg_jax.losses.ltvae import moments
 from dgg_jax.methods.ltvae import drawn

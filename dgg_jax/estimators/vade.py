@@ -6,7 +6,8 @@ from typing import Literal
 import numpy as np
 from flax import linen as nn
 
-from dgg_jax.estimators.base import Callback, MixtureVAE
+from dgg_jax.estimators.base import Callback
+from dgg_jax.estimators.generative import MixtureVAE
 from dgg_jax.likelihoods import Likelihood
 
 
