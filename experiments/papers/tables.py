@@ -277,16 +277,14 @@ def _with_vade(scale: Scale) -> dict[str, Asked]:
 
 def _cells(scale: Scale) -> dict[str, Asked]:
     """GMVAE's cells, and the other systems as their own presets have them."""
+    asked = {f"{k},{m}/gmvae/0": run_of_cell(scale, k, m) for k, m in CELLS}
     plain = scale._replace(changes={})
-    others = {
-        f"{k}/{method}/{seed}": plain.of_images(method, num_clusters=k)._replace(
-            seed=seed
-        )
-        for method, k, _, _ in _BESIDE_GMVAE
-        for seed in (_SEEDS[:1] if scale.is_quick else _SEEDS)
-    }
-    cells_of = {f"{k},{m}/gmvae/0": run_of_cell(scale, k, m) for k, m in CELLS}
-    return cells_of | others
+    for method, k, *_ in _BESIDE_GMVAE:
+        is_usual = k == presets.preset(method, scale.images).num_clusters
+        run = plain.of_images(method, **({} if is_usual else {"num_clusters": k}))
+        for seed in _SEEDS[:1] if scale.is_quick else _SEEDS:
+            asked[f"{k}/{method}/{seed}"] = run._replace(seed=seed)
+    return asked
 
 
 def _images_of(results: Results) -> str:
@@ -333,6 +331,7 @@ _BESIDE_GMVAE = (  # method, K, best run, average run
     ("aae", 30, _NOTHING, "0.9590 ± 0.0113"),
     ("dec", 10, "0.8430", _NOTHING),
 )
+_NEAR = 0.05  # below the paper is as good as the paper: its own spread
 _GMVAE_PRINTED = (  # best run, average run
     ("0.8731", "0.7778 ± 0.0575"),
     ("0.8854", "0.8231 ± 0.0375"),
@@ -356,9 +355,16 @@ def _agrees_by_cell(results: Results) -> str:
     )
     if not few or not many:
         return "Too few cells were run to say."
-    verdict = "Agrees" if np.mean(many) > np.mean(few) else "Does not agree"
+    means = [float(mean.split()[0]) for _, mean in _GMVAE_PRINTED]
+    printed = dict(zip(CELLS, means, strict=True))
+    lower = float(np.mean([printed[cell] - value for cell, value in found.items()]))
+    verdict = "Does not agree"
+    if np.mean(many) > np.mean(few):
+        verdict = "Agrees" if lower < _NEAR else "Agrees in that more clusters help"
+    told = f"{verdict}: {np.mean(few):.4f} with K = 10, {np.mean(many):.4f} with K = 30"
+    above = "below" if lower > 0 else "above"
     return (
-        f"{verdict}: {np.mean(few):.4f} with K = 10, {np.mean(many):.4f} with K = 30."
+        f"{told}; {abs(lower):.4f} {above} the paper's means, on average of the cells."
     )
 
 
