@@ -324,7 +324,7 @@ def test_half_precision():
 
 
 def test_values_that_are_masked_are_missing():
-    masked = np.ma.array(X, mask=np.zeros(X.shape, bool))
+    masked = np.ma.array(X.copy(), mask=np.zeros(X.shape, bool))
     np.testing.assert_array_equal(as_array(masked), X)
     masked[3, 1] = np.ma.masked
     masked.data[3, 1] = 1e4  # as fill values are
