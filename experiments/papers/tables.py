@@ -311,7 +311,9 @@ def _by_cell(results: Results) -> tuple[Sequence[str], Lines]:
     ]
     for (k, m), printed in zip(CELLS, _GMVAE_PRINTED, strict=True):
         found = _reached(results, f"{k},{m}", "gmvae")
-        lines.append((f"gmvae, M = {m}", str(k), *printed, *_scored(found)))
+        networks = {r["config"]["preset_values"].get("architecture") for r in found}
+        name = "gmvae, dense" if networks == {"dense"} else "gmvae"
+        lines.append((f"{name}, M = {m}", str(k), *printed, *_scored(found)))
     return header, lines
 
 
