@@ -430,6 +430,13 @@ def test_metrics_of_an_epoch_are_of_the_rows_of_training_and_of_the_test(monkeyp
         return epoch_metrics(problem, networks, scored, state)
 
     monkeypatch.setattr(gmvae, "_epoch_metrics", spy)
+    scored, score = [], metrics.most_confident_label_accuracy
+
+    def scored_by(y, log_assignment):
+        scored.append((y, log_assignment))
+        return score(y, log_assignment)
+
+    monkeypatch.setattr(metrics, "most_confident_label_accuracy", scored_by)
     outcome = gmvae.run(x, BRIEF, y=y, runner=runner, is_test=is_test())
     for line, table in zip(runner.history, tables, strict=True):
         assert table.shape == (60, 3)
@@ -439,6 +446,8 @@ def test_metrics_of_an_epoch_are_of_the_rows_of_training_and_of_the_test(monkeyp
         share = np.bincount(labels, minlength=3).min() / 60
         assert line["smallest_share"] == pytest.approx(share)
     # After the last epoch, those of the test are what the trained model is scored by.
+    for last, trained in zip(*scored[len(tables) - 1 : len(tables) + 1], strict=True):
+        np.testing.assert_array_max_ulp(np.float32(last), np.float32(trained), 2)
     for name in ("accuracy", "confident_label_accuracy"):
         assert line[name] == outcome.records[0][name]
 
