@@ -27,8 +27,17 @@ def pytest_configure(config):
     config.option.loadscopereorder = False  # of pytest-xdist: most tests first
 
 
-def pytest_collection_modifyitems(items):
+def pytest_addoption(parser):
+    """Before a release, all is tested that each change is not worth."""
+    parser.addoption("--release", action="store_true", help="also tests marked release")
+
+
+def pytest_collection_modifyitems(config, items):
     """Files with slow tests first: else one worker ends alone with the longest."""
+    if not config.getoption("release"):
+        later = {item for item in items if item.get_closest_marker("release")}
+        config.hook.pytest_deselected(items=list(later))
+        items[:] = [item for item in items if item not in later]
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
 

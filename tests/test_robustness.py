@@ -13,6 +13,7 @@ from scipy import sparse
 import dgg_jax
 from dgg_jax.checks import InvalidInput
 from dgg_jax.training import Diverged, optimize
+from tests.hardening.check_estimators import LONG
 
 pytestmark = pytest.mark.filterwarnings(
     # Among duplicates; K-means says so itself.
@@ -56,6 +57,10 @@ SETTINGS = {
     "LTVAE": AUTOENCODER | {"search_epochs": 1},
 }
 METHODS = tuple(SETTINGS)
+MOSTLY_QUICK = [
+    pytest.param(method, marks=pytest.mark.release if method in LONG else ())
+    for method in METHODS
+]
 EXAMPLES = int(os.environ.get("EXAMPLES", 8))  # of test_any_matrix
 ROWS, COLUMNS, CLUSTERS = 12, 3, 3
 
@@ -127,7 +132,7 @@ def test_all_at_once(method):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", MOSTLY_QUICK)
 @pytest.mark.parametrize("situation", SITUATIONS)
 def test_situation(situation, method):
     x = SITUATIONS[situation]()
@@ -162,7 +167,7 @@ SHAPES = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", MOSTLY_QUICK)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_shape(shape, method):
     rows, columns, num_clusters = SHAPES[shape]
@@ -175,7 +180,7 @@ def test_shape(shape, method):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", MOSTLY_QUICK)
 def test_one_row_against_a_thousand(method):
     x = replaced(normal(1_001), 0, 9.0)
     assert_sound(estimator(method, 2).fit(x), x, 2)
@@ -259,7 +264,7 @@ def matrices(draw):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", MOSTLY_QUICK)
 def test_any_matrix(method):
     @settings(
         max_examples=EXAMPLES,

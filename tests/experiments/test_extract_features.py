@@ -73,6 +73,7 @@ np.save(f"{folder}/expected.npy", np.asarray(maps).mean((1, 2)))
 
 
 @needs_keras
+@pytest.mark.release
 @pytest.mark.slow
 def test_features_are_the_mean_of_the_last_map(xla, tmp_path):
     TinySTL10().archive(tmp_path / "stl10_binary.tar.gz")

@@ -153,6 +153,7 @@ def test_from_data_to_the_report():
     assert "num_clusters=auto" in call(*MOONS[:2], *MOONS[3:], "--workdir=run").err
 
 
+@pytest.mark.release
 @pytest.mark.slow
 def test_kills_in_the_estimate_and_after_it(forks, tmp_path):
     """What is trained for the estimate is trained once, and the run ends the same."""

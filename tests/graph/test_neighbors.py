@@ -397,7 +397,11 @@ def test_approximate_leaves_each_point_out(monkeypatch, caplog, kind):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("kind", [np.asarray, sparse.csr_array])
+@pytest.mark.parametrize(
+    # Of sparse rows numba compiles for half a minute.
+    "kind",
+    [np.asarray, pytest.param(sparse.csr_array, marks=pytest.mark.release)],
+)
 def test_approximate_finds_most_neighbours(kind):
     pytest.importorskip("pynndescent")
     x = points(600, 5)

@@ -45,6 +45,7 @@ _TINY: dict[str, dict[str, Any]] = {
     "LTVAE": _AUTOENCODER | {"search_moves": 1},
 }
 NAMES = tuple(_TINY)
+LONG = ("GMVAE", "CatGAN", "AAE", "LTVAE")  # which compile most
 
 _SPARSE = (
     "the check asks every estimator with predict_proba that takes sparse data for the "

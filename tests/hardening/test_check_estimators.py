@@ -4,13 +4,19 @@ import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from tests.hardening import check_estimators
-from tests.hardening.check_estimators import NAMES, exempted, tiny
+from tests.hardening.check_estimators import LONG, NAMES, exempted, tiny
 
 
 @parametrize_with_checks(
-    [tiny(name) for name in NAMES], expected_failed_checks=exempted
+    [tiny(name) for name in NAMES if name not in LONG], expected_failed_checks=exempted
 )
 def test_scikit_learn(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.release
+@parametrize_with_checks([tiny(name) for name in LONG], expected_failed_checks=exempted)
+def test_scikit_learn_of_what_takes_long(estimator, check):
     check(estimator)
 
 
