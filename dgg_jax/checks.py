@@ -380,7 +380,8 @@ def batch(
 
     Args:
       labels: the batch that each row was measured in, [N], of any kind: words, whole
-        numbers, categories; they are compared as text. None: there are no batches.
+        numbers, categories; they are compared as text, 1.0 as 1. None: there are no
+        batches.
       num_rows: N.
       categories: those that are known; None: those of the labels, in the order of
         numbers or of text.
@@ -409,6 +410,10 @@ def batch(
         raise InvalidInput(
             f"batch has no label in row {missing.index(True)}; give every row one."
         )
+    if labels.dtype.kind == "f" and np.isfinite(labels).all():
+        whole = labels.astype(np.int64)  # as pandas has integers beside what is missing
+        labels = whole if (whole == labels).all() else labels
+        values = labels.tolist()
     # Whole numbers in their own order, so that 0..M-1 stay what they are.
     are_whole = labels.dtype.kind in "iu"
     comparable = labels if are_whole else np.array([str(value) for value in values])

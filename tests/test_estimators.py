@@ -124,6 +124,8 @@ def test_the_decoder_is_the_inverse(generative):
     np.testing.assert_array_equal(decoded, generative.model_.decode(latents))
     with pytest.raises(InvalidInput, match=r"latents must be \[N, 2\].*got shape"):
         generative.inverse_transform(decoded)
+    with pytest.raises(ValueError, match="latents contains NaN"):
+        generative.inverse_transform(np.full_like(latents, np.nan))
 
 
 def test_scores_are_elbos_in_nats(generative):
@@ -844,6 +846,19 @@ def test_rows_of_a_low_elbo_are_outliers(name, tmp_path):
     estimator.save(tmp_path / "model")
     with pytest.raises(ValueError, match="fit it again"):
         dgg_jax.load(tmp_path / "model").outliers(x)
+
+
+def test_a_repetition_that_cannot_be_fitted_is_left_out():
+    x = np.repeat(np.eye(3), [8, 1, 1], axis=0)
+    model = tiny("DEC", epochs=1).fit(x)
+    with pytest.warns(UserWarning, match="a repetition is left out: n_clusters=3 exc"):
+        found = model.stability(x, n_repeats=8)
+    assert np.isfinite(found.agreement)
+    with (
+        pytest.warns(UserWarning, match="left out"),
+        pytest.raises(InvalidInput, match="n_clusters=3 exceeds the"),
+    ):
+        model.stability(x, n_repeats=1)
 
 
 def test_clusters_that_are_found_again_are_stable():

@@ -50,7 +50,7 @@ from dgg_jax.progress import Progress
 from dgg_jax.stages import cluster_count
 from dgg_jax.stages.stability import Stability, repetitions, stability
 from dgg_jax.storage import saving
-from dgg_jax.training import Metrics, Run, State
+from dgg_jax.training import Diverged, Metrics, Run, State
 from dgg_jax.types import Gaussian, Graph
 from dgg_jax.version import __version__
 
@@ -543,7 +543,9 @@ class Clusterer(ClusterMixin, BaseEstimator):
 
         Each copy has another seed and four fifths of the rows, at random. It takes
         n_repeats times as long as ``fit``. Neighbours, weights, known clusters and
-        links that ``fit`` was given are not theirs.
+        links that ``fit`` was given are not theirs. A copy that cannot be fitted, as
+        where its rows have fewer different ones than clusters, is left out, and a
+        warning says why.
 
         Args:
           X: the rows of training, as they were given to ``fit``.
@@ -557,7 +559,7 @@ class Clusterer(ClusterMixin, BaseEstimator):
 
         Raises:
           ValueError: if X has other rows or columns than in training, batch is not
-            that of training, or n_repeats is below 1.
+            that of training, n_repeats is below 1, or no copy can be fitted.
         """
         check_is_fitted(self)
         checks.of_type("n_repeats", n_repeats, int)
@@ -578,7 +580,15 @@ class Clusterer(ClusterMixin, BaseEstimator):
                 n_clusters=self.preset_.num_clusters, random_state=seed
             )
             told = {} if batch is None else {"batch": batch[rows]}
-            repeated.append((rows, copy.fit(_safe_indexing(X, rows), **told).labels_))
+            try:
+                copy.fit(_safe_indexing(X, rows), **told)
+            except (checks.InvalidInput, Diverged) as error:
+                failed = error
+                warnings.warn(f"a repetition is left out: {error}", stacklevel=2)
+                continue
+            repeated.append((rows, copy.labels_))
+        if not repeated:
+            raise failed
         labels = self.labels_
         if (labels < 0).any():  # outliers, which are in clusters of the repetitions
             labels = self.probabilities_.argmax(axis=1)

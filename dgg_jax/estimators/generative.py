@@ -8,9 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import (
-    check_is_fitted,
-)
+from sklearn.utils.validation import assert_all_finite, check_is_fitted
 
 from dgg_jax import checks
 from dgg_jax.distributions import sample_gaussian
@@ -63,11 +61,16 @@ class Generative(Embedder):
           X: latents, shape [N, L].
 
         Raises:
-          ValueError: if X has other columns than the embedding.
+          ValueError: if X has other columns than the embedding, or is not finite.
         """
+        return self.model_.decode(self._latents(X))
+
+    def _latents(self, X: Any) -> np.ndarray:
+        """Latents that can be decoded, float32 [N, L]."""
         check_is_fitted(self)
         z = checks.rows(X, self._n_features_out, name="latents")
-        return self.model_.decode(z)
+        assert_all_finite(z, input_name="latents")
+        return z
 
     def score_samples(self, X: Any) -> np.ndarray:
         """The ELBO of each row, a lower bound of ln p(x) in nats, shape [N].
@@ -269,11 +272,10 @@ class MixtureVAE(Generative):
             batches, if fitted with some, in which rows can be compared.
 
         Raises:
-          ValueError: if X has other columns than the embedding, or batch is not of
-            those of training.
+          ValueError: if X has other columns than the embedding, or is not finite, or
+            batch is not of those of training.
         """
-        check_is_fitted(self)
-        z = checks.rows(X, self._n_features_out, name="latents")
+        z = self._latents(X)
         told = {} if batch is None else self._told(len(z), batch)
         return self.model_.decode(z, **told)
 

@@ -295,7 +295,7 @@ def _check_start(problem: Problem, start: Model) -> None:
     if start.num_batches != problem.num_batches:
         raise checks.InvalidInput(
             f"the model to start from knows of {start.num_batches} batches, the data "
-            f"have {problem.num_batches}; train anew, or give these as batch."
+            f"have {problem.num_batches}; train anew, or on rows of all its batches."
         )
 
 

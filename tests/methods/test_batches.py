@@ -376,6 +376,8 @@ def test_training_goes_on_with_the_same_batches(fitted, tmp_path):
         further.fit(x, batch=np.where(names == "left", "up", "right"))
     with pytest.raises(InvalidInput, match="knows of 2 batches, the data have 0"):
         further.fit(x)
+    with pytest.raises(InvalidInput, match="anew, or on rows of all its batches"):
+        further.fit(x, batch=["left"] * len(x))
 
 
 def test_repetitions_know_of_the_batches(fitted, monkeypatch):
@@ -449,6 +451,12 @@ def test_what_may_be_a_batch():
     ):
         with pytest.raises(InvalidInput, match=message):
             model.fit(x, batch=labels)
+    whole = checks.batch([3, 10, 3], 3)
+    for same in ([3.0, 10.0, 3.0], np.array([3, 10, 3], np.float32)):
+        codes, names = checks.batch(same, 3, whole[1])
+        assert (codes.tolist(), names) == ([0, 1, 0], ("3", "10"))
+    assert checks.batch([0.5, 1.0], 2)[1] == ("0.5", "1.0")
+    assert checks.batch([np.inf, 1.0], 2)[1] == ("1.0", "inf")
 
 
 def test_what_does_not_know_of_batches_refuses_them():
