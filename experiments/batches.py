@@ -5,10 +5,11 @@
 
 Each cell is put into one of two batches at random; "uneven" puts all cells of the third
 type into the first. In the second batch the expected counts of each gene are multiplied
-by exp(N(0, 0.7)): counts are thinned, or joined by further ones of Poisson's. DGG is
-told of the batches or not; beside it are K-means and scanpy's Leiden of 50 components
-of the logarithms: as they are, of batches that were each centred, and of logarithms
-without batch effects as DGG estimates them.
+by exp(N(0, 0.7)): counts are thinned, or joined by further ones of Poisson's; "by type"
+multiplies those of each type by exp(N(0, 0.5)) of its own, too. DGG is told of the
+batches or not; beside it are K-means and scanpy's Leiden of 50 components of the
+logarithms: as they are, of batches that were each centred, and of logarithms without
+batch effects as DGG estimates them.
 
 Mixed is the share of a cell's 20 nearest ones that are of the other batch, over what it
 would be by chance, in the space that is clustered and among the types of both batches.
@@ -30,12 +31,13 @@ from experiments.outcomes import TABLES, Outcome, append, outcomes
 
 _CELLS = flags.DEFINE_string("cells", None, "An .npz with counts x and types y.")
 _SPREAD = 0.7  # of the logarithms of what genes are multiplied by
+_OWN_SPREAD = 0.5  # the same of each type
 _NEIGHBORS = 20
 flags.declare_key_flag("seeds")
 flags.declare_key_flag("output")
 flags.declare_key_flag("tables")
 _DEFAULT_OUTPUT = "results/batches/outcomes.jsonl"
-KINDS = ("even", "uneven")
+KINDS = ("even", "uneven", "by type")
 NAMES = (
     "DGG, told of batches",
     "DGG",
@@ -90,6 +92,10 @@ def planted(
     if kind == "uneven":
         batch[y == np.unique(y)[2]] = 0
     factor = np.exp(random.normal(0.0, _SPREAD, x.shape[1]))
+    if kind == "by type":
+        types, code = np.unique(y, return_inverse=True)
+        own = random.normal(0.0, _OWN_SPREAD, (len(types), x.shape[1]))
+        factor = factor * np.exp(own)[code]
     more = random.poisson(x * np.maximum(factor - 1.0, 0.0))
     other = random.binomial(x, np.minimum(factor, 1.0)) + more
     x = np.where(batch[:, None] == 1, other, x).astype(np.float32)

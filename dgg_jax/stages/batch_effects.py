@@ -8,7 +8,8 @@ from sklearn.metrics.pairwise import euclidean_distances
 from dgg_jax.placement.rows import threads_for
 
 _COMPONENTS = 30
-_ROUNDS = 5
+_ROUNDS = 10
+_BALANCINGS = 5
 _ROWS_OF_A_GROUP = 150
 _MOST_GROUPS = 50
 _WIDTH = 0.2  # of the mean squared distance to a group's centre, where groups blur
@@ -22,13 +23,14 @@ def without_batch_effects(
 
     As Harmony (Korsunsky et al., "Fast, sensitive and accurate integration of
     single-cell data with Harmony", Nature Methods 2019): points are grouped by K-means,
-    softly, what each batch adds to a group is estimated by ridge regression and taken
-    away, and so on from where the points lie then. A batch adds the same to all groups,
+    softly, and the more to a group the fewer of their batch are in it; what each batch
+    adds to a group is estimated by ridge regression and taken away, and so on from
+    where the points lie then. A batch adds the same to all groups,
     which is fitted beside what groups differ in, and something of its own to each that
     has rows of it. So a group that one batch alone has stays where it is beside the
     others: where each batch were just brought to one mean, it would be moved with them,
     and they with it. What a batch adds to one group alone is not seen where it is
-    larger than the group: K-means then takes the batches of it for groups.
+    several times as large as the group: its batches are then groups of their own.
 
     Args:
       points: where distances are compared, shape [N, D].
@@ -70,14 +72,25 @@ def without_batch_effects(
 def _memberships(
     points: np.ndarray, batch: np.ndarray, num_groups: int, seed: int
 ) -> np.ndarray:
-    """Shares of each point in every group and its batch, [N, G M], of sum 1."""
+    """Shares of each point in every group and its batch, [N, G M], of sum 1.
+
+    They are exp(-d^2) of the distances to the centres of K-means, blurred, times how
+    many rows of a batch a group would have by chance, over how many it has: Harmony's
+    diversity penalty, with theta = 1. The centres stay: where they follow the shares,
+    as there, groups of the planted cells of experiments.batches run into each other.
+    """
     with threads_for(len(points)):
         fitted = KMeans(num_groups, n_init=1, random_state=seed).fit(points)
     squared = euclidean_distances(points, fitted.cluster_centers_, squared=True)
     least = squared.min(axis=1, keepdims=True)
-    shares = np.exp((least - squared) / max(_WIDTH * least.mean(), 1e-30))
-    shares /= shares.sum(axis=1, keepdims=True)
+    near = np.exp((least - squared) / max(_WIDTH * least.mean(), 1e-30))
+    shares = near / near.sum(axis=1, keepdims=True)
     batches = np.eye(batch.max() + 1)[batch]
+    for _ in range(_BALANCINGS):
+        held = shares.T @ batches  # rows of each batch in a group, [G, M]
+        expected = np.outer(shares.sum(axis=0), batches.mean(axis=0))
+        shares = near * ((expected + 1.0) / (held + 1.0))[:, batch].T
+        shares /= shares.sum(axis=1, keepdims=True)
     return (shares[:, :, None] * batches[:, None]).reshape(len(points), -1)
 
 

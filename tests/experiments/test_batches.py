@@ -91,6 +91,12 @@ def test_planted_batches_differ_by_genes():
     np.testing.assert_array_equal(found[batch == 0], x[batch == 0])
     ratio = found[batch == 1].mean(axis=0) / x[batch == 1].mean(axis=0)
     assert 0.4 < np.log(ratio).std() < 1.0
+    of_each = [
+        np.log(found[rows].mean(axis=0) / x[rows].mean(axis=0))
+        for found, _, batch in [batches.planted(x, y, "by type", 0)]
+        for rows in ((batch == 1) & (y == 0), (batch == 1) & (y == 1))
+    ]
+    assert 0.4 < (of_each[0] - of_each[1]).std() / np.sqrt(2) < 0.7
     assert batches.mixed(random.normal(size=(400, 2)), batch) == pytest.approx(1, 0.1)
     assert batches.mixed(batch[:, None] + 0.1 * random.random((400, 2)), batch) == 0.0
 
