@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         VaDE,
         load,
     )
+    from dgg_jax.runs.compiled import keep_compiled
     from dgg_jax.runs.finished import load_run
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "SpectralNet",
     "VaDE",
     "__version__",
+    "keep_compiled",
     "load",
     "load_run",
 ]
@@ -43,6 +45,10 @@ def __getattr__(name: str) -> Any:
         from dgg_jax.runs import finished
 
         return finished.load_run
+    if name == "keep_compiled":
+        from dgg_jax.runs import compiled
+
+        return compiled.keep_compiled
     if name in __all__:
         from dgg_jax import estimators
 

@@ -72,6 +72,7 @@ def estimators(x: np.ndarray, encoder: nn.Module) -> None:
     DGG(preset="paper")  # type: ignore[arg-type]
     DGG(3, 4)  # type: ignore[call-arg, arg-type]
     dgg_jax.load("digits-model").predict(x)
+    dgg_jax.keep_compiled("programs")
     run = dgg_jax.load_run("runs/digits-dgg-0")
     assert_type(run.labels, np.ndarray)
     assert_type(run.names, np.ndarray | None)

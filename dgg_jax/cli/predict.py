@@ -74,7 +74,7 @@ def _predict() -> int:
     output = pathlib.Path(OUTPUT.value)
     _check_output(output)
     import dgg_jax  # takes seconds; such mistakes are told before
-    from dgg_jax.runs.run import keep_compiled
+    from dgg_jax.runs.compiled import keep_compiled
 
     keep_compiled()
     model = dgg_jax.load(_MODEL.value)

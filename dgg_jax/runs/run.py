@@ -6,8 +6,7 @@ import json
 import math
 import pathlib
 import time
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from dgg_jax.data import Dataset
 from dgg_jax.data.dataset import some_rows
 from dgg_jax.log import LOGGER
 from dgg_jax.runs import kept
+from dgg_jax.runs.compiled import compiled_quickly, keep_compiled
 from dgg_jax.runs.config import Config
 from dgg_jax.stages import cluster_count
 from dgg_jax.stages.cluster_count import ClusterCount
@@ -174,43 +174,6 @@ def load_data(config: Config) -> Dataset:
         )
     LOGGER.info(f"{about}.")
     return dataset._replace(x=dataset.x.toarray())
-
-
-def keep_compiled() -> None:
-    """Keeps what jax compiles in the user's cache folder, for the next command.
-
-    The environment variable JAX_COMPILATION_CACHE_DIR names another folder,
-    JAX_ENABLE_COMPILATION_CACHE=false keeps nothing.
-    """
-    import jax  # takes seconds; mistakes are told before
-
-    from dgg_jax.data.loaders import data_directory
-
-    if jax.config.jax_compilation_cache_dir is None:
-        folder = data_directory(None) / "compiled"
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError:  # then every program would warn
-            return
-        jax.config.update("jax_compilation_cache_dir", str(folder))
-        # A run has dozens of programs that take less than a second each.
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
-        # A full disk costs time here, and nothing else.
-        warnings.filterwarnings("ignore", "Error (read|writ)ing persistent compilation")
-
-
-@contextlib.contextmanager
-def compiled_quickly() -> Iterator[None]:
-    """Within, jax hardly optimises what it compiles: for runs of few steps."""
-    import jax
-
-    name = "jax_disable_most_optimizations"
-    before = jax.config.read(name)
-    jax.config.update(name, True)
-    try:
-        yield
-    finally:
-        jax.config.update(name, before)
 
 
 def takes_sparse(config: Config) -> bool:

@@ -1,7 +1,8 @@
 import jax
 import pytest
 
-from dgg_jax.runs import run
+import dgg_jax
+from dgg_jax.checks import InvalidInput
 
 
 @pytest.fixture
@@ -17,7 +18,7 @@ def no_cache():
 
 def test_what_is_compiled_is_kept_in_the_users_cache(no_cache, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    run.keep_compiled()
+    dgg_jax.keep_compiled()
     folder = tmp_path / "dgg_jax" / "compiled"
     assert jax.config.jax_compilation_cache_dir == str(folder)
     assert folder.is_dir()
@@ -26,12 +27,21 @@ def test_what_is_compiled_is_kept_in_the_users_cache(no_cache, monkeypatch, tmp_
 def test_a_folder_that_the_user_has_named_stays(no_cache, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     jax.config.update("jax_compilation_cache_dir", "elsewhere")
-    run.keep_compiled()
+    dgg_jax.keep_compiled()
     assert jax.config.jax_compilation_cache_dir == "elsewhere"
 
 
 def test_without_a_folder_nothing_is_kept(no_cache, monkeypatch, tmp_path):
     (tmp_path / "dgg_jax").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    run.keep_compiled()
+    dgg_jax.keep_compiled()
     assert jax.config.jax_compilation_cache_dir is None
+
+
+def test_a_folder_of_ones_own(no_cache, tmp_path):
+    dgg_jax.keep_compiled(tmp_path / "programs" / "kept")
+    assert jax.config.jax_compilation_cache_dir == str(tmp_path / "programs" / "kept")
+    assert (tmp_path / "programs" / "kept").is_dir()
+    (tmp_path / "file").touch()
+    with pytest.raises(InvalidInput, match=r"folder .*kept cannot be made: Not a"):
+        dgg_jax.keep_compiled(tmp_path / "file" / "kept")
