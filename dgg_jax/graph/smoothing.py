@@ -33,7 +33,7 @@ from dgg_jax.placement.rows import HostRows, SparseRows, sparse_rows
 from dgg_jax.storage import arrays
 from dgg_jax.types import Graph
 
-_BLOCK_ELEMENTS = 2**24  # float64 elements a host computation holds at a time
+_BLOCK_ELEMENTS = 2**22  # float64 elements a host computation holds at a time
 
 
 def smoothing_operator(graph: Graph, graph_strength: float = 1.0) -> sparse.csr_array:
@@ -147,12 +147,13 @@ def smooth_data(
         statistics = summed(x, transposed, degree, likelihood)
         return SmoothedData(statistics, degree.astype(np.float32))
     if isinstance(likelihood, NegativeBinomial):
-        sums = (_summed(transposed, leaf) for leaf in _of_counts(x, likelihood))
-        statistics = CountStatistics(*(total.astype(np.float32) for total in sums))
+        leaves = _of_counts(x, likelihood)
+        sums = (_summed(transposed, leaf, np.float32) for leaf in leaves)
+        statistics = CountStatistics(*sums)
         return SmoothedData(statistics, degree.astype(np.float32))
     if isinstance(likelihood, Masked):
         there = ~np.isnan(x)
-        of_columns = _summed(transposed, there)
+        of_columns = _summed(transposed, there)  # float64: means are over them
         sums = _dense_statistics(x, transposed, of_columns, likelihood.likelihood)
         statistics = MaskedStatistics(sums, of_columns.astype(np.float32))
     else:
@@ -186,15 +187,15 @@ def _dense_statistics(
       degree: of every source [N, 1], of its columns [N, D] if values are missing.
       likelihood: whose statistics they are.
     """
-    total = _summed(transposed, x if degree.shape[1] == 1 else np.nan_to_num(x))
+    there = x if degree.shape[1] == 1 else np.nan_to_num(x)
     if isinstance(likelihood, Bernoulli):
-        return total.astype(np.float32)
+        return _summed(transposed, there, np.float32)
+    mean = _summed(transposed, there)
     # At eta = 2 a point that is nobody's neighbour speaks for none, itself neither.
-    mean = total / np.where(degree > 0, degree, 1.0)
-    scatter = _scatter(x, transposed, mean)
-    if isinstance(likelihood, GaussianLikelihood):
-        scatter = scatter.sum(axis=1)
-    return CenteredStatistics(mean.astype(np.float32), scatter.astype(np.float32))
+    mean /= np.where(degree > 0, degree, 1.0)
+    by_column = not isinstance(likelihood, GaussianLikelihood)
+    scatter = _scatter(x, transposed, mean, by_column)
+    return CenteredStatistics(mean.astype(np.float32), scatter)
 
 
 def _of_counts(x: np.ndarray, likelihood: NegativeBinomial) -> CountStatistics:
@@ -208,11 +209,13 @@ def _of_counts(x: np.ndarray, likelihood: NegativeBinomial) -> CountStatistics:
     )
 
 
-def _summed(weights: sparse.csr_array, rows: np.ndarray) -> np.ndarray:
-    """Weights [M, N] times rows [N] or [N, D], in float64."""
+def _summed(
+    weights: sparse.csr_array, rows: np.ndarray, dtype: Any = np.float64
+) -> np.ndarray:
+    """Weights [M, N] times rows [N] or [N, D], summed in float64, then of the dtype."""
     if rows.ndim == 1:
-        return weights @ rows
-    total = np.empty((weights.shape[0], rows.shape[1]), np.float64)
+        return (weights @ rows).astype(dtype)
+    total = np.empty((weights.shape[0], rows.shape[1]), dtype)
     width = max(1, _BLOCK_ELEMENTS // max(1, len(rows)))
     for start in range(0, rows.shape[1], width):
         block = slice(start, start + width)
@@ -343,10 +346,13 @@ def _row_blocks(matrix: sparse.csr_array, width: int) -> Iterator[slice]:
 
 
 def _scatter(
-    x: np.ndarray, transposed: sparse.csr_array, mean: np.ndarray
+    x: np.ndarray, transposed: sparse.csr_array, mean: np.ndarray, by_column: bool
 ) -> np.ndarray:
-    """sum_i A_ij (x_i - mean_j)^2 for every j, shape [N, D], without cancellation."""
-    scatter = np.zeros(x.shape, np.float64)
+    """sum_i A_ij (x_i - mean_j)^2 for every j, without cancellation.
+
+    float32 of shape [N, D], or, if not by column, their sums over columns [N].
+    """
+    scatter = np.zeros(x.shape if by_column else len(x), np.float32)
     pointer = transposed.indptr
     for block in _row_blocks(transposed, x.shape[1]):
         start, stop = block.start, block.stop
@@ -358,9 +364,10 @@ def _scatter(
         # Of an empty row reduceat would give the first entry of the next.
         filled = np.flatnonzero(np.diff(pointer[start : stop + 1]))
         if len(filled):
-            scatter[start + filled] = np.add.reduceat(
+            sums = np.add.reduceat(
                 squared, pointer[start:stop][filled] - pointer[start], axis=0
             )
+            scatter[start + filled] = sums if by_column else sums.sum(axis=1)
     return scatter
 
 
