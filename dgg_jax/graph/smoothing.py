@@ -5,7 +5,7 @@ of a point by sums over A: degrees and statistics, computed once on the host in 
 and pi and r, recomputed from the table of gammas on the device at every epoch.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -29,7 +29,12 @@ from dgg_jax.likelihoods import (
     NegativeBinomial,
 )
 from dgg_jax.placement import devices
-from dgg_jax.placement.rows import HostRows, SparseRows, sparse_rows
+from dgg_jax.placement.rows import (
+    HostRows,
+    SparseRows,
+    aligned_empty,
+    sparse_rows,
+)
 from dgg_jax.storage import arrays
 from dgg_jax.types import Graph
 
@@ -148,7 +153,7 @@ def smooth_data(
         return SmoothedData(statistics, degree.astype(np.float32))
     if isinstance(likelihood, NegativeBinomial):
         leaves = _of_counts(x, likelihood)
-        sums = (_summed(transposed, leaf, np.float32) for leaf in leaves)
+        sums = (_summed(transposed, leaf, aligned_empty) for leaf in leaves)
         statistics = CountStatistics(*sums)
         return SmoothedData(statistics, degree.astype(np.float32))
     if isinstance(likelihood, Masked):
@@ -189,13 +194,15 @@ def _dense_statistics(
     """
     there = x if degree.shape[1] == 1 else np.nan_to_num(x)
     if isinstance(likelihood, Bernoulli):
-        return _summed(transposed, there, np.float32)
+        return _summed(transposed, there, aligned_empty)
     mean = _summed(transposed, there)
     # At eta = 2 a point that is nobody's neighbour speaks for none, itself neither.
     mean /= np.where(degree > 0, degree, 1.0)
     by_column = not isinstance(likelihood, GaussianLikelihood)
     scatter = _scatter(x, transposed, mean, by_column)
-    return CenteredStatistics(mean.astype(np.float32), scatter)
+    of_rows = aligned_empty(mean.shape)
+    of_rows[...] = mean
+    return CenteredStatistics(of_rows, scatter)
 
 
 def _of_counts(x: np.ndarray, likelihood: NegativeBinomial) -> CountStatistics:
@@ -210,12 +217,15 @@ def _of_counts(x: np.ndarray, likelihood: NegativeBinomial) -> CountStatistics:
 
 
 def _summed(
-    weights: sparse.csr_array, rows: np.ndarray, dtype: Any = np.float64
+    weights: sparse.csr_array,
+    rows: np.ndarray,
+    allocate: Callable[[tuple[int, ...]], np.ndarray] = np.empty,
 ) -> np.ndarray:
-    """Weights [M, N] times rows [N] or [N, D], summed in float64, then of the dtype."""
+    """Weights [M, N] times rows [N] or [N, D]: sums in float64, put where allocated."""
+    total = allocate((weights.shape[0], *rows.shape[1:]))
     if rows.ndim == 1:
-        return (weights @ rows).astype(dtype)
-    total = np.empty((weights.shape[0], rows.shape[1]), dtype)
+        total[:] = weights @ rows
+        return total
     width = max(1, _BLOCK_ELEMENTS // max(1, len(rows)))
     for start in range(0, rows.shape[1], width):
         block = slice(start, start + width)
@@ -352,7 +362,8 @@ def _scatter(
 
     float32 of shape [N, D], or, if not by column, their sums over columns [N].
     """
-    scatter = np.zeros(x.shape if by_column else len(x), np.float32)
+    scatter = aligned_empty(x.shape if by_column else (len(x),))
+    scatter[...] = 0.0
     pointer = transposed.indptr
     for block in _row_blocks(transposed, x.shape[1]):
         start, stop = block.start, block.stop

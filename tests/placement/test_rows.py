@@ -251,6 +251,16 @@ def test_place_takes_the_first_that_fits(dense, mapped, monkeypatch, caplog):
     assert entries > 0 and place(kept, 1.0) is kept
 
 
+def test_a_cpu_takes_statistics_as_they_lie():
+    x = np.random.default_rng(0).random((5, 3), np.float32)
+    operator = sparse.csr_array(np.full((5, 5), 0.2))
+    likelihoods = (Bernoulli(), GaussianLikelihood(), LearnedVarianceGaussian())
+    for likelihood in likelihoods:
+        statistics = smoothing.smooth_data(x, operator, likelihood).statistics
+        for leaf in jax.tree.leaves(statistics):
+            assert jax.device_put(leaf).unsafe_buffer_pointer() == leaf.ctypes.data
+
+
 def test_the_memory_of_a_device(monkeypatch):
     class Device:
         def memory_stats(self):
