@@ -28,7 +28,7 @@ def pytest_configure(config):
 
 
 def pytest_addoption(parser):
-    """Before a release, all is tested that each change is not worth."""
+    """--release: the tests, too, that take too long for every change."""
     parser.addoption("--release", action="store_true", help="also tests marked release")
 
 

@@ -25,12 +25,12 @@ def without_batch_effects(
     single-cell data with Harmony", Nature Methods 2019): points are grouped by K-means,
     softly, and the more to a group the fewer of their batch are in it; what each batch
     adds to a group is estimated by ridge regression and taken away, and so on from
-    where the points lie then. A batch adds the same to all groups,
-    which is fitted beside what groups differ in, and something of its own to each that
-    has rows of it. So a group that one batch alone has stays where it is beside the
-    others: where each batch were just brought to one mean, it would be moved with them,
-    and they with it. What a batch adds to one group alone is not seen where it is
-    several times as large as the group: its batches are then groups of their own.
+    where the points lie then. A batch adds the same to all groups, which is fitted
+    beside what groups differ in, and something of its own to each that has rows of it.
+    So a group that one batch alone has stays where it is beside the others: where each
+    batch were just brought to one mean, it would be moved with them, and they with it.
+    What a batch adds to one group alone is not seen where it is several times as large
+    as the group: its batches are then groups of their own.
 
     Args:
       points: where distances are compared, shape [N, D].
