@@ -292,9 +292,9 @@ def test_a_page_shows_runs_and_the_stages_of_one(folder, tmp_path):
 @pytest.mark.parametrize(
     ("name", "count"),
     [
-        ("docs/accuracy.md", 6),
+        ("docs/accuracy.md", 7),
         ("docs/reproduced.md", 3),
-        ("docs/results.md", 5),
+        ("docs/results.md", 6),
         ("README.md", 1),
     ],
 )
