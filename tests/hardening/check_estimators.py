@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+import jax
 from sklearn.base import BaseEstimator
 from sklearn.utils.estimator_checks import check_estimator
 
@@ -113,6 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"{name}: {', '.join(counts)}", *dict.fromkeys(lines), sep="\n", flush=True
         )
         failures += statuses["failed"]
+        jax.clear_caches()  # some thousands of programs are all that a process can map
     return min(failures, 1)
 
 
