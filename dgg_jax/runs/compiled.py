@@ -12,8 +12,8 @@ from dgg_jax import checks
 def keep_compiled(folder: str | os.PathLike[str] | None = None) -> None:
     """Keeps what jax compiles in a folder, where later processes find it.
 
-    The first fit of a process is compiled for ten seconds and more; once it is kept, a
-    fit of the same shapes and settings in another process is not. This sets options of
+    The first fit of a process is compiled for seconds; once that is kept, a fit of the
+    same shapes and settings in another process is not. This sets options of
     jax for the whole process, so it is for the top of a script, and no fit does it by
     itself; the command line does. Programs of another version of jax are never taken.
 
