@@ -306,13 +306,24 @@ def test_neighbours_have_a_line_each_with_both_forms():
     results = {
         "0/node/0": result(0.90),
         "20/node/0": result(0.97),
-        "20/tuple/0": result(0.97, epochs=1),
+        "20/tuple/0": result(0.96, epochs=1),
+        "20/node, eta 1/0": result(0.94),
+        "20/node, eta 1/1": result(0.96, epochs=10),
         "vade/node/0": result(0.93),
     }
-    _, lines = of_papers._by_neighbors(results)
-    assert lines[0] == ("0", "0.9482", "0.9000", "2.00", "-")
-    assert lines[1] == ("20", "0.9758", "0.9700", "2.00", "40.00")
-    assert lines[2][0] == "VaDE"
+    header, lines = of_papers._by_neighbors(results)
+    assert {len(line) for line in lines} == {len(header)} == {10}
+    assert lines[0] == ["0", "0.9482", "0.9000", "2.00"] + ["-"] * 6
+    assert lines[1][:4] == ["20", "0.9758", "0.9700", "2.00"]
+    assert lines[1][4:] == [
+        "0.9500 ± 0.0141",
+        "3.00 ± 1.41",
+        "0.9600",
+        "40.00",
+        "-",
+        "-",
+    ]
+    assert lines[2][:2] == ["VaDE", "-"]
     assert "N_s = 20" in of_papers._agrees_by_neighbors(results)
 
 
