@@ -28,6 +28,7 @@ _IMAGE_SHAPE = {
     "dgg": "what the Siamese network is trained on is then warped",
     "gmvae": "architecture may then be one of convolutions",
     "spectralnet": "what the Siamese network is trained on may then be warped",
+    "imsat": "warps may then have to leave its cluster as it is",
 }
 _GENERATIVE = ("dgg", "vade", "gmvae", "ltvae")
 _LEFT_OUT = {"vade": ("clustering",)}  # of the labels of a run; predict has its own

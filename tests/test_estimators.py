@@ -328,7 +328,7 @@ def test_the_constructor_has_every_setting(name):
             default = "Default: from the data."
         assert value is None or " ".join(told.split()).endswith(default)
     everyones = ["n_clusters", "preset", "image_shape", "random_state", "verbose"]
-    if name not in ("DGG", "GMVAE", "SpectralNet"):
+    if name not in ("DGG", "GMVAE", "SpectralNet", "IMSAT"):
         everyones.remove("image_shape")
     assert list(parameters)[: len(everyones)] == everyones
     assert text.index("\n  verbose: ") < text.index("Expert settings:")

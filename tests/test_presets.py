@@ -199,6 +199,7 @@ MAY_BE_0 = {
     "pretrain_corruption",
     "initial_variance",
     "siamese_warp",
+    "warp",
     "siamese_weight_decay",
     "graph_strength",
     "regularization",

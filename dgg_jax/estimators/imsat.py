@@ -36,6 +36,7 @@ class IMSAT(Clusterer):
         n_clusters: int = 10,
         *,
         preset: Literal["default", "smoke"] = "default",
+        image_shape: Sequence[int] | None = None,
         random_state: int | np.random.RandomState | None = None,
         verbose: bool | int = 0,
         # Expert settings; None is the preset's value.
@@ -55,6 +56,7 @@ class IMSAT(Clusterer):
         batch_norm: bool | None = None,
         information_weight: float | None = None,
         marginal_weight: float | None = None,
+        warp: float | None = None,
     ) -> None:
         """Keeps the settings, which ``fit`` checks.
 
@@ -62,6 +64,8 @@ class IMSAT(Clusterer):
           n_clusters: K, the number of clusters.
           preset: where settings that are None come from: default (what we recommend) or
             smoke (a few epochs of small networks, to see that everything runs).
+          image_shape: (H, W), (H, W, 1) or (H, W, 3) of the image in a row of X: warps
+            may then have to leave its cluster as it is. None if there is none.
           random_state: seed of every random number, or RandomState, or None.
           verbose: 1 shows a progress bar and what each stage reaches.
 
@@ -91,10 +95,15 @@ class IMSAT(Clusterer):
           batch_norm: whether the classifier has batch normalisation. Default: True.
           information_weight: lambda, weight of the mutual information. Default: 0.1.
           marginal_weight: mu, weight of the marginal entropy in it. Default: 4.0.
+          warp: strength of random warps (``RandomWarp``) that leave clusters as they
+            are, too, if the rows are images; 0 for none. Default: 0.0.
         """
         self._store(locals())
 
     # The end.
+
+    def _arguments(self):
+        return super()._arguments() | {"image_shape": self.image_shape}
 
     def _infer(self, X: Any) -> tuple[Any, np.ndarray]:
         return None, super()._infer(X)

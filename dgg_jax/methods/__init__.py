@@ -91,7 +91,7 @@ METHODS = {
         spectralnet.check,
         told=("image_shape",),
     ),
-    "imsat": Method(imsat.run, imsat.STAGES, imsat.model_of),
+    "imsat": Method(imsat.run, imsat.STAGES, imsat.model_of, told=("image_shape",)),
     "catgan": Method(
         catgan.run,
         catgan.STAGES,

@@ -24,7 +24,7 @@ from dgg_jax.methods.problem import (
     softly_clustered,
     training_schedule,
 )
-from dgg_jax.methods.similarity import nearest_in_data
+from dgg_jax.methods.similarity import nearest_in_data, warp_of
 from dgg_jax.networks import (
     Classifier,
     Moments,
@@ -37,6 +37,7 @@ from dgg_jax.networks import (
 )
 from dgg_jax.placement import devices
 from dgg_jax.presets import IMSATPreset
+from dgg_jax.stages.graph import Augment
 from dgg_jax.training import (
     Loss,
     Metrics,
@@ -57,6 +58,7 @@ def run(
     seed: int = 0,
     y: np.ndarray | None = None,
     runner: Run | None = None,
+    image_shape: tuple[int, ...] | None = None,
     sample_weight: np.ndarray | None = None,
 ) -> Outcome:
     """Carries data through all stages of IMSAT.
@@ -67,6 +69,8 @@ def run(
       seed: of every random number of the run.
       y: true labels [N] for the reported metrics; nothing else sees them.
       runner: checkpoints and callbacks; by default in memory only.
+      image_shape: (H, W), (H, W, 1) or (H, W, 3) of the image in a row, which ``warp``
+        warps; None if there is none.
       sample_weight: how much each row counts in all that is minimised and in the
         moments of batch normalisation, [N]; the radii of perturbations know none.
 
@@ -80,7 +84,13 @@ def run(
       Interrupted: if the runner was asked to stop.
     """
     problem = Problem.of(
-        x, preset, seed=seed, y=y, runner=runner, sample_weight=sample_weight
+        x,
+        preset,
+        seed=seed,
+        y=y,
+        runner=runner,
+        image_shape=image_shape,
+        sample_weight=sample_weight,
     )
     stage = problem.runner.stage
     state = stage("graph", measure_radius, problem, {})
@@ -210,6 +220,7 @@ def train(problem: Problem, state: State) -> tuple[State, Metrics]:
             preset.information_weight,
             preset.marginal_weight,
             preset.perturbation_probe,
+            augment=warp_of(problem, "warp"),
         ),
         initial_params(module, init_key, problem.x[:1]),
         (problem.x, state["radius"], problem.sample_weight),
@@ -233,7 +244,8 @@ def train(problem: Problem, state: State) -> tuple[State, Metrics]:
 class ImsatLoss(Loss):
     """The loss of a batch, over (x, radius [N], weights of rows [N] or None).
 
-    H(Y) is that of a batch: take batches much larger than K.
+    H(Y) is that of a batch: take batches much larger than K. Where rows are augmented,
+    R_SAT is the sum of both divergences: those of perturbed and of augmented rows.
 
     Attributes:
       classify: from (params, x [B, D]) to ln p(y | x) [B, K]; with batch normalisation,
@@ -242,6 +254,8 @@ class ImsatLoss(Loss):
       marginal_weight: mu.
       probe: xi of the virtual adversarial training, in units of the radius.
       num_iterations: its power iterations.
+      augment: changes rows in a way that keeps their clusters, as a perturbation does;
+        None: only these.
     """
 
     classify: Callable[[Any, jax.Array], jax.Array]
@@ -249,6 +263,7 @@ class ImsatLoss(Loss):
     marginal_weight: float
     probe: float
     num_iterations: int = 1
+    augment: Augment | None = None
 
     def __call__(self, params, data, indices, key):
         """The value of a batch; see ``training.Loss``."""
@@ -269,8 +284,13 @@ class ImsatLoss(Loss):
             num_iterations=self.num_iterations,
             sample_weight=weights,
         )
-        perturbed = classify(params, x + shifts)
-        divergences = jax.vmap(imsat.perturbation_divergence)(log_q, perturbed)
+        seen = [x + shifts]
+        if self.augment is not None:
+            seen.append(self.augment(jax.random.fold_in(key, 1), x))
+        divergences = sum(
+            jax.vmap(imsat.perturbation_divergence)(log_q, classify(params, rows))
+            for rows in seen
+        )
         divergence = batch_mean(divergences, sample_weight, indices)
         information = imsat.mutual_information(log_q, weights)
         value = imsat.objective(

@@ -74,16 +74,23 @@ def encoder_embedding(
     return embedding, identity
 
 
-def warp_of(problem: Problem) -> RandomWarp | None:
-    """What changes images that the Siamese network is trained on, and no clusters."""
-    strength = problem.preset.siamese_warp
+def warp_of(problem: Problem, setting: str = "siamese_warp") -> RandomWarp | None:
+    """What changes images that a network is trained on, and no clusters.
+
+    Args:
+      problem: of images of image_shape; else nothing is warped, with a warning.
+      setting: name of the strength among its preset's.
+    """
+    strength = getattr(problem.preset, setting)
     if not strength:
         return None
     if problem.image_shape is None:
         LOGGER.warning(
-            "siamese_warp=%g warps images, and image_shape is not given: nothing is "
-            "warped. Tell image_shape, or set siamese_warp=0.",
+            "%s=%g warps images, and image_shape is not given: nothing is warped. Tell "
+            "image_shape, or set %s=0.",
+            setting,
             strength,
+            setting,
         )
         return None
     return RandomWarp(problem.image_shape, strength)

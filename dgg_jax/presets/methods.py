@@ -621,6 +621,12 @@ class IMSATPreset(TrainingPreset):
         "mu, weight of the marginal entropy in it.",
         positive=True,
     )
+    warp: float = setting(
+        0.0,
+        "strength of random warps (``RandomWarp``) that leave clusters as they are, "
+        "too, if the rows are images; 0 for none.",
+        low=0,
+    )
     epochs: int = 50
     batch_size: int = 250
     learning_rate: float = 2e-3

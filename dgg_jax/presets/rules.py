@@ -113,8 +113,7 @@ def for_data(
 
     Raises:
       InvalidInput: if there is no such method or preset, a setting is out of range, or
-        image_shape, which matters to methods with a Siamese network alone, is not that
-        of a row.
+        image_shape is not that of a row.
     """
     cls = preset_class(method)
     if name in ("paper", "released"):
@@ -133,7 +132,7 @@ def for_data(
             checks.of_type(key, value, kinds[key])
     num_points, num_columns = x.shape
     likelihood, variance = likelihood_for(x)
-    if issubclass(cls, SiamesePreset) and image_shape is not None:
+    if image_shape is not None:
         checks.image_shape(image_shape, num_columns, "image_shape")
     asked = given.get("likelihood", likelihood)
     has_counts = cls.takes_counts and asked == "negative_binomial"

@@ -1,11 +1,13 @@
 import dataclasses
 
+import jax
 import numpy as np
 import pytest
 
 from dgg_jax.graph import knn
 from dgg_jax.methods import imsat
 from dgg_jax.presets import IMSATPreset
+from dgg_jax.stages.warps import RandomWarp
 from dgg_jax.training import Run
 
 PRESET = IMSATPreset(
@@ -35,6 +37,40 @@ def test_the_radius_is_a_share_of_a_neighbours_distance(blobs):
     _, state, _ = imsat.run(x, preset)
     expected = 0.4 * knn(x, 5)[1][:, -1]
     np.testing.assert_allclose(state["radius"], expected, rtol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def strokes():
+    """Upright, lying and slanting strokes, 8 x 8, and which each is."""
+    random = np.random.default_rng(0)
+    y = np.arange(150) % 3
+    row, column = np.mgrid[:8, :8] - 3.5
+    lines = np.stack([column, row, (row + column) / np.sqrt(2)])[y]
+    lines = lines - random.uniform(-2.0, 2.0, (150, 1, 1))
+    return np.exp(-2.0 * lines**2).reshape(150, 64).astype(np.float32), y
+
+
+def test_clusters_of_images_stay_where_they_are_warped(strokes):
+    x, y = strokes
+    preset = dataclasses.replace(PRESET, batch_size=150)
+    warp = RandomWarp((8, 8), 2.0)
+    warped = np.asarray(warp(jax.random.key(7), x))
+    moved = {}
+    for strength in (0.0, 2.0):
+        told = dataclasses.replace(preset, warp=strength)
+        model, _, _ = imsat.run(x, told, y=y, image_shape=(8, 8))
+        log_p, log_q = model.infer(x), model.infer(warped)
+        moved[strength] = np.mean(np.sum(np.exp(log_p) * (log_p - log_q), axis=1))
+    assert moved[2.0] < 0.5 * moved[0.0]
+
+
+def test_a_warp_without_images_is_told_and_changes_nothing(blobs, caplog):
+    x, _ = blobs
+    preset = dataclasses.replace(PRESET, epochs=2)
+    plain = imsat.run(x, preset)[1]["log_assignment"]
+    told = imsat.run(x, dataclasses.replace(preset, warp=1.0))[1]["log_assignment"]
+    assert "warp=1 warps images, and image_shape is not given" in caplog.text
+    np.testing.assert_array_equal(plain, told)
 
 
 def test_a_finished_run_gives_the_same_model_again(blobs, tmp_path):

@@ -173,6 +173,47 @@ def test_metrics_of_the_first_step_by_numpy(probe):
     assert line["loss"] == pytest.approx(expected, rel=1e-5)
 
 
+def test_augmented_rows_add_a_divergence_of_their_own():
+    x = np.random.default_rng(0).normal(size=(12, 2)).astype(np.float32)
+
+    def of_first_step(radius, **changes):
+        params = jnp.array([0.6, 0.8])
+        schedule = Schedule(1, 12, 1e-9)
+        _, (line,) = train(x, radius, params, linear, schedule, **changes)
+        return line
+
+    def moved(key, rows):
+        return rows + jnp.array([[0.5, 0.0]])
+
+    still, near = np.zeros(12, np.float32), np.full(12, 0.3, np.float32)
+    alone = of_first_step(still, augment=moved)  # no perturbation
+    logits = x @ np.array([0.6, 0.8])
+    p, q = (1 / (1 + np.exp(-values)) for values in (logits, logits + 0.3))
+    expected = p * np.log(p / q) + (1 - p) * np.log((1 - p) / (1 - q))
+    assert alone["divergence"] == pytest.approx(expected.mean(), rel=1e-4)
+    perturbed = of_first_step(near)
+    both = of_first_step(near, augment=moved)
+    total = alone["divergence"] + perturbed["divergence"]
+    assert both["divergence"] == pytest.approx(total, rel=1e-5)
+    change = both["loss"] - perturbed["loss"]
+    assert change == pytest.approx(alone["divergence"], rel=1e-4)
+
+
+def test_each_step_augments_anew():
+    seen = []
+
+    def augment(key, rows):
+        shift = jax.random.normal(key, rows.shape)
+        jax.debug.callback(lambda value: seen.append(np.array(value)), shift)
+        return rows
+
+    x = np.random.default_rng(0).normal(size=(12, 2)).astype(np.float32)
+    start = jnp.array([0.6, 0.8])
+    train(x, np.zeros(12), start, linear, Schedule(2, 6, 1e-9), augment=augment)
+    jax.effects_barrier()
+    assert len({shift.tobytes() for shift in seen}) == 4
+
+
 def test_perturbations_are_found_by_the_probe_and_added():
     # The log-odds rise from 0.75 on: half the random directions find that, if the probe
     # reaches so far, and moving the other way would change nothing.
