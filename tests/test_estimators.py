@@ -558,6 +558,20 @@ def test_neighbours_of_ones_own():
             estimator.fit(x, knn=bad)
 
 
+def test_fits_are_ranked_by_a_standing_without_labels():
+    x, y = blobs()
+    fitted = tiny("DGG", init="ensemble").fit(x)
+    assert fitted.standing_ == fitted.stages_[-1]["standing"]
+    assert len(fitted.candidates_) > 3
+    # What separates the blobs stands above what does not.
+    assert metrics.clustering_accuracy(y, fitted.labels_) == 1.0
+    untrained = tiny("DGG", init="ensemble", guard=False, learning_rate=10.0).fit(x)
+    assert metrics.clustering_accuracy(y, untrained.labels_) < 1.0
+    assert untrained.standing_ < fitted.standing_
+    unranked = tiny("DGG", init="kmeans", guard=False).fit(x)
+    assert unranked.standing_ is None and unranked.candidates_ is None
+
+
 @pytest.mark.parametrize("name", GENERATIVE)
 def test_warm_start_goes_on_from_the_model(name):
     x, _ = blobs()

@@ -122,4 +122,17 @@ def _write(made: series.Series, results: series.Results) -> str:
     }
     for name, content in files.items():
         folders.write_atomically(workdir / name, content)
-    return f"{text}\nReport   {workdir / 'report.html'}"
+    return f"{text}\n{_to_take(made, results)}Report   {workdir / 'report.html'}"
+
+
+def _to_take(made: series.Series, results: series.Results) -> str:
+    """A line on the run that stands best, where there is one."""
+    finished = [one for one in made.configs if one.workdir in results]
+    best = comparison.best_standing([results[one.workdir] for one in finished])
+    if best is None:
+        return ""
+    (workdir,) = [one.workdir for one in finished if results[one.workdir] is best]
+    return (
+        f"Best     {workdir}, told without labels: of the runs that have a standing it "
+        f"has the highest, {comparison.standing(best):.3f}\n"
+    )

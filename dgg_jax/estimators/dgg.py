@@ -42,6 +42,9 @@ class DGG(MixtureVAE):
       stages_: metrics of every stage.
       stage_kept_: whose model is kept: "train", or "classifier" where training broke
         clusters up and was undone.
+      standing_: what ranks clusterings without labels, of these clusters: of fits with
+        several seeds take the highest; None with another init and no guard, and where
+        a model is trained on.
       candidates_: what the run could have started from, the best first: space, method
         and standing of each; None with another init and no guard.
       n_iter_: epochs of the joint training that were run.
@@ -359,4 +362,5 @@ class DGG(MixtureVAE):
         self.cluster_count_ = count
         by_name = {record["name"]: record for record in records}
         self.stage_kept_ = by_name["train"].get("stage_kept", "train")
+        self.standing_ = by_name["evaluate"].get("standing")
         self.candidates_ = by_name.get("initialize", {}).get("candidates")

@@ -109,6 +109,29 @@ def paired_differences(rows: Sequence[Row]) -> list[Paired]:
     return found
 
 
+def standing(result: dict[str, Any]) -> float | None:
+    """Of a run's clusters, by the judge that sees no labels; None where there is none.
+
+    Args:
+      result: content of a result.json.
+    """
+    found = [stage["standing"] for stage in result["stages"] if "standing" in stage]
+    return found[-1] if found else None
+
+
+def best_standing(results: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """The run to take without labels: the one that stands best, of those judged.
+
+    Args:
+      results: contents of result.json files of one data set.
+
+    Returns:
+      The content of its file; None of less than two.
+    """
+    judged = [one for one in results if standing(one) is not None]
+    return max(judged, key=standing) if len(judged) > 1 else None
+
+
 def _values(records: Sequence[dict[str, Any]], name: str) -> list[float] | None:
     values = [record.get(name) for record in records]
     return None if None in values else values

@@ -7,7 +7,13 @@ from matplotlib.figure import Figure
 
 from dgg_jax import plots
 from dgg_jax.reports import cells, page, scores
-from dgg_jax.reports.comparison import Row, paired_differences, text_table
+from dgg_jax.reports.comparison import (
+    Row,
+    best_standing,
+    paired_differences,
+    standing,
+    text_table,
+)
 from dgg_jax.reports.run import METHODS
 
 
@@ -96,6 +102,7 @@ def _runs(
     results: Sequence[dict[str, Any]], reports: Mapping[tuple[str, int], str]
 ) -> list[dict[str, Any]]:
     """Every run, with its scores and where its page is."""
+    best = best_standing(results)
     return [
         {
             "method": _called(one["config"]["method"]),
@@ -103,6 +110,8 @@ def _runs(
             "report": reports.get((one["config"]["method"], one["seed"])),
             "accuracy": one["final"].get("accuracy"),
             "nmi": one["final"].get("nmi"),
+            "standing": standing(one),
+            "stands_best": one is best,
             "seconds": scores.seconds(one),
         }
         for one in _in_order(results)

@@ -226,6 +226,21 @@ def test_the_page_holds_the_table():
     assert "<pre><code>python -m compare</code></pre>" in text
 
 
+def test_the_run_that_stands_best_is_named():
+    low, high = result("dgg", 0, 0.9), result("dgg", 1, 0.8)
+    low["stages"][0]["standing"], high["stages"][0]["standing"] = 1.3, 0.9
+    low["stages"][1]["standing"], high["stages"][1]["standing"] = 1.0, 1.1
+    other = result("kmeans", 0, 0.95)
+    assert comparison.best_standing([low, other, high]) is high
+    assert comparison.standing(low) == 1.0 and comparison.standing(other) is None
+    text = page([low, other, high])
+    assert "take DGG with seed 1" in text and "<th" in text
+    assert '<td class="n">1.100</td>' in text and '<td class="n">1.000</td>' in text
+    for few in ([high, other], [other]):
+        assert comparison.best_standing(few) is None
+        assert "Standing" not in page(few)
+
+
 def test_without_labels_there_is_no_figure():
     assert "<img" not in page([result("kmeans", 0, None)])
 
@@ -247,7 +262,8 @@ def trained(monkeypatch):
         outcome = calls.outcomes.get((config.method, config.seed), 0.5)
         if isinstance(outcome, Exception):
             raise outcome
-        made = result(config.method, config.seed, outcome)
+        named = outcome if isinstance(outcome, dict) else {"accuracy": outcome}
+        made = result(config.method, config.seed, **named)
         (config.workdir / "result.json").write_text(json.dumps(made))
         return made
 
@@ -393,6 +409,20 @@ def test_each_run_says_how_to_repeat_it_alone(tmp_path, trained):
     for config in list(trained):
         call(*config.command().split()[3:], f"--workdir={tmp_path / config.method}")
         assert trained[-1].identity() == config.identity()
+
+
+def test_the_run_to_take_is_told_when_all_are_there(tmp_path, trained):
+    standings = {0: 1.01, 1: 1.25, 2: 0.9}
+    trained.outcomes = {
+        ("dgg", seed): {"accuracy": None, "standing": value}
+        for seed, value in standings.items()
+    }
+    one = compare(tmp_path, "--methods=dgg,kmeans", "--seeds=0")
+    assert "Best  " not in one.out
+    every = compare(tmp_path, "--methods=dgg,kmeans", "--seeds=0,1,2")
+    (line,) = re.findall(r"^Best     (.*)$", every.out, re.M)
+    assert line.startswith(f"{tmp_path / 'dgg-1'}, told without labels")
+    assert line.endswith("the highest, 1.250")
 
 
 def test_a_diverged_run_is_reported_and_the_others_go_on(tmp_path, trained):
