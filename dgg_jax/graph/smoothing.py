@@ -29,12 +29,7 @@ from dgg_jax.likelihoods import (
     NegativeBinomial,
 )
 from dgg_jax.placement import devices
-from dgg_jax.placement.rows import (
-    HostRows,
-    SparseRows,
-    aligned_empty,
-    sparse_rows,
-)
+from dgg_jax.placement.rows import HostRows, SparseRows, sparse_rows
 from dgg_jax.storage import arrays
 from dgg_jax.types import Graph
 
@@ -153,7 +148,7 @@ def smooth_data(
         return SmoothedData(statistics, degree.astype(np.float32))
     if isinstance(likelihood, NegativeBinomial):
         leaves = _of_counts(x, likelihood)
-        sums = (_summed(transposed, leaf, aligned_empty) for leaf in leaves)
+        sums = (_summed(transposed, leaf, arrays.aligned_empty) for leaf in leaves)
         statistics = CountStatistics(*sums)
         return SmoothedData(statistics, degree.astype(np.float32))
     if isinstance(likelihood, Masked):
@@ -194,13 +189,13 @@ def _dense_statistics(
     """
     there = x if degree.shape[1] == 1 else np.nan_to_num(x)
     if isinstance(likelihood, Bernoulli):
-        return _summed(transposed, there, aligned_empty)
+        return _summed(transposed, there, arrays.aligned_empty)
     mean = _summed(transposed, there)
     # At eta = 2 a point that is nobody's neighbour speaks for none, itself neither.
     mean /= np.where(degree > 0, degree, 1.0)
     by_column = not isinstance(likelihood, GaussianLikelihood)
     scatter = _scatter(x, transposed, mean, by_column)
-    of_rows = aligned_empty(mean.shape)
+    of_rows = arrays.aligned_empty(mean.shape)
     of_rows[...] = mean
     return CenteredStatistics(of_rows, scatter)
 
@@ -362,7 +357,7 @@ def _scatter(
 
     float32 of shape [N, D], or, if not by column, their sums over columns [N].
     """
-    scatter = aligned_empty(x.shape if by_column else (len(x),))
+    scatter = arrays.aligned_empty(x.shape if by_column else (len(x),))
     scatter[...] = 0.0
     pointer = transposed.indptr
     for block in _row_blocks(transposed, x.shape[1]):

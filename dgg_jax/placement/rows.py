@@ -6,7 +6,6 @@ what does not stays on the host, as HostRows, and streams to the device.
 
 import contextlib
 import dataclasses
-import math
 import os
 from collections.abc import Callable
 from typing import Any
@@ -22,7 +21,6 @@ from dgg_jax.log import LOGGER
 _BLOCK_BYTES = 2**26  # of host rows that are mapped at a time
 _FEW_ROWS = 5000
 _EVEN_BATCHES = 20  # up to which batches are made even
-_LINE = 64  # bytes; what begins at a multiple of them, jax on a CPU takes as it lies
 
 
 class HostRows:
@@ -214,17 +212,6 @@ def place(
         memory_share,
     )
     return HostRows(x)
-
-
-def aligned_empty(shape: tuple[int, ...]) -> np.ndarray:
-    """An array of float32 to be filled, of which the CPU needs no copy of its own.
-
-    Those that numpy makes of many numbers begin 16 bytes after a page.
-    """
-    size = 4 * math.prod(shape)
-    raw = np.empty(size + _LINE, np.uint8)
-    start = -raw.ctypes.data % _LINE
-    return raw[start : start + size].view(np.float32).reshape(shape)
 
 
 def threads_for(num_rows: int) -> contextlib.AbstractContextManager:

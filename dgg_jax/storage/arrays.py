@@ -12,10 +12,12 @@ from collections.abc import Iterator
 from typing import IO
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 LARGE = 2**28  # bytes from which on arrays stay on the disk
 _SMALL = 2**26  # bytes that any compressed file may expand to
 _EXPANSION = 200  # times its size that a larger one may
+_LINE = 64  # bytes; what begins at a multiple of them, jax on a CPU takes as it lies
 _HEADERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
@@ -54,7 +56,25 @@ def memory() -> int:
 def empty(shape: tuple[int, ...], dtype: np.dtype = np.float32) -> np.ndarray:
     """An array in memory, or a ``temporary`` one if it is large."""
     size = math.prod(shape) * np.dtype(dtype).itemsize
-    return np.empty(shape, dtype) if size < LARGE else temporary(shape, dtype)
+    return aligned_empty(shape, dtype) if size < LARGE else temporary(shape, dtype)
+
+
+def aligned_empty(shape: tuple[int, ...], dtype: np.dtype = np.float32) -> np.ndarray:
+    """An array to be filled, of which jax on a CPU needs no copy of its own.
+
+    Those that numpy makes of many numbers begin 16 bytes after a page.
+    """
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    raw = np.empty(size + _LINE, np.uint8)
+    start = -raw.ctypes.data % _LINE
+    return raw[start : start + size].view(dtype).reshape(shape)
+
+
+def as_float32(values: ArrayLike) -> np.ndarray:
+    """A copy as float32, of which jax on a CPU needs no other."""
+    copy = aligned_empty(np.shape(values))
+    copy[...] = values
+    return copy
 
 
 def temporary(shape: tuple[int, ...], dtype: np.dtype = np.float32) -> np.memmap:

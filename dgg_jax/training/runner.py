@@ -197,6 +197,7 @@ class Run(Monitor):
             number = len(self.records)
             self._save(_FINISHED, number, self._state, {"records": self.records})
             self._delete_loops(lambda stage: stage == name)
+        memory.return_freed()
         processes.on_first(lambda: self._on_stage(record))
         self._stop_if_asked()
         return self._state

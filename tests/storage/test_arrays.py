@@ -4,9 +4,11 @@ import os
 import tempfile
 import zipfile
 
+import jax
 import numpy as np
 import pytest
 
+from dgg_jax import data
 from dgg_jax.storage import arrays
 from dgg_jax.storage.arrays import Npz, most_bytes, read_bytes, read_npy
 
@@ -147,3 +149,23 @@ def test_only_regular_files_are_read(tmp_path):
             read_bytes(tmp_path / name)
     with pytest.raises(FileNotFoundError):
         read_bytes(tmp_path / "absent")
+
+
+@pytest.mark.parametrize("shape", [(3, 5), (1000, 7), (), (0, 4)])
+def test_arrays_lie_where_jax_takes_them_without_a_copy(shape):
+    values = np.arange(np.prod(shape, dtype=int), dtype=np.uint8).reshape(shape)
+    copy = arrays.as_float32(values)
+    assert copy.dtype == np.float32 and copy.flags.writeable
+    np.testing.assert_array_equal(copy, values)
+    assert copy.size == 0 or copy.ctypes.data % 64 == 0
+    if copy.size and jax.default_backend() == "cpu":
+        on_device = jax.device_put(copy)
+        assert on_device.unsafe_buffer_pointer() == copy.ctypes.data
+    wide = arrays.empty((9, 3), np.float64)
+    assert wide.shape == (9, 3) and wide.dtype == np.float64
+    assert wide.ctypes.data % 64 == 0
+
+
+def test_data_sets_are_placed_without_a_copy():
+    x = data.load("digits").x
+    assert x.flags.c_contiguous and x.ctypes.data % 64 == 0
