@@ -17,6 +17,7 @@ from dgg_jax import checks
 from dgg_jax.log import LOGGER
 from dgg_jax.placement.devices import compiled
 from dgg_jax.placement.rows import HostRows, SparseRows
+from dgg_jax.storage import arrays
 
 EXACT_LIMIT = 200_000  # rows up to which the exact search is the default
 # Distances by their products are rounded; this many more candidates than asked
@@ -196,14 +197,17 @@ def _by_products(
     cores = min(os.cpu_count() or 1, _BLOCKS_ON_CPU)
     in_flight = max(len(devices), cores) if on_cpu else 2 * len(devices)
 
-    # Distances do not change; products of small numbers lose less.
-    points = x - x.mean(axis=0)
-    # The nearest have the largest p q - |q|^2 / 2 = (|p|^2 - |p - q|^2) / 2.
-    half_norms = 0.5 * np.sum(points**2, axis=1)
     padding = -len(x) % _GROUP
-    if padding:
-        points = np.pad(points, ((0, padding), (0, 0)))
-        half_norms = np.pad(half_norms, (0, padding), constant_values=np.inf)
+    # In one piece, which is not copied again: with the data it is what takes memory.
+    points = arrays.aligned_empty((len(x) + padding, x.shape[1]), x.dtype)
+    # Distances do not change; products of small numbers lose less.
+    np.subtract(x, x.mean(axis=0), out=points[: len(x)])
+    points[len(x) :] = 0.0
+    # The nearest have the largest p q - |q|^2 / 2 = (|p|^2 - |p - q|^2) / 2.
+    half_norms = np.full(len(points), np.inf, x.dtype)
+    for start in range(0, len(x), _BLOCK_SIZE):
+        block = slice(start, min(start + _BLOCK_SIZE, len(x)))
+        half_norms[block] = 0.5 * np.sum(points[block] ** 2, axis=1)
     copies = [jax.device_put((points, half_norms), device) for device in devices]
     num_candidates = min(k + 1 + _SPARE_CANDIDATES, len(x))
 

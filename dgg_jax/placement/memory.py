@@ -24,8 +24,8 @@ def peak_memory_mib() -> int:
 def return_freed() -> None:
     """Gives memory that was freed back to the system, where glibc would keep it.
 
-    Compilers and the buffers of a stage leave holes, of a quarter of a GiB on MNIST,
-    that the next one, which needs larger pieces, cannot use.
+    Compilers and buffers leave holes, of a quarter of a GiB on MNIST, that a stage or
+    loop which needs larger pieces cannot use. It takes milliseconds.
     """
     with contextlib.suppress(AttributeError, OSError):  # another C library
         ctypes.CDLL(None).malloc_trim(0)

@@ -11,7 +11,7 @@ import numpy as np
 import optax
 
 from dgg_jax import checks
-from dgg_jax.placement import devices
+from dgg_jax.placement import devices, memory
 from dgg_jax.placement.rows import HostRows
 from dgg_jax.training import streaming
 from dgg_jax.training.schedules import (
@@ -524,6 +524,7 @@ def fit(
       Diverged: if a metric of any step is not finite; the state before that epoch is
         the last the monitor saw.
     """
+    memory.return_freed()  # by what prepared the loop
     state, finished = monitor.restore(loop, state)
     state = put(state)
     # On the device once, not at every call of the epoch.
