@@ -22,6 +22,7 @@ from experiments.papers import (
     vade,
 )
 from experiments.papers import tables as of_papers
+from experiments.papers.exhibits import Scale
 from tests.experiments.command_line import Outcome, assert_refused, call
 
 # Everything that the three papers print.
@@ -295,6 +296,25 @@ def test_a_cell_has_the_papers_figure_ours_and_the_difference():
     assert lines[2] == ["ltvae", "0.8630", "-", "-"]
     told = of_papers._order_of(["vade", "dec", "imsat"])(results)
     assert told == "MNIST: first is vade, 0.9300, of 1 that were run; in print imsat."
+
+
+def test_accuracies_are_of_methods_that_see_no_warped_image():
+    methods = ["dgg", "siamese_kmeans", "spectralnet", "vade"]
+    asked = of_papers._accuracies(methods, ["mnist", "har"])(Scale())
+    warped = {name for name, run in asked.items() if run.settings}
+    assert warped == {f"mnist/{m}/{s}" for m in methods[:2] for s in range(3)}
+    assert all(asked[name].settings == {"siamese_warp": 0.0} for name in warped)
+
+
+def test_the_forms_of_table_2_are_asked_for():
+    asked = of_papers._neighbors(Scale(num_rows=9, changes={"epochs": 5}))
+    assert len(asked) == 3 + 5 * (3 + 3 + 1 + 1) + 1
+    assert {run.num_rows for run in asked.values()} == {9}
+    whole = dict(asked["20/tuple, eta 1/0"].settings)
+    assert whole.pop("objective") == "tuple" and whole.pop("graph_strength") == 1.0
+    assert whole == {"epochs": 5, "guard": False, "num_neighbors": 20}
+    assert dict(asked["0/node/2"].settings)["graph_strength"] == 0.0
+    assert asked["0/node/2"].seed == 2 and "20/tuple/1" not in asked
 
 
 def test_seconds_an_epoch_are_of_the_epochs_that_were_trained():
