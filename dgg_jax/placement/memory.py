@@ -31,6 +31,17 @@ def return_freed() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
+def forget_programs() -> None:
+    """Lets go of what jax has compiled, on a CPU, and gives its memory back.
+
+    Each large program keeps some 100 MiB there, whatever it is of. One that is needed
+    again is compiled again, or read where compilations are kept.
+    """
+    if jax.default_backend() == "cpu":
+        jax.clear_caches()
+        return_freed()
+
+
 def peak_device_memory_mib() -> int | None:
     """The same of the first device; None where it does not tell, as a CPU."""
     statistics = jax.local_devices()[0].memory_stats() or {}

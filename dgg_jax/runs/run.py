@@ -25,6 +25,7 @@ from dgg_jax.storage import arrays, folders
 
 STABILITY = "stability"  # the stage of a run's repetitions
 _FEW_ROWS = 10_000  # in whose smoke run compiling takes longer than all else
+_MANY_BYTES = 2**27  # of float32 data, whose stages take minutes: memory counts there
 
 
 def estimated_cluster_count(config: Config) -> dict[str, Any] | None:
@@ -276,7 +277,7 @@ def run(
                 identity=config.identity(),
                 checkpoint_seconds=config.checkpoint_seconds,
                 on_epoch=progress.epoch,
-                on_stage=progress.stage,
+                on_stage=functools.partial(_stage_ended, progress, dataset),
                 should_stop=stop,
             )
             opened.callback(runner.close)
@@ -290,6 +291,16 @@ def run(
         if config.preset_name == "smoke" and dataset.x.shape[0] <= _FEW_ROWS:
             opened.enter_context(compiled_quickly())
         return train_and_report(config, dataset, runner, progress, began)
+
+
+def _stage_ended(progress: Any, dataset: Any, record: dict[str, Any]) -> None:
+    """Tells it; programs of many data do not stay, as later stages have their own."""
+    from dgg_jax.placement import memory
+
+    progress.stage(record)
+    x = dataset.x
+    if 4 * x.shape[0] * x.shape[1] >= _MANY_BYTES:
+        memory.forget_programs()
 
 
 def _claim(config: Config) -> None:

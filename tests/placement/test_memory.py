@@ -3,11 +3,14 @@
 import ctypes
 import pathlib
 import re
+import types
 
+import jax
 import numpy as np
 import pytest
 
 from dgg_jax.placement import memory
+from dgg_jax.runs import run
 
 _STATUS = pathlib.Path("/proc/self/status")
 
@@ -38,6 +41,28 @@ def test_holes_are_given_back():
     memory.return_freed()
     assert resident_mib() < before - 64
     assert all((piece == 1.0).all() for piece in kept)
+
+
+def test_programs_are_forgotten_and_compiled_again():
+    plus_one = jax.jit(lambda x: x + 1.0)
+    assert plus_one(2.0) == 3.0 and plus_one._cache_size() == 1
+    memory.forget_programs()
+    is_cpu = jax.default_backend() == "cpu"
+    assert plus_one._cache_size() == (0 if is_cpu else 1)
+    assert plus_one(2.0) == 3.0
+
+
+@pytest.mark.parametrize(("rows", "forgets"), [(2**18, False), (2**20, True)])
+def test_runs_of_many_data_forget_the_programs_of_each_stage(
+    monkeypatch, rows, forgets
+):
+    told, forgotten = [], []
+    monkeypatch.setattr(memory, "forget_programs", lambda: forgotten.append(True))
+    x = np.broadcast_to(np.float32(0.0), (rows, 64))
+    record = {"name": "pretrain"}
+    progress = types.SimpleNamespace(stage=told.append)
+    run._stage_ended(progress, types.SimpleNamespace(x=x), record)
+    assert told == [record] and forgotten == [True] * forgets
 
 
 def test_another_c_library_keeps_it(monkeypatch):
