@@ -565,9 +565,9 @@ def test_fits_are_ranked_by_a_standing_without_labels():
     assert len(fitted.candidates_) > 3
     # What separates the blobs stands above what does not.
     assert metrics.clustering_accuracy(y, fitted.labels_) == 1.0
-    untrained = tiny("DGG", init="ensemble", guard=False, learning_rate=10.0).fit(x)
-    assert metrics.clustering_accuracy(y, untrained.labels_) < 1.0
-    assert untrained.standing_ < fitted.standing_
+    broken = tiny("DGG", init="ensemble", guard=False, learning_rate=10.0).fit(x)
+    assert metrics.clustering_accuracy(y, broken.labels_) < 1.0
+    assert broken.standing_ < fitted.standing_
     unranked = tiny("DGG", init="kmeans", guard=False).fit(x)
     assert unranked.standing_ is None and unranked.candidates_ is None
 

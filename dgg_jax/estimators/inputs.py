@@ -85,7 +85,7 @@ def as_float32(X: np.ndarray | sparse.spmatrix) -> np.ndarray | sparse.spmatrix:
     if X.dtype == np.float32:  # perhaps a memory map
         return X
     with np.errstate(over="ignore"):
-        X = X.astype(np.float32) if sparse.issparse(X) else arrays.as_float32(X)
+        X = X.astype(np.float32) if sparse.issparse(X) else arrays.float32_copy(X)
     values = X.data if sparse.issparse(X) else X
     if np.isinf(values).any():
         raise checks.InvalidInput(

@@ -70,8 +70,8 @@ def aligned_empty(shape: tuple[int, ...], dtype: np.dtype = np.float32) -> np.nd
     return raw[start : start + size].view(dtype).reshape(shape)
 
 
-def as_float32(values: ArrayLike) -> np.ndarray:
-    """A copy as float32, of which jax on a CPU needs no other."""
+def float32_copy(values: ArrayLike) -> np.ndarray:
+    """A copy in float32, of the same shape, of which jax on a CPU needs no other."""
     copy = aligned_empty(np.shape(values))
     copy[...] = values
     return copy

@@ -3,7 +3,6 @@
 import ctypes
 import pathlib
 import re
-import types
 
 import jax
 import numpy as np
@@ -11,6 +10,7 @@ import pytest
 
 from dgg_jax.placement import memory
 from dgg_jax.runs import run
+from tests.experiments.command_line import call
 
 _STATUS = pathlib.Path("/proc/self/status")
 
@@ -52,17 +52,17 @@ def test_programs_are_forgotten_and_compiled_again():
     assert plus_one(2.0) == 3.0
 
 
-@pytest.mark.parametrize(("rows", "forgets"), [(2**18, False), (2**20, True)])
+@pytest.mark.parametrize("forgets", [True, False])
 def test_runs_of_many_data_forget_the_programs_of_each_stage(
-    monkeypatch, rows, forgets
+    monkeypatch, tmp_path, forgets
 ):
-    told, forgotten = [], []
+    forgotten = []
     monkeypatch.setattr(memory, "forget_programs", lambda: forgotten.append(True))
-    x = np.broadcast_to(np.float32(0.0), (rows, 64))
-    record = {"name": "pretrain"}
-    progress = types.SimpleNamespace(stage=told.append)
-    run._stage_ended(progress, types.SimpleNamespace(x=x), record)
-    assert told == [record] and forgotten == [True] * forgets
+    size = 4 * 1797 * 64
+    monkeypatch.setattr(run, "_MANY_BYTES", size if forgets else size + 1)
+    outcome = call("--method=spectral", f"--workdir={tmp_path / 'run'}")
+    assert outcome.code == 0, outcome.err
+    assert len(forgotten) == (2 if forgets else 0)  # graph and cluster
 
 
 def test_another_c_library_keeps_it(monkeypatch):

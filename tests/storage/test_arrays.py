@@ -154,7 +154,7 @@ def test_only_regular_files_are_read(tmp_path):
 @pytest.mark.parametrize("shape", [(3, 5), (1000, 7), (), (0, 4)])
 def test_arrays_lie_where_jax_takes_them_without_a_copy(shape):
     values = np.arange(np.prod(shape, dtype=int), dtype=np.uint8).reshape(shape)
-    copy = arrays.as_float32(values)
+    copy = arrays.float32_copy(values)
     assert copy.dtype == np.float32 and copy.flags.writeable
     np.testing.assert_array_equal(copy, values)
     assert copy.size == 0 or copy.ctypes.data % 64 == 0
