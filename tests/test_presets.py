@@ -104,7 +104,8 @@ def test_short_names():
     assert presets.vade("har", "paper") == presets.preset("vade", "har", "paper")
     assert presets.dgg("mnist") == presets.dgg("mnist", "default")
     warps = {"siamese_warp": 1.0, "siamese_epochs": 24, "siamese_decay_epochs": 18}
-    changed_values = warps | {"siamese_learning_rate": 2e-3, "epochs": 60}
+    warps["warp_weight"] = 10.0
+    changed_values = warps | {"siamese_learning_rate": 2e-3}
     assert presets.dgg("mnist") == dataclasses.replace(DGGPreset(), **changed_values)
     assert presets.dgg("mnist", "paper") != DGGPreset()
 
@@ -200,6 +201,7 @@ MAY_BE_0 = {
     "initial_variance",
     "siamese_warp",
     "warp",
+    "warp_weight",
     "siamese_weight_decay",
     "graph_strength",
     "regularization",

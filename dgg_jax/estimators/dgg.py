@@ -127,6 +127,7 @@ class DGG(MixtureVAE):
         classifier_learning_rate: float | None = None,
         objective: str | None = None,
         graph_strength: float | None = None,
+        warp_weight: float | None = None,
         initial_variance: float | None = None,
         tolerance: float | None = None,
     ) -> None:
@@ -254,6 +255,9 @@ class DGG(MixtureVAE):
             Default: node.
           graph_strength: eta in [0, 2], the weight of the graph; 1 is the paper.
             Default: 1.6.
+          warp_weight: weight, beside the objective of a row, of how far q(c | x) of its
+            warped copy (siamese_warp) is from its own; 0 for none, as in the paper.
+            Default: from the data.
           initial_variance: variance of every component to start from; 0: that of its
             labels. Default: 0.0.
           tolerance: share of the rows that go to another cluster in an epoch; five

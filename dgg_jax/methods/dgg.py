@@ -62,7 +62,7 @@ from dgg_jax.methods.problem import (
     kmeans_metrics,
     training_schedule,
 )
-from dgg_jax.methods.similarity import encoder_embedding, nearest
+from dgg_jax.methods.similarity import encoder_embedding, nearest, warp_of
 from dgg_jax.networks import (
     Classifier,
     Network,
@@ -91,11 +91,10 @@ __all__ = ["Model", "count_clusters", "run", "samples_per_cluster", "traversals"
 
 # The whole model is fitted to labels until it follows so large a share of them, each
 # time twice as long and by ten times their weight; for so many steps, and once more for
-# so many further ones where what it does not follow costs so much standing.
+# so many further ones where what it does not follow costs standing that is dear.
 _FOLLOWED = 0.998
 _STEPS, _FURTHER_STEPS = 1000, 3000
-_DEAR = 0.01
-_LEAST_FALL = 1e-3  # of the standing that undoes training; less is chance
+_DEAR = 0.01  # a fall of the standing that undoes training, too; less says nothing
 _KNOWN_STARTS = 8  # clusterings that known rows and links choose from
 _WORSE_EPOCHS = 10  # after which training does not come back
 _RESTING_EPOCHS = 5
@@ -602,6 +601,7 @@ def train(problem: Problem, state: State) -> tuple[State, Metrics]:
             problem.known,
             problem.links,
             problem.sample_weight,
+            warp_of(problem) if problem.preset.warp_weight else None,
         ),
     )
     label_metrics = functools.partial(_label_metrics, problem, state)
@@ -662,7 +662,7 @@ def stands_worse(epochs: Sequence[Metrics], before: Sequence[float]) -> bool:
         return False
     last = epochs[-_WORSE_EPOCHS:]
     standing = np.array([np.atleast_1d(epoch["standing"]) for epoch in last])
-    return bool((standing < np.array(before) - _LEAST_FALL).all())
+    return bool((standing < np.array(before) - _DEAR).all())
 
 
 def _is_undone(problem: Problem, before: State, after: State) -> np.ndarray:
@@ -677,7 +677,7 @@ def _is_undone(problem: Problem, before: State, after: State) -> np.ndarray:
         labels, labels_after = (table.argmax(axis=1) for table in pair)
         clusters, standing = _standing(problem, before, labels)
         clusters_after, standing_after = _standing(problem, before, labels_after)
-        has_fallen = standing_after < standing - _LEAST_FALL
+        has_fallen = standing_after < standing - _DEAR
         if problem.links is not None:
             held = problem.links.held
             has_fallen &= held(labels_after).sum() <= held(labels).sum()

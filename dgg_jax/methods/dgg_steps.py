@@ -16,11 +16,12 @@ from scipy import sparse
 from dgg_jax.distributions import sample_gaussian
 from dgg_jax.graph import smoothing, smoothing_operator, weighted_graph
 from dgg_jax.likelihoods import Likelihood
-from dgg_jax.losses import dgg
+from dgg_jax.losses import dgg, imsat
 from dgg_jax.losses.links import link_loss
 from dgg_jax.networks import Network, Networks
 from dgg_jax.placement.rows import HostRows, SparseRows, take
 from dgg_jax.presets import DGGPreset
+from dgg_jax.stages.graph import Augment
 from dgg_jax.stages.links import Links
 from dgg_jax.training import Loss, StepOutput, TrainState, batch_mean
 from dgg_jax.types import ElboTerms, Gaussian, Graph
@@ -89,6 +90,7 @@ def joint_objective(
     known: np.ndarray | None = None,
     links: Links | None = None,
     sample_weight: np.ndarray | None = None,
+    augment: Augment | None = None,
 ) -> dict[str, Any]:
     """What ``training.optimize`` is told to maximise J: loss, data and r.
 
@@ -101,19 +103,22 @@ def joint_objective(
       known: clusters [N] of rows that are known, -1 elsewhere; or None.
       links: pairs of rows that must be together, or must not; or None.
       sample_weight: how much each row counts, with a mean of 1, [N]; or None.
+      augment: changes rows in a way that keeps their clusters, which f_2 then learns
+        to keep, with weight ``preset.warp_weight``; None: it does not.
     """
     sampled, strength = preset.classifier_input == "sample", preset.graph_strength
+    augmented = {"augment": augment, "augment_weight": preset.warp_weight}
     told = {"known": known, "links": links, "sample_weight": sample_weight}
     if preset.objective == "tuple":
         if sample_weight is not None:
             graph = weighted_graph(graph, sample_weight)
         return {
-            "loss": TupleLoss(networks, sampled, strength),
+            "loss": TupleLoss(networks, sampled, strength, **augmented),
             "data": TupleData(x, graph, likelihood, **told),
         }
     operator, weighted = operators(graph, strength, sample_weight)
     return {
-        "loss": NodeLoss(networks, sampled),
+        "loss": NodeLoss(networks, sampled, **augmented),
         "data": node_data(x, weighted, likelihood)._replace(**told),
         "prepare": epoch_log_prior,
         "prepared_from": (
@@ -214,10 +219,14 @@ class NodeLoss(Loss):
     Attributes:
       networks: the model as pure functions.
       sampled: whether f_2 sees samples of q(z | x), or its means (erratum E13).
+      augment: changes rows in a way that keeps their clusters; None: nothing does.
+      augment_weight: of R_SAT of IMSAT: how far changed rows are from the clusters.
     """
 
     networks: Networks
     sampled: bool
+    augment: Augment | None = None
+    augment_weight: float = 0.0
 
     def rows(self, data, indices, key):
         """Those of the batch, then those of the links of the step."""
@@ -244,8 +253,7 @@ class NodeLoss(Loss):
         )
         means = jax.tree.map(jnp.mean, terms)  # weighed by A
         value, output = _output(means, log_assignment, node, indices)
-        if node.links is not None:
-            value += _link_term(self, params, node, indices, key)
+        value += _terms_beside(self, params, node, indices, key, log_assignment)
         return value, output
 
 
@@ -267,6 +275,30 @@ def _with_linked_rows(
         return rows
     linked = _links_of_step(data, indices, key).rows.ravel()
     return jnp.concatenate([rows, linked])
+
+
+def _terms_beside(
+    loss: "NodeLoss | TupleLoss",
+    params: Any,
+    data: NodeData | TupleData,
+    indices: jax.Array,
+    key: jax.Array,
+    log_assignment: jax.Array,
+) -> jax.Array | float:
+    """What a batch has to pay besides -J / N: for its links, and for changed rows."""
+    value = 0.0
+    if data.links is not None:
+        value += _link_term(loss, params, data, indices, key)
+    if loss.augment is not None:
+        key = jax.random.fold_in(key, 2)
+        x = loss.augment(key, data.x[indices])
+        _, of_changed, _ = _infer(loss.networks, loss.sampled, params, x, key)
+        divergences = jax.vmap(imsat.perturbation_divergence)(
+            log_assignment, of_changed
+        )
+        mean = batch_mean(divergences, data.sample_weight, indices)
+        value += loss.augment_weight * mean
+    return value
 
 
 def _link_term(
@@ -301,11 +333,15 @@ class TupleLoss(Loss):
       networks: the model as pure functions.
       sampled: whether f_2 sees samples of q(z | x), or its means.
       graph_strength: eta in [0, 2].
+      augment: as in ``NodeLoss``.
+      augment_weight: as in ``NodeLoss``.
     """
 
     networks: Networks
     sampled: bool
     graph_strength: float
+    augment: Augment | None = None
+    augment_weight: float = 0.0
 
     def _sources(self, data: TupleData, indices: jax.Array) -> jax.Array:
         """Points of the batch, each with its neighbours, [B, 1 + S]."""
@@ -337,9 +373,9 @@ class TupleLoss(Loss):
             self.graph_strength,
         )
         means = batch_mean(terms, data.sample_weight, indices)
-        value, output = _output(means, log_assignments[:, 0], data, indices)
-        if data.links is not None:
-            value += _link_term(self, params, data, indices, key)
+        own = log_assignments[:, 0]
+        value, output = _output(means, own, data, indices)
+        value += _terms_beside(self, params, data, indices, key, own)
         return value, output
 
 

@@ -326,13 +326,19 @@ class DGGPreset(MixturePreset, SiamesePreset):
         low=0,
         high=2,
     )
+    warp_weight: float = setting(
+        0.0,
+        "weight, beside the objective of a row, of how far q(c | x) of its warped copy "
+        "(siamese_warp) is from its own; 0 for none, as in the paper.",
+        low=0,
+    )
     initial_variance: float = setting(
         0.0,
         "variance of every component to start from; 0: that of its labels.",
         low=0,
     )
     label_epochs: int = 1
-    epochs: int = 80
+    epochs: int = 20
     tolerance: float = setting(
         1e-4,
         "share of the rows that go to another cluster in an epoch; five epochs of no "

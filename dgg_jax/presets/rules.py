@@ -248,12 +248,12 @@ def dgg(facts: Facts, num_neighbors: int | None = None) -> dict[str, Any]:
         "siamese_batch_size": batch_size(num_points, num_steps=7),
         "siamese_candidates": _between(2, positives, 10),
         "label_epochs": label_epochs(num_points),
-        "epochs": epochs(num_points),
         "num_candidates": num_candidates(num_points, num_clusters, nearest),
     }
     if facts.image_shape is not None:
         # Few pixels are blurred by warps; what is warped anew is not soon overfitted.
         values["siamese_warp"] = min(1.0, min(facts.image_shape[:2]) / 16)
+        values["warp_weight"] = 10.0
         if num_points < 10_000:
             values |= {"siamese_epochs": 48, "siamese_decay_epochs": 36}
             values["siamese_learning_rate"] = 1e-3
@@ -265,7 +265,7 @@ def dgg(facts: Facts, num_neighbors: int | None = None) -> dict[str, Any]:
         values["learning_rate"] = 5e-4
     if facts.num_columns <= FEW_COLUMNS:
         # To straighten what is bent takes a rate that lasts.
-        longest = _between(epochs(num_points), 400_000 // num_points, 100)
+        longest = _between(DGGPreset.epochs, 400_000 // num_points, 100)
         values |= {"learning_rate": 5e-3, "decay_epochs": 200, "epochs": longest}
     if facts.is_sparse or facts.num_columns <= FEW_COLUMNS:
         # Rows of words and points of the plane are compared as they are.
@@ -276,13 +276,6 @@ def dgg(facts: Facts, num_neighbors: int | None = None) -> dict[str, Any]:
 def batch_size(num_points: int, num_steps: int = 28) -> int:
     """So many steps an epoch, or more."""
     return _between(32, num_points // num_steps, 256)
-
-
-def epochs(num_points: int) -> int:
-    """Epochs of joint training, at most."""
-    if num_points < MANY_ROWS:
-        return 20
-    return _between(40, 4_200_000 // num_points, 80)
 
 
 def label_epochs(num_points: int) -> int:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -43,11 +44,13 @@ class RandomWarp:
 
         Args:
           key: random key.
-          rows: images, shape [B, D].
+          rows: images, shape [B, D]; columns that follow their pixels stay.
 
         Returns:
           Their warped copies, shape [B, D].
         """
+        num_pixels = math.prod(self.image_shape)
+        rows, others = rows[:, :num_pixels], rows[:, num_pixels:]
         height, width = self.image_shape[:2]
         middle_y, middle_x = (height - 1) / 2, (width - 1) / 2
         y, x = np.mgrid[:height, :width].astype(rows.dtype)
@@ -79,7 +82,7 @@ class RandomWarp:
 
         shape = len(rows), 6 + 2 * _GRID**2
         drawn = jax.random.uniform(key, shape, rows.dtype, minval=-1.0)
-        return jax.vmap(warped)(rows, drawn)
+        return jnp.concatenate([jax.vmap(warped)(rows, drawn), others], axis=1)
 
 
 def _interpolation(side: int, dtype: jnp.dtype) -> jax.Array:

@@ -197,6 +197,66 @@ def test_the_classifier_sees_samples_or_means(x, graph, form):
     assert (np.abs(rows[1] - expected) > 1e-3).all()
 
 
+def mirrored(key, rows):
+    """Rows with their columns in reverse, for a change that keeps clusters."""
+    del key
+    return rows[:, ::-1]
+
+
+@pytest.mark.parametrize("form", ["node", "tuple"])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_changed_rows_are_to_stay_in_their_clusters(x, graph, form, weighted):
+    """R_SAT of IMSAT, of which the clusters themselves are no part."""
+    params = initial()
+    weights = np.linspace(0.5, 1.5, NUM_POINTS, dtype=np.float32) if weighted else None
+
+    def of_batch(weight, augment, params=params):
+        preset = DGGPreset(objective=form, warp_weight=weight)
+        told = joint_objective(
+            preset,
+            NETWORKS["bernoulli"],
+            LIKELIHOODS["bernoulli"],
+            x,
+            graph,
+            sample_weight=weights,
+            augment=augment,
+        )
+        data = jax.tree.map(jnp.asarray, told["data"])
+        if form == "node":
+            data = data, jnp.zeros((NUM_POINTS, NUM_CLUSTERS))
+        return told["loss"](params, data, jnp.array([3, 1, 8]), jax.random.key(0))
+
+    (plain, output), (value, with_term) = of_batch(3.0, None), of_batch(3.0, mirrored)
+    gamma = np.asarray(gammas(params, x), np.float64)[[3, 1, 8]]
+    other = np.asarray(gammas(params, x[:, ::-1]), np.float64)[[3, 1, 8]]
+    divergences = np.sum(np.exp(gamma) * (gamma - other), axis=1)
+    counts = 1.0 if weights is None else weights[[3, 1, 8]]
+    assert divergences.min() > 1e-3
+    expected = plain + 3.0 * np.mean(counts * divergences)
+    np.testing.assert_allclose(value, expected, rtol=1e-5)
+    assert of_batch(0.0, mirrored)[0] == plain
+    for metric in output.metrics:  # J is reported without it
+        assert with_term.metrics[metric] == output.metrics[metric]
+
+    def gradient(weight, augment):
+        loss = lambda params: of_batch(weight, augment, params)[0]
+        return jax.grad(loss)(params)["classifier"]
+
+    # ln q(c | changed x) alone is to move: the gradient is that of a cross-entropy.
+    term = jax.tree.map(jnp.subtract, gradient(1.0, mirrored), gradient(1.0, None))
+
+    def cross_entropy(classifier):
+        moved = {**params, "classifier": classifier}
+        log_q = gammas(moved, x[:, ::-1])[jnp.array([3, 1, 8])]
+        return -jnp.mean(counts * jnp.sum(np.exp(gamma) * log_q, axis=1))
+
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5),
+        term,
+        jax.grad(cross_entropy)(params["classifier"]),
+    )
+
+
 STRENGTH = 1.5
 MODELS = [initial(seed=seed, logvar=NO_NOISE) for seed in (0, 1)]
 

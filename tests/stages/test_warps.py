@@ -108,3 +108,13 @@ def test_the_same_key_and_equal_warps_give_the_same():
     np.testing.assert_allclose(warped, jax.jit(second)(key, rows), atol=1e-6)
     other = first(jax.random.key(2), rows)
     assert not np.allclose(other, warped)
+
+
+def test_columns_that_follow_the_pixels_stay():
+    """As those that say the batch of a row."""
+    rows = blobs((12, 10))
+    more = np.arange(12.0, dtype=np.float32).reshape(6, 2)
+    warp, key = RandomWarp((12, 10)), jax.random.key(0)
+    both = warp(key, np.concatenate([rows, more], axis=1))
+    np.testing.assert_array_equal(both[:, 120:], more)
+    np.testing.assert_array_equal(both[:, :120], warp(key, rows))
