@@ -253,13 +253,12 @@ def dgg(facts: Facts, num_neighbors: int | None = None) -> dict[str, Any]:
     if facts.image_shape is not None:
         # Few pixels are blurred by warps; what is warped anew is not soon overfitted.
         values["siamese_warp"] = min(1.0, min(facts.image_shape[:2]) / 16)
-        values["warp_weight"] = 10.0
         if num_points < 10_000:
             values |= {"siamese_epochs": 48, "siamese_decay_epochs": 36}
             values["siamese_learning_rate"] = 1e-3
         else:
             values |= {"siamese_epochs": 24, "siamese_decay_epochs": 18}
-            values["siamese_learning_rate"] = 2e-3
+            values |= {"siamese_learning_rate": 2e-3, "warp_weight": 10.0}
     if facts.likelihood != "bernoulli":
         # A narrow Gaussian is steep: clusters are lost in the first epochs otherwise.
         values["learning_rate"] = 5e-4
