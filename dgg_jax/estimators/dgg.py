@@ -257,7 +257,7 @@ class DGG(MixtureVAE):
             Default: 1.6.
           warp_weight: weight, beside the objective of a row, of how far q(c | x) of its
             warped copy (siamese_warp) is from its own; 0 for none, as in the paper.
-            Default: from the data.
+            Default: 0.0.
           initial_variance: variance of every component to start from; 0: that of its
             labels. Default: 0.0.
           tolerance: share of the rows that go to another cluster in an epoch; five
