@@ -239,7 +239,9 @@ def test_changed_rows_are_to_stay_in_their_clusters(x, graph, form, weighted):
         assert with_term.metrics[metric] == output.metrics[metric]
 
     def gradient(weight, augment):
-        loss = lambda params: of_batch(weight, augment, params)[0]
+        def loss(params):
+            return of_batch(weight, augment, params)[0]
+
         return jax.grad(loss)(params)["classifier"]
 
     # ln q(c | changed x) alone is to move: the gradient is that of a cross-entropy.
