@@ -226,8 +226,8 @@ class DGG(MixtureVAE):
             the objective (the ELBO, but for another reconstruction_weight or kl_term),
             in DGG by the standing of the clusters, without ensemble and guard by the
             information that the graph's neighbours have of each other's. Default: 1.
-          guard: keep, of the model before and after training, the one that the ensemble
-            agrees with more. Default: True.
+          guard: keep the model from before training where that costs the clusters 0.01
+            of their standing, or one of them all of its rows. Default: True.
           calibrate: make the probabilities of the clusters say how often they are
             right, by the neighbours of a row and the ensemble; else they are q(c | x).
             Default: True.

@@ -561,7 +561,7 @@ def train(problem: Problem, state: State) -> tuple[State, Metrics]:
     """Maximises J by Adam, for every restart; reports the trained models.
 
     It ends before its epochs do when it has converged (``has_converged``), or when its
-    clusters have stood worse than before it for ten epochs. Where it has broken
+    clusters have stood much worse than before it for ten epochs. Where it has broken
     clusters up, which the judge tells, the model from before it is kept.
     """
     networks = _networks(problem)
@@ -650,7 +650,7 @@ def has_converged(epochs: Sequence[Metrics], tolerance: float) -> bool:
 
 
 def stands_worse(epochs: Sequence[Metrics], before: Sequence[float]) -> bool:
-    """Whether clusters have stood worse than before training for ten epochs.
+    """Whether clusters have stood much worse than before training for ten epochs.
 
     Such training would be undone, so more of it is in vain.
 

@@ -256,8 +256,8 @@ class DGGPreset(MixturePreset, SiamesePreset):
     )
     guard: bool = setting(
         True,
-        "keep, of the model before and after training, the one that the ensemble "
-        "agrees with more.",
+        "keep the model from before training where that costs the clusters 0.01 of "
+        "their standing, or one of them all of its rows.",
     )
     calibrate: bool = setting(
         True,

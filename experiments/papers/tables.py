@@ -195,7 +195,7 @@ def _neighbors(scale: Scale) -> dict[str, Asked]:
                 settings = {"graph_strength": 0.0}
             else:
                 continue
-            run = scale.of_images("dgg", guard=False, **settings)
+            run = scale.of_images("dgg", guard=False, warp_weight=0.0, **settings)
             is_tuple = form.startswith("tuple")
             for seed in _SEEDS[:1] if scale.is_quick or is_tuple else _SEEDS:
                 runs[f"{count}/{form}/{seed}"] = run._replace(seed=seed)
