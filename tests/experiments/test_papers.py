@@ -312,6 +312,7 @@ def test_the_forms_of_table_2_are_asked_for():
     assert {run.num_rows for run in asked.values()} == {9}
     whole = dict(asked["20/tuple, eta 1/0"].settings)
     assert whole.pop("objective") == "tuple" and whole.pop("graph_strength") == 1.0
+    assert whole.pop("warp_weight") == 0.0  # what the graph does, and nothing of ours
     assert whole == {"epochs": 5, "guard": False, "num_neighbors": 20}
     assert dict(asked["0/node/2"].settings)["graph_strength"] == 0.0
     assert asked["0/node/2"].seed == 2 and "20/tuple/1" not in asked

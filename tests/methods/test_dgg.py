@@ -411,6 +411,22 @@ def test_images_are_warped_for_the_siamese_network_alone():
     assert_same(plain["model"], same["model"])
 
 
+@pytest.mark.parametrize("objective", ["node", "tuple"])
+def test_images_are_warped_in_training_by_a_weight_of_their_own(objective):
+    x, y = blobs()
+    told = {"y": y, "image_shape": (1, 3)}
+    plain = dataclasses.replace(WARPED, objective=objective)
+    _, without, _ = dgg.run(x, plain, **told)
+    weighed = dataclasses.replace(plain, warp_weight=50.0)
+    _, with_weight, _ = dgg.run(x, weighed, **told)
+    assert_same(without["graph"], with_weight["graph"])  # all before it is as it was
+    assert differ(without["model"], with_weight["model"])
+    no_warps = {"siamese_warp": 0.0, "objective": objective}
+    _, unwarped, _ = dgg.run(x, dataclasses.replace(weighed, **no_warps), **told)
+    _, same, _ = dgg.run(x, dataclasses.replace(BRIEF, **no_warps), **told)
+    assert_same(unwarped["model"], same["model"])
+
+
 def test_clusters_are_counted_of_warped_images_too(monkeypatch):
     x = np.concatenate([blobs()[0]] * 2)
     seen = []
