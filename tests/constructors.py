@@ -25,7 +25,7 @@ _METHODS = (
 )
 # What (H, W), (H, W, 1) or (H, W, 3) of the image in a row of X does.
 _IMAGE_SHAPE = {
-    "dgg": "what the Siamese network is trained on is then warped",
+    "dgg": "what networks are trained on is then warped",
     "gmvae": "architecture may then be one of convolutions",
     "spectralnet": "what the Siamese network is trained on may then be warped",
     "imsat": "warps may then have to leave its cluster as it is",

@@ -138,7 +138,7 @@ class DGG(MixtureVAE):
           preset: where settings that are None come from: default (what we recommend) or
             smoke (a few epochs of small networks, to see that everything runs).
           image_shape: (H, W), (H, W, 1) or (H, W, 3) of the image in a row of X: what
-            the Siamese network is trained on is then warped. None if there is none.
+            networks are trained on is then warped. None if there is none.
           random_state: seed of every random number, or RandomState, or None.
           verbose: 1 shows a progress bar and what each stage reaches.
 
@@ -177,8 +177,8 @@ class DGG(MixtureVAE):
           siamese_batch_size: points of a batch for the Siamese network. Default: from
             the data.
           siamese_warp: strength of the random warps (``RandomWarp``) of what the
-            Siamese network is trained on, if the rows are images; 0 for none. Default:
-            from the data.
+            Siamese network is trained on, and of copies of rows in the training of DGG
+            (warp_weight), if the rows are images; 0 for none. Default: from the data.
           epochs: epochs of the method's own training. Default: from the data.
           batch_size: points of a batch in it. Default: from the data.
           optimizer: of the method's own training: adam, or sgd with a momentum of 0.9.
@@ -257,7 +257,7 @@ class DGG(MixtureVAE):
             Default: 1.6.
           warp_weight: weight, beside the objective of a row, of how far q(c | x) of its
             warped copy (siamese_warp) is from its own; 0 for none, as in the paper.
-            Default: 0.0.
+            Default: from the data.
           initial_variance: variance of every component to start from; 0: that of its
             labels. Default: 0.0.
           tolerance: share of the rows that go to another cluster in an epoch; five

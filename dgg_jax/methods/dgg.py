@@ -77,6 +77,7 @@ from dgg_jax.stages.cluster_count import ClusterCount
 from dgg_jax.stages.confidence import all_log_probabilities, fit_calibration
 from dgg_jax.stages.known import known_labels, start_from
 from dgg_jax.stages.links import held_metrics, links_of, with_linked
+from dgg_jax.stages.warps import RandomWarp
 from dgg_jax.training import (
     Metrics,
     Run,
@@ -601,7 +602,7 @@ def train(problem: Problem, state: State) -> tuple[State, Metrics]:
             problem.known,
             problem.links,
             problem.sample_weight,
-            warp_of(problem) if problem.preset.warp_weight else None,
+            _warp_in_training(problem),
         ),
     )
     label_metrics = functools.partial(_label_metrics, problem, state)
@@ -626,6 +627,16 @@ def train(problem: Problem, state: State) -> tuple[State, Metrics]:
             report["undone"] = trained
     metrics["epochs"] = len(problem.runner.epochs_of("train"))
     return entries, with_objectives(problem, metrics)
+
+
+def _warp_in_training(problem: Problem) -> RandomWarp | None:
+    """What changes images that are to stay in their clusters; None: nothing does.
+
+    A warp of an image that misses pixels would miss several times as many.
+    """
+    if not problem.preset.warp_weight or problem.misses_values:
+        return None
+    return warp_of(problem)
 
 
 def has_converged(epochs: Sequence[Metrics], tolerance: float) -> bool:

@@ -236,9 +236,9 @@ class NodeLoss(Loss):
     def __call__(self, params, data, indices, key):
         """The value of a batch; see ``training.Loss``."""
         node, smoothed_log_prior = data
-        statistics = take(node.smoothed.statistics, indices)
+        statistics, x = take(node.smoothed.statistics, indices), node.x[indices]
         posterior, log_assignment, decoded = _infer(
-            self.networks, self.sampled, params, node.x[indices], key
+            self.networks, self.sampled, params, x, key
         )
         terms_of_batch = jax.vmap(dgg.node_terms, (0, 0, 0, 0, 0, 0, None, None))
         terms = terms_of_batch(
@@ -253,7 +253,7 @@ class NodeLoss(Loss):
         )
         means = jax.tree.map(jnp.mean, terms)  # weighed by A
         value, output = _output(means, log_assignment, node, indices)
-        value += _terms_beside(self, params, node, indices, key, log_assignment)
+        value += _terms_beside(self, params, node, indices, key, x, log_assignment)
         return value, output
 
 
@@ -283,16 +283,17 @@ def _terms_beside(
     data: NodeData | TupleData,
     indices: jax.Array,
     key: jax.Array,
+    x: jax.Array,
     log_assignment: jax.Array,
 ) -> jax.Array | float:
-    """What a batch has to pay besides -J / N: for its links, and for changed rows."""
+    """What a batch x has to pay besides -J / N: for its links, and for changed rows."""
     value = 0.0
     if data.links is not None:
         value += _link_term(loss, params, data, indices, key)
     if loss.augment is not None:
-        key = jax.random.fold_in(key, 2)
-        x = loss.augment(key, data.x[indices])
-        _, of_changed, _ = _infer(loss.networks, loss.sampled, params, x, key)
+        changed, noise = jax.random.split(jax.random.fold_in(key, 2))
+        x = loss.augment(changed, x)
+        _, of_changed, _ = _infer(loss.networks, loss.sampled, params, x, noise)
         divergences = jax.vmap(imsat.perturbation_divergence)(
             log_assignment, of_changed
         )
@@ -375,7 +376,7 @@ class TupleLoss(Loss):
         means = batch_mean(terms, data.sample_weight, indices)
         own = log_assignments[:, 0]
         value, output = _output(means, own, data, indices)
-        value += _terms_beside(self, params, data, indices, key, own)
+        value += _terms_beside(self, params, data, indices, key, x[:, 0], own)
         return value, output
 
 

@@ -167,7 +167,8 @@ class SiamesePreset(NetworkPreset):
     siamese_warp: float = setting(
         0.0,
         "strength of the random warps (``RandomWarp``) of what the Siamese "
-        "network is trained on, if the rows are images; 0 for none.",
+        "network is trained on, and of copies of rows in the training of DGG "
+        "(warp_weight), if the rows are images; 0 for none.",
         low=0,
     )
 

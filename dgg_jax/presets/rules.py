@@ -255,7 +255,7 @@ def dgg(facts: Facts, num_neighbors: int | None = None) -> dict[str, Any]:
         values["siamese_warp"] = min(1.0, min(facts.image_shape[:2]) / 16)
         if num_points < 10_000:
             values |= {"siamese_epochs": 48, "siamese_decay_epochs": 36}
-            values["siamese_learning_rate"] = 1e-3
+            values |= {"siamese_learning_rate": 1e-3, "warp_weight": 0.0}
         else:
             values |= {"siamese_epochs": 24, "siamese_decay_epochs": 18}
             values |= {"siamese_learning_rate": 2e-3, "warp_weight": 10.0}

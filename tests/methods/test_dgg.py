@@ -427,6 +427,16 @@ def test_images_are_warped_in_training_by_a_weight_of_their_own(objective):
     assert_same(unwarped["model"], same["model"])
 
 
+def test_images_that_miss_pixels_are_not_warped_in_training():
+    x, y = blobs()
+    x = np.where(np.arange(x.size).reshape(x.shape) % 11 == 0, np.nan, x)
+    told = {"y": y, "image_shape": (1, 3)}
+    _, plain, _ = dgg.run(x, WARPED, **told)
+    weighed = dataclasses.replace(WARPED, warp_weight=50.0)
+    _, same, _ = dgg.run(x, weighed, **told)
+    assert_same(plain["model"], same["model"])
+
+
 def test_clusters_are_counted_of_warped_images_too(monkeypatch):
     x = np.concatenate([blobs()[0]] * 2)
     seen = []
@@ -627,7 +637,8 @@ def test_training_ends_when_all_restarts_rest():
     [
         ([[0.6, 0.4]] * 5 + [[0.4, 0.3]] * 10, True),
         ([[0.4, 0.3]] * 9, False),  # too few to tell
-        ([[0.4, 0.3]] * 9 + [[0.4, 0.3995]], False),  # by no more than chance
+        ([[0.485, 0.385]] * 10, True),
+        ([[0.4, 0.3]] * 9 + [[0.4, 0.395]], False),  # by what says nothing
         ([[0.6, 0.3]] * 15, False),  # one of the restarts does well
     ],
 )

@@ -33,7 +33,7 @@ def kept_in(kind, x, folder):
 @pytest.mark.parametrize(
     ("method", "kind", "changes"),
     [
-        ("dgg", "map", {"restarts": 2, "siamese_warp": 1.0}),
+        ("dgg", "map", {"restarts": 2, "siamese_warp": 1.0, "warp_weight": 5.0}),
         # An ensemble takes sparse rows for words.
         (
             "dgg",
@@ -41,6 +41,11 @@ def kept_in(kind, x, folder):
             {"likelihood": "bernoulli", "init": "kmeans", "guard": False},
         ),
         ("dgg", "array", {"objective": "tuple", "likelihood": "learned_gaussian"}),
+        (
+            "dgg",
+            "array",
+            {"objective": "tuple", "siamese_warp": 1.0, "warp_weight": 5.0},
+        ),
         ("vade", "sparse", {}),
         ("vade", "map", {"likelihood": "bernoulli", "label_epochs": 1}),
         ("dec", "array", {}),
