@@ -310,6 +310,8 @@ def _by_stage(stages: Sequence[dict[str, Any]]) -> dict[str, float]:
 def arena(path: pathlib.Path, names: Sequence[str]) -> str:
     """Methods by mean rank over all sets of the arena, as a markdown table.
 
+    Seconds are medians over the sets of which there are those of all methods.
+
     Args:
       path: of its outcomes.
       names: sets whose mean ARI is shown.
@@ -317,9 +319,10 @@ def arena(path: pathlib.Path, names: Sequence[str]) -> str:
     measured = outcomes(path)
     found, taken = (arena_table.means(measured, score) for score in ("ari", "seconds"))
     ranks = arena_table.mean_ranks(found)
+    timed = [of_set for of_set in taken.values() if ranks.keys() <= of_set.keys()]
     lines = []
     for method in sorted(ranks, key=ranks.__getitem__):
-        seconds = np.median([np.mean(of_set[method]) for of_set in taken.values()])
+        seconds = np.median([np.mean(of_set[method]) for of_set in timed])
         shown = [f"{np.mean(found[name][method]):.3f}" for name in names]
         lines.append((method, f"{ranks[method]:.2f}", f"{seconds:.1f}", *shown))
     return cells.markdown(("method", "mean rank", "seconds", *names), lines)

@@ -177,8 +177,8 @@ class DGG(MixtureVAE):
           siamese_batch_size: points of a batch for the Siamese network. Default: from
             the data.
           siamese_warp: strength of the random warps (``RandomWarp``) of what the
-            Siamese network is trained on, and of copies of rows in the training of DGG
-            (warp_weight), if the rows are images; 0 for none. Default: from the data.
+            Siamese network is trained on, if the rows are images; 0 for none. Default:
+            from the data.
           epochs: epochs of the method's own training. Default: from the data.
           batch_size: points of a batch in it. Default: from the data.
           optimizer: of the method's own training: adam, or sgd with a momentum of 0.9.
@@ -256,7 +256,7 @@ class DGG(MixtureVAE):
           graph_strength: eta in [0, 2], the weight of the graph; 1 is the paper.
             Default: 1.6.
           warp_weight: weight, beside the objective of a row, of how far q(c | x) of its
-            warped copy (siamese_warp) is from its own; 0 for none, as in the paper.
+            copy, warped by siamese_warp, is from its own; 0 for none, as in the paper.
             Default: from the data.
           initial_variance: variance of every component to start from; 0: that of its
             labels. Default: 0.0.

@@ -115,8 +115,8 @@ class SpectralNet(Embedder):
           siamese_batch_size: points of a batch for the Siamese network. Default: from
             the data.
           siamese_warp: strength of the random warps (``RandomWarp``) of what the
-            Siamese network is trained on, and of copies of rows in the training of DGG
-            (warp_weight), if the rows are images; 0 for none. Default: 0.0.
+            Siamese network is trained on, if the rows are images; 0 for none. Default:
+            0.0.
           hidden_sizes: widths of the ReLU layers of both networks. Default: (1024,
             1024, 512).
           latent_dim: L, dimension of the Siamese embedding. Default: 10.

@@ -167,8 +167,7 @@ class SiamesePreset(NetworkPreset):
     siamese_warp: float = setting(
         0.0,
         "strength of the random warps (``RandomWarp``) of what the Siamese "
-        "network is trained on, and of copies of rows in the training of DGG "
-        "(warp_weight), if the rows are images; 0 for none.",
+        "network is trained on, if the rows are images; 0 for none.",
         low=0,
     )
 
@@ -329,8 +328,8 @@ class DGGPreset(MixturePreset, SiamesePreset):
     )
     warp_weight: float = setting(
         0.0,
-        "weight, beside the objective of a row, of how far q(c | x) of its warped copy "
-        "(siamese_warp) is from its own; 0 for none, as in the paper.",
+        "weight, beside the objective of a row, of how far q(c | x) of its copy, "
+        "warped by siamese_warp, is from its own; 0 for none, as in the paper.",
         low=0,
     )
     initial_variance: float = setting(

@@ -8,6 +8,7 @@ from dgg_jax import presets
 from dgg_jax.reports import comparison
 from experiments.tables import (
     accuracies,
+    arena,
     fill,
     main,
     ranks,
@@ -430,3 +431,21 @@ def test_a_file_that_is_no_result_is_one_line(tmp_path, content, words, capsys):
 
 def test_without_files_it_says_what_it_does():
     assert "result.json" in main([])
+
+
+def test_seconds_of_the_arena_are_of_sets_that_all_methods_have_them_of(tmp_path):
+    """Elsewhere one would be compared on the small sets, another on the large ones."""
+    taken = {"iris": (2.0, 1.0), "wine": (None, 9.0), "penguins": (4.0, 3.0)}
+    lines = [
+        {"set": name, "method": method, "seed": 0, "ari": ari, "seconds": seconds}
+        for name, of_set in taken.items()
+        for method, ari, seconds in zip(
+            ("DGG", "spectral"), (0.9, 0.8), of_set, strict=True
+        )
+    ]
+    path = tmp_path / "outcomes.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert arena(path, ["iris", "wine"]).splitlines()[2:] == [
+        "| DGG | 1.00 | 3.0 | 0.900 | 0.900 |",
+        "| spectral | 2.00 | 2.0 | 0.800 | 0.800 |",
+    ]
