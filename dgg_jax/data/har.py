@@ -25,6 +25,8 @@ ACTIVITIES = (
 _NUM_FEATURES = 561
 _NUM_ROWS = 10_299
 _FOLDER = "UCI HAR Dataset"
+# An array that har.npz has where its features were computed anew from the windows.
+_RECONSTRUCTED = "jerk_approx"
 # Train before test, features before labels.
 _TABLES = (
     "train/X_train.txt",
@@ -91,13 +93,14 @@ def _read_npz(paths: Sequence[Path]) -> Splits:
             raise ValueError(f"it has no array {' and '.join(sorted(missing))}")
         x, y = archive["x"], archive["y"]
         is_test = archive["is_test"] if "is_test" in archive.names else None
+        note = "reconstructed features" if _RECONSTRUCTED in archive.names else ""
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InvalidInput(
             f"{path} must be an .npz file of numbers, reading it failed: {reason}. "
             "Write it by numpy.savez(file, x=x, y=y)."
         ) from error
-    rows = _rows(x, y, 0, str(path))
+    rows = _rows(x, y, 0, str(path))._replace(note=note)
     if is_test is None:
         return {"all": rows}
     if is_test.shape != (len(x),) or is_test.dtype != bool:
@@ -106,7 +109,7 @@ def _read_npz(paths: Sequence[Path]) -> Splits:
             f"{is_test.dtype} of shape {is_test.shape}; leave it out if there is none."
         )
     return {
-        name: Rows(rows.features[chosen], rows.labels[chosen])
+        name: Rows(rows.features[chosen], rows.labels[chosen], note)
         for name, chosen in (("train", ~is_test), ("test", is_test))
     }
 
@@ -176,6 +179,7 @@ def har(options: Options) -> Dataset:
     """
     splits, origin = fetch(HAR, options.data_dir)
     rows = list(splits.values())
+    note = f", {rows[0].note}," if rows[0].note else ""
     x = np.concatenate([one.features for one in rows])
     y = np.concatenate([one.labels for one in rows])
     is_test = None
@@ -199,8 +203,8 @@ def har(options: Options) -> Dataset:
         class_names=ACTIVITIES,
         likelihood="gaussian",
         provenance=(
-            f"UCI HAR from {origin}, {len(x):,} rows, {order} (the papers: the first "
-            "10,200, E27); divide_by(2)"
+            f"UCI HAR{note} from {origin}, {len(x):,} rows, {order} (the papers: the "
+            "first 10,200, E27); divide_by(2)"
         ),
         variance=0.01,
         is_test=is_test,

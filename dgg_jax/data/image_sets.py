@@ -253,7 +253,10 @@ def _joined(splits: Splits) -> Rows:
     """The rows of all splits, in the order of the splits."""
     if len(splits) == 1:  # of which there is no need for a copy
         return next(iter(splits.values()))
-    return Rows(*map(np.concatenate, zip(*splits.values(), strict=True)))
+    return Rows(
+        np.concatenate([rows.features for rows in splits.values()]),
+        np.concatenate([rows.labels for rows in splits.values()]),
+    )
 
 
 def _warn(source: Source, origin: str, how: str) -> None:

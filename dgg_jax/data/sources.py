@@ -16,10 +16,13 @@ class Rows(NamedTuple):
     Attributes:
       features: array of shape [N, ...]; of texts, their UTF-8 bytes as objects, [N].
       labels: integers from 0, shape [N].
+      note: what the files say of themselves that a reader of results must know; "" if
+        nothing.
     """
 
     features: np.ndarray
     labels: np.ndarray
+    note: str = ""
 
 
 Splits = dict[str, Rows]

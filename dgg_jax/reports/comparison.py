@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dgg_jax.progress import as_trained
 from dgg_jax.reports import cells, published, scores
 
 
@@ -20,6 +21,8 @@ class Row(NamedTuple):
       score: which score that is: accuracy or confident_label_accuracy.
       seeds: of the finished runs; none of a method that is only quoted.
       accuracy: of each run, or None without labels.
+      trained: what training came to in each run, where one keeps a model from before
+        it (erratum E36); else None.
       nmi: likewise.
       ari: likewise.
       confident: the accuracy of GMVAE's own score (erratum E62), or None.
@@ -32,6 +35,7 @@ class Row(NamedTuple):
     score: str = ""
     seeds: Sequence[int] = ()
     accuracy: list[float] | None = None
+    trained: list[float] | None = None
     nmi: list[float] | None = None
     ari: list[float] | None = None
     confident: list[float] | None = None
@@ -63,6 +67,7 @@ def table(results: Sequence[dict[str, Any]]) -> list[Row]:
                 method=method,
                 seeds=[result["seed"] for result in group],
                 accuracy=_values(last, "accuracy"),
+                trained=_trained(group),
                 nmi=_values(last, "nmi"),
                 ari=_values(last, "ari"),
                 confident=_values(last, "confident_label_accuracy"),
@@ -137,11 +142,19 @@ def _values(records: Sequence[dict[str, Any]], name: str) -> list[float] | None:
     return None if None in values else values
 
 
+def _trained(results: Sequence[dict[str, Any]]) -> list[float] | None:
+    """The accuracy that training came to; None if all runs keep what it did."""
+    if not any(stage.get("undone") for one in results for stage in one["stages"]):
+        return None
+    ends = [next(s for s in one["stages"] if s["name"] == "train") for one in results]
+    return _values([as_trained(stage) for stage in ends], "accuracy")
+
+
 def _cells(row: Row) -> dict[str, Any]:
     """A row as named numbers, None where there is none."""
     numbers: dict[str, Any] = {"method": row.method, "runs": len(row.seeds)}
     numbers["seeds"] = " ".join(map(str, row.seeds))
-    for name in ("accuracy", "nmi", "ari", "confident", "seconds"):
+    for name in ("accuracy", "trained", "nmi", "ari", "confident", "seconds"):
         values = getattr(row, name)
         numbers[f"{name}_mean"] = None if values is None else float(np.mean(values))
         several = values is not None and len(values) > 1
@@ -196,8 +209,13 @@ def text_table(
     Returns:
       Names of the columns; and the rows. A column that is empty is left out.
     """
-    measured = {"accuracy": "ACC", "confident": "most confident label"}
-    measured |= {"nmi": "NMI", "ari": "ARI", "seconds": "seconds"}
+    measured = {"accuracy": "ACC", "trained": "ACC after training"}
+    measured |= {
+        "confident": "most confident label",
+        "nmi": "NMI",
+        "ari": "ARI",
+        "seconds": "seconds",
+    }
     header = ("method", "runs", *measured.values(), "paper", "difference")
     lines = []
     for row in (*rows, *_quoted(dataset)):

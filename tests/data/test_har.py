@@ -150,6 +150,14 @@ def test_an_npz_without_is_test(tmp_path, tiny):
     found = load(tmp_path)
     np.testing.assert_array_equal(found.y, tiny.y)
     assert found.is_test is None
+    assert "reconstructed" not in found.provenance
+
+
+@pytest.mark.parametrize("splits", [{}, {"is_test": np.arange(12) >= NUM_TRAIN}])
+def test_an_npz_whose_features_are_reconstructed_says_so(tmp_path, tiny, splits):
+    flags = {"jerk_approx": np.zeros(len(tiny.x), bool)}
+    np.savez(tmp_path / "har.npz", x=tiny.x, y=tiny.y, **flags, **splits)
+    assert load(tmp_path).provenance.startswith("UCI HAR, reconstructed features, from")
 
 
 @pytest.mark.parametrize("write", [write_zip, write_zip_in_zip, write_mat, write_npz])
@@ -300,3 +308,4 @@ def test_real_har(shared_data, caplog):
     np.testing.assert_array_equal(found.is_test, np.arange(10_299) >= 7352)
     assert (found.x.min(), found.x.max()) == (-0.5, 0.5)
     assert "har.npz, 10,299 rows, train then test" in found.provenance
+    assert found.provenance.startswith("UCI HAR, reconstructed features, from file")

@@ -3,6 +3,7 @@
 import bz2
 import hashlib
 import io
+import json
 import logging
 import shutil
 import struct
@@ -18,6 +19,7 @@ from dgg_jax.data import builders, image_sets
 from dgg_jax.data.preprocessing import to_unit_interval
 from dgg_jax.methods import gmvae
 from dgg_jax.storage import arrays
+from tests.experiments.command_line import call
 
 NAMES = ("fashion_mnist", "usps", "svhn")
 
@@ -320,6 +322,18 @@ def test_splits_of_svhn(tmp_path, tiny_svhn):
     for name in ("mnist", "digits"):
         message = refused(name, tmp_path, split="extra")
         assert message == ("split='extra' is unknown; choose one of: all, train, test.")
+
+
+def test_the_extra_images_of_svhn_from_a_command_line(tmp_path, tiny_svhn):
+    tiny_svhn.write(tmp_path / "data")
+    done = call(
+        *("--dataset=svhn", "--split=extra", "--method=kmeans", "--num_clusters=2"),
+        *(f"--data_dir={tmp_path / 'data'}", f"--workdir={tmp_path / 'run'}"),
+    )
+    assert done.code == 0, done.err
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert result["dataset"]["rows"] == 4
+    assert "The extra part of SVHN" in result["dataset"]["provenance"]
 
 
 def test_one_image(tmp_path, tiny_svhn):

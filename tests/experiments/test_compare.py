@@ -52,6 +52,20 @@ OWN = {"accuracy": 0.7, "score": "confident_label_accuracy", "source": "table 9"
 # --- The table ---------------------------------------------------------------------
 
 
+def test_what_training_came_to_stands_beside_where_it_was_undone():
+    made = [result("dgg", seed, 0.9) for seed in (0, 1)]
+    for one in made:
+        one["stages"][0] |= {"name": "train", "accuracy": 0.9}
+    made[1]["stages"][0] |= {"undone": {"accuracy": 0.7}}
+    both = comparison.table([*made, result("kmeans", 0, 0.5)])
+    header, (dgg, kmeans) = comparison.text_table(both, "digits")
+    column = header.index("ACC after training")
+    assert dgg[column] == "0.8000 ± 0.1414"
+    assert kmeans[column] == "-"
+    header, _ = comparison.text_table(comparison.table(made[:1]), "digits")
+    assert "ACC after training" not in header
+
+
 def test_a_row_has_mean_and_deviation_of_its_runs():
     made = [
         result("dgg", 1, 0.9, paper=PAPER),
