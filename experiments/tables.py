@@ -86,6 +86,7 @@ def _run(result: dict[str, Any]) -> Run:
     elsewhere = r" --(seed|workdir|data_dir)(=|\s+)\S+| --(resume|overwrite)\b"
     return {
         "command": re.sub(elsewhere, "", result["command"]),
+        "notes": _notes(result),
         "config": result["config"],
         "settings": {k: v for k, v in result["config"].items() if k != "seed"},
         "seed": result["seed"],
@@ -102,6 +103,17 @@ def _run(result: dict[str, Any]) -> Run:
         "score": scores.reported(result),
         "ours": scores.comparable(result),
     }
+
+
+def _notes(result: dict[str, Any]) -> str:
+    """What a row of a run must say of its data, in parentheses; "" if nothing."""
+    preset = result["config"]["preset_values"]
+    notes = []
+    if preset.get("siamese_warp") or preset.get("warp"):
+        notes.append("images warped")
+    if "reconstructed features" in result["dataset"]["provenance"]:
+        notes.append("reconstructed features")
+    return f" ({', '.join(notes)})" if notes else ""
 
 
 def _grouped(runs: Iterable[Run], name: str) -> dict[str, list[Run]]:
@@ -139,8 +151,9 @@ def table(results: Sequence[dict[str, Any]]) -> str:
         paper = "-" if first["paper"] is None else f"{first['paper']['accuracy']:.4f}"
         if first["score"] != "accuracy":
             paper += f" ({scores.NAMES[first['score']]}; ours {row['ours']})"
-        rows.append(row | {"command": f"`{first['command']}`", "paper": paper})
-    rows.sort(key=lambda row: row["command"].strip("`"))
+        command = f"`{first['command']}`{first['notes']}"
+        rows.append(row | {"command": command, "paper": paper})
+    rows.sort(key=lambda row: row["command"].split("`")[1])
     columns = (
         "initial",
         "fitted",

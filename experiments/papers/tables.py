@@ -56,6 +56,7 @@ _DGG_METHODS = (
         "spectral",
         "ldmgi",
         "ae_kmeans",
+        "dae_gmm",
         "siamese_kmeans",
         "siamese_spectral",
         "gmvae",
@@ -169,6 +170,8 @@ def _order_of(methods: Sequence[str]) -> Callable[[Results], str]:
             )
         if any(name.startswith("har/") for name in results):
             told.append("our HHAR are features recomputed from the raw signals")
+        if any("/gmvae/" in name for name, found in results.items() if found):
+            told.append("GMVAE's rows are those of the test alone, where there is one")
         return "; ".join(told) + "."
 
     return agrees
@@ -253,10 +256,17 @@ def _agrees_by_neighbors(results: Results) -> str:
     verdict = (
         "Agrees in that the graph helps" if gain > 2 * chance else "Does not agree"
     )
+    warped = any(
+        result["config"]["preset_values"].get("siamese_warp")
+        for result in results.values()
+        if result is not None
+    )
     return (
         f"{verdict}: the best is N_s = {best} with {means[best]:.4f}, {gain:.4f} above "
         f"{first}; seeds differ by up to {chance:.4f} (standard deviation). The "
         f"paper's best is 20, {theirs:.4f} above {first}."
+        + warped
+        * " The graph is of an embedding of warped images."
     )
 
 

@@ -29,7 +29,8 @@ def result(seed, accuracies, flags="", **config):
     ]
     return {
         "command": f"python -m experiments.main --seed={seed} --workdir=w{seed}{flags}",
-        "config": {"dataset": "digits", "seed": seed, **config},
+        "config": {"dataset": "digits", "seed": seed, "preset_values": {}, **config},
+        "dataset": {"name": "digits", "provenance": "made here"},
         "final": {"nmi": 0.9, "elbo": -20.0},
         "paper": None,
         "seconds": 99.0,  # of what was left when it was resumed
@@ -57,6 +58,14 @@ def test_configurations_make_rows_of_their_own():
     lines = table(runs).splitlines()
     assert len(lines) == 4
     assert "--init=kmeans` | 0 | 0.1000 |" in lines[3]
+
+
+def test_a_row_says_what_its_data_are():
+    run = result(0, (0.8, 0.7, 0.9), preset_values={"siamese_warp": 0.5})
+    run["dataset"]["provenance"] = "UCI HAR, reconstructed features, from file har.npz"
+    assert "main` (images warped, reconstructed features) | 0 |" in table([run])
+    run["config"]["preset_values"] = {"siamese_warp": 0.0, "warp": 1.0}
+    assert "main` (images warped, reconstructed features) | 0 |" in table([run])
 
 
 def test_runs_without_labels_have_no_accuracy():
@@ -155,7 +164,8 @@ class Folder:
         one["final"]["elbo"] = elbo
         one["stages"][-2]["objective"] = changes.pop("objective", -2.0)
         one["stages"] = [stage | {"seconds": 2.0} for stage in one["stages"]]
-        one["config"] = {"seed": seed, "variant": variant, **changes}
+        settings = {"variant": variant, "preset_values": {}, **changes}
+        one["config"] = {"seed": seed, **settings}
         one["finished"] = f"2026-01-{self.written:02}"
         (self.path / f"{variant}-{seed}.json").write_text(json.dumps(one))
 
@@ -316,7 +326,7 @@ def of_methods(folder, *runs, dataset="mnist"):
     results = []
     for method, seed, records in runs:
         one = of_stages(*records, seed=seed)
-        one["config"] = {"method": method, "dataset": dataset, "seed": seed}
+        one["config"] |= {"method": method, "dataset": dataset, "seed": seed}
         results.append(one)
         (folder / f"{method}-{seed}.json").write_text(json.dumps(one))
     return results
