@@ -418,6 +418,11 @@ def batch(
     are_whole = labels.dtype.kind in "iu"
     comparable = labels if are_whole else np.array([str(value) for value in values])
     found, codes = np.unique(comparable, return_inverse=True)
+    if categories is None and len(found) == num_rows > 2:
+        raise InvalidInput(
+            f"batch must say which rows were measured together, got one of its own for "
+            f"each of the {num_rows:,} rows; leave it out."
+        )
     found = [str(name) for name in found.tolist()]
     if categories is None:
         return None if len(found) < 2 else (codes.astype(np.int32), tuple(found))
@@ -491,24 +496,35 @@ def missing(x: np.ndarray | sparse.csr_array) -> bool:
     """
     if sparse.issparse(x) and not (len(x.data) and has_nan(x.data)):
         return False
+    empty_rows(x)
     in_column = np.zeros(x.shape[1], np.int64)
-    for start, block in blocks(x):
+    for _, block in blocks(x):
         if not has_nan(block):
             continue
-        gone = np.isnan(block)
-        in_column += gone.sum(axis=0)
-        empty = gone.all(axis=1)
-        if empty.any():
-            raise InvalidInput(
-                f"row {start + int(empty.argmax())} of x has no value, all are NaN; "
-                "leave it out."
-            )
+        in_column += np.isnan(block).sum(axis=0)
     if (in_column == x.shape[0]).any():
         column = int((in_column == x.shape[0]).argmax())
         raise InvalidInput(
             f"column {column} of x has no value, all are NaN; leave it out."
         )
     return bool(in_column.any())
+
+
+def empty_rows(x: np.ndarray) -> None:
+    """Refuses rows of x [N, D] without any value, of which nothing could be said.
+
+    Raises:
+      InvalidInput: naming the first.
+    """
+    for start, block in blocks(x):
+        if not has_nan(block):
+            continue
+        empty = np.isnan(block).all(axis=1)
+        if empty.any():
+            raise InvalidInput(
+                f"row {start + int(empty.argmax())} of x has no value, all are NaN; "
+                "leave it out."
+            )
 
 
 def has_nan(x: np.ndarray) -> bool:
@@ -720,6 +736,11 @@ def shows_images(x: np.ndarray) -> bool:
         return False
     low, high = np.fmin.reduce(x, axis=None), np.fmax.reduce(x, axis=None)
     return bool(low >= 0 and (high <= 1 or (high <= 255 and are_whole(x))))
+
+
+def has_channels_first(shape: Sequence[int]) -> bool:
+    """Whether a data point has the shape of PyTorch's images: (1 or 3, H, W)."""
+    return len(shape) == 3 and shape[0] in (1, 3) and min(shape[1:]) >= 4
 
 
 def are_whole(x: np.ndarray) -> bool:

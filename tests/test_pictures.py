@@ -216,11 +216,13 @@ def test_outliers_are_counted_in_the_report(images, tmp_path):
 
 
 def test_a_report_that_cannot_be_written(model, images, tmp_path):
-    with pytest.raises(InvalidInput, match=r"X must be of the 90 rows .* got 89"):
+    with pytest.raises(InvalidInput, match=r"X must have the 90 rows .* got 89"):
         model.report(tmp_path / "page.html", images[1:])
+    with pytest.raises(InvalidInput, match="X must be the rows that were given to fit"):
+        model.report(tmp_path / "page.html", images[::-1])
     with pytest.raises(InvalidInput, match="y must be a class of each of the 90 rows"):
         model.report(tmp_path / "page.html", images, Y[:4])
-    with pytest.raises(InvalidInput, match="names must be of the 90 rows"):
+    with pytest.raises(InvalidInput, match="names must have the 90 rows"):
         model.report(tmp_path / "page.html", images, names=["one"])
     with pytest.raises(InvalidInput, match=r'as ".*report.html", got the folder'):
         model.report(tmp_path, images)

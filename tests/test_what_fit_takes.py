@@ -508,3 +508,46 @@ def test_more_clusters_than_different_rows(different, more, is_sparse):
         DEC(num_clusters).fit(x)
     dense = x.toarray() if is_sparse else x
     checks.data_matrix(dense, different, unit_interval=False)
+
+
+# --- What is taken for something else -------------------------------------------------
+
+
+def test_a_path_is_no_matrix():
+    with pytest.raises(InvalidInput, match=r"got the path 'flowers.csv'; dgg_jax.data"):
+        tiny("DGG").fit("flowers.csv")
+
+
+@pytest.mark.parametrize("shape", [(3, 8, 8), (1, 8, 8)])
+def test_images_with_their_channels_first_are_warned_of(shape, caplog):
+    x = np.random.default_rng(0).random((40, *shape))
+    DGG(2, **TINY).fit(x)
+    assert "if they are images, give X.transpose(0, 2, 3, 1)" in caplog.text
+
+
+def test_a_graph_of_all_rows_is_warned_of(caplog):
+    DGG(2, **{**TINY, "num_neighbors": 100}).fit(X)
+    assert "num_neighbors=100: every row is a neighbour of all 39" in caplog.text
+    caplog.clear()
+    DGG(2, **TINY).fit(X)
+    assert "every row is a neighbour" not in caplog.text
+
+
+def test_a_batch_of_its_own_for_every_row_is_refused():
+    with pytest.raises(InvalidInput, match="one of its own for each of the 40 rows"):
+        DGG(2, **TINY).fit(X, batch=np.arange(40))
+
+
+def test_a_new_row_without_any_value_has_no_cluster():
+    model = DGG(2, **TINY).fit(X)
+    new = X[:3].copy()
+    new[1] = np.nan
+    with pytest.raises(InvalidInput, match="row 1 of x has no value"):
+        model.predict(new)
+    new[1, 2] = 0.5
+    assert model.predict(new).shape == (3,)
+
+
+def test_only_annotated_data_can_be_annotated():
+    with pytest.raises(InvalidInput, match="must be an AnnData object, got DataFrame"):
+        DGG(2, **TINY).fit(X).annotate(pd.DataFrame(X))

@@ -111,6 +111,13 @@ def load(
       >>> digits.x.shape, digits.y.shape
       ((1797, 64), (1797,))
     """
+    if not isinstance(name, str | os.PathLike) or not str(name):
+        given = repr(name) if isinstance(name, str) else type(name).__name__
+        raise checks.InvalidInput(
+            "name must be that of a data set, or the path of a file or folder, got "
+            f"{given}; what is in memory goes into an estimator, as "
+            "DGG(n_clusters=3).fit(X)."
+        )
     name = ALIASES.get(name, name)
     if name not in DATASETS and not own.is_path(name):
         raise _unknown(name)

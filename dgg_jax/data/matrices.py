@@ -75,7 +75,7 @@ def read(
     if x.ndim < 2 or x.size == 0:
         raise InvalidInput(
             f"{path} must hold a matrix [N, D] of at least one row and column, got "
-            f"shape {x.shape}."
+            f"shape {x.shape}; give one row a data point, one column a feature."
         )
     if matrix.labels is not None and matrix.labels.shape != (len(x),):
         n = len(np.atleast_1d(matrix.labels))
@@ -137,13 +137,21 @@ def _npz(path: Path, label: str | None, wanted: Sequence[str]) -> Matrix:
         archive = arrays.Npz(content)
         name, labels = _chosen(path, archive.names, _NAMES, label)
         x = archive[name]
-        if labels is None:
-            return Matrix(x)
-        return Matrix(x, np.squeeze(archive.read(labels, text=True)))
     except InvalidInput:
         raise
     except ValueError as error:
         raise _no_numpy(path, error) from error
+    if labels is None:
+        return Matrix(x)
+    try:
+        return Matrix(x, np.squeeze(archive.read(labels, text=True)))
+    except ValueError as error:
+        reason = f"{' '.join(str(error).split())}; files are never unpickled"
+        raise InvalidInput(
+            f"{path} has labels in {labels!r} that cannot be read ({reason}); save "
+            f"them as numbers or as text, as by numpy.savez(file, x=x, {labels}="
+            f"{labels}.astype(str))."
+        ) from error
 
 
 def _no_numpy(path: Path, error: ValueError) -> InvalidInput:

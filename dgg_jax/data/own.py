@@ -1,6 +1,7 @@
 """Data of one's own: a file or a folder of images, scaled and checked."""
 
 import difflib
+import functools
 import hashlib
 import math
 import os
@@ -23,6 +24,7 @@ from dgg_jax.data.preprocessing import (
     Scaling,
     are_embeddings,
     check_offset,
+    constant_columns,
     likelihood_for,
     min_max,
     scaled,
@@ -33,8 +35,12 @@ from dgg_jax.data.preprocessing import (
 from dgg_jax.log import LOGGER
 
 SCALINGS = ("auto", "none", "standard", "minmax", "pixels", "unit", "counts")
+# The scaling that a step of the provenance is asked for by, of those by columns.
+_SCALED_BY = {"standardize": "standard", "min_max": "minmax"}
 _BRIGHT = 128  # least largest value of what we take for 8-bit pixels
-_PIXEL = re.compile(r"(pixel|px)[ _.]?\d+|\d+x\d+", re.IGNORECASE)  # names of columns
+_PIXEL = re.compile(
+    r"(pixel|px)[ _.]?\d+([ _.x]\d+)?|\d+x\d+", re.IGNORECASE
+)  # names of columns
 
 
 def is_path(name: str | os.PathLike[str]) -> bool:
@@ -109,7 +115,12 @@ def load(
       MissingData: if there is no such file.
     """
     checks.one_of("scaling", scaling, SCALINGS)
+    _check_image_size(image_size)
     path = Path(path).expanduser()
+    if batch is not None and label is not None and str(label) == batch:
+        raise InvalidInput(
+            f"batch={batch!r} is the label, too; a column tells the one or the other."
+        )
     matrix = _read(path, None if label is None else str(label), image_size, (), layer)
     batches = None if batch is None else batches_of(path, batch, layer)
     matrix = _without_column(path, matrix, batch)
@@ -133,6 +144,14 @@ def load(
     shape, is_image = _shape(path, matrix, image_shape)
     is_image_told = bool(image_shape)
     chosen = _scaling(path, x, matrix, scaling, shape, is_image, is_image_told)
+    if chosen.step in _SCALED_BY and constant_columns(x).all():
+        raise InvalidInput(
+            f"{path}: all {len(x):,} rows are alike; there is nothing to cluster."
+        )
+    varied = matrix if is_image else _without_constants(matrix, chosen)
+    if varied is not matrix:
+        matrix, x, step = varied, varied.features, _SCALED_BY[chosen.step]
+        chosen = _scaling(path, x, matrix, step, x.shape[1:], False, False)
     chosen = chosen._replace(
         layer=layer,
         ground=matrix.ground,
@@ -143,11 +162,15 @@ def load(
     if scaling == "none":
         remedy = "let --scaling=standard centre and scale it"
         check_offset(x, matrix.columns, remedy)
-    fingerprint = _fingerprint(matrix.features.shape, x, y, class_names, batches)
-    if chosen.step != "none" or x.dtype != np.float32:
-        x = scaled(x, chosen)
+    fingerprint = _fingerprint(
+        matrix.features.shape, x, y, class_names, batches, matrix.names
+    )
     _tell(path, matrix, chosen, is_image)
+    if chosen.step != "none" or x.dtype != np.float32:
+        x = _told_of(path, functools.partial(scaled, scaling=chosen), x)
     _warn(path, x, matrix)
+    if chosen.step in _SCALED_BY and not is_image and matrix.columns is None:
+        _warn_of_constants(path, x)
     likelihood, variance = likelihood_for(x)
     if scaling == "counts":
         likelihood = "negative_binomial"
@@ -209,9 +232,16 @@ def named_rows(
         matrix = _with_columns(path, matrix, wanted)
     else:
         _warn_of_left_out(path, matrix)
+        if wanted and not path.is_dir() and not matrix.columns:
+            LOGGER.warning(
+                "%s names no columns; they are taken for %s, in that order.",
+                path,
+                tables.listed(wanted),
+            )
     is_whole = scaling is not None and scaling.step in (UNIT_ROWS, "counts", LOG_COUNTS)
     _check_finite(path, matrix, may_miss=may_miss and not is_whole)
     x = matrix.features.reshape(len(matrix.features), -1)
+    _told_of(path, checks.empty_rows, x)
     if scaling is None:
         return shift_and_scale(x, np.zeros(1), np.ones(1)), matrix.names
     if scaling.kept is not None and x.shape[1] == scaling.num_columns:
@@ -222,7 +252,7 @@ def named_rows(
             f"{path} has {x.shape[1]:,} columns of numbers, the model was trained on "
             f"{len(scaling.shift):,}{of}; give the same columns in the same order."
         )
-    return scaled(x, scaling), matrix.names
+    return _told_of(path, functools.partial(scaled, scaling=scaling), x), matrix.names
 
 
 def layer_of(path: str | os.PathLike[str], scaling: Scaling | None) -> str | None:
@@ -315,7 +345,23 @@ def _read(
             f"image_size={image_size} is for folders of images, {path} is a file; "
             "leave it out."
         )
-    return matrices.read(path, label, wanted, layer)
+    matrix = matrices.read(path, label, wanted, layer)
+    if matrix.features.dtype == bool:  # of which there are no differences
+        matrix = matrix._replace(features=matrix.features.astype(np.uint8))
+    return matrix
+
+
+def _check_image_size(size: Any) -> None:
+    if size is None:
+        return
+    try:
+        is_one = len(size) == 2 and all(int(side) == side > 0 for side in size)
+    except (TypeError, ValueError):
+        is_one = False
+    if isinstance(size, str) or not is_one:
+        raise InvalidInput(
+            f"image_size={size!r} must be a height and a width in pixels, as (64, 64)."
+        )
 
 
 def _missing(path: Path) -> MissingData:
@@ -357,10 +403,10 @@ def _check_finite(path: Path, matrix: Matrix, may_miss: bool) -> None:
     )
 
 
-def _told_of(path: Path, check: Callable[[np.ndarray], Any], x: np.ndarray) -> None:
-    """A check of x whose error names the file."""
+def _told_of(path: Path, check: Callable[[np.ndarray], Any], x: np.ndarray) -> Any:
+    """What a function of x returns; its error names the file."""
     try:
-        check(x)
+        return check(x)
     except InvalidInput as error:
         raise InvalidInput(f"{path}: {error}") from error
 
@@ -458,6 +504,13 @@ def _scaling(
                 )
             )
             wanted = "pixels" if are_pixels else "standard"
+    elif wanted == "pixels":
+        low = np.fmin.reduce(x, axis=None)
+        if low < 0:
+            raise InvalidInput(
+                f"{path}: scaling='pixels' divides values from 0 to 255 by 255, it has "
+                f"values from {low:g} on; choose another scaling."
+            )
     if wanted == "pixels":
         scale = np.full(num_features, most)
     elif wanted == "standard":
@@ -469,9 +522,48 @@ def _scaling(
     return Scaling(step, shift, scale, shape, matrix.columns)
 
 
+def _without_constants(matrix: Matrix, scaling: Scaling) -> Matrix:
+    """A table without the columns that are the same in every row, if some are.
+
+    They tell nothing of these rows, and of new ones, where they may differ, no network
+    would have seen it.
+    """
+    if scaling.step not in _SCALED_BY or matrix.columns is None:
+        return matrix
+    if matrix.features.ndim > 2 or _are_of_pixels(matrix.columns):
+        return matrix  # the ground of images
+    varies = ~constant_columns(matrix.features)
+    if varies.all() or not varies.any():
+        return matrix
+    same = [matrix.columns[place] for place in np.flatnonzero(~varies)]
+    return matrix._replace(
+        features=matrix.features[:, varies],
+        columns=tuple(matrix.columns[place] for place in np.flatnonzero(varies)),
+        left_out=(
+            *matrix.left_out,
+            *(f"{name} (the same in every row)" for name in same),
+        ),
+        suspected=tuple(name for name in matrix.suspected if name not in same),
+    )
+
+
 def _are_counts(path: Path, x: np.ndarray) -> bool:
     """Whether a matrix of cells holds what was counted, not what was made of it."""
     if path.suffix.lower() != ".h5ad":  # elsewhere whole numbers may mean anything
+        return False
+    if checks.has_nan(x):
+        there = x[~np.isnan(x)]
+        if (
+            there.size
+            and there.min() >= 0
+            and there.max() > 1
+            and checks.are_whole(there[:, None])
+        ):
+            LOGGER.warning(
+                f"{path}: what is there are counts, but some are missing, which the "
+                "likelihood of counts cannot leave out: they are standardised; impute "
+                "them, as by 0 what was not seen."
+            )
         return False
     return x.min() >= 0 and x.max() > 1 and checks.are_whole(x)
 
@@ -526,6 +618,8 @@ def _tell(path: Path, matrix: Matrix, scaling: Scaling, is_image: bool) -> None:
     elif len(shape) > 1 and not path.is_dir():
         flag = f"--image_shape={','.join(map(str, shape))} if they are images"
         hint = f"; {flag}" if checks.is_image(shape) else ""
+        if checks.has_channels_first(shape):
+            hint = "; if they are images, save them as x.transpose(0, 2, 3, 1)"
         LOGGER.info(f"{path}: arrays of {sides} are taken for rows of numbers{hint}.")
     if scaling.ground == "alpha":
         LOGGER.info(
@@ -563,15 +657,17 @@ def _fingerprint(
     y: np.ndarray | None,
     class_names: tuple[str, ...] | None,
     batches: np.ndarray | None,
+    names: np.ndarray | None,
 ) -> str:
-    """Of rows x [N, D] that the file holds in a shape [N, ...]."""
+    """Of rows x [N, D] that the file holds in a shape [N, ...], and of their names."""
     digest = hashlib.sha256(f"{shape} {x.dtype} {class_names}".encode())
     for _, block in checks.blocks(x):
         digest.update(np.ascontiguousarray(block))
     if y is not None:
         digest.update(y)
-    if batches is not None:
-        digest.update("\n".join(batches.tolist()).encode())
+    for texts in (batches, names):
+        if texts is not None:
+            digest.update("\n".join(texts.tolist()).encode())
     return digest.hexdigest()
 
 
@@ -599,6 +695,18 @@ def _warn(path: Path, x: np.ndarray, matrix: Matrix) -> None:
             path,
             copies,
             len(x),
+        )
+
+
+def _warn_of_constants(path: Path, x: np.ndarray) -> None:
+    """Of an array, whose columns have no names to leave them out by."""
+    same = np.flatnonzero(constant_columns(x))
+    if len(same):
+        LOGGER.warning(
+            "%s: columns that are the same in every row, and tell nothing: %s (counted "
+            "from 0). Leave them out, for new rows may have other values there.",
+            path,
+            tables.listed([str(column) for column in same]),
         )
 
 

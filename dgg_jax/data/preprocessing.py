@@ -391,6 +391,11 @@ def min_max(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return low, np.where(constant, 1.0, _most(x, axis=0).astype(np.float64) - low)
 
 
+def constant_columns(x: np.ndarray) -> np.ndarray:
+    """Which columns of x [N, D] hold one value alone, besides NaN: booleans [D]."""
+    return _constant(x)[1]
+
+
 def _constant(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The least value of each column, and whether it is the only one."""
     low = _least(x, axis=0).astype(np.float64)

@@ -265,7 +265,8 @@ def matrix(
             left_out.append(f"{title} (index)")
             naming.append(index)
         elif values is None:
-            left_out.append(title)
+            why = "" if title.endswith(")") else " (empty)" if is_empty else " (text)"
+            left_out.append(f"{title}{why}")
             if texts is not None and len(texts) > 1 and not naming:
                 naming.append(index)
         elif texts is not None or (
@@ -279,9 +280,11 @@ def matrix(
                 suspected.append(title)
     if not kept:
         have = [column.name for column in columns] if are_named else left_out
+        separators = ", ".join(_NAMES.values()).replace(", bars", " or bars")
+        hint = f"; fields are separated by {separators}" if len(columns) == 1 else ""
         raise InvalidInput(
             f"{path} has no column of numbers, besides labels; it has: "
-            f"{listed(have) or 'none'}."
+            f"{listed(have) or 'none'}{hint}."
         )
     return Matrix(
         features=np.stack([columns[index].values for index in kept], axis=1),

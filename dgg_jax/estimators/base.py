@@ -350,6 +350,8 @@ class Clusterer(ClusterMixin, BaseEstimator):
             return
         if self.preset_.has_counts:
             checks.counts(X, may_be_empty=True)
+        if not sparse.issparse(X):
+            checks.empty_rows(X)
         values = X.data if sparse.issparse(X) else X
         own = bool(self._parts().own)
         if values.size and checks.has_nan(values) and (own or sparse.issparse(X)):
@@ -635,6 +637,11 @@ class Clusterer(ClusterMixin, BaseEstimator):
         check_is_fitted(self)
         import pandas as pd  # which anndata has brought
 
+        if not hasattr(adata, "obsm"):
+            raise checks.InvalidInput(
+                f"adata must be an AnnData object, got {type(adata).__name__}; labels_ "
+                "and embedding_ have what it would be given."
+            )
         if adata.n_obs != len(self.labels_):
             raise checks.InvalidInput(
                 f"adata must have the {len(self.labels_):,} rows of training, got "

@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -9,11 +10,17 @@ import numpy as np
 from scipy import sparse
 
 from dgg_jax import checks
+from dgg_jax.log import LOGGER
 from dgg_jax.storage import arrays
 
 
 def as_matrix(X: Any) -> Any:
     """X as a matrix: arrays [N, ...] become rows, an AnnData object a data frame."""
+    if isinstance(X, str | os.PathLike):
+        raise checks.InvalidInput(
+            f"X must be numbers, got the path {str(X)!r}; dgg_jax.data.load reads a "
+            "file, as x = data.load(path).x."
+        )
     X = _of_anndata(X) if _is_anndata(X) else as_array(X)
     if sparse.issparse(X) and X.format in ("csr", "csc"):
         checks.sparse_format(X)
@@ -97,9 +104,16 @@ def as_float32(X: np.ndarray | sparse.spmatrix) -> np.ndarray | sparse.spmatrix:
 
 def shape_of_images(X: Any) -> tuple[int, ...] | None:
     """The shape of the images that X [N, H, W, ...] consists of, if it shows some."""
-    if len(getattr(X, "shape", ())) < 3 or not checks.shows_images(X):
+    if len(getattr(X, "shape", ())) < 3:
         return None
-    return X.shape[1:]
+    if checks.shows_images(X):
+        return X.shape[1:]
+    if checks.has_channels_first(X.shape[1:]):
+        LOGGER.warning(
+            f"X of shape {X.shape} is taken for rows of {math.prod(X.shape[1:]):,} "
+            "numbers; if they are images, give X.transpose(0, 2, 3, 1)."
+        )
+    return None
 
 
 @contextlib.contextmanager

@@ -40,8 +40,13 @@ def write(
         count = total if rows is None else rows.shape[0] if name == "X" else len(rows)
         if count != total:
             raise checks.InvalidInput(
-                f"{name} must be of the {total:,} rows of training, got {count:,}."
+                f"{name} must have the {total:,} rows of training, got {count:,}."
             )
+    if not _are_of_training(estimator, X):
+        raise checks.InvalidInput(
+            "X must be the rows that were given to fit, in their order and scaled "
+            "alike; these lie elsewhere in the latent space than those did."
+        )
     html, _ = report_page(
         _inputs(
             estimator,
@@ -53,6 +58,16 @@ def write(
     )
     write_atomically(path, html.encode())
     return path
+
+
+def _are_of_training(estimator: Any, X: Any) -> bool:
+    """Whether rows lie where those of training do, as far as the model can tell."""
+    known = getattr(estimator, "embedding_", None)
+    if known is None or getattr(estimator, "batches_", None) is not None:
+        return True
+    found = estimator.transform(X)
+    off = 1e-2 * max(1e-6, float(np.abs(known).max()))
+    return found.shape == known.shape and bool((np.abs(found - known) <= off).all())
 
 
 def _index(X: Any) -> Sequence[str] | None:

@@ -338,6 +338,13 @@ def build_graph(problem: Problem, state: State) -> tuple[State, Metrics]:
             seed=problem.numpy_seed("graph"),
         )
 
+    if preset.num_neighbors >= indices.shape[1] == len(indices) - 1:
+        LOGGER.warning(
+            "num_neighbors=%d: every row is a neighbour of all %d others, so that the "
+            "graph tells nothing; take fewer than a cluster has rows.",
+            preset.num_neighbors,
+            len(indices) - 1,
+        )
     kept = drawn(preset.num_neighbors, preset.neighbor_choice)
     # Clusters show in a wide graph; what one row is shows in those next to it.
     initial = drawn(preset.init_neighbors, "random")

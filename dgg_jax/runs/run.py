@@ -281,6 +281,11 @@ def run(
                 should_stop=stop,
             )
             opened.callback(runner.close)
+        except (FileExistsError, NotADirectoryError) as error:
+            raise checks.InvalidInput(
+                f"workdir {config.workdir} must be a folder, there is a file of that "
+                "name; choose another --workdir."
+            ) from error
         except OSError as error:
             raise checks.InvalidInput(
                 f"workdir {config.workdir} cannot be written: "

@@ -2,7 +2,7 @@
 
 import numbers
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -179,7 +179,7 @@ def known_labels(
     if y is None:
         return None
     y = _whole(np.asarray(y))
-    if y.dtype.kind not in "iu" or not (y == UNKNOWN).any():
+    if y is None or not (y == UNKNOWN).any():
         return None
     if y.shape != (num_rows,):
         raise checks.InvalidInput(
@@ -194,26 +194,50 @@ def known_labels(
     return y.astype(np.int32) if (y != UNKNOWN).any() else None
 
 
-def _whole(y: np.ndarray) -> np.ndarray:
-    """y as integers, if it has such as floats or objects, as a data frame's column may.
+def _whole(y: np.ndarray) -> np.ndarray | None:
+    """y as integers, also of floats or objects, as a data frame's column may have them.
+
+    Returns:
+      Of the same shape; None of names that all rows have, and of measured numbers.
 
     Raises:
-      InvalidInput: if some of them are missing.
+      InvalidInput: if some are missing or -1, and the others are names.
     """
-    if y.ndim != 1 or y.dtype.kind not in "fO":
+    if y.dtype.kind in "iu":
         return y
-    values = [np.nan if v is None or str(v) == "<NA>" else v for v in y.tolist()]
-    if not all(isinstance(value, numbers.Real) for value in values):
-        return y
-    found = np.array(values, np.float64)
-    missing = np.isnan(found)
-    there = found[~missing]
-    if not len(there) or (there != np.floor(there)).any() or np.isinf(there).any():
-        return y
-    if missing.any():
-        row = int(missing.argmax())
+    values = ["" if _is_missing(value) else value for value in y.ravel().tolist()]
+    are_numbers = [isinstance(value, numbers.Real) for value in values]
+    missing = [value == "" for value in values]
+    if all(missing):
+        return None
+    unknown = [str(value) in ("-1", "-1.0") for value in values]
+    others = [
+        row
+        for row, value in enumerate(values)
+        if not (missing[row] or unknown[row])
+        and not (are_numbers[row] and float(value).is_integer())
+    ]
+    if others:
+        # Of measured numbers a -1 is one of them.
+        are_names = not all(are_numbers[row] for row in others)
+        if are_names and (any(unknown) or any(missing)):
+            raise checks.InvalidInput(
+                "y must be whole numbers, the known cluster of each row, or -1 where "
+                f"it is not known, got {values[others[0]]!r} in row {others[0]}; "
+                "number names, as by pandas.factorize(y)[0], where -1 is for missing."
+            )
+        return None
+    if any(missing):
+        row = missing.index(True)
         raise checks.InvalidInput(
-            f"y has no cluster in row {row} ({y[row]}); give -1 to rows whose cluster "
-            "is not known."
+            f"y has no cluster in row {row} ({y.ravel()[row]}); give -1 to rows whose "
+            "cluster is not known."
         )
-    return found.astype(np.int64)
+    return np.array(values, np.float64).astype(np.int64).reshape(y.shape)
+
+
+def _is_missing(value: Any) -> bool:
+    """Whether it is what pandas or Python has in place of a class, or an empty text."""
+    if isinstance(value, float):
+        return value != value
+    return value is None or str(value).strip() in ("", "<NA>", "NaT")

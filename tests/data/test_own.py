@@ -103,8 +103,8 @@ def test_a_table_with_columns_of_text(tmp_path, caplog):
     np.testing.assert_array_equal(found.scaling.shift, [4, 3.125])
     assert found.x.shape == (4, 2) and found.y is None and found.class_names is None
     assert found.name == "zoo.csv" and found.feature_shape == (2,)
-    assert "zoo.csv: left out, since no features: kind." in text
-    expected = "zoo.csv, 4 rows of 2 columns, without kind; standardize"
+    assert "zoo.csv: left out, since no features: kind (text)." in text
+    expected = "zoo.csv, 4 rows of 2 columns, without kind (text); standardize"
     assert found.provenance == expected
 
 
@@ -208,7 +208,7 @@ def test_parquet(tmp_path, caplog):
     path = write(tmp_path / "x.parquet", content)
     found = matrices.read(path)
     np.testing.assert_array_equal(found.features, [[1, 0.5, 1], [2, -1, 0], [3, 9, 1]])
-    assert found.columns == ("a", "b", "yes") and found.left_out == ("name",)
+    assert found.columns == ("a", "b", "yes") and found.left_out == ("name (text)",)
     assert matrices.read(path, "name").labels.tolist() == ["p", "q", "r"]
     path = write(tmp_path / "x.parquet", parquet(a=[1.0, None, 3.0]))
     with pytest.raises(InvalidInput, match="row 1 of x has no value"):
@@ -828,3 +828,138 @@ def test_what_is_wrong_in_a_large_file(tmp_path, large):
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(InvalidInput, match="its header declares"):
         data.load(path)
+
+
+# --- What a user's file may hide -----------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["x.npy", "x.npz", "images.npy"])
+def test_booleans_are_noughts_and_ones(tmp_path, name):
+    x = np.random.default_rng(0).random((40, 8, 8)[: 3 if "im" in name else 2]) > 0.5
+    np.savez(tmp_path / name, x=x) if name == "x.npz" else np.save(tmp_path / name, x)
+    found = data.load(tmp_path / name)
+    np.testing.assert_array_equal(found.x, x.reshape(40, -1))
+
+
+MACHINES = "machine,size,line,weight\n4,1,7,2\n4,2,7,9\n4,5,7,4\n"
+
+
+@pytest.mark.parametrize("scaling", ["auto", "standard", "minmax"])
+def test_columns_that_are_the_same_in_every_row_are_left_out(tmp_path, scaling, caplog):
+    path = tmp_path / "mach.csv"
+    path.write_text(MACHINES)
+    found = data.load(path, scaling=scaling)
+    assert found.scaling.columns == ("size", "weight") and found.feature_shape == (2,)
+    told = "left out, since no features: machine (the same in every row), line (the"
+    assert told in caplog.text and "without machine (the same" in found.provenance
+    # What they are in new rows is no matter.
+    (tmp_path / "new.csv").write_text(MACHINES.replace("4,1,7", "19,1,3"))
+    np.testing.assert_array_equal(
+        own.new_rows(tmp_path / "new.csv", found.scaling), found.x
+    )
+
+
+def test_an_array_whose_columns_have_no_names_is_warned_of(tmp_path, caplog):
+    x = np.random.default_rng(0).normal(size=(20, 5))
+    x[:, [1, 4]] = 7.0
+    np.save(tmp_path / "x.npy", x)
+    assert data.load(tmp_path / "x.npy").x.shape == (20, 5)
+    assert "the same in every row, and tell nothing: 1, 4 (counted" in caplog.text
+
+
+def test_pixels_that_are_the_same_in_every_image_stay(tmp_path):
+    x = np.random.default_rng(0).integers(0, 17, (30, 16))
+    x[:, 0] = 0
+    names = ",".join(f"pixel_{i}_{j}" for i in range(4) for j in range(4))
+    np.savetxt(tmp_path / "x.csv", x, "%d", ",", header=names, comments="")
+    assert data.load(tmp_path / "x.csv").x.shape == (30, 16)
+    names = ",".join(f"v{i}" for i in range(16))
+    np.savetxt(tmp_path / "y.csv", x, "%d", ",", header=names, comments="")
+    assert data.load(tmp_path / "y.csv", image_shape=(4, 4)).x.shape == (30, 16)
+    assert data.load(tmp_path / "y.csv").x.shape == (30, 15)
+
+
+@pytest.mark.parametrize("rows", ["1,2\n", "1,2\n1,2\n1,2\n"])
+def test_rows_that_are_all_alike_are_refused(tmp_path, rows):
+    (tmp_path / "x.csv").write_text(f"a,b\n{rows}")
+    with pytest.raises(checks.InvalidInput, match=r"x.csv: all \d rows are alike"):
+        data.load(tmp_path / "x.csv")
+
+
+def test_a_row_without_any_value_has_no_cluster(tmp_path):
+    (tmp_path / "x.csv").write_text("a,b\n1,2\n3,5\n2,9\n")
+    scaling = data.load(tmp_path / "x.csv").scaling
+    (tmp_path / "new.csv").write_text("a,b\n,2\n,\n")
+    with pytest.raises(checks.InvalidInput, match=r"new.csv: row 1 of x has no value"):
+        own.new_rows(tmp_path / "new.csv", scaling)
+    (tmp_path / "new.csv").write_text("a,b\n,2\n,4\n")  # a column may be empty
+    assert own.new_rows(tmp_path / "new.csv", scaling).shape == (2, 2)
+
+
+def test_columns_without_names_are_taken_in_order_and_it_says_so(tmp_path, caplog):
+    (tmp_path / "x.csv").write_text("petal,sepal\n1,2\n3,5\n2,9\n")
+    found = data.load(tmp_path / "x.csv")
+    (tmp_path / "new.csv").write_text("1,2\n3,5\n2,9\n")
+    caplog.clear()
+    new = own.new_rows(tmp_path / "new.csv", found.scaling)
+    np.testing.assert_array_equal(new, found.x)
+    assert "names no columns; they are taken for petal, sepal, in that" in caplog.text
+
+
+def test_other_names_of_rows_are_another_file(tmp_path):
+    (tmp_path / "x.csv").write_text("id,a\nP1,1.5\nP2,2\nP3,7\n")
+    before = data.load(tmp_path / "x.csv").fingerprint
+    assert data.load(tmp_path / "x.csv").fingerprint == before
+    (tmp_path / "x.csv").write_text("id,a\nP1,1.5\nQ2,2\nP3,7\n")
+    assert data.load(tmp_path / "x.csv").fingerprint != before
+
+
+def test_labels_that_are_objects_are_named(tmp_path):
+    labels = np.array([1, "a", None, 2.0], object)
+    np.savez(tmp_path / "x.npz", x=X[:4], y=labels)
+    with pytest.raises(checks.InvalidInput, match=r"labels in 'y'.*y=y.astype\(str\)"):
+        data.load(tmp_path / "x.npz")
+
+
+@pytest.mark.parametrize("size", [8, "8,8", (8,), (0, 4), (4, 4, 3), (2.5, 3)])
+def test_an_image_size_that_is_none(tmp_path, size):
+    with pytest.raises(InvalidInput, match=r"image_size=.*a height and a width"):
+        data.load(tmp_path, image_size=size)
+
+
+def test_a_column_cannot_be_label_and_batch(tmp_path):
+    (tmp_path / "x.csv").write_text("a,b,c\n1,2,u\n3,5,v\n2,9,u\n")
+    with pytest.raises(checks.InvalidInput, match="batch='c' is the label, too"):
+        data.load(tmp_path / "x.csv", label="c", batch="c")
+
+
+def test_pixels_are_from_0_to_255(tmp_path):
+    np.save(tmp_path / "x.npy", X - 300.0)
+    with pytest.raises(checks.InvalidInput, match="scaling='pixels' divides values"):
+        data.load(tmp_path / "x.npy", scaling="pixels")
+
+
+def test_a_row_without_a_direction_names_its_file(tmp_path):
+    np.save(tmp_path / "x.npy", np.r_[X, 0 * X[:1]])
+    with pytest.raises(checks.InvalidInput, match=r"x.npy: row .* has no direction"):
+        data.load(tmp_path / "x.npy", scaling="unit")
+
+
+def test_a_table_that_spaces_separate_says_what_may(tmp_path):
+    (tmp_path / "x.csv").write_text("a b c\n1 2 3\n4 5 6\n")
+    with pytest.raises(checks.InvalidInput, match=r"separated by commas, .* or bars"):
+        data.load(tmp_path / "x.csv")
+
+
+@pytest.mark.parametrize(("name", "got"), [(None, "NoneType"), ("", "''"), (X, "nda")])
+def test_what_is_no_name_of_data(name, got):
+    with pytest.raises(checks.InvalidInput, match=rf"name must be .* got {got}"):
+        data.load(name)
+
+
+def test_images_with_their_channels_first_get_a_hint(tmp_path, caplog):
+    caplog.set_level("INFO", logger="dgg_jax")
+    x = np.random.default_rng(0).random((20, 3, 8, 8))
+    np.save(tmp_path / "x.npy", x)
+    assert data.load(tmp_path / "x.npy").x.shape == (20, 192)
+    assert "if they are images, save them as x.transpose(0, 2, 3, 1)" in caplog.text

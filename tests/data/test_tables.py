@@ -188,7 +188,8 @@ def test_real_tables_are_read_bit_for_bit(shared_data, tmp_path):
         pd.DataFrame(x, columns=names).to_csv(path, index=False)
         np.save(tmp_path / "x.npy", x)
         read, of_array = data.load(path), data.load(tmp_path / "x.npy")
-        np.testing.assert_array_equal(read.x, of_array.x)
+        varied = of_array.x.any(axis=0)  # three columns of digits are not
+        np.testing.assert_array_equal(read.x, of_array.x[:, varied])
         assert read.scaling.step == of_array.scaling.step
 
 
@@ -401,7 +402,10 @@ def test_lists_in_parquet_are_columns(caplog):
     assert found.class_names == ("a", "b", "c")
     uneven = {"v": [[1.0], [2.0, 3.0]], "a": [1.0, 2.0], "t": [b"x", b"y"]}
     assert parquet_loaded(uneven).scaling.columns == ("a",)
-    assert "left out, since no features: v (lists of 1 to 2 numbers), t" in caplog.text
+    assert (
+        "left out, since no features: v (lists of 1 to 2 numbers), t (text)"
+        in caplog.text
+    )
     del uneven["a"]
     with pytest.raises(InvalidInput, match=r"it has: v \(lists of 1 to 2 numbers\), t"):
         parquet_loaded(uneven)

@@ -105,15 +105,25 @@ def test_what_is_no_cluster_is_not_used():
         np.linspace(-1.0, 1.0, 90),
         np.r_[np.nan, np.linspace(0.0, 1.0, 89)],
         np.full(90, np.nan),
-        np.array(["a", None] * 45, object),
+        np.array(["a", "b"] * 45, object),
         np.r_[np.inf, Y[1:]],
     ):
         assert stages.known_labels(y, 90, 3) is None
 
 
+@pytest.mark.parametrize("unknown", [-1, "-1", None, np.nan, "", pd.NA])
+@pytest.mark.parametrize("shape", [(90,), (90, 1)])
+def test_known_clusters_that_are_names_are_refused(unknown, shape):
+    y = np.full(shape, unknown, object)
+    y[3:6] = "setosa"
+    with pytest.raises(InvalidInput, match="got 'setosa' in row 3; number names"):
+        stages.known_labels(y, 90, 3)
+
+
 @pytest.mark.parametrize(
     ("y", "message"),
     [
+        (some(5).astype(float)[:, None], r"y must be \[90\].*\(90, 1\)"),
         (some(5)[:80], r"y must be \[90\].*\(80,\)"),
         (np.where(some(5) == 2, 3, some(5)), r"in -1\.\.2.*to 3"),
         (np.r_[-2, -1, Y[2:]], r"in -1\.\.2.*from -2"),
