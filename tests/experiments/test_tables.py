@@ -303,7 +303,7 @@ def test_a_page_shows_runs_and_the_stages_of_one(folder, tmp_path):
 @pytest.mark.parametrize(
     ("name", "count"),
     [
-        ("docs/accuracy.md", 7),
+        ("docs/accuracy.md", 9),
         ("docs/reproduced.md", 3),
         ("docs/results.md", 8),
         ("README.md", 1),
