@@ -320,6 +320,17 @@ def test_every_method_has_a_row_in_the_results(method):
     assert f"\n| {method} | " in (RESULTS.parent / "docs/results.md").read_text()
 
 
+TABLE_1 = ("gmm", "kmeans", "spectral", "ae_gmm", "vae_gmm", "dae_gmm")
+TABLE_1 += ("dec", "imsat", "spectralnet", "vade", "gmvae", "dgg")
+
+
+@pytest.mark.parametrize("dataset", ["mnist", "har", "reuters_r8"])
+def test_table_1_has_three_seeds_of_every_method(dataset):
+    for method in TABLE_1:
+        files = (RESULTS / f"compare-{dataset}").glob(f"{method}-[0-9].json")
+        assert len(list(files)) >= 3, method
+
+
 def of_methods(folder, *runs, dataset="mnist"):
     """Writes runs of (method, seed, stages) as files METHOD-SEED.json."""
     folder.mkdir(exist_ok=True)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dgg_jax import metrics
+from dgg_jax import data, metrics, presets
 from dgg_jax.checks import InvalidInput, NotInstalled
 from dgg_jax.graph import graph_information, knn
 from dgg_jax.methods import dgg
@@ -123,6 +123,20 @@ def test_labels_never_influence_training(labels):
             assert other["accuracy"] is other["nmi"] is other["ari"] is None
         else:
             assert other["accuracy"] != record["accuracy"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("distance", ["near", "far"])
+def test_training_parts_half_circles_from_kmeans(distance):
+    """Figure 1 of DGG, from the paper's start, with nothing of ours to help."""
+    circles = data.load("moons", moons_distance=distance)
+    preset = dataclasses.replace(
+        presets.dgg("moons"), init="kmeans", label_epochs=0, guard=False
+    )
+    found = dgg.run(circles.x, preset, y=circles.y)
+    accuracy = {one["name"]: one.get("accuracy") for one in found.records}
+    assert accuracy["initialize"] < 0.9
+    assert accuracy["evaluate"] >= 0.99
 
 
 @pytest.mark.slow
