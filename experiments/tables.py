@@ -109,7 +109,8 @@ def _notes(result: dict[str, Any]) -> str:
     """What a row of a run must say of its data, in parentheses; "" if nothing."""
     preset = result["config"]["preset_values"]
     notes = []
-    if preset.get("siamese_warp") or preset.get("warp"):
+    has_siamese = preset.get("siamese_epochs") and preset.get("graph_of") != "data"
+    if (preset.get("siamese_warp") and has_siamese) or preset.get("warp"):
         notes.append("images warped")
     if "reconstructed features" in result["dataset"]["provenance"]:
         notes.append("reconstructed features")

@@ -215,6 +215,13 @@ def test_outliers_are_counted_in_the_report(images, tmp_path):
     assert "9 rows of the lowest ELBO are outliers, -1 in labels_" in shown
 
 
+def test_a_report_does_not_mind_what_transform_returns(model, images, tmp_path):
+    import copy
+
+    other = copy.deepcopy(model).set_output(transform="pandas")
+    assert other.report(tmp_path / "page.html", images).exists()
+
+
 def test_a_report_that_cannot_be_written(model, images, tmp_path):
     with pytest.raises(InvalidInput, match=r"X must have the 90 rows .* got 89"):
         model.report(tmp_path / "page.html", images[1:])

@@ -4,6 +4,7 @@ import difflib
 import functools
 import hashlib
 import math
+import numbers
 import os
 import re
 from collections import Counter
@@ -146,7 +147,8 @@ def load(
     chosen = _scaling(path, x, matrix, scaling, shape, is_image, is_image_told)
     if chosen.step in _SCALED_BY and constant_columns(x).all():
         raise InvalidInput(
-            f"{path}: all {len(x):,} rows are alike; there is nothing to cluster."
+            f"{path} holds no two rows that differ (it has {len(x):,}); there is "
+            "nothing to cluster."
         )
     varied = matrix if is_image else _without_constants(matrix, chosen)
     if varied is not matrix:
@@ -162,14 +164,12 @@ def load(
     if scaling == "none":
         remedy = "let --scaling=standard centre and scale it"
         check_offset(x, matrix.columns, remedy)
-    fingerprint = _fingerprint(
-        matrix.features.shape, x, y, class_names, batches, matrix.names
-    )
+    fingerprint = _fingerprint(matrix.features.shape, x, y, class_names, batches)
     _tell(path, matrix, chosen, is_image)
     if chosen.step != "none" or x.dtype != np.float32:
         x = _told_of(path, functools.partial(scaled, scaling=chosen), x)
     _warn(path, x, matrix)
-    if chosen.step in _SCALED_BY and not is_image and matrix.columns is None:
+    if chosen.step in _SCALED_BY and matrix.columns is None and len(shape) == 1:
         _warn_of_constants(path, x)
     likelihood, variance = likelihood_for(x)
     if scaling == "counts":
@@ -232,12 +232,6 @@ def named_rows(
         matrix = _with_columns(path, matrix, wanted)
     else:
         _warn_of_left_out(path, matrix)
-        if wanted and not path.is_dir() and not matrix.columns:
-            LOGGER.warning(
-                "%s names no columns; they are taken for %s, in that order.",
-                path,
-                tables.listed(wanted),
-            )
     is_whole = scaling is not None and scaling.step in (UNIT_ROWS, "counts", LOG_COUNTS)
     _check_finite(path, matrix, may_miss=may_miss and not is_whole)
     x = matrix.features.reshape(len(matrix.features), -1)
@@ -251,6 +245,12 @@ def named_rows(
         raise InvalidInput(
             f"{path} has {x.shape[1]:,} columns of numbers, the model was trained on "
             f"{len(scaling.shift):,}{of}; give the same columns in the same order."
+        )
+    if wanted and scaling.kept is None and not (matrix.columns or path.is_dir()):
+        LOGGER.warning(
+            "%s names no columns; they are taken for %s, in that order.",
+            path,
+            tables.listed(wanted),
         )
     return _told_of(path, functools.partial(scaled, scaling=scaling), x), matrix.names
 
@@ -347,18 +347,14 @@ def _read(
         )
     matrix = matrices.read(path, label, wanted, layer)
     if matrix.features.dtype == bool:  # of which there are no differences
-        matrix = matrix._replace(features=matrix.features.astype(np.uint8))
+        matrix = matrix._replace(features=matrix.features.view(np.uint8))
     return matrix
 
 
 def _check_image_size(size: Any) -> None:
-    if size is None:
-        return
-    try:
-        is_one = len(size) == 2 and all(int(side) == side > 0 for side in size)
-    except (TypeError, ValueError):
-        is_one = False
-    if isinstance(size, str) or not is_one:
+    sides = size if isinstance(size, tuple | list) else ()
+    whole = [isinstance(s, numbers.Integral) and type(s) is not bool for s in sides]
+    if size is not None and not (whole == [True, True] and min(sides) > 0):
         raise InvalidInput(
             f"image_size={size!r} must be a height and a width in pixels, as (64, 64)."
         )
@@ -528,22 +524,22 @@ def _without_constants(matrix: Matrix, scaling: Scaling) -> Matrix:
     They tell nothing of these rows, and of new ones, where they may differ, no network
     would have seen it.
     """
-    if scaling.step not in _SCALED_BY or matrix.columns is None:
+    names = matrix.columns
+    if scaling.step not in _SCALED_BY or names is None or matrix.features.ndim > 2:
         return matrix
-    if matrix.features.ndim > 2 or _are_of_pixels(matrix.columns):
+    if all(map(_PIXEL.fullmatch, names)):
         return matrix  # the ground of images
-    varies = ~constant_columns(matrix.features)
-    if varies.all() or not varies.any():
+    same = constant_columns(matrix.features)
+    same &= np.array([names.count(name) == 1 for name in names])  # others go by order
+    kept = matrix.features[:, ~same]
+    if not same.any() or np.isnan(kept).all(axis=1).any():
         return matrix
-    same = [matrix.columns[place] for place in np.flatnonzero(~varies)]
+    left = [name for name, is_same in zip(names, same, strict=True) if is_same]
     return matrix._replace(
-        features=matrix.features[:, varies],
-        columns=tuple(matrix.columns[place] for place in np.flatnonzero(varies)),
-        left_out=(
-            *matrix.left_out,
-            *(f"{name} (the same in every row)" for name in same),
-        ),
-        suspected=tuple(name for name in matrix.suspected if name not in same),
+        features=kept,
+        columns=tuple(name for name in names if name not in left),
+        left_out=(*matrix.left_out, f"{tables.listed(left, 5)} (constant)"),
+        suspected=tuple(name for name in matrix.suspected if name not in left),
     )
 
 
@@ -551,21 +547,17 @@ def _are_counts(path: Path, x: np.ndarray) -> bool:
     """Whether a matrix of cells holds what was counted, not what was made of it."""
     if path.suffix.lower() != ".h5ad":  # elsewhere whole numbers may mean anything
         return False
-    if checks.has_nan(x):
-        there = x[~np.isnan(x)]
-        if (
-            there.size
-            and there.min() >= 0
-            and there.max() > 1
-            and checks.are_whole(there[:, None])
-        ):
-            LOGGER.warning(
-                f"{path}: what is there are counts, but some are missing, which the "
-                "likelihood of counts cannot leave out: they are standardised; impute "
-                "them, as by 0 what was not seen."
-            )
+    low, high = np.fmin.reduce(x, axis=None), np.fmax.reduce(x, axis=None)
+    if not (low >= 0 and high > 1 and checks.are_whole(x)):
         return False
-    return x.min() >= 0 and x.max() > 1 and checks.are_whole(x)
+    if checks.has_nan(x):
+        LOGGER.warning(
+            f"{path}: what is there are counts, but some are missing, which the "
+            "likelihood of counts cannot leave out: they are standardised; impute "
+            "them, as by 0 what was not seen."
+        )
+        return False
+    return True
 
 
 def _most_variable(
@@ -657,17 +649,15 @@ def _fingerprint(
     y: np.ndarray | None,
     class_names: tuple[str, ...] | None,
     batches: np.ndarray | None,
-    names: np.ndarray | None,
 ) -> str:
-    """Of rows x [N, D] that the file holds in a shape [N, ...], and of their names."""
+    """Of rows x [N, D] that the file holds in a shape [N, ...]."""
     digest = hashlib.sha256(f"{shape} {x.dtype} {class_names}".encode())
     for _, block in checks.blocks(x):
         digest.update(np.ascontiguousarray(block))
     if y is not None:
         digest.update(y)
-    for texts in (batches, names):
-        if texts is not None:
-            digest.update("\n".join(texts.tolist()).encode())
+    if batches is not None:
+        digest.update("\n".join(batches.tolist()).encode())
     return digest.hexdigest()
 
 

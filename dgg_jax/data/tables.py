@@ -153,6 +153,11 @@ def read(
         )
         for index, one in enumerate(columns)
     ]
+    if place is None and width == 1 and found[0].values is None and " " in first[0]:
+        raise InvalidInput(
+            f"{path} has a single column, {first[0]!r}; fields are separated by "
+            "commas, semicolons, tabs or bars, not by spaces."
+        )
     return matrix(path, found, names is not None, place, labels, wanted)
 
 
@@ -265,8 +270,7 @@ def matrix(
             left_out.append(f"{title} (index)")
             naming.append(index)
         elif values is None:
-            why = "" if title.endswith(")") else " (empty)" if is_empty else " (text)"
-            left_out.append(f"{title}{why}")
+            left_out.append(title)
             if texts is not None and len(texts) > 1 and not naming:
                 naming.append(index)
         elif texts is not None or (
@@ -280,11 +284,9 @@ def matrix(
                 suspected.append(title)
     if not kept:
         have = [column.name for column in columns] if are_named else left_out
-        separators = ", ".join(_NAMES.values()).replace(", bars", " or bars")
-        hint = f"; fields are separated by {separators}" if len(columns) == 1 else ""
         raise InvalidInput(
             f"{path} has no column of numbers, besides labels; it has: "
-            f"{listed(have) or 'none'}{hint}."
+            f"{listed(have) or 'none'}."
         )
     return Matrix(
         features=np.stack([columns[index].values for index in kept], axis=1),

@@ -338,7 +338,7 @@ def build_graph(problem: Problem, state: State) -> tuple[State, Metrics]:
             seed=problem.numpy_seed("graph"),
         )
 
-    if preset.num_neighbors >= indices.shape[1] == len(indices) - 1:
+    if preset.num_neighbors > indices.shape[1] == len(indices) - 1:
         LOGGER.warning(
             "num_neighbors=%d: every row is a neighbour of all %d others, so that the "
             "graph tells nothing; take fewer than a cluster has rows.",

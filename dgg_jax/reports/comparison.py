@@ -67,7 +67,7 @@ def table(results: Sequence[dict[str, Any]]) -> list[Row]:
                 method=method,
                 seeds=[result["seed"] for result in group],
                 accuracy=_values(last, "accuracy"),
-                trained=_trained(group),
+                trained=trained(group),
                 nmi=_values(last, "nmi"),
                 ari=_values(last, "ari"),
                 confident=_values(last, "confident_label_accuracy"),
@@ -142,12 +142,15 @@ def _values(records: Sequence[dict[str, Any]], name: str) -> list[float] | None:
     return None if None in values else values
 
 
-def _trained(results: Sequence[dict[str, Any]]) -> list[float] | None:
+def trained(results: Sequence[dict[str, Any]]) -> list[float] | None:
     """The accuracy that training came to; None if all runs keep what it did."""
     if not any(stage.get("undone") for one in results for stage in one["stages"]):
         return None
-    ends = [next(s for s in one["stages"] if s["name"] == "train") for one in results]
-    return _values([as_trained(stage) for stage in ends], "accuracy")
+    ends = []
+    for one in results:
+        undone = [stage for stage in one["stages"] if stage.get("undone")]
+        ends.append(as_trained([*one["stages"], *undone][-1]))
+    return _values(ends, "accuracy")
 
 
 def _cells(row: Row) -> dict[str, Any]:

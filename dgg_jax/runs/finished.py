@@ -183,8 +183,9 @@ def _with_data(config: Config, sha256: str) -> Config:
     own = random_rows(whole, config.num_rows)
     if own.fingerprint != sha256:
         raise checks.InvalidInput(
-            f"{config.dataset} has changed since {config.workdir} clustered it (its "
-            f"SHA-256 then: {sha256}); bring back the file as it was."
+            f"{config.dataset} has changed since {config.workdir} clustered it, or a "
+            f"former version read it otherwise (its SHA-256 then: {sha256}); bring "
+            "back the file as it was, or run anew."
         )
     return config._replace(own=own)
 

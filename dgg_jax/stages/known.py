@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy import sparse
 from scipy.optimize import linear_sum_assignment
 
 from dgg_jax import checks
@@ -178,7 +179,9 @@ def known_labels(
     """
     if y is None:
         return None
-    y = _whole(np.asarray(y))
+    # As they came: numpy makes text of what is missing in a list of names.
+    y = np.array(y, object) if isinstance(y, list | tuple) else y
+    y = None if sparse.issparse(y) else _whole(np.asarray(y))
     if y is None or not (y == UNKNOWN).any():
         return None
     if y.shape != (num_rows,):
@@ -205,39 +208,46 @@ def _whole(y: np.ndarray) -> np.ndarray | None:
     """
     if y.dtype.kind in "iu":
         return y
-    values = ["" if _is_missing(value) else value for value in y.ravel().tolist()]
-    are_numbers = [isinstance(value, numbers.Real) for value in values]
-    missing = [value == "" for value in values]
-    if all(missing):
+    if y.ndim != 1 and y.shape[1:] != (1,):  # as targets, or one-hot codes
         return None
+    values = y.ravel().tolist()
+    missing = [_is_missing(value) for value in values]
     unknown = [str(value) in ("-1", "-1.0") for value in values]
     others = [
         row
         for row, value in enumerate(values)
-        if not (missing[row] or unknown[row])
-        and not (are_numbers[row] and float(value).is_integer())
+        if not (missing[row] or unknown[row] or _is_whole(value))
     ]
+    if all(missing):
+        return None
     if others:
+        row = others[0]
         # Of measured numbers a -1 is one of them.
-        are_names = not all(are_numbers[row] for row in others)
+        are_names = not all(isinstance(values[row], numbers.Real) for row in others)
         if are_names and (any(unknown) or any(missing)):
             raise checks.InvalidInput(
                 "y must be whole numbers, the known cluster of each row, or -1 where "
-                f"it is not known, got {values[others[0]]!r} in row {others[0]}; "
-                "number names, as by pandas.factorize(y)[0], where -1 is for missing."
+                f"it is not known, got {values[row]!r} in row {row}; number names, as "
+                "by pandas.factorize(y)[0], with None where none is known."
             )
         return None
     if any(missing):
         row = missing.index(True)
         raise checks.InvalidInput(
-            f"y has no cluster in row {row} ({y.ravel()[row]}); give -1 to rows whose "
+            f"y has no cluster in row {row} ({values[row]}); give -1 to rows whose "
             "cluster is not known."
         )
     return np.array(values, np.float64).astype(np.int64).reshape(y.shape)
 
 
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, numbers.Real) and float(value).is_integer()
+
+
 def _is_missing(value: Any) -> bool:
     """Whether it is what pandas or Python has in place of a class, or an empty text."""
-    if isinstance(value, float):
+    if isinstance(value, numbers.Real):
         return value != value
-    return value is None or str(value).strip() in ("", "<NA>", "NaT")
+    if isinstance(value, str | bytes):
+        return value.strip().lower() in ("", b"", "nan", b"nan")
+    return str(value) in ("None", "<NA>", "NaT")

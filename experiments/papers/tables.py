@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dgg_jax import presets
-from dgg_jax.reports import cells, published
+from dgg_jax.reports import cells, comparison, published
 from experiments.papers.exhibits import Scale
 from experiments.papers.gmvae import CELLS, run_of_cell
 from experiments.papers.runs import Asked
@@ -127,7 +127,9 @@ def _cell(results: Results, dataset: str, method: str) -> tuple[str, str, str]:
         return printed, _NOTHING, _NOTHING
     # GMVAE's paper has a score of its own, which others are not compared by.
     values = [result["final"]["accuracy"] for result in found]
-    ours = f"{cells.spread(values, 4)} ({len(values)})"
+    trained = comparison.trained(found)
+    told = "" if trained is None else f"; {np.mean(trained):.4f} as trained"
+    ours = f"{cells.spread(values, 4)} ({len(values)}{told})"
     if paper is None or method == "gmvae":
         return printed, ours, _NOTHING
     return printed, ours, f"{np.mean(values) - paper:+.4f}"

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import sparse
 from sklearn.semi_supervised import LabelSpreading
 
 from dgg_jax.checks import InvalidInput
@@ -117,6 +118,35 @@ def test_known_clusters_that_are_names_are_refused(unknown, shape):
     y = np.full(shape, unknown, object)
     y[3:6] = "setosa"
     with pytest.raises(InvalidInput, match="got 'setosa' in row 3; number names"):
+        stages.known_labels(y, 90, 3)
+
+
+def test_names_of_a_list_that_misses_some_are_refused():
+    with pytest.raises(InvalidInput, match="got 'setosa' in row 0; number names"):
+        stages.known_labels(["setosa", float("nan")] * 45, 90, 3)
+    numbered = pd.factorize(np.array(["setosa", None] * 45, object))[0]
+    np.testing.assert_array_equal(
+        stages.known_labels(numbered, 90, 3), np.tile([0, -1], 45)
+    )
+
+
+@pytest.mark.parametrize(
+    "y",
+    [
+        sparse.csr_array(np.eye(90)),
+        pd.Series([np.zeros(2)] * 90),
+        np.full((90, 2), -1.0),
+        np.eye(90)[:, :3] - 1.0,
+    ],
+    ids=["sparse", "arrays", "targets", "one-hot"],
+)
+def test_targets_of_other_kinds_are_not_used(y):
+    assert stages.known_labels(y, 90, 3) is None
+
+
+def test_a_missing_float32_is_told():
+    y = np.array([0, np.float32("nan"), -1] * 30, object)
+    with pytest.raises(InvalidInput, match="y has no cluster in row 1"):
         stages.known_labels(y, 90, 3)
 
 
