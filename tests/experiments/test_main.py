@@ -294,7 +294,7 @@ def test_data_dir_must_be_a_folder(tmp_path, untrained):
 def test_a_workdir_that_is_no_folder_is_refused(tmp_path, untrained, name):
     (tmp_path / "file").write_text("content")
     outcome = call(f"--workdir={tmp_path / name}")
-    assert_refused(outcome, str(tmp_path / name), "cannot be written", "--workdir")
+    assert_refused(outcome, str(tmp_path / name), "must be a folder", "--workdir")
     assert untrained == []
     assert (tmp_path / "file").read_text() == "content"
 

@@ -61,11 +61,14 @@ def test_configurations_make_rows_of_their_own():
 
 
 def test_a_row_says_what_its_data_are():
-    run = result(0, (0.8, 0.7, 0.9), preset_values={"siamese_warp": 0.5})
+    warped = {"siamese_warp": 0.5, "siamese_epochs": 8, "graph_of": "siamese"}
+    run = result(0, (0.8, 0.7, 0.9), preset_values=warped)
     run["dataset"]["provenance"] = "UCI HAR, reconstructed features, from file har.npz"
     assert "main` (images warped, reconstructed features) | 0 |" in table([run])
     run["config"]["preset_values"] = {"siamese_warp": 0.0, "warp": 1.0}
     assert "main` (images warped, reconstructed features) | 0 |" in table([run])
+    run["config"]["preset_values"] = warped | {"graph_of": "data"}
+    assert "main` (reconstructed features) | 0 |" in table([run])
 
 
 def test_runs_without_labels_have_no_accuracy():
