@@ -283,8 +283,8 @@ def run(
             opened.callback(runner.close)
         except (FileExistsError, NotADirectoryError) as error:
             raise checks.InvalidInput(
-                f"workdir {config.workdir} must be a folder: it, or what it lies in, is "
-                "a file; choose another --workdir."
+                f"workdir {config.workdir} must be a folder: it, or what it lies in, "
+                "is a file; choose another --workdir."
             ) from error
         except OSError as error:
             raise checks.InvalidInput(
