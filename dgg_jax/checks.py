@@ -496,12 +496,10 @@ def missing(x: np.ndarray | sparse.csr_array) -> bool:
     """
     if sparse.issparse(x) and not (len(x.data) and has_nan(x.data)):
         return False
-    empty_rows(x)
     in_column = np.zeros(x.shape[1], np.int64)
-    for _, block in blocks(x):
-        if not has_nan(block):
-            continue
-        in_column += np.isnan(block).sum(axis=0)
+    for start, block in blocks(x):
+        if has_nan(block):
+            in_column += _gone(start, block).sum(axis=0)
     if (in_column == x.shape[0]).any():
         column = int((in_column == x.shape[0]).argmax())
         raise InvalidInput(
@@ -517,14 +515,20 @@ def empty_rows(x: np.ndarray) -> None:
       InvalidInput: naming the first.
     """
     for start, block in blocks(x):
-        if not has_nan(block):
-            continue
-        empty = np.isnan(block).all(axis=1)
-        if empty.any():
-            raise InvalidInput(
-                f"row {start + int(empty.argmax())} of x has no value, all are NaN; "
-                "leave it out."
-            )
+        if has_nan(block):
+            _gone(start, block)
+
+
+def _gone(start: int, block: np.ndarray) -> np.ndarray:
+    """Which values are NaN, of rows from this one on that all must have some."""
+    gone = np.isnan(block)
+    empty = gone.all(axis=1)
+    if empty.any():
+        raise InvalidInput(
+            f"row {start + int(empty.argmax())} of x has no value, all are NaN; "
+            "leave it out."
+        )
+    return gone
 
 
 def has_nan(x: np.ndarray) -> bool:

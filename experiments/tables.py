@@ -79,7 +79,6 @@ _NOTHING = "Not measured yet."
 def _run(result: dict[str, Any]) -> Run:
     *earlier, last = result["stages"]
     accuracy = {stage["name"]: as_trained(stage).get("accuracy") for stage in earlier}
-    is_undone = any(stage.get("undone") for stage in earlier)
     others = [v for k, v in accuracy.items() if v is not None and k != "train"]
     objective = {stage["name"]: stage.get("objective") for stage in result["stages"]}
     # What is said of where a run lives is not what it computes.
@@ -92,7 +91,7 @@ def _run(result: dict[str, Any]) -> Run:
         "seed": result["seed"],
         "initial": accuracy.get("initialize", others[0] if others else None),
         "fitted": accuracy.get("classifier"),
-        "trained": accuracy["train"] if is_undone else last.get("accuracy"),
+        "trained": scores.trained(result),
         "kept": last.get("accuracy"),
         "information": last.get("graph_information"),
         "objective": objective.get("train"),

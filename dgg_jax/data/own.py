@@ -36,12 +36,10 @@ from dgg_jax.data.preprocessing import (
 from dgg_jax.log import LOGGER
 
 SCALINGS = ("auto", "none", "standard", "minmax", "pixels", "unit", "counts")
-# The scaling that a step of the provenance is asked for by, of those by columns.
-_SCALED_BY = {"standardize": "standard", "min_max": "minmax"}
+_BY_COLUMNS = ("standardize", "min_max")  # steps that scale each column by itself
 _BRIGHT = 128  # least largest value of what we take for 8-bit pixels
-_PIXEL = re.compile(
-    r"(pixel|px)[ _.]?\d+([ _.x]\d+)?|\d+x\d+", re.IGNORECASE
-)  # names of columns
+# Names of columns of pixels.
+_PIXEL = re.compile(r"(pixel|px)[ _.]?\d+([ _.x]\d+)?|\d+x\d+", re.IGNORECASE)
 
 
 def is_path(name: str | os.PathLike[str]) -> bool:
@@ -145,15 +143,9 @@ def load(
     shape, is_image = _shape(path, matrix, image_shape)
     is_image_told = bool(image_shape)
     chosen = _scaling(path, x, matrix, scaling, shape, is_image, is_image_told)
-    if chosen.step in _SCALED_BY and constant_columns(x).all():
-        raise InvalidInput(
-            f"{path} holds no two rows that differ (it has {len(x):,}); there is "
-            "nothing to cluster."
-        )
-    varied = matrix if is_image else _without_constants(matrix, chosen)
-    if varied is not matrix:
-        matrix, x, step = varied, varied.features, _SCALED_BY[chosen.step]
-        chosen = _scaling(path, x, matrix, step, x.shape[1:], False, False)
+    if chosen.step in _BY_COLUMNS and not is_image:
+        matrix, chosen = _without_constants(path, matrix, chosen)
+        x = matrix.features.reshape(len(x), -1)
     chosen = chosen._replace(
         layer=layer,
         ground=matrix.ground,
@@ -169,8 +161,6 @@ def load(
     if chosen.step != "none" or x.dtype != np.float32:
         x = _told_of(path, functools.partial(scaled, scaling=chosen), x)
     _warn(path, x, matrix)
-    if chosen.step in _SCALED_BY and matrix.columns is None and len(shape) == 1:
-        _warn_of_constants(path, x)
     likelihood, variance = likelihood_for(x)
     if scaling == "counts":
         likelihood = "negative_binomial"
@@ -518,28 +508,54 @@ def _scaling(
     return Scaling(step, shift, scale, shape, matrix.columns)
 
 
-def _without_constants(matrix: Matrix, scaling: Scaling) -> Matrix:
-    """A table without the columns that are the same in every row, if some are.
+def _without_constants(
+    path: Path, matrix: Matrix, scaling: Scaling
+) -> tuple[Matrix, Scaling]:
+    """A table, and its scaling, without the columns that are the same in every row.
 
     They tell nothing of these rows, and of new ones, where they may differ, no network
-    would have seen it.
+    would have seen it. Columns that have no names to leave them out by are told.
+
+    Raises:
+      InvalidInput: if all columns are such.
     """
-    names = matrix.columns
-    if scaling.step not in _SCALED_BY or names is None or matrix.features.ndim > 2:
-        return matrix
-    if all(map(_PIXEL.fullmatch, names)):
-        return matrix  # the ground of images
-    same = constant_columns(matrix.features)
+    names, rows = matrix.columns, matrix.features
+    same = constant_columns(rows.reshape(len(rows), -1))
+    if same.all():
+        raise InvalidInput(
+            f"{path} holds no two rows that differ (it has {len(rows):,}); there is "
+            "nothing to cluster."
+        )
+    if rows.ndim > 2 or not same.any():
+        return matrix, scaling
+    if names is None:
+        LOGGER.warning(
+            "%s: columns that are the same in every row, and tell nothing: %s (counted "
+            "from 0). Leave them out, for new rows may have other values there.",
+            path,
+            tables.listed([str(column) for column in np.flatnonzero(same)]),
+        )
+        return matrix, scaling
     same &= np.array([names.count(name) == 1 for name in names])  # others go by order
-    kept = matrix.features[:, ~same]
-    if not same.any() or np.isnan(kept).all(axis=1).any():
-        return matrix
+    kept = rows[:, ~same]
+    if all(map(_PIXEL.fullmatch, names)) or np.isnan(kept).all(axis=1).any():
+        return matrix, scaling  # the ground of images; all that a row has
     left = [name for name, is_same in zip(names, same, strict=True) if is_same]
-    return matrix._replace(
-        features=kept,
-        columns=tuple(name for name in names if name not in left),
-        left_out=(*matrix.left_out, f"{tables.listed(left, 5)} (constant)"),
-        suspected=tuple(name for name in matrix.suspected if name not in left),
+    columns = tuple(name for name in names if name not in left)
+    told = (f"{tables.listed(left, 5)} (constant)",) if left else ()
+    return (
+        matrix._replace(
+            features=kept,
+            columns=columns,
+            left_out=(*matrix.left_out, *told),
+            suspected=tuple(name for name in matrix.suspected if name not in left),
+        ),
+        scaling._replace(
+            shift=scaling.shift[~same],
+            scale=scaling.scale[~same],
+            feature_shape=(len(columns),),
+            columns=columns,
+        ),
     )
 
 
@@ -685,18 +701,6 @@ def _warn(path: Path, x: np.ndarray, matrix: Matrix) -> None:
             path,
             copies,
             len(x),
-        )
-
-
-def _warn_of_constants(path: Path, x: np.ndarray) -> None:
-    """Of an array, whose columns have no names to leave them out by."""
-    same = np.flatnonzero(constant_columns(x))
-    if len(same):
-        LOGGER.warning(
-            "%s: columns that are the same in every row, and tell nothing: %s (counted "
-            "from 0). Leave them out, for new rows may have other values there.",
-            path,
-            tables.listed([str(column) for column in same]),
         )
 
 

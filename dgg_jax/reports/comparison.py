@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dgg_jax.progress import as_trained
 from dgg_jax.reports import cells, published, scores
 
 
@@ -144,13 +143,10 @@ def _values(records: Sequence[dict[str, Any]], name: str) -> list[float] | None:
 
 def trained(results: Sequence[dict[str, Any]]) -> list[float] | None:
     """The accuracy that training came to; None if all runs keep what it did."""
-    if not any(stage.get("undone") for one in results for stage in one["stages"]):
+    values = [scores.trained(one) for one in results]
+    if None in values or not any(map(scores.is_undone, results)):
         return None
-    ends = []
-    for one in results:
-        undone = [stage for stage in one["stages"] if stage.get("undone")]
-        ends.append(as_trained([*one["stages"], *undone][-1]))
-    return _values(ends, "accuracy")
+    return values
 
 
 def _cells(row: Row) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from dgg_jax.progress import as_trained
+
 NAMES = {
     "accuracy": "accuracy",
     "nmi": "NMI",
@@ -28,6 +30,26 @@ def comparable(result: dict[str, Any]) -> float | None:
       result: content of a result.json.
     """
     return (result.get("final") or {}).get(reported(result))
+
+
+def is_undone(result: dict[str, Any]) -> bool:
+    """Whether a run keeps a model from before training (erratum E36).
+
+    Args:
+      result: content of a result.json.
+    """
+    return any(stage.get("undone") for stage in result["stages"])
+
+
+def trained(result: dict[str, Any]) -> float | None:
+    """The accuracy that training came to, be it kept or not; None without labels.
+
+    Args:
+      result: content of a result.json.
+    """
+    *_, last = result["stages"]
+    undone = next((one for one in result["stages"] if one.get("undone")), last)
+    return as_trained(undone).get("accuracy")
 
 
 def seconds(result: dict[str, Any]) -> float:

@@ -263,12 +263,11 @@ def _agrees_by_neighbors(results: Results) -> str:
         for result in results.values()
         if result is not None
     )
+    of_graph = " The graph is of an embedding of warped images." if warped else ""
     return (
         f"{verdict}: the best is N_s = {best} with {means[best]:.4f}, {gain:.4f} above "
         f"{first}; seeds differ by up to {chance:.4f} (standard deviation). The "
-        f"paper's best is 20, {theirs:.4f} above {first}."
-        + warped
-        * " The graph is of an embedding of warped images."
+        f"paper's best is 20, {theirs:.4f} above {first}.{of_graph}"
     )
 
 
