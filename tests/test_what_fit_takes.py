@@ -551,3 +551,10 @@ def test_a_new_row_without_any_value_has_no_cluster():
 def test_only_annotated_data_can_be_annotated():
     with pytest.raises(InvalidInput, match="must be an AnnData object, got DataFrame"):
         DGG(2, **TINY).fit(X).annotate(pd.DataFrame(X))
+
+
+def test_a_report_of_batches_is_of_the_rows_of_training(tmp_path):
+    model = DGG(2, **TINY).fit(X, batch=np.arange(40) % 2)
+    assert model.report(tmp_path / "page.html", X).exists()
+    with pytest.raises(InvalidInput, match="X must be the rows that were given to fit"):
+        model.report(tmp_path / "page.html", X[::-1] + 1)
