@@ -2,11 +2,13 @@
 
     python -m experiments.large_data --kind=words
     python -m experiments.large_data --rows=10000,100000,1000000 --columns=784
+    python -m experiments.large_data --write=million.npy --rows=1000000 --columns=128
 
-The neighbours are planted, so that no search is measured. Dense rows lie in a memory
-map in a temporary file (TMPDIR), sparse ones in memory. Every setting of DGG is a flag;
-training is short by default, with batches of 256 rows. ``--device_memory_share=1e-6``
-makes any data too large for the device.
+The last writes rows to a file, for ``dgg-jax run`` to cluster from file to report. The
+others train by themselves: the neighbours are planted, so that no search is measured.
+Dense rows lie in a memory map in a temporary file (TMPDIR), sparse ones in memory.
+Every setting of DGG is a flag; training is short by default, with batches of 256 rows.
+``--device_memory_share=1e-6`` makes any data too large for the device.
 """
 
 import dataclasses
@@ -18,6 +20,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from absl import app, flags
 
 from dgg_jax import checks, presets
@@ -31,6 +34,13 @@ _KIND = flags.DEFINE_enum(
 )
 _ROWS = flags.DEFINE_list(
     "rows", ["685071"], "N, several of which are measured in turn."
+)
+_WRITE = flags.DEFINE_string(
+    "write",
+    None,
+    "A .npy file for rows of bent patches that K-means does not part (D = --columns, "
+    "20 clusters), and one beside it, ending in -labels.npy, for their clusters; "
+    "nothing is trained.",
 )
 _COLUMNS = flags.DEFINE_integer("columns", 2000, "D.", lower_bound=1)
 for _field in dataclasses.fields(presets.DGGPreset):
@@ -132,8 +142,25 @@ def _measure_all() -> int:
             raise checks.InvalidInput(
                 f"rows must be positive integers, separated by commas, got {number!r}."
             )
+    if _WRITE.value is not None:
+        return _write(pathlib.Path(_WRITE.value))
     for number in _ROWS.value:
         print(json.dumps(measure(int(number))), flush=True)
+    return 0
+
+
+def _write(path: pathlib.Path) -> int:
+    """Writes rows that are planted, and their clusters, for another command."""
+    if len(_ROWS.value) > 1 or path.suffix != ".npy":
+        raise checks.InvalidInput(
+            f"write takes one number of rows and a .npy file, got rows "
+            f"{','.join(_ROWS.value)} and {path}."
+        )
+    shape = int(_ROWS.value[0]), _COLUMNS.value
+    x = np.lib.format.open_memmap(path, "w+", np.float32, shape)
+    _, y = synthetic.planted_patches(*shape, out=x)
+    x.flush()
+    np.save(path.with_name(f"{path.stem}-labels.npy"), y)
     return 0
 
 

@@ -335,6 +335,32 @@ def test_dgg_of_the_paper(dataset):
     assert (preset.decay, preset.decay_epochs) == (0.9, 10)
 
 
+@pytest.mark.parametrize("method", ["dgg", "vade", "imsat"])
+def test_many_rows_have_fewer_epochs_and_as_many_steps(method):
+    def chosen(num_points, **settings):
+        return presets.for_data(method, np.zeros((num_points, 12)), 3, **settings)
+
+    few, many = chosen(70_000), chosen(700_000)
+    epochs = [name for name in vars(few) if name.endswith("epochs")]
+    assert "epochs" in epochs
+    for name in epochs:
+        before = getattr(few, name)
+        assert getattr(many, name) == max(min(1, before), round(before / 10)), name
+    assert many.epochs == 2 or method == "imsat"
+    assert chosen(700_000, epochs=9).epochs == 9
+    own = presets.preset_class(method)()
+    assert few.epochs == own.epochs
+
+
+def test_wide_networks_are_for_many_images():
+    def widths(num_points, image_shape):
+        x = np.zeros((num_points, 784))
+        return presets.for_data("dgg", x, 3, image_shape=image_shape).hidden_sizes
+
+    assert widths(50_000, (28, 28)) == (500, 500, 2000)
+    assert widths(50_000, None) == widths(49_999, (28, 28)) == (256, 256, 512)
+
+
 @pytest.mark.parametrize("dataset", PLANE)
 def test_the_plane_is_trained_until_it_rests(dataset):
     preset = presets.dgg(dataset)

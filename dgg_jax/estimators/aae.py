@@ -78,7 +78,8 @@ class AAE(Embedder):
             Default: adam.
           learning_rate: initial rate of the method's own training. Default: 0.001.
           decay: factor of that rate every decay_epochs. Default: 0.9.
-          decay_epochs: epochs of one stair of that rate. Default: 10.
+          decay_epochs: epochs of one stair of that rate. Default: 10, fewer of more
+            than 70,000 rows.
           weight_decay: L2 weight decay in it. Default: 0.0.
           likelihood: p(x | z): bernoulli (values in [0, 1]), gaussian (fixed variance)
             or learned_gaussian. Default: from the data.

@@ -76,7 +76,8 @@ class CatGAN(Clusterer):
             Default: adam.
           learning_rate: initial rate of the method's own training. Default: 0.001.
           decay: factor of that rate every decay_epochs. Default: 1.0.
-          decay_epochs: epochs of one stair of that rate. Default: 10.
+          decay_epochs: epochs of one stair of that rate. Default: 10, fewer of more
+            than 70,000 rows.
           weight_decay: L2 weight decay in it. Default: 0.0.
           hidden_sizes: widths of the ReLU layers of the classifier; the generator
             mirrors them. Default: (500, 500).

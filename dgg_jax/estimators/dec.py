@@ -80,13 +80,15 @@ class DEC(Embedder):
           precision: of matrix products: float32; on GPUs and TPUs, which are faster
             with it, also tf32 or bfloat16, summed in float32. A CPU always takes
             float32. Default: float32.
-          epochs: epochs of the method's own training. Default: 20.
+          epochs: epochs of the method's own training. Default: 20, fewer of more than
+            70,000 rows.
           batch_size: points of a batch in it. Default: from the data.
           optimizer: of the method's own training: adam, or sgd with a momentum of 0.9.
             Default: adam.
           learning_rate: initial rate of the method's own training. Default: 0.001.
           decay: factor of that rate every decay_epochs. Default: 1.0.
-          decay_epochs: epochs of one stair of that rate. Default: 10.
+          decay_epochs: epochs of one stair of that rate. Default: 10, fewer of more
+            than 70,000 rows.
           weight_decay: L2 weight decay in it. Default: 0.0.
           likelihood: p(x | z): bernoulli (values in [0, 1]), gaussian (fixed variance),
             learned_gaussian or negative_binomial (counts). Default: from the data.
@@ -98,11 +100,11 @@ class DEC(Embedder):
             Default: from the data.
           latent_dim: L, dimension of the latent space. Default: 10.
           pretrain_layer_epochs: epochs of each layer's denoising autoencoder; 0 skips.
-            Default: 0.
+            Default: 0, fewer of more than 70,000 rows.
           pretrain_autoencoder_epochs: epochs of the deep denoising autoencoder.
             Default: from the data.
           pretrain_vae_epochs: epochs of the VAE with prior N(0, I); 0 skips. Default:
-            0.
+            0, fewer of more than 70,000 rows.
           pretrain_corruption: share of inputs set to 0 by the denoising autoencoders.
             Default: 0.2.
           pretrain_learning_rate: Adam's rate in pretraining. Default: 0.001.

@@ -198,7 +198,7 @@ class DGG(MixtureVAE):
             Default: from the data.
           latent_dim: L, dimension of the latent space. Default: 10.
           pretrain_layer_epochs: epochs of each layer's denoising autoencoder; 0 skips.
-            Default: 0.
+            Default: 0, fewer of more than 70,000 rows.
           pretrain_autoencoder_epochs: epochs of the deep denoising autoencoder.
             Default: from the data.
           pretrain_vae_epochs: epochs of the VAE with prior N(0, I); 0 skips. Default:
@@ -249,7 +249,8 @@ class DGG(MixtureVAE):
           kernel_neighbor: s_i of eq. (32) is the distance to this one of the kept
             neighbours, counted from the nearest; 0: to the farthest, whose weights are
             nearly uniform. Default: 0.
-          classifier_epochs: epochs that fit f_2 to the initial labels. Default: 20.
+          classifier_epochs: epochs that fit f_2 to the initial labels. Default: 20,
+            fewer of more than 70,000 rows.
           classifier_learning_rate: Adam's rate for that. Default: 0.01.
           objective: node (cost independent of S) or tuple (Algorithm 1 as printed).
             Default: node.

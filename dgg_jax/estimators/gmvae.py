@@ -99,13 +99,15 @@ class GMVAE(Generative):
           precision: of matrix products: float32; on GPUs and TPUs, which are faster
             with it, also tf32 or bfloat16, summed in float32. A CPU always takes
             float32. Default: float32.
-          epochs: epochs of the method's own training. Default: 40.
+          epochs: epochs of the method's own training. Default: 40, fewer of more than
+            70,000 rows.
           batch_size: points of a batch in it. Default: from the data.
           optimizer: of the method's own training: adam, or sgd with a momentum of 0.9.
             Default: adam.
           learning_rate: initial rate of the method's own training. Default: 0.001.
           decay: factor of that rate every decay_epochs. Default: 1.0.
-          decay_epochs: epochs of one stair of that rate. Default: 10.
+          decay_epochs: epochs of one stair of that rate. Default: 10, fewer of more
+            than 70,000 rows.
           weight_decay: L2 weight decay in it. Default: 0.0.
           likelihood: p(x | z): bernoulli (values in [0, 1]), gaussian (fixed variance)
             or learned_gaussian. Default: from the data.

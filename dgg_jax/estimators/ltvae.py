@@ -108,13 +108,15 @@ class LTVAE(Generative):
           precision: of matrix products: float32; on GPUs and TPUs, which are faster
             with it, also tf32 or bfloat16, summed in float32. A CPU always takes
             float32. Default: float32.
-          epochs: epochs of the method's own training. Default: 40.
+          epochs: epochs of the method's own training. Default: 40, fewer of more than
+            70,000 rows.
           batch_size: points of a batch in it. Default: from the data.
           optimizer: of the method's own training: adam, or sgd with a momentum of 0.9.
             Default: adam.
           learning_rate: initial rate of the method's own training. Default: 0.001.
           decay: factor of that rate every decay_epochs. Default: 0.9.
-          decay_epochs: epochs of one stair of that rate. Default: 10.
+          decay_epochs: epochs of one stair of that rate. Default: 10, fewer of more
+            than 70,000 rows.
           weight_decay: L2 weight decay in it. Default: 0.0.
           likelihood: p(x | z): bernoulli (values in [0, 1]), gaussian (fixed variance),
             learned_gaussian or negative_binomial (counts). Default: from the data.
@@ -126,11 +128,11 @@ class LTVAE(Generative):
             Default: from the data.
           latent_dim: L, dimension of the latent space. Default: 10.
           pretrain_layer_epochs: epochs of each layer's denoising autoencoder; 0 skips.
-            Default: 0.
+            Default: 0, fewer of more than 70,000 rows.
           pretrain_autoencoder_epochs: epochs of the deep denoising autoencoder.
             Default: from the data.
           pretrain_vae_epochs: epochs of the VAE with prior N(0, I); 0 skips. Default:
-            0.
+            0, fewer of more than 70,000 rows.
           pretrain_corruption: share of inputs set to 0 by the denoising autoencoders.
             Default: 0.2.
           pretrain_learning_rate: Adam's rate in pretraining. Default: 0.001.
@@ -140,7 +142,7 @@ class LTVAE(Generative):
           max_facets: V, the most discrete variables that the tree may have; 1 is a
             mixture. Default: 4.
           search_epochs: epochs between two searches of the tree's structure. Default:
-            10.
+            10, fewer of more than 70,000 rows.
           search_rows: rows, drawn anew for each search, whose latents it fits. Default:
             2000.
           search_moves: moves of a search, at most; 0 leaves the mixture that training

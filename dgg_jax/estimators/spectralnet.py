@@ -86,16 +86,18 @@ class SpectralNet(Embedder):
           precision: of matrix products: float32; on GPUs and TPUs, which are faster
             with it, also tf32 or bfloat16, summed in float32. A CPU always takes
             float32. Default: float32.
-          epochs: epochs of the method's own training. Default: 40.
+          epochs: epochs of the method's own training. Default: 40, fewer of more than
+            70,000 rows.
           batch_size: points of a batch in it. Default: from the data.
           optimizer: of the method's own training: adam, or sgd with a momentum of 0.9.
             Default: adam.
           learning_rate: initial rate of the method's own training. Default: 0.001.
           decay: factor of that rate every decay_epochs. Default: 0.9.
-          decay_epochs: epochs of one stair of that rate. Default: 10.
+          decay_epochs: epochs of one stair of that rate. Default: 10, fewer of more
+            than 70,000 rows.
           weight_decay: L2 weight decay in it. Default: 0.0.
           siamese_epochs: epochs of the Siamese network; 0 takes distances of the data.
-            Default: 8.
+            Default: 8, fewer of more than 70,000 rows.
           siamese_pairs: N_t, positive pairs a point. Default: 2.
           siamese_pairing: batch: all pairs of what a step embeds, a batch and N_t
             neighbours of each point; drawn: N_t positive and N_t negative ones a point.
@@ -110,7 +112,8 @@ class SpectralNet(Embedder):
           siamese_learning_rate: initial rate of what trains the Siamese network.
             Default: 0.0005.
           siamese_decay: factor of that rate every siamese_decay_epochs. Default: 0.1.
-          siamese_decay_epochs: epochs of one stair of that rate. Default: 70.
+          siamese_decay_epochs: epochs of one stair of that rate. Default: 70, fewer of
+            more than 70,000 rows.
           siamese_weight_decay: L2 weight decay of the Siamese network. Default: 0.0001.
           siamese_batch_size: points of a batch for the Siamese network. Default: from
             the data.

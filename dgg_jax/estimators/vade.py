@@ -113,13 +113,15 @@ class VaDE(MixtureVAE):
           precision: of matrix products: float32; on GPUs and TPUs, which are faster
             with it, also tf32 or bfloat16, summed in float32. A CPU always takes
             float32. Default: float32.
-          epochs: epochs of the method's own training. Default: 20.
+          epochs: epochs of the method's own training. Default: 20, fewer of more than
+            70,000 rows.
           batch_size: points of a batch in it. Default: from the data.
           optimizer: of the method's own training: adam, or sgd with a momentum of 0.9.
             Default: adam.
           learning_rate: initial rate of the method's own training. Default: 0.001.
           decay: factor of that rate every decay_epochs. Default: 0.9.
-          decay_epochs: epochs of one stair of that rate. Default: 10.
+          decay_epochs: epochs of one stair of that rate. Default: 10, fewer of more
+            than 70,000 rows.
           weight_decay: L2 weight decay in it. Default: 0.0.
           likelihood: p(x | z): bernoulli (values in [0, 1]), gaussian (fixed variance),
             learned_gaussian or negative_binomial (counts). Default: from the data.
@@ -131,11 +133,11 @@ class VaDE(MixtureVAE):
             Default: from the data.
           latent_dim: L, dimension of the latent space. Default: 10.
           pretrain_layer_epochs: epochs of each layer's denoising autoencoder; 0 skips.
-            Default: 0.
+            Default: 0, fewer of more than 70,000 rows.
           pretrain_autoencoder_epochs: epochs of the deep denoising autoencoder.
             Default: from the data.
           pretrain_vae_epochs: epochs of the VAE with prior N(0, I); 0 skips. Default:
-            0.
+            0, fewer of more than 70,000 rows.
           pretrain_corruption: share of inputs set to 0 by the denoising autoencoders.
             Default: 0.2.
           pretrain_learning_rate: Adam's rate in pretraining. Default: 0.001.
@@ -153,7 +155,7 @@ class VaDE(MixtureVAE):
             means in the initial variances of the components (erratum E37). Default:
             True.
           label_epochs: epochs that fit the whole model to the initial labels; 0 skips.
-            Default: 8.
+            Default: 8, fewer of more than 70,000 rows.
           restarts: runs of initialisation and training; the best is kept: in VaDE by
             the objective (the ELBO, but for another reconstruction_weight or kl_term),
             in DGG by the standing of the clusters, without ensemble and guard by the
@@ -169,7 +171,7 @@ class VaDE(MixtureVAE):
           reconstruction_weight: alpha, weight of the reconstruction in the objective.
             Default: 1.0.
           kl_warmup_epochs: epochs in which the weight of the other terms rises to 1.
-            Default: 0.
+            Default: 0, fewer of more than 70,000 rows.
           kl_term: false trains an autoencoder through the posterior mean, then fits a
             Gaussian mixture to its latents: the paper's AE+GMM. Default: True.
           learning_rate_floor: rate below which the networks' rate does not fall.

@@ -22,11 +22,12 @@ from dgg_jax.storage import arrays
 EXACT_LIMIT = 200_000  # rows up to which the exact search is the default
 # Distances by their products are rounded; this many more candidates than asked
 # for are ranked again by the distances of their differences.
-_SPARE_CANDIDATES = 16
+SPARE_CANDIDATES = 16
 _RECALL_ROWS = 1_000
 _TREE_COLUMNS = 10  # at most, for a tree to be faster than products on a CPU
 _GROUP = 16  # scores whose maximum is looked at before them
 _BLOCK_SIZE = 2048
+_LEAST_DESCENDED = 16  # neighbours of a point in the approximate search
 _ROWS_ON_CPU = 128  # compared at once; more are no faster and leave the caches
 _BLOCKS_ON_CPU = 8  # at once, at most
 
@@ -156,7 +157,7 @@ def _by_tree(
     """Neighbours of some rows of x by a tree of the points, on all cores."""
     tree = KDTree(x)
     block_size = block_size or _BLOCK_SIZE
-    num_candidates = min(k + 1 + _SPARE_CANDIDATES, len(x))
+    num_candidates = min(k + 1 + SPARE_CANDIDATES, len(x))
     indices = np.empty((len(rows), k), np.int32)
     distances = np.empty((len(rows), k), np.float32)
     is_tied = np.zeros(len(rows), bool)
@@ -209,7 +210,7 @@ def _by_products(
         block = slice(start, min(start + _BLOCK_SIZE, len(x)))
         half_norms[block] = 0.5 * np.sum(points[block] ** 2, axis=1)
     copies = [jax.device_put((points, half_norms), device) for device in devices]
-    num_candidates = min(k + 1 + _SPARE_CANDIDATES, len(x))
+    num_candidates = min(k + 1 + SPARE_CANDIDATES, len(x))
 
     def search(number: int, start: int) -> tuple[np.ndarray, np.ndarray]:
         block = rows[start : start + block_size].astype(np.int32)
@@ -243,7 +244,7 @@ def _nearest_in_block(points, half_norms, rows, k, num_candidates, at_once):
         # Not in TF32, the default of recent GPUs: spare candidates would not suffice.
         highest = jax.lax.Precision.HIGHEST
         products = jnp.matmul(points[row], points.T, precision=highest)
-        return _largest(products - half_norms, num_candidates)
+        return largest(products - half_norms, num_candidates)
 
     def nearest(row, candidates):
         squared = jnp.sum((points[candidates] - points[row][None]) ** 2, axis=1)
@@ -263,8 +264,10 @@ def _nearest_in_block(points, half_norms, rows, k, num_candidates, at_once):
     )
 
 
-def _largest(scores: jax.Array, count: int) -> jax.Array:
+def largest(scores: jax.Array, count: int) -> jax.Array:
     """Indices of the largest scores, ascending; of equal ones the first.
+
+    Much faster on a CPU than ``jax.lax.top_k``, if they are few of many.
 
     They lie in the groups of scores that have the ``count`` largest maxima: any other
     group has that many before it, each with a score that comes before all of its own.
@@ -277,7 +280,7 @@ def _largest(scores: jax.Array, count: int) -> jax.Array:
         return jnp.sort(jax.lax.top_k(scores, count)[1])
     scores = jnp.pad(scores, (0, -len(scores) % _GROUP), constant_values=-jnp.inf)
     scores = scores.reshape(-1, _GROUP)
-    groups = _largest(scores.max(axis=1), count)
+    groups = largest(scores.max(axis=1), count)
     indices = groups[:, None] * _GROUP + jnp.arange(_GROUP, dtype=groups.dtype)[None]
     best = jax.lax.top_k(scores[groups].ravel(), count)[1]
     return jnp.sort(indices.ravel()[best])
@@ -290,9 +293,11 @@ def _approximate(
     _check_installed(num_points, "or ask for method='exact'")
     import pynndescent  # of an extra
 
-    # With a fixed seed, so that the graph is a function of the data alone.
-    index = pynndescent.NNDescent(x, n_neighbors=k + 1, random_state=0)
-    indices, distances = index.neighbor_graph
+    # With a fixed seed, so that the graph is a function of the data alone. It goes from
+    # neighbours to theirs: of few it misses some.
+    most = min(max(k + 1, _LEAST_DESCENDED), num_points)
+    index = pynndescent.NNDescent(x, n_neighbors=most, random_state=0)
+    indices, distances = (found[:, : k + 1] for found in index.neighbor_graph)
     # The point itself is first unless duplicates displace it: mark it, or else the
     # farthest, and take the rest in order.
     itself = indices == np.arange(num_points)[:, None]

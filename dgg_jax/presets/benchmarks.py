@@ -85,6 +85,8 @@ def preset(method: str, dataset: str, name: str = "default") -> Preset:
         values |= rules.autoencoder(facts) | _OF_THE_PLANE.get(dataset, {})
     if method in _OWN:
         values |= _OWN[method](dataset, name)
+    if name == "default":
+        values |= rules.of_many_rows(cls, values, facts.num_points)
     names = {field.name for field in dataclasses.fields(cls)}
     return cls(**{k: v for k, v in values.items() if k in names})
 

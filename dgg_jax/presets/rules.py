@@ -49,7 +49,8 @@ class Facts(NamedTuple):
     image_shape: tuple[int, ...] | None = None
 
 
-MANY_ROWS = 50_000  # from which on networks are as wide as the papers'
+MANY_ROWS = 50_000  # from which on images have networks as wide as the papers'
+MOST_ROWS = 70_000  # which epochs are counted for
 _SMALL_NETWORKS = (256, 256, 512)
 FEW_COLUMNS = 10  # up to which they are as narrow as the paper's for the plane
 # Most of a smoke run's time goes into compiling: an epoch of few rows costs little, a
@@ -100,7 +101,8 @@ def for_data(
     likelihood (``data.preprocessing.likelihood_for``); for few rows smaller batches
     and networks, more epochs of pretraining and neighbours from fewer candidates; for a
     Gaussian likelihood a smaller learning rate; where the graph's neighbours are near;
-    for images, a longer training of what they are warped in.
+    for images, a longer training of what they are warped in; for more than 70,000 rows
+    fewer epochs, which are as many steps.
 
     Args:
       method: one of METHODS.
@@ -155,6 +157,7 @@ def for_data(
     if name == "smoke":
         values |= pretraining(num_points, is_smoke=True) | SMOKE_NETWORKS
         values |= SMOKE.get(method, {})
+    values |= of_many_rows(cls, values, num_points)
     return cls(**{k: v for k, v in values.items() if k in kinds} | given)
 
 
@@ -191,6 +194,29 @@ def _chosen(
     return values
 
 
+def of_many_rows(
+    cls: type[Preset], values: dict[str, Any], num_points: int
+) -> dict[str, Any]:
+    """All that is counted in epochs, of more than 70,000 rows as many steps.
+
+    An epoch of a million rows is fourteen of MNIST's, and teaches as much.
+
+    Args:
+      cls: the class of the preset.
+      values: of its fields; others have their default.
+      num_points: N.
+    """
+    if num_points <= MOST_ROWS:
+        return {}
+    share = MOST_ROWS / num_points
+    epochs = {
+        field.name: values.get(field.name, field.default)
+        for field in dataclasses.fields(cls)
+        if field.name.endswith("epochs")
+    }
+    return {k: max(min(1, v), round(share * v)) for k, v in epochs.items()}
+
+
 def embeds_as_dgg(cls: type[Preset]) -> bool:
     """Whether it is DGG, or what clusters its Siamese embedding."""
     return issubclass(cls, SiamesePreset) and issubclass(cls, AutoencoderPreset)
@@ -201,7 +227,7 @@ def autoencoder(facts: Facts) -> dict[str, Any]:
     layers = {}
     if facts.num_columns <= FEW_COLUMNS:
         layers = {"hidden_sizes": (20, 20)}
-    elif facts.num_points < MANY_ROWS:
+    elif facts.num_points < MANY_ROWS or facts.image_shape is None:
         layers = {"hidden_sizes": _SMALL_NETWORKS}
     return layers | pretraining(facts.num_points)
 

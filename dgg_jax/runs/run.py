@@ -1,6 +1,7 @@
 """One run: its workdir, from the data to the report."""
 
 import contextlib
+import dataclasses
 import functools
 import json
 import math
@@ -491,10 +492,17 @@ def _report(
 
 def _chosen(config: Config) -> str:
     """The settings that depend on the data, in words."""
+    preset = config.preset
     values = {
-        name: getattr(config.preset, name)
+        name: getattr(preset, name)
         for name in ("num_clusters", *presets.of_the_data(config.method))
-        if hasattr(config.preset, name)
+        if hasattr(preset, name)
+    }
+    values |= {  # of many rows fewer than the default
+        field.name: getattr(preset, field.name)
+        for field in dataclasses.fields(preset)
+        if field.name.endswith("epochs")
+        and getattr(preset, field.name) != field.default
     }
     of = {"variance": "gaussian", "dispersion": "negative_binomial"}
     for name, likelihood in of.items():

@@ -21,6 +21,7 @@ import numpy as np
 from scipy import optimize, special
 
 from dgg_jax import metrics
+from dgg_jax.graph.neighbors import SPARE_CANDIDATES, largest
 from dgg_jax.graph.spectral import affinity_matrix
 from dgg_jax.placement import devices
 from dgg_jax.placement.rows import map_points
@@ -177,10 +178,9 @@ def log_probabilities(
     places, probabilities, temperature = map(jnp.asarray, calibration)
     num_clusters = probabilities.shape[1]
     num_near = min(_NEAR, len(places))
-    distances = jnp.sum((places - latent[None]) ** 2, axis=1)
-    closeness, nearest = jax.lax.top_k(-distances, num_near)
-    blur = _SAME * jnp.mean(-closeness) + jnp.finfo(jnp.float32).tiny
-    weights = blur / (blur - closeness)
+    nearest, distances = _nearest(places, latent, num_near)
+    blur = _SAME * jnp.mean(distances) + jnp.finfo(jnp.float32).tiny
+    weights = blur / (blur + distances)
     said = (weights / jnp.sum(weights)) @ probabilities[nearest]
     others = (num_near * said + _UNIFORM / num_clusters) / (num_near + _UNIFORM)
     p = (2.0 * others + jax.nn.softmax(log_assignment / temperature)) / 3.0
@@ -189,6 +189,24 @@ def log_probabilities(
     short = jnp.maximum(next_one + _LEAD - p @ is_label, 0.0)
     share = short / (1.0 + short)  # so much of all of it is the label's
     return jnp.log((1.0 - share) * p + share * is_label)
+
+
+def _nearest(
+    places: jax.Array, latent: jax.Array, count: int
+) -> tuple[jax.Array, jax.Array]:
+    """The nearest of places [n, L], and their squared distances, ascending: [count].
+
+    By products with all of them, which are fast, and by differences with those that
+    rounding leaves.
+    """
+    middle = jnp.mean(places, axis=0)
+    centered = places - middle[None]
+    products = jnp.matmul(centered, latent - middle, precision="highest")
+    scores = products - 0.5 * jnp.sum(centered**2, axis=1)
+    candidates = largest(scores, min(count + SPARE_CANDIDATES, len(places)))
+    squared = jnp.sum((places[candidates] - latent[None]) ** 2, axis=1)
+    closeness, order = jax.lax.top_k(-squared, count)
+    return candidates[order], -closeness
 
 
 def confidence_metrics(

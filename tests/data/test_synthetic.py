@@ -7,6 +7,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from dgg_jax.checks import InvalidInput
 from dgg_jax.data import synthetic
+from dgg_jax.graph import knn
 from dgg_jax.metrics import clustering_accuracy
 
 
@@ -168,6 +169,18 @@ def test_planted_rows_are_those_of_their_clusters(tmp_path):
     assert clustering_accuracy(y, labels) == 1.0
     out = np.memmap(tmp_path / "x", np.float32, "w+", shape=x.shape)
     again, _ = synthetic.planted_rows(500, 20, num_clusters=3, seed=1, out=out)
+    assert again is out
+    np.testing.assert_array_equal(again, x)
+
+
+def test_planted_patches_are_no_balls(tmp_path):
+    x, y = synthetic.planted_patches(3000, 40, num_clusters=6, seed=1)
+    assert x.dtype == np.float32 and x.min() >= 0.0 and x.max() <= 1.0
+    labels = KMeans(6, n_init=3, random_state=0).fit_predict(x)
+    assert clustering_accuracy(y, labels) < 0.8
+    assert np.mean(y[knn(x, 5)[0]] == y[:, None]) > 0.98
+    out = np.memmap(tmp_path / "x", np.float32, "w+", shape=x.shape)
+    again, _ = synthetic.planted_patches(3000, 40, num_clusters=6, seed=1, out=out)
     assert again is out
     np.testing.assert_array_equal(again, x)
 

@@ -4,7 +4,10 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+
+from dgg_jax.data import synthetic
 
 
 def large_data(environment, *flags):
@@ -29,6 +32,26 @@ def test_generated_rows_stream_and_are_measured(forks):
         assert line["seconds_an_epoch"]["train"] > 0
         assert line["accuracy"]["evaluate"] > 0.1
         assert line["command"].startswith("python -m experiments.large_data --rows=300")
+
+
+def test_rows_are_written_for_another_command(forks, tmp_path):
+    path = tmp_path / "rows.npy"
+    flags = (f"--write={path}", "--rows=500", "--columns=30")
+    process = forks.start("experiments.large_data", *flags)
+    assert process.wait() == 0, process.err
+    x, y = np.load(path), np.load(tmp_path / "rows-labels.npy")
+    again, clusters = synthetic.planted_patches(500, 30)
+    np.testing.assert_array_equal(x, again)
+    np.testing.assert_array_equal(y, clusters)
+
+
+@pytest.mark.parametrize("flag", ["--rows=2,3", "--write=rows.csv"])
+def test_one_array_is_written_at_a_time(forks, tmp_path, flag):
+    flags = (f"--write={tmp_path}/rows.npy", "--rows=20", flag)
+    process = forks.start("experiments.large_data", *flags)
+    assert process.wait() == 2
+    assert process.err.startswith("error: write takes one number of rows and a .npy")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("flag", ["--rows=many", "--rows=0", "--hidden_sizes=a"])

@@ -66,9 +66,13 @@ def some_calibration(num_places=40, num_clusters=4, temperature=2.0):
     return Calibration(places, said, np.float32(temperature))
 
 
-def test_others_at_the_nearest_places_count_twice_as_much_as_the_model():
-    known = some_calibration()
-    z = RANDOM.standard_normal((9, 3)).astype(np.float32)
+@pytest.mark.parametrize(("num_places", "offset"), [(40, 0), (1500, 0), (1500, 100)])
+def test_others_at_the_nearest_places_count_twice_as_much_as_the_model(
+    num_places, offset
+):
+    known = some_calibration(num_places)
+    known = known._replace(latents=known.latents + np.float32(offset))
+    z = offset + RANDOM.standard_normal((9, 3)).astype(np.float32)
     distances = ((known.latents - z[:, None]) ** 2).sum(axis=2)
     nearest = np.argsort(distances, axis=1)[:, :10]
     weights = 1 / np.take_along_axis(distances, nearest, axis=1)
