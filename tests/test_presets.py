@@ -104,7 +104,7 @@ def test_short_names():
     assert presets.vade("har", "paper") == presets.preset("vade", "har", "paper")
     assert presets.dgg("mnist") == presets.dgg("mnist", "default")
     warps = {"siamese_warp": 1.0, "siamese_epochs": 24, "siamese_decay_epochs": 18}
-    warps["warp_weight"] = 10.0
+    warps |= {"warp_weight": 10.0, "siamese_components": 50}
     changed_values = warps | {"siamese_learning_rate": 2e-3}
     assert presets.dgg("mnist") == dataclasses.replace(DGGPreset(), **changed_values)
     assert presets.dgg("mnist", "paper") != DGGPreset()
@@ -119,6 +119,7 @@ def test_short_names():
 def test_images_are_warped_by_the_default_preset_alone(dataset, strength):
     preset = presets.dgg(dataset)
     assert preset.siamese_warp == strength
+    assert preset.siamese_components == (50 if strength == 1.0 else 0)
     assert (preset.siamese_epochs > 8) == (strength > 0)
     for name in ("paper", "smoke"):
         assert presets.dgg(dataset, name).siamese_warp == 0.0
@@ -186,7 +187,8 @@ def test_counts_have_a_least_value(method, name):
     counts_from_0 = name.endswith("epochs") and not {"decay", "search"} & set(
         name.split("_")
     )
-    low = 0 if counts_from_0 or name in ("kernel_neighbor", "search_moves") else 1
+    may_be_0 = ("kernel_neighbor", "search_moves", "siamese_components")
+    low = 0 if counts_from_0 or name in may_be_0 else 1
     changes = {name: low}
     if name == "num_candidates":
         changes["num_neighbors"] = 1

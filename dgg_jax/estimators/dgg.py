@@ -78,6 +78,7 @@ class DGG(MixtureVAE):
         siamese_pairs: int | None = None,
         siamese_pairing: str | None = None,
         siamese_candidates: int | None = None,
+        siamese_components: int | None = None,
         siamese_margin: float | None = None,
         siamese_init: str | None = None,
         siamese_optimizer: str | None = None,
@@ -163,6 +164,8 @@ class DGG(MixtureVAE):
             Default: batch.
           siamese_candidates: nearest points of which the positive pairs are drawn; if
             no more than siamese_pairs, these are the nearest. Default: from the data.
+          siamese_components: principal components in which these are nearest, if there
+            are more columns; 0: in the data. Default: from the data.
           siamese_margin: c, distance to which negative pairs are pushed. Default: 5.0.
           siamese_init: random, or encoder: from the pretrained encoder. Default:
             encoder.

@@ -53,6 +53,7 @@ class SpectralNet(Embedder):
         siamese_pairs: int | None = None,
         siamese_pairing: str | None = None,
         siamese_candidates: int | None = None,
+        siamese_components: int | None = None,
         siamese_margin: float | None = None,
         siamese_init: str | None = None,
         siamese_optimizer: str | None = None,
@@ -104,6 +105,8 @@ class SpectralNet(Embedder):
             Default: batch.
           siamese_candidates: nearest points of which the positive pairs are drawn; if
             no more than siamese_pairs, these are the nearest. Default: 2.
+          siamese_components: principal components in which these are nearest, if there
+            are more columns; 0: in the data. Default: 0.
           siamese_margin: c, distance to which negative pairs are pushed. Default: 5.0.
           siamese_init: random, or encoder: from the pretrained encoder. Default:
             random.

@@ -11,6 +11,7 @@ from flax import linen as nn
 
 from dgg_jax import checks
 from dgg_jax.likelihoods import Likelihood
+from dgg_jax.log import LOGGER
 from dgg_jax.methods.parts import (
     autoencoder_modules,
     autoencoder_networks,
@@ -68,11 +69,8 @@ def pretrained(problem: Problem) -> State:
     )
     if not preset.pretrain_vae_epochs:
         return params
-    epochs, loss = preset.pretrain_vae_epochs, VaeLoss(autoencoder(problem))
     return share(
-        "vae",
-        vae_identity(problem),
-        lambda: train_autoencoder(problem, "vae", loss, params, keys[4], epochs),
+        "vae", vae_identity(problem), lambda: _trained_vae(problem, params, keys[4])
     )
 
 
@@ -151,6 +149,32 @@ def _autoencoder(problem: Problem, keys: jax.Array) -> State:
 def _schedule(problem: Problem, epochs: int) -> Schedule:
     preset = problem.preset
     return Schedule(epochs, preset.pretrain_batch_size, preset.pretrain_learning_rate)
+
+
+def _trained_vae(problem: Problem, params: State, key: jax.Array) -> State:
+    """A VAE from an autoencoder; again from narrow posteriors, where it collapses.
+
+    At a posterior variance of 1, which the head of an autoencoder starts with, little
+    of what latents say comes through, and none of them may be used in the end, while
+    the decoder learns the mean of all rows.
+    """
+    epochs, loss = problem.preset.pretrain_vae_epochs, VaeLoss(autoencoder(problem))
+    trained = train_autoencoder(problem, "vae", loss, params, key, epochs)
+    encoder = params["encoder"]
+    if "bias" not in encoder.get("logvar", {}) or _num_active(problem, trained):
+        return trained
+    LOGGER.info("no latent tells the rows apart; the VAE starts from narrow posteriors")
+    narrow = {**params, "encoder": with_narrow_posteriors(problem, encoder)}
+    return train_autoencoder(problem, "vae_2", loss, narrow, key, epochs)
+
+
+def _num_active(problem: Problem, params: State) -> int:
+    """Latents whose posterior means have a variance above 0.01: active units.
+
+    Burda, Grosse and Salakhutdinov, "Importance weighted autoencoders", 2016.
+    """
+    latents = latent_means(problem, autoencoder(problem), params)
+    return int(np.sum(latents.var(axis=0) > 0.01))
 
 
 def latent_means(problem: Problem, networks: Networks, params: State) -> np.ndarray:

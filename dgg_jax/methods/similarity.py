@@ -6,17 +6,21 @@ from typing import Any
 import jax
 import numpy as np
 from flax import linen as nn
+from sklearn.decomposition import PCA
 
 from dgg_jax.graph import knn
 from dgg_jax.log import LOGGER
 from dgg_jax.methods.pretrained import vae_identity
 from dgg_jax.methods.problem import Problem
 from dgg_jax.networks import Embedding, MeanEmbedding, Network, initial_params
-from dgg_jax.placement.rows import HostRows
+from dgg_jax.placement.rows import HostRows, SparseRows
 from dgg_jax.stages import evaluate
 from dgg_jax.stages.graph import Augment, SiameseLoss
 from dgg_jax.stages.warps import RandomWarp
 from dgg_jax.training import Schedule, State, optimize
+
+_OF_COMPONENTS = 20_000  # rows
+_ROWS_AT_ONCE = 4_096
 
 
 def siamese_embedding(
@@ -41,7 +45,8 @@ def siamese_embedding(
     preset = problem.preset
     network = Network(module, preset.precision)
     widest = max(preset.siamese_pairs, preset.siamese_candidates)
-    neighbors = nearest_in_data(problem, widest)["indices"]
+    near = nearest_in_data(problem, widest, preset.siamese_components)
+    neighbors = near["indices"]
 
     def trained():
         return _train(problem, network, initial, neighbors, augment)
@@ -186,15 +191,54 @@ def nearest(
     return {"indices": indices, "distances": distances}
 
 
-def nearest_in_data(problem: Problem, num_neighbors: int) -> State:
-    """As ``nearest``, in the data: searched once for all runs that share a folder."""
+def nearest_in_data(
+    problem: Problem, num_neighbors: int, num_components: int = 0
+) -> State:
+    """As ``nearest``, in the data: searched once for all runs that share a folder.
+
+    Args:
+      problem: its points are searched.
+      num_neighbors: k; cut to N - 1.
+      num_components: principal ones that stand for the columns, if these are more.
+    """
     num_neighbors = min(num_neighbors, len(problem.x) - 1)
-    name = "input_neighbors"
+    name, identity = "input_neighbors", {"num_neighbors": num_neighbors}
+    if num_components:
+        identity["num_components"] = num_components
+
+    def searched():
+        space = leading_components(problem.points, num_components)
+        return nearest(problem, space, num_neighbors, name)
+
     # A run that shares no folder remembers them by itself.
     return problem.runner.share(
         name,
-        {"num_neighbors": num_neighbors} | problem.batch_identity(),
-        lambda: problem.runner.remember(
-            name, lambda: nearest(problem, problem.points, num_neighbors, name)
-        ),
+        identity | problem.batch_identity(),
+        lambda: problem.runner.remember(name, searched),
     )
+
+
+def leading_components(
+    points: np.ndarray | SparseRows | HostRows, number: int
+) -> np.ndarray | SparseRows | HostRows:
+    """Points by the principal components of at most 20,000 of them.
+
+    Args:
+      points: shape [N, D].
+      number: M; 0, and no fewer than D or the rows are, leaves the points as they are.
+
+    Returns:
+      Float32 of shape [N, M], on the host.
+    """
+    num_points, num_columns = points.shape
+    rows = np.random.default_rng(0).permutation(num_points)[:_OF_COMPONENTS]
+    if not 0 < number < min(num_columns, len(rows)):
+        return points
+    model = PCA(number, random_state=0).fit(np.asarray(points[np.sort(rows)]))
+    axes = model.components_.T
+    middle = model.mean_ @ axes
+    found = np.empty((num_points, number), np.float32)
+    for start in range(0, num_points, _ROWS_AT_ONCE):
+        block = slice(start, min(start + _ROWS_AT_ONCE, num_points))
+        found[block] = np.asarray(points[np.arange(num_points)[block]]) @ axes - middle
+    return found

@@ -131,6 +131,12 @@ class SiamesePreset(NetworkPreset):
         "nearest points of which the positive pairs are drawn; if no more than "
         "siamese_pairs, these are the nearest.",
     )
+    siamese_components: int = setting(
+        0,
+        "principal components in which these are nearest, if there are more columns; "
+        "0: in the data.",
+        low=0,
+    )
     siamese_margin: float = setting(
         5.0,
         "c, distance to which negative pairs are pushed.",

@@ -277,6 +277,9 @@ def dgg(facts: Facts, num_neighbors: int | None = None) -> dict[str, Any]:
         "num_candidates": num_candidates(num_points, num_clusters, nearest),
     }
     if facts.image_shape is not None:
+        if facts.num_columns > 200:
+            # What these leave out is noise more than what tells images apart.
+            values["siamese_components"] = 50
         # Few pixels are blurred by warps; what is warped anew is not soon overfitted.
         values["siamese_warp"] = min(1.0, min(facts.image_shape[:2]) / 16)
         if num_points < 10_000:

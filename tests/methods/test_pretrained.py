@@ -4,18 +4,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 from scipy import sparse
 
+from dgg_jax.data.synthetic import planted_patches
 from dgg_jax.graph import smoothing
 from dgg_jax.methods import dgg, gmvae, imsat
-from dgg_jax.methods.parts import autoencoder_modules
-from dgg_jax.methods.pretrained import pretrained
+from dgg_jax.methods.parts import Parts, autoencoder_modules
+from dgg_jax.methods.pretrained import autoencoder, latent_means, pretrained
 from dgg_jax.methods.problem import Problem
 from dgg_jax.methods.spectralnet import SpectralNetLoss
 from dgg_jax.networks import ConvolutionalLayer, Embedding, Encoder, Network
 from dgg_jax.networks.convolutional import Convolution, TransposedConvolution
-from dgg_jax.presets import preset
+from dgg_jax.presets import DGGPreset, preset
 from dgg_jax.training import Run
+from dgg_jax.types import Gaussian
 from tests.methods.toy import blobs
 
 PRODUCTS = {
@@ -159,3 +162,51 @@ def test_on_a_cpu_lower_precision_is_float32_and_says_so(caplog):
     same, _, _ = imsat.run(x, lower)
     assert "precision=bfloat16: a CPU computes in float32" in caplog.text
     np.testing.assert_array_equal(model.infer(x), same.infer(x))
+
+
+def vae_of(x, parts=None, **settings):
+    """The loops of a pretraining, and the latents' means after it."""
+    chosen = DGGPreset(
+        latent_dim=10, pretrain_autoencoder_epochs=8, pretrain_batch_size=64, **settings
+    )
+    loops = []
+    run = Run(on_epoch=lambda stage, loop, *rest: loops.append(loop))
+    problem = Problem.of(x, chosen, runner=run, **({"parts": parts} if parts else {}))
+
+    def pretrain(problem, state):
+        return pretrained(problem), {}
+
+    params = run.stage("pretrain", pretrain, problem, {})
+    means = latent_means(problem, autoencoder(problem), params)
+    return list(dict.fromkeys(loops)), means
+
+
+@pytest.mark.slow
+def test_a_vae_that_collapses_starts_again_from_narrow_posteriors():
+    x, _ = planted_patches(3000)
+    loops, means = vae_of(x, hidden_sizes=(64, 64), pretrain_vae_epochs=10)
+    assert loops == ["autoencoder", "vae", "vae_2"]
+    assert (means.var(axis=0) > 0.01).all()
+
+
+def test_a_vae_whose_latents_tell_rows_apart_is_kept():
+    settings = {"hidden_sizes": (8,), "pretrain_vae_epochs": 1}
+    x = np.eye(2, dtype=np.float32).repeat(50, axis=0).repeat(40, axis=1)
+    x = 0.8 * x + 0.2 * np.random.default_rng(0).random(x.shape, np.float32)
+    loops, means = vae_of(x, **settings)
+    assert loops == ["autoencoder", "vae"]
+    assert means.var(axis=0).max() > 0.01
+
+
+def test_an_encoder_of_ones_own_does_not_start_again():
+    class Constant(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            head = nn.Dense(20, kernel_init=nn.initializers.zeros, name="head")
+            mean, logvar = jnp.split(head(0.0 * x), 2, axis=-1)
+            return Gaussian(mean, logvar)
+
+    parts = Parts(encoder=Constant())
+    settings = {"hidden_sizes": (8,), "pretrain_vae_epochs": 1}
+    loops, means = vae_of(np.eye(100, 12, dtype=np.float32), parts, **settings)
+    assert loops == ["autoencoder", "vae"] and means.var() < 0.01
