@@ -4,6 +4,8 @@
   python -m experiments.benchmark --suite=training --data_dir=<folder with MNIST>
   python -m experiments.benchmark --suite=all --output=results/benchmark-cpu.json
   python -m experiments.benchmark --show=results/benchmark-cpu.json
+  python -m experiments.benchmark --show=results/benchmarks/clusterings.json \
+      --draw=accuracy-seconds.svg
 
 By default --output is runs/benchmark.json.
 
@@ -16,12 +18,15 @@ is counted apart. Suites:
   scaling   a training sample of many rows over one of few
   peers     ClustPy's VaDE and a PyTorch loop: pip install 'dgg-jax[benchmark]'
   memory    peak memory and seconds of a whole run of MNIST
+  clusterings  DGG from data to labels beside UMAP and a mixture, spectral clustering,
+            K-means, and ClustPy's DEC and VaDE: seconds and accuracy
 
 and, which "all" leaves out:
 
   accelerator  what matters on one GPU, within eight minutes, the most important first
 
---quick measures little: few rows and repetitions, memory only where it is asked for.
+--quick measures little: few rows and repetitions, memory and clusterings only where
+they are asked for.
 """
 
 import datetime
@@ -41,7 +46,7 @@ from experiments.benchmarks import timing
 from experiments.benchmarks.settings import Settings
 from experiments.quick import QUICK
 
-_SUITES = ("training", "graph", "scaling", "peers", "memory")
+_SUITES = ("training", "graph", "scaling", "peers", "memory", "clusterings")
 _APART = ("accelerator",)  # of others' parts, in another order
 _ALL = (*_SUITES, *_APART, "all")
 _DEFAULT_OUTPUT = "runs/benchmark.json"
@@ -59,6 +64,11 @@ _REPETITIONS = flags.DEFINE_integer(
 _SHOW = flags.DEFINE_string(
     "show", None, "Measure nothing; print this JSON file as a table in markdown."
 )
+_DRAW = flags.DEFINE_string(
+    "draw",
+    None,
+    "With --show: draw accuracy against seconds of the suite clusterings to this file.",
+)
 flags.declare_key_flag("output")
 flags.declare_key_flag("data_dir")
 
@@ -70,8 +80,13 @@ def main(arguments: Sequence[str]) -> int:
 
 def _benchmark() -> int:
     if _SHOW.value is not None:
-        print(markdown(_read(_SHOW.value)))
+        content = _read(_SHOW.value)
+        if _DRAW.value is not None:
+            _draw(content, _DRAW.value)
+        print(markdown(content))
         return 0
+    if _DRAW.value is not None:
+        raise checks.InvalidInput("draw takes what a file has: give it by --show.")
     _measure(_chosen(), pathlib.Path(OUTPUT.value or _DEFAULT_OUTPUT))
     return 0
 
@@ -89,7 +104,7 @@ def _chosen() -> list[str]:
     named = list(dict.fromkeys(_SUITE.value))
     if "all" not in named:
         return named
-    left_out = {"memory"} if QUICK.value else set()
+    left_out = {"memory", "clusterings"} if QUICK.value else set()
     every = [name for name in _SUITES if name not in left_out]
     return every + [name for name in named if name in _APART]
 
@@ -147,6 +162,31 @@ def markdown(content: dict[str, Any]) -> str:
         f"Python {versions['python']}, jax {versions['jax']}, commit "
         f"{content['git_revision']}, {content['finished']}."
     )
+
+
+def _draw(content: dict[str, Any], path: str) -> None:
+    """Accuracy against seconds of the clusterings in a JSON file."""
+    from dgg_jax.plots import accuracy_by_seconds
+
+    found = [
+        (figure["details"]["name"], figure["value"], figure["details"]["accuracy"])
+        for figure in content["figures"]
+        if figure["suite"] == "clusterings" and "accuracy" in figure["details"]
+        if figure["unit"] == "s"
+    ]
+    if not found:
+        raise checks.InvalidInput(
+            f"--show={_SHOW.value} has no accuracies of the suite clusterings to draw; "
+            "measure it with --data_dir, the folder of MNIST."
+        )
+    names, seconds, accuracies = zip(*found, strict=True)
+    figure = accuracy_by_seconds(
+        names, [[one] for one in seconds], [[one] for one in accuracies]
+    )
+    try:
+        figure.savefig(path, metadata={"Date": None} if path.endswith("svg") else None)
+    except (OSError, ValueError) as error:
+        raise checks.InvalidInput(f"draw {path} cannot be written: {error}.") from error
 
 
 def _read(path: str) -> dict[str, Any]:

@@ -80,7 +80,8 @@ def _umap(x: np.ndarray, seed: int) -> np.ndarray:
     return model.fit_transform(x)
 
 
-def _umap_mixture(x: np.ndarray, num_clusters: int, seed: int) -> Clusters:
+def umap_mixture(x: np.ndarray, num_clusters: int, seed: int) -> Clusters:
+    """A Gaussian mixture of the layout of UMAP, in up to ten dimensions."""
     return mixture(_umap(x, seed), num_clusters, seed)
 
 
@@ -151,7 +152,7 @@ _OF_DATA = {
 # Of the rows as they are scaled for the networks.
 _OF_SCALED = {
     "spectral": spectral,
-    "UMAP + mixture": _umap_mixture,
+    "UMAP + mixture": umap_mixture,
     "UMAP + HDBSCAN": _umap_hdbscan,
 }
 _LEIDEN = "components + Leiden"  # of counts

@@ -88,8 +88,8 @@ def test_a_file_is_shown_as_a_table(monkeypatch, tmp_path):
     assert "jax" in lines[-1] and "threads" in lines[-1]
 
 
-def test_all_names_every_suite_and_quick_leaves_out_the_slow_one(monkeypatch, tmp_path):
-    called = []
+def test_all_names_every_suite_and_quick_leaves_out_the_slow(monkeypatch, tmp_path):
+    called, slow = [], ("memory", "clusterings")
 
     def suite(name):
         def figures(settings):
@@ -105,7 +105,7 @@ def test_all_names_every_suite_and_quick_leaves_out_the_slow_one(monkeypatch, tm
     assert called == [(name, 7) for name in of_all]
     called.clear()
     run("--quick", f"--output={tmp_path / 'a.json'}")
-    assert called == [(name, 3) for name in of_all if name != "memory"]
+    assert called == [(name, 3) for name in of_all if name not in slow]
     called.clear()
     run("--suite=all,accelerator", f"--output={tmp_path / 'a.json'}")
     assert called == [(name, 7) for name in fake]
