@@ -2,10 +2,11 @@
 
 python -m tests.spread_run FOLDER METHOD[:EPOCH] ...
 
-METHOD is dgg, vade or, with rows that stay on the host, streamed_dgg; its run goes to a
-folder of that name in FOLDER. state.npz in it gets the last state. A run with an EPOCH
-stops after that one of the joint training; instead of a state it leaves compiled.json:
-what every loop was compiled to.
+METHOD is dgg, vade, streamed_dgg, whose rows stay on the host, or own_dgg and own_vade,
+whose batches are of each device's own rows; its run goes to a folder of that name in
+FOLDER. state.npz in it gets the last state. A run with an EPOCH stops after that one of
+the joint training; instead of a state it leaves compiled.json: what every loop was
+compiled to.
 """
 
 import json
@@ -37,6 +38,9 @@ def preset(method):
     if method.startswith("streamed_"):
         method = method.removeprefix("streamed_")
         settings["device_memory_share"] = 1e-12
+    if method.startswith("own_"):
+        method = method.removeprefix("own_")
+        settings["shuffle"] = "device"
     if method == "dgg":  # every loop that it has
         settings |= {"siamese_epochs": 1, "siamese_warp": 1.0, "pretrain_vae_epochs": 1}
     return method, presets.for_data(

@@ -42,6 +42,7 @@ class DEC(Embedder):
         # Expert settings; None is the preset's value.
         callbacks: Callback | Sequence[Callback] | None = None,
         precision: str | None = None,
+        shuffle: str | None = None,
         epochs: int | None = None,
         batch_size: int | None = None,
         optimizer: str | None = None,
@@ -80,6 +81,9 @@ class DEC(Embedder):
           precision: of matrix products: float32; on GPUs and TPUs, which are faster
             with it, also tf32 or bfloat16, summed in float32. A CPU always takes
             float32. Default: float32.
+          shuffle: where a batch's rows come from: all (anywhere, the same for any
+            number of devices) or device (as many from each device's own, which sends
+            none). Default: all.
           epochs: epochs of the method's own training. Default: 20, fewer of more than
             70,000 rows.
           batch_size: points of a batch in it. Default: from the data.

@@ -74,6 +74,7 @@ class DGG(MixtureVAE):
         encoder: nn.Module | None = None,
         decoder: nn.Module | None = None,
         precision: str | None = None,
+        shuffle: str | None = None,
         siamese_epochs: int | None = None,
         siamese_pairs: int | None = None,
         siamese_pairing: str | None = None,
@@ -156,6 +157,9 @@ class DGG(MixtureVAE):
           precision: of matrix products: float32; on GPUs and TPUs, which are faster
             with it, also tf32 or bfloat16, summed in float32. A CPU always takes
             float32. Default: float32.
+          shuffle: where a batch's rows come from: all (anywhere, the same for any
+            number of devices) or device (as many from each device's own, which sends
+            none). Default: all.
           siamese_epochs: epochs of the Siamese network; 0 takes distances of the data.
             Default: from the data.
           siamese_pairs: N_t, positive pairs a point. Default: 2.
@@ -165,7 +169,7 @@ class DGG(MixtureVAE):
           siamese_candidates: nearest points of which the positive pairs are drawn; if
             no more than siamese_pairs, these are the nearest. Default: from the data.
           siamese_components: principal components in which these are nearest, if there
-            are more columns; 0: in the data. Default: from the data.
+            are more columns; 0: in the data. Default: 0.
           siamese_margin: c, distance to which negative pairs are pushed. Default: 5.0.
           siamese_init: random, or encoder: from the pretrained encoder. Default:
             encoder.

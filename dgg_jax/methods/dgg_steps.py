@@ -439,7 +439,7 @@ class ClassifierLoss(Loss):
     def __call__(self, params, data, indices, key):
         """The value of a batch; see ``training.Loss``."""
         posterior, labels, sample_weight = data
-        batch = jax.tree.map(lambda field: field[indices], posterior)
+        batch = take(posterior, indices)
         z = batch.mean
         if self.sampled:
             z = sample_gaussian(batch, jax.random.normal(key, z.shape))

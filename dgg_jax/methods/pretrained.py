@@ -148,7 +148,12 @@ def _autoencoder(problem: Problem, keys: jax.Array) -> State:
 
 def _schedule(problem: Problem, epochs: int) -> Schedule:
     preset = problem.preset
-    return Schedule(epochs, preset.pretrain_batch_size, preset.pretrain_learning_rate)
+    return Schedule(
+        epochs,
+        preset.pretrain_batch_size,
+        preset.pretrain_learning_rate,
+        shuffle=preset.shuffle,
+    )
 
 
 def _trained_vae(problem: Problem, params: State, key: jax.Array) -> State:

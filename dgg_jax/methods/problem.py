@@ -385,6 +385,7 @@ def training_schedule(preset: TrainingPreset) -> Schedule:
         weight_decay=preset.weight_decay,
         floor=getattr(preset, "learning_rate_floor", 0.0),
         optimizer=preset.optimizer,
+        shuffle=preset.shuffle,
     )
 
 

@@ -161,6 +161,7 @@ def _train(
             decay_epochs=preset.siamese_decay_epochs,
             weight_decay=preset.siamese_weight_decay,
             optimizer=preset.siamese_optimizer,
+            shuffle=preset.shuffle,
         ),
         num_points=len(problem.x),
         monitor=problem.runner,

@@ -14,6 +14,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from dgg_jax import checks
 from dgg_jax.log import LOGGER
 from dgg_jax.placement.rows import HostRows
 
@@ -259,11 +260,16 @@ def rows_of(tree: Any) -> Any:
 
 
 def like(tree: Any, spread: Any) -> Any:
-    """Arrays [N, ...] spread as those of another tree, the inverse of ``rows_of``."""
+    """Arrays [N, ...] spread as those of another tree.
+
+    The inverse of ``rows_of``, and of ``own_rows_of``.
+    """
 
     def pad(node, rows):
         if not _is_spread(node):
             return rows
+        if _is_own(rows):
+            return dataclasses.replace(node, array=by_rows(rows._padded()))
         padded = _padded(rows, len(node.array) - node.num_rows)
         return dataclasses.replace(node, array=padded)
 
@@ -294,6 +300,127 @@ def spread(tree: Any, num_points: int, axis: int) -> Any:
 
 def _padded(rows: jax.Array, missing: int) -> jax.Array:
     return by_rows(jnp.pad(rows, [(0, missing)] + [(0, 0)] * (rows.ndim - 1)))
+
+
+@functools.partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["array"],
+    meta_fields=["num_rows", "batch_size"],
+)
+@dataclasses.dataclass(frozen=True)
+class OwnRows:
+    """Rows [N, ...] as each device has them, for batches that take as many of each.
+
+    ``rows[indices]`` of such a batch, from ``own_batches``, sends nothing; that of any
+    other indices gathers rows from anywhere.
+
+    Attributes:
+      array: of n devices, shape [n, ceil(N / n), ...]; zeros at the end.
+      num_rows: N.
+      batch_size: B, a multiple of n.
+    """
+
+    array: jax.Array
+    num_rows: int
+    batch_size: int
+
+    def __len__(self) -> int:
+        return self.num_rows
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of all rows, [N, ...]."""
+        return self.num_rows, *self.array.shape[2:]
+
+    def __getitem__(self, indices: jax.Array) -> jax.Array:
+        """Rows by their indices in the data; of a batch [B] from where they lie."""
+        if indices.shape != (self.batch_size,):
+            return by_rows(self._padded()[: self.num_rows])[indices]
+        picked = jax.vmap(lambda rows, places: rows[places])(
+            self.array, self._places(indices)
+        )
+        return by_rows(picked.reshape(self.batch_size, *picked.shape[2:]))
+
+    def with_rows(self, indices: jax.Array, rows: jax.Array) -> "OwnRows":
+        """New rows [B, ...] for a batch [B], each of which is in it once."""
+        num_devices = len(self.array)
+        array = jax.vmap(
+            lambda old, places, new: old.at[places].set(
+                new, unique_indices=True, mode="promise_in_bounds"
+            )
+        )(
+            self.array,
+            self._places(indices),
+            rows.reshape(num_devices, -1, *rows.shape[1:]),
+        )
+        return dataclasses.replace(self, array=by_rows(array))
+
+    def _places(self, indices: jax.Array) -> jax.Array:
+        """Where the rows of a batch lie on their devices, [n, B / n]."""
+        num_devices, share = self.array.shape[:2]
+        return (
+            indices.reshape(num_devices, -1) - share * jnp.arange(num_devices)[:, None]
+        )
+
+    def _padded(self) -> jax.Array:
+        return self.array.reshape(-1, *self.array.shape[2:])
+
+
+def _is_own(node: Any) -> bool:
+    return isinstance(node, OwnRows)
+
+
+def own_rows_of(tree: Any, batch_size: int) -> Any:
+    """Spread arrays as those of ``rows_of``, for the batches of ``own_batches``."""
+
+    def own(node):
+        if not _is_spread(node):
+            return node
+        array = node.array.reshape(mesh().size, -1, *node.array.shape[1:])
+        return OwnRows(by_rows(array), node.num_rows, batch_size)
+
+    return jax.tree.map(own, tree, is_leaf=_is_spread)
+
+
+def own_batches(key: jax.Array, num_points: int, batch_size: int) -> jax.Array:
+    """Batches of an epoch of which each device gives as many rows, of its own.
+
+    Args:
+      key: of the order, in which each device shuffles its rows.
+      num_points: N.
+      batch_size: B.
+
+    Returns:
+      Indices [steps, B], of a step those of the first device first. Devices have up to
+      ceil(N / n) rows; all take as many steps as the one with the fewest.
+
+    Raises:
+      InvalidInput: if B is no multiple of the devices, or more than they have.
+    """
+    num_devices = mesh().size
+    share, each = -(-num_points // num_devices), batch_size // num_devices
+    fewest = num_points - (num_devices - 1) * share
+    if batch_size % num_devices or fewest < each:
+        raise checks.InvalidInput(
+            f"shuffle='device' takes as many rows of a batch from each of the "
+            f"{num_devices} devices, got batch_size={batch_size} of {num_points} rows; "
+            f"take a multiple of {num_devices}, or shuffle='all'."
+        )
+    steps = fewest // each
+    places = jnp.arange(share)[None] + share * jnp.arange(num_devices)[:, None]
+    drawn = by_rows(jax.random.uniform(key, places.shape))
+    # What is no row comes last.
+    order = jnp.argsort(jnp.where(places < num_points, drawn, jnp.inf), axis=1)
+    chosen = jnp.take_along_axis(places, order, axis=1)[:, : steps * each]
+    return chosen.reshape(num_devices, steps, each).swapaxes(0, 1).reshape(steps, -1)
+
+
+def with_rows(table: Any, indices: jax.Array, rows: jax.Array) -> Any:
+    """A table [N, ...] with new rows for a batch, no index of which is there twice."""
+    if _is_own(table):
+        return table.with_rows(indices, rows)
+    # None is out of bounds either: XLA need not look.
+    return table.at[indices].set(rows, unique_indices=True, mode="promise_in_bounds")
 
 
 def by_rows(tree: Any) -> Any:

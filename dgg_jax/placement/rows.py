@@ -262,11 +262,11 @@ def map_points(function: Callable[[Any], Any], points: Any, batch_size: int) -> 
 
 
 def take(tree: Any, indices: jax.Array) -> Any:
-    """Rows of every leaf [N, ...] of a pytree, SparseRows among them."""
+    """Rows of every leaf [N, ...] of a pytree, and of what has rows itself."""
     return jax.tree.map(
         lambda leaf: leaf[indices],
         tree,
-        is_leaf=lambda leaf: isinstance(leaf, SparseRows),
+        is_leaf=lambda leaf: hasattr(leaf, "shape"),
     )
 
 

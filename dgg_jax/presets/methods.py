@@ -19,6 +19,12 @@ class NetworkPreset(Preset):
         "also tf32 or bfloat16, summed in float32. A CPU always takes float32.",
         choices=("float32", "tf32", "bfloat16"),
     )
+    shuffle: str = setting(
+        "all",
+        "where a batch's rows come from: all (anywhere, the same for any number of "
+        "devices) or device (as many from each device's own, which sends none).",
+        choices=("all", "device"),
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

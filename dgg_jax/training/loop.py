@@ -119,6 +119,7 @@ def compile_epoch(
     batch_size: int,
     restarts: bool = False,
     data_axes: Any = None,
+    shuffle: str = "all",
 ) -> Epoch:
     """Compiles an epoch: a scan of optimiser steps over shuffled batches.
 
@@ -138,17 +139,26 @@ def compile_epoch(
       batch_size: B; at most N rows are used.
       restarts: whether state and key carry a leading axis of R independent restarts.
       data_axes: which of the data carry it too, as ``in_axes`` of ``jax.vmap``.
+      shuffle: "all": a batch has rows from anywhere, the same whatever the devices;
+        "device": as many of each device's own, so that a step sends no row of the data
+        but those that the loss takes beside its batch. With one device both are one.
 
     Returns:
       A compiled function from (state, data, key) to (state, metrics), metrics of shape
       [steps], or [R, steps] with restarts.
     """
+    laid, batches_of = devices.rows_of, _shuffled
+    if shuffle == "device" and devices.mesh() is not None:
+        batches_of = _shuffled_by_device
+        laid = functools.partial(
+            devices.own_rows_of, batch_size=min(batch_size, num_points)
+        )
 
     def epoch(state, data, key):
         spread = state.table
-        state = state._replace(table=devices.rows_of(spread))
-        data = devices.rows_of(data)
-        batches, step_key = _shuffled(state.step, key, num_points, batch_size)
+        state = state._replace(table=laid(spread))
+        data = laid(data)
+        batches, step_key = batches_of(state.step, key, num_points, batch_size)
         step = functools.partial(_step, loss, optimizer, step_key, data)
         state, metrics = jax.lax.scan(step, state, batches)
         return state._replace(table=devices.like(state.table, spread)), metrics
@@ -329,6 +339,16 @@ def _shuffled(
     return batches, step_key
 
 
+def _shuffled_by_device(
+    step: jax.Array, key: jax.Array, num_points: int, batch_size: int
+) -> tuple[jax.Array, jax.Array]:
+    """As ``_shuffled``, of each device's own rows."""
+    order_key, step_key = jax.random.split(key)
+    order_key = jax.random.fold_in(order_key, step)
+    batch_size = min(batch_size, num_points)
+    return devices.own_batches(order_key, num_points, batch_size), step_key
+
+
 def _rows(loss: Objective, data: Any, indices: jax.Array, key: jax.Array) -> jax.Array:
     """The rows that a step takes, one after the other."""
     if not isinstance(loss, tuple):
@@ -364,13 +384,10 @@ def _step(
             optimizer, gradients, state.params, state.opt_state
         )
     metrics = output.metrics | _moved(state.table, indices, output.rows)
-    # A shuffle has no index twice and none out of bounds: XLA need not look.
     table = jax.tree.map(
-        lambda table, rows: table.at[indices].set(
-            rows, unique_indices=True, mode="promise_in_bounds"
-        ),
-        state.table,
+        lambda rows, table: devices.with_rows(table, indices, rows),
         output.rows,
+        state.table,
     )
     state = TrainState(state.step + 1, params, opt_state, (), output.collections)
     state, metrics = devices.everywhere((state, metrics))
@@ -442,7 +459,7 @@ def _merged(before: StepOutput, output: StepOutput) -> StepOutput:
 
 def _moved(table: Any, indices: jax.Array, rows: Any) -> dict[str, jax.Array]:
     """The share of a batch whose cluster by a table of ln gamma is another one now."""
-    if not isinstance(table, jax.Array) or table.ndim != 2:
+    if len(getattr(table, "shape", ())) != 2:
         return {}
     before = table[indices].argmax(axis=-1)
     return {"moved": jnp.mean(before != rows.argmax(axis=-1), dtype=jnp.float32)}
@@ -669,8 +686,8 @@ def _compiled(
         )
     else:
         optimizer = optimizer_of(schedule.rate)
-    compiled = compile_streamed_epoch if streamed else compile_epoch
-    epoch = compiled(
+    compiled = functools.partial(compile_epoch, shuffle=schedule.shuffle)
+    epoch = (compile_streamed_epoch if streamed else compiled)(
         loss,
         optimizer,
         num_points=num_points,

@@ -40,6 +40,7 @@ class Schedule(NamedTuple):
       weight_decay: L2 weight decay.
       floor: the rate below which it does not fall.
       optimizer: "adam", or "sgd" with a momentum of 0.9.
+      shuffle: "all" rows, or those of each "device" by itself; see ``compile_epoch``.
     """
 
     epochs: int
@@ -50,6 +51,7 @@ class Schedule(NamedTuple):
     weight_decay: float = 0.0
     floor: float = 0.0
     optimizer: str = "adam"
+    shuffle: str = "all"
 
     @property
     def rate(self) -> Rate:

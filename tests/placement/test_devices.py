@@ -12,6 +12,7 @@ import jax
 import numpy as np
 import pytest
 
+from dgg_jax.metrics import adjusted_rand_index
 from dgg_jax.placement import devices
 from tests.spread_run import NUM_FEATURES, NUM_POINTS
 from tests.trees import assert_same
@@ -62,7 +63,7 @@ def alone(train, tmp_path_factory):
 def spread(train, tmp_path_factory):
     """A folder of the runs by eight devices; that of DGG has stopped in training."""
     folder = tmp_path_factory.mktemp("spread")
-    train(8, folder, "dgg:2", "streamed_dgg", "vade")
+    train(8, folder, "dgg:2", "streamed_dgg", "vade", "own_dgg:2", "own_vade")
     return folder
 
 
@@ -129,12 +130,92 @@ def test_eight_devices_train_vade_as_one_does(alone, spread):
 
 # name = f32[2,99,3] all-gather(...), of a tuple of results each.
 COLLECTIVE = re.compile(r"= (.*?) (all-gather|all-to-all|collective-permute)\(")
+SUM = re.compile(r"= (.*?) all-reduce(?:-start)?\(")
 PRODUCT = re.compile(r"= \w+\[([\d,]+)\]\S* dot\(")
 
 
 def sizes(result):
     for shape in re.findall(r"\w+\[([\d,]*)\]", result):
         yield math.prod(int(length) for length in shape.split(",") if length)
+
+
+OWN = """
+import functools
+import jax, numpy as np
+from dgg_jax.checks import InvalidInput
+from dgg_jax.placement import devices
+from scipy import stats
+
+for num_rows in (96, 99):  # of 12 and of 13 rows a device, the last of which has 8
+    batches = functools.partial(devices.own_batches, num_points=num_rows, batch_size=16)
+    of_key = jax.jit(batches)
+    share = -(-num_rows // 8)
+    seen = np.zeros(num_rows)
+    for number in range(400):
+        order = np.asarray(of_key(jax.random.key(number)))
+        assert order.shape == ((6, 16) if num_rows == 96 else (4, 16))
+        assert len(np.unique(order)) == order.size
+        # Two rows of every device in every batch, the first device's first.
+        assert (order // share == np.repeat(np.arange(8), 2)).all()
+        np.add.at(seen, order[0], 1)
+    for device in range(8):  # each of its rows as often as the others in a batch
+        own = seen[device * share : (device + 1) * share]
+        assert stats.chisquare(own).pvalue > 1e-4, own
+
+    x = np.random.default_rng(0).random((num_rows, 3)).astype(np.float32)
+    spread = devices.put(x, num_rows)
+    batch, new = order[0], np.float32(-np.arange(48).reshape(16, 3))
+
+    def changed(spread, batch, new):
+        rows = devices.own_rows_of(spread, 16)
+        assert len(rows) == num_rows and rows.shape == (num_rows, 3)
+        after = devices.with_rows(rows, batch, new)
+        return rows[batch], rows[batch[:5]], devices.like(after, spread)
+
+    picked, others, after = jax.jit(changed)(spread, batch, new)
+    np.testing.assert_array_equal(picked, x[batch])
+    np.testing.assert_array_equal(others, x[batch[:5]])
+    x[batch] = new
+    np.testing.assert_array_equal(devices.gather(after), x)
+    assert after.array.sharding == spread.array.sharding
+
+for num_rows, batch_size in ((99, 12), (20, 16)):
+    try:
+        devices.own_batches(jax.random.key(0), num_rows, batch_size)
+    except InvalidInput as error:
+        assert "a multiple of 8, or shuffle='all'" in str(error)
+    else:
+        raise AssertionError((num_rows, batch_size))
+"""
+
+
+@pytest.mark.slow
+def test_batches_are_of_the_devices_own_rows(execute):
+    execute(8, "-c", OWN)
+
+
+@pytest.mark.slow
+def test_batches_of_own_rows_train_as_others_do(alone, spread):
+    """Other batches, the same clusters and, but for the noise of few steps, ELBO."""
+    own, one = (last_state(folder / name) for folder, name in
+                ((spread, "own_vade"), (alone, "vade")))  # fmt: skip
+    labels = own["['labels']"], one["['labels']"]
+    assert adjusted_rand_index(*labels) == 1.0
+    elbos = [state["['elbo']"].mean() for state in (own, one)]
+    assert abs(elbos[0] - elbos[1]) < 0.05 * abs(elbos[1])
+
+
+@pytest.mark.slow
+def test_a_step_of_own_rows_sends_gradients_alone(spread):
+    compiled = json.loads((spread / "own_dgg" / "compiled.json").read_text())
+    for loop, text in compiled.items():
+        if loop == "siamese":  # its pairs lie anywhere
+            continue
+        assert not COLLECTIVE.search(text), loop
+        sent = [max(sizes(result)) for result in SUM.findall(text)]
+        # No array is larger than a layer of 24 times 8 weights.
+        assert sent and max(sent) == (6 if loop == "classifier" else 192), loop
+        assert not any("[16" in result for result in SUM.findall(text)), loop
 
 
 @pytest.mark.slow
