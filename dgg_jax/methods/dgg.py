@@ -396,7 +396,11 @@ def initialize(problem: Problem, state: State) -> tuple[State, Metrics]:
         if "embedding" in state:
             embeddings["siamese"] = state["embedding"]
         count = _KNOWN_STARTS if is_told(problem) else preset.restarts
-        starts, entries, ranking = candidates(problem, embeddings, count)
+        # Latents as many as the columns are no summary of them.
+        seen = dict(embeddings)
+        if latents.shape[1] >= problem.points.shape[1]:
+            del seen["latents"]
+        starts, entries, ranking = candidates(problem, seen, count)
         judge, reports = {"judge": entries}, ranked(ranking)
         if is_told(problem):
             starts, told = start_from(

@@ -37,6 +37,9 @@ class StepOutput(NamedTuple):
     collections: Any = ()
 
 
+# Below it the epochs of a loop take less time than what XLA saves by compiling soon.
+_BRIEF_WORK = 4e9
+
 # Sums of other metrics: of those that are not finite, a term says more.
 _TOTALS = ("loss", "objective")
 
@@ -120,6 +123,7 @@ def compile_epoch(
     restarts: bool = False,
     data_axes: Any = None,
     shuffle: str = "all",
+    is_brief: bool = False,
 ) -> Epoch:
     """Compiles an epoch: a scan of optimiser steps over shuffled batches.
 
@@ -142,6 +146,7 @@ def compile_epoch(
       shuffle: "all": a batch has rows from anywhere, the same whatever the devices;
         "device": as many of each device's own, so that a step sends no row of the data
         but those that the loss takes beside its batch. With one device both are one.
+      is_brief: whether it is better compiled soon than fast when it runs.
 
     Returns:
       A compiled function from (state, data, key) to (state, metrics), metrics of shape
@@ -163,12 +168,13 @@ def compile_epoch(
         state, metrics = jax.lax.scan(step, state, batches)
         return state._replace(table=devices.like(state.table, spread)), metrics
 
-    return _compiled_in_place(_of_restarts(epoch, data_axes) if restarts else epoch)
+    whole = _of_restarts(epoch, data_axes) if restarts else epoch
+    return _compiled_in_place(whole, is_brief)
 
 
-def _compiled_in_place(epoch: Epoch) -> Epoch:
+def _compiled_in_place(epoch: Epoch, is_brief: bool = False) -> Epoch:
     """Compiles what takes over the buffers of the state."""
-    options = devices.compiler_options() or {}
+    options = devices.compiler_options(is_brief) or {}
     if jax.default_backend() == "cpu":
         options = options | (_in_place_on_cpu() or {})
     return jax.jit(epoch, donate_argnums=0, compiler_options=options or None)
@@ -629,6 +635,7 @@ def optimize(
         restarts,
         data_axes,
         streamed,
+        _work(params, num_points) <= _BRIEF_WORK,
     )
 
     def create(params, table, collections):
@@ -670,6 +677,7 @@ def _compiled(
     restarts: bool,
     data_axes: Any,
     streamed: bool,
+    is_brief: bool,
 ) -> tuple[optax.GradientTransformation, Epoch, Prepare | None]:
     """Optimiser, epoch and what prepares it, the same for a loop seen before."""
     batch_size = min(schedule.batch_size, num_points)
@@ -686,7 +694,9 @@ def _compiled(
         )
     else:
         optimizer = optimizer_of(schedule.rate)
-    compiled = functools.partial(compile_epoch, shuffle=schedule.shuffle)
+    compiled = functools.partial(
+        compile_epoch, shuffle=schedule.shuffle, is_brief=is_brief
+    )
     epoch = (compile_streamed_epoch if streamed else compiled)(
         loss,
         optimizer,
@@ -701,6 +711,11 @@ def _compiled(
             prepare, num_points=num_points, restarts=restarts, streamed=streamed
         )
     return optimizer, epoch, prepare
+
+
+def _work(params: Any, num_points: int) -> int:
+    """Rows times weights: what an epoch costs, in units of some operations."""
+    return num_points * sum(np.size(leaf) for leaf in jax.tree.leaves(params))
 
 
 def _check_finite(loop: str, index: int, per_step: dict[str, np.ndarray]) -> None:

@@ -707,3 +707,14 @@ def test_what_undoes_training(monkeypatch, clusters, standing, is_undone, guard)
     problem = SimpleNamespace(preset=DGGPreset(guard=guard), links=None)
     tables = ({"log_assignments": before}, {"log_assignments": after})
     assert dgg._is_undone(problem, *tables).tolist() == [is_undone and guard]
+
+
+@pytest.mark.parametrize("num_columns", [2, 3])
+def test_latents_as_many_as_columns_are_no_candidates(num_columns):
+    x, _ = blobs()
+    settings = {"init": "ensemble", "siamese_epochs": 0}
+    preset = dataclasses.replace(BRIEF, **settings)
+    _, _, records = dgg.run(x[:, :num_columns], preset)
+    (initialize,) = [one for one in records if one["name"] == "initialize"]
+    spaces = {one["space"] for one in initialize["candidates"]}
+    assert ("latents" in spaces) == (num_columns > preset.latent_dim)

@@ -271,12 +271,24 @@ def test_every_device_computes_its_share_of_a_batch(spread):
         assert shapes and not any("16" in shape for shape in shapes), (loop, shapes)
 
 
-@pytest.mark.parametrize("few, options", [(False, devices._ON_CPU), (True, None)])
-def test_a_cpu_has_its_options_unless_fewer_optimisations_are_asked_for(few, options):
+@pytest.mark.parametrize(
+    ("few", "is_brief", "options"),
+    [
+        (False, False, devices._ON_CPU),
+        (False, True, devices._BRIEF_ON_CPU),
+        (True, False, None),
+        (True, True, None),
+    ],
+)
+def test_a_cpu_has_its_options_unless_fewer_optimisations_are_asked_for(
+    few, is_brief, options
+):
     before = jax.config.read("jax_disable_most_optimizations")
     jax.config.update("jax_disable_most_optimizations", few)
     try:
-        assert devices.compiler_options() == options
+        if is_brief and devices.known_to_xla(devices._BRIEF_ON_CPU) is None:
+            options = options and devices._ON_CPU  # of an XLA that has lost them
+        assert devices.compiler_options(is_brief) == options
     finally:
         jax.config.update("jax_disable_most_optimizations", before)
 
@@ -289,7 +301,7 @@ def test_xla_knows_the_options_of_gpus_and_no_others():
 def test_a_program_is_compiled_by_the_options_of_the_device(monkeypatch):
     asked = []
 
-    def options():
+    def options(is_brief):
         asked.append("options")
         return devices._ON_GPU
 
@@ -307,8 +319,18 @@ def test_a_program_is_compiled_by_the_options_of_the_device(monkeypatch):
     assert asked[0] == "options" and asked.count("trace") == 1
 
 
+def test_a_program_of_few_numbers_is_brief(monkeypatch):
+    monkeypatch.setattr(devices, "_FEW", 5)
+    asked = []
+    monkeypatch.setattr(devices, "compiler_options", lambda *brief: asked.append(brief))
+    total = devices.compiled()(lambda x, y: x.sum() + y.sum())
+    for sizes in ((2, 3), (3, 3)):
+        assert float(total(*map(np.ones, sizes))) == sum(sizes)
+    assert asked == [(True,), (False,)]
+
+
 def test_a_program_within_another_has_the_options_of_the_other(monkeypatch):
-    monkeypatch.setattr(devices, "compiler_options", lambda: devices._ON_GPU)
+    monkeypatch.setattr(devices, "compiler_options", lambda is_brief: devices._ON_GPU)
     double = devices.compiled()(lambda x: x + x)
     assert float(double(2.0)) == 4.0
     assert float(jax.jit(lambda x: double(x) + 1)(2.0)) == 5.0

@@ -15,6 +15,7 @@ from dgg_jax.training import (
     StepOutput,
     compile_epoch,
     fit,
+    loop,
     optimize,
 )
 from dgg_jax.training.loop import compile_prepare, steps_per_epoch
@@ -490,3 +491,25 @@ def test_diverged_names_a_total_that_is_alone():
 
     message, _ = descend(0.5, loss=loss)
     assert message == "loss is not finite at step 2 of 2 in epoch 1 of toy"
+
+
+@pytest.mark.parametrize(("most", "is_brief"), [(22, True), (21, False)])
+def test_epochs_of_few_rows_and_weights_are_compiled_soon(
+    monkeypatch, data, most, is_brief
+):
+    asked = []
+    monkeypatch.setattr(loop, "_BRIEF_WORK", most)
+    monkeypatch.setattr(loop.devices, "compiler_options", asked.append)
+    loop._compiled.cache_clear()
+    optimize(
+        "toy",
+        scalar_loss,
+        PARAMS,
+        data,
+        jax.random.key(0),
+        Schedule(1, BATCH_SIZE, 0.1),
+        num_points=NUM_POINTS,
+        monitor=Monitor(),
+        table=np.zeros(NUM_POINTS, np.float32),
+    )
+    assert asked == [is_brief]
