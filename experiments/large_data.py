@@ -157,10 +157,15 @@ def _write(path: pathlib.Path) -> int:
             f"{','.join(_ROWS.value)} and {path}."
         )
     shape = int(_ROWS.value[0]), _COLUMNS.value
-    x = np.lib.format.open_memmap(path, "w+", np.float32, shape)
-    _, y = synthetic.planted_patches(*shape, out=x)
-    x.flush()
-    np.save(path.with_name(f"{path.stem}-labels.npy"), y)
+    try:
+        x = np.lib.format.open_memmap(path, "w+", np.float32, shape)
+        _, y = synthetic.planted_patches(*shape, out=x)
+        x.flush()
+        np.save(path.with_name(f"{path.stem}-labels.npy"), y)
+    except OSError as error:
+        raise checks.InvalidInput(
+            f"write {path} cannot be written: {error}."
+        ) from error
     return 0
 
 

@@ -142,7 +142,7 @@ def _settings(method: str) -> list[Argument]:
             annotation = f"{annotation} | Likelihood"
         if field.name in of_the_data:
             text += " Default: from the data."
-        elif field.name.endswith("epochs"):
+        elif field.name.endswith("epochs") and field.default:
             text += f" Default: {field.default}, fewer of more than 70,000 rows."
         elif field.default is not None:
             text += f" Default: {field.default}."

@@ -324,7 +324,7 @@ def test_the_constructor_has_every_setting(name):
         assert parameters[field].default is None
         (told,) = re.findall(rf"^  {field}: ((?:.|\n    )+)$", text, re.M)
         default = f"Default: {value}."
-        if field.endswith("epochs"):
+        if field.endswith("epochs") and value:
             default = f"Default: {value}, fewer of more than 70,000 rows."
         if field in presets.of_the_data(cls._method):
             default = "Default: from the data."

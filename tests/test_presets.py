@@ -354,6 +354,33 @@ def test_many_rows_have_fewer_epochs_and_as_many_steps(method):
     assert few.epochs == own.epochs
 
 
+@pytest.mark.parametrize("num_points", [100_000, 300_000, 700_000, 3_000_000])
+def test_the_rate_falls_however_many_images_there_are(num_points):
+    preset = presets.for_data(
+        "dgg", np.zeros((num_points, 4), np.uint8), 3, image_shape=(2, 2)
+    )
+    assert preset.siamese_decay_epochs < max(2, preset.siamese_epochs)
+    assert preset.decay_epochs > preset.epochs  # of few columns it lasts
+
+
+def test_part_of_a_data_set_has_its_own_epochs():
+    whole = presets.dgg("reuters")
+    part = presets.preset("dgg", "reuters", num_points=20_000)
+    assert (whole.epochs, part.epochs) == (2, 20)
+    assert presets.preset("dgg", "reuters", num_points=10**9) == whole
+
+
+def test_images_that_are_not_warped_are_images():
+    x, shape = np.zeros((60_000, 784), np.float32), (28, 28)
+    warped = presets.for_data("dgg", x, 3, image_shape=shape)
+    still = presets.for_data("dgg", x, 3, image_shape=shape, siamese_warp=0.0)
+    rows = presets.for_data("dgg", x, 3)
+    for name in ("hidden_sizes", "siamese_components"):
+        assert getattr(still, name) == getattr(warped, name) != getattr(rows, name)
+    for name in ("siamese_epochs", "siamese_learning_rate", "warp_weight"):
+        assert getattr(still, name) == getattr(rows, name) != getattr(warped, name)
+
+
 def test_wide_networks_are_for_many_images():
     def widths(num_points, image_shape):
         x = np.zeros((num_points, 784))
@@ -535,7 +562,12 @@ def test_the_others_of_the_paper_are_those_of_their_released_code(
 
 
 # A neutral value, not a choice: a constant rate, no weight decay, one model at a time.
-NEUTRAL = {"decay": "1.0", "decay_epochs": "10", "weight_decay": "0.0"}
+NEUTRAL = {
+    "shuffle": "'all'",  # the same on one device
+    "decay": "1.0",
+    "decay_epochs": "10",
+    "weight_decay": "0.0",
+}
 NO_SETTINGS = {  # of the same name
     ("dec.py", "log_assignments", "batch_size"),  # points encoded at once
     ("spectralnet.py", "spectral_embedding", "batch_size"),  # likewise

@@ -104,11 +104,11 @@ class DEC(Embedder):
             Default: from the data.
           latent_dim: L, dimension of the latent space. Default: 10.
           pretrain_layer_epochs: epochs of each layer's denoising autoencoder; 0 skips.
-            Default: 0, fewer of more than 70,000 rows.
+            Default: 0.
           pretrain_autoencoder_epochs: epochs of the deep denoising autoencoder.
             Default: from the data.
           pretrain_vae_epochs: epochs of the VAE with prior N(0, I); 0 skips. Default:
-            0, fewer of more than 70,000 rows.
+            0.
           pretrain_corruption: share of inputs set to 0 by the denoising autoencoders.
             Default: 0.2.
           pretrain_learning_rate: Adam's rate in pretraining. Default: 0.001.

@@ -169,7 +169,7 @@ class DGG(MixtureVAE):
           siamese_candidates: nearest points of which the positive pairs are drawn; if
             no more than siamese_pairs, these are the nearest. Default: from the data.
           siamese_components: principal components in which these are nearest, if there
-            are more columns; 0: in the data. Default: 0.
+            are more columns; 0: in the data. Default: from the data.
           siamese_margin: c, distance to which negative pairs are pushed. Default: 5.0.
           siamese_init: random, or encoder: from the pretrained encoder. Default:
             encoder.
@@ -205,7 +205,7 @@ class DGG(MixtureVAE):
             Default: from the data.
           latent_dim: L, dimension of the latent space. Default: 10.
           pretrain_layer_epochs: epochs of each layer's denoising autoencoder; 0 skips.
-            Default: 0, fewer of more than 70,000 rows.
+            Default: 0.
           pretrain_autoencoder_epochs: epochs of the deep denoising autoencoder.
             Default: from the data.
           pretrain_vae_epochs: epochs of the VAE with prior N(0, I); 0 skips. Default:

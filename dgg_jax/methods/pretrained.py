@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -165,21 +166,45 @@ def _trained_vae(problem: Problem, params: State, key: jax.Array) -> State:
     """
     epochs, loss = problem.preset.pretrain_vae_epochs, VaeLoss(autoencoder(problem))
     trained = train_autoencoder(problem, "vae", loss, params, key, epochs)
-    encoder = params["encoder"]
-    if "bias" not in encoder.get("logvar", {}) or _num_active(problem, trained):
+    if not _has_head(params["encoder"]) or _is_active(problem, trained):
         return trained
     LOGGER.info("no latent tells the rows apart; the VAE starts from narrow posteriors")
-    narrow = {**params, "encoder": with_narrow_posteriors(problem, encoder)}
-    return train_autoencoder(problem, "vae_2", loss, narrow, key, epochs)
+    narrow = with_narrow_posteriors(problem, params["encoder"])
+    params = {**params, "encoder": narrow}
+    trained = train_autoencoder(problem, "vae_2", loss, params, key, epochs)
+    if not _is_active(problem, trained):
+        LOGGER.warning(
+            "The VAE has collapsed: no latent tells the rows apart, from narrow "
+            "posteriors neither. Train longer (pretrain_autoencoder_epochs, "
+            "pretrain_vae_epochs), or give values on another scale."
+        )
+    return trained
 
 
-def _num_active(problem: Problem, params: State) -> int:
-    """Latents whose posterior means have a variance above 0.01: active units.
+def _is_active(problem: Problem, params: State) -> bool:
+    """Whether the posterior means of any latent have a variance above 0.01.
+
+    Such latents are active units.
 
     Burda, Grosse and Salakhutdinov, "Importance weighted autoencoders", 2016.
     """
-    latents = latent_means(problem, autoencoder(problem), params)
-    return int(np.sum(latents.var(axis=0) > 0.01))
+    return bool((_latent_variance(problem, params) > 0.01).any())
+
+
+def _latent_variance(problem: Problem, params: State) -> np.ndarray:
+    """Of the posterior means of all points, as their weights count them, [L]."""
+    latents, weights = (
+        latent_means(problem, autoencoder(problem), params),
+        problem.sample_weight,
+    )
+    mean = np.average(latents, axis=0, weights=weights)
+    return np.average((latents - mean) ** 2, axis=0, weights=weights)
+
+
+def _has_head(encoder: State) -> bool:
+    """Whether log-variances have a bias of that name, as those of our encoders."""
+    head = encoder.get("logvar")
+    return isinstance(head, Mapping) and "bias" in head
 
 
 def latent_means(problem: Problem, networks: Networks, params: State) -> np.ndarray:
@@ -195,12 +220,9 @@ def with_narrow_posteriors(problem: Problem, encoder: State) -> State:
     the head has, the clusters of an autoencoder's latents would run together. An
     encoder of the user's own starts as it comes, unless its head is named so.
     """
-    if "bias" not in encoder.get("logvar", {}):
+    if not _has_head(encoder):
         return encoder
-    latents = latent_means(problem, autoencoder(problem), {"encoder": encoder})
-    weights = problem.sample_weight
-    mean = np.average(latents, axis=0, weights=weights)
-    variance = np.average((latents - mean) ** 2, axis=0, weights=weights)
+    variance = _latent_variance(problem, {"encoder": encoder})
     variance = np.maximum(variance, problem.preset.variance_floor)
     narrow = np.log(0.01 * variance)  # the kernel of the head is 0
     logvar = {**encoder["logvar"], "bias": narrow}

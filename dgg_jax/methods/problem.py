@@ -13,6 +13,7 @@ from dgg_jax import checks, metrics
 from dgg_jax.data.preprocessing import impute, log_normalize
 from dgg_jax.log import LOGGER
 from dgg_jax.methods.parts import AS_NAMED, Parts
+from dgg_jax.placement import devices
 from dgg_jax.placement.rows import HostRows, SparseRows, map_blocks, place, threads_for
 from dgg_jax.presets import AutoencoderPreset, Preset, TrainingPreset
 from dgg_jax.stages import evaluate
@@ -169,6 +170,7 @@ class Problem:
                 "sample_weight weighs rows of training, with is_test there are others "
                 "that are scored; leave one of them out."
             )
+        _check_shuffle(preset, x.shape[0])
         if image_shape is not None:
             checks.image_shape(image_shape, x.shape[1], "image_shape")
             image_shape = tuple(map(int, image_shape))
@@ -372,6 +374,16 @@ def confident_scores(problem: Problem, log_assignment: np.ndarray) -> Metrics:
     # By logarithms: many probabilities are 1 in float32.
     confident = metrics.most_confident_label_accuracy(y, log_assignment)
     return scores | {"confident_label_accuracy": confident}
+
+
+def _check_shuffle(preset: Preset, num_points: int) -> None:
+    """Checks before any work that all batches can be of the devices' own rows."""
+    if getattr(preset, "shuffle", "all") != "device":
+        return
+    for field in dataclasses.fields(preset):
+        if field.name.endswith("batch_size"):
+            size = getattr(preset, field.name)
+            devices.check_own_batches(field.name, size, num_points)
 
 
 def training_schedule(preset: TrainingPreset) -> Schedule:

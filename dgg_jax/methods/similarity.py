@@ -237,9 +237,8 @@ def leading_components(
         return points
     model = PCA(number, random_state=0).fit(np.asarray(points[np.sort(rows)]))
     axes = model.components_.T
-    middle = model.mean_ @ axes
     found = np.empty((num_points, number), np.float32)
     for start in range(0, num_points, _ROWS_AT_ONCE):
-        block = slice(start, min(start + _ROWS_AT_ONCE, num_points))
-        found[block] = np.asarray(points[np.arange(num_points)[block]]) @ axes - middle
+        block = np.arange(start, min(start + _ROWS_AT_ONCE, num_points))
+        found[block] = (np.asarray(points[block]) - model.mean_) @ axes
     return found

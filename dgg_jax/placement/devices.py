@@ -16,7 +16,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from dgg_jax import checks
 from dgg_jax.log import LOGGER
-from dgg_jax.placement.rows import HostRows
+from dgg_jax.placement.rows import HostRows, SparseRows
 
 _AXIS = "data"
 # Else XLA compiles and times kernels for every product of matrices, which takes up to
@@ -317,25 +317,26 @@ def _padded(rows: jax.Array, missing: int) -> jax.Array:
 
 @functools.partial(
     jax.tree_util.register_dataclass,
-    data_fields=["array"],
-    meta_fields=["num_rows", "batch_size"],
+    data_fields=["array", "batch"],
+    meta_fields=["num_rows"],
 )
 @dataclasses.dataclass(frozen=True)
 class OwnRows:
     """Rows [N, ...] as each device has them, for batches that take as many of each.
 
-    ``rows[indices]`` of such a batch, from ``own_batches``, sends nothing; that of any
-    other indices gathers rows from anywhere.
+    ``rows[indices]`` of the batch at hand sends nothing; that of any other indices
+    gathers rows from anywhere.
 
     Attributes:
       array: of n devices, shape [n, ceil(N / n), ...]; zeros at the end.
       num_rows: N.
-      batch_size: B, a multiple of n.
+      batch: indices [B] from ``own_batches``; these themselves are known by identity,
+        for of others nothing tells where they lie. None: there is no batch.
     """
 
     array: jax.Array
     num_rows: int
-    batch_size: int
+    batch: jax.Array | None = None
 
     def __len__(self) -> int:
         return self.num_rows
@@ -347,15 +348,15 @@ class OwnRows:
 
     def __getitem__(self, indices: jax.Array) -> jax.Array:
         """Rows by their indices in the data; of a batch [B] from where they lie."""
-        if indices.shape != (self.batch_size,):
+        if indices is not self.batch:
             return by_rows(self._padded()[: self.num_rows])[indices]
         picked = jax.vmap(lambda rows, places: rows[places])(
             self.array, self._places(indices)
         )
-        return by_rows(picked.reshape(self.batch_size, *picked.shape[2:]))
+        return by_rows(picked.reshape(-1, *picked.shape[2:]))
 
     def with_rows(self, indices: jax.Array, rows: jax.Array) -> "OwnRows":
-        """New rows [B, ...] for a batch [B], each of which is in it once."""
+        """New rows [B, ...] for a batch [B] from ``own_batches``."""
         num_devices = len(self.array)
         array = jax.vmap(
             lambda old, places, new: old.at[places].set(
@@ -366,7 +367,7 @@ class OwnRows:
             self._places(indices),
             rows.reshape(num_devices, -1, *rows.shape[1:]),
         )
-        return dataclasses.replace(self, array=by_rows(array))
+        return OwnRows(by_rows(array), self.num_rows)
 
     def _places(self, indices: jax.Array) -> jax.Array:
         """Where the rows of a batch lie on their devices, [n, B / n]."""
@@ -383,16 +384,30 @@ def _is_own(node: Any) -> bool:
     return isinstance(node, OwnRows)
 
 
-def own_rows_of(tree: Any, batch_size: int) -> Any:
-    """Spread arrays as those of ``rows_of``, for the batches of ``own_batches``."""
+def own_rows_of(tree: Any, num_points: int) -> Any:
+    """As ``rows_of``, but those of N points as OwnRows; sparse rows stay together."""
 
     def own(node):
-        if not _is_spread(node):
-            return node
+        if not _is_spread(node) or node.num_rows != num_points:
+            return rows_of(node)
         array = node.array.reshape(mesh().size, -1, *node.array.shape[1:])
-        return OwnRows(by_rows(array), node.num_rows, batch_size)
+        return OwnRows(by_rows(array), node.num_rows)
 
-    return jax.tree.map(own, tree, is_leaf=_is_spread)
+    def is_whole(node):
+        return _is_spread(node) or isinstance(node, SparseRows)
+
+    return jax.tree.map(own, tree, is_leaf=is_whole)
+
+
+def of_batch(tree: Any, indices: jax.Array) -> Any:
+    """OwnRows that know the batch at hand, indices [B]; all else as it is."""
+    return jax.tree.map(
+        lambda node: (
+            dataclasses.replace(node, batch=indices) if _is_own(node) else node
+        ),
+        tree,
+        is_leaf=_is_own,
+    )
 
 
 def own_batches(key: jax.Array, num_points: int, batch_size: int) -> jax.Array:
@@ -410,22 +425,45 @@ def own_batches(key: jax.Array, num_points: int, batch_size: int) -> jax.Array:
     Raises:
       InvalidInput: if B is no multiple of the devices, or more than they have.
     """
+    check_own_batches("batch_size", batch_size, num_points)
     num_devices = mesh().size
     share, each = -(-num_points // num_devices), batch_size // num_devices
-    fewest = num_points - (num_devices - 1) * share
-    if batch_size % num_devices or fewest < each:
-        raise checks.InvalidInput(
-            f"shuffle='device' takes as many rows of a batch from each of the "
-            f"{num_devices} devices, got batch_size={batch_size} of {num_points} rows; "
-            f"take a multiple of {num_devices}, or shuffle='all'."
-        )
-    steps = fewest // each
+    steps = (num_points - (num_devices - 1) * share) // each
     places = jnp.arange(share)[None] + share * jnp.arange(num_devices)[:, None]
     drawn = by_rows(jax.random.uniform(key, places.shape))
     # What is no row comes last.
     order = jnp.argsort(jnp.where(places < num_points, drawn, jnp.inf), axis=1)
     chosen = jnp.take_along_axis(places, order, axis=1)[:, : steps * each]
     return chosen.reshape(num_devices, steps, each).swapaxes(0, 1).reshape(steps, -1)
+
+
+def check_own_batches(name: str, batch_size: int, num_points: int) -> None:
+    """Checks that each device has an equal share of a batch among its own rows.
+
+    Args:
+      name: of the setting.
+      batch_size: its value, B; at most N rows are a batch.
+      num_points: N.
+
+    Raises:
+      InvalidInput: if not.
+    """
+    if mesh() is None:
+        return
+    num_devices, batch_size = mesh().size, min(batch_size, num_points)
+    if batch_size % num_devices:
+        raise checks.InvalidInput(
+            f"shuffle='device' takes as many rows of a batch from each of the "
+            f"{num_devices} devices, got {name}={batch_size}; take a multiple of "
+            f"{num_devices}, or shuffle='all'."
+        )
+    fewest = num_points - (num_devices - 1) * -(-num_points // num_devices)
+    if fewest < batch_size // num_devices:
+        raise checks.InvalidInput(
+            f"shuffle='device' takes {batch_size // num_devices} rows of a batch from "
+            f"each of the {num_devices} devices, one of which has {max(fewest, 0)} of "
+            f"the {num_points} rows; take a smaller {name}, or shuffle='all'."
+        )
 
 
 def with_rows(table: Any, indices: jax.Array, rows: jax.Array) -> Any:

@@ -49,7 +49,9 @@ _CONVOLUTIONS = {"mnist": "mnist", "fashion_mnist": "mnist", "svhn": "svhn"}
 _PAPER_PRETRAIN = {"pretrain_layer_epochs": 20, "pretrain_autoencoder_epochs": 50}
 
 
-def preset(method: str, dataset: str, name: str = "default") -> Preset:
+def preset(
+    method: str, dataset: str, name: str = "default", num_points: int | None = None
+) -> Preset:
     """The preset of a method on a data set.
 
     Args:
@@ -57,6 +59,7 @@ def preset(method: str, dataset: str, name: str = "default") -> Preset:
       dataset: one of DATASETS.
       name: default, paper, released (of DGG and of what clusters its embedding; of
         other methods paper) or smoke.
+      num_points: rows that are taken, where these are not all.
 
     Returns:
       The preset; change fields with ``dataclasses.replace``.
@@ -86,7 +89,8 @@ def preset(method: str, dataset: str, name: str = "default") -> Preset:
     if method in _OWN:
         values |= _OWN[method](dataset, name)
     if name == "default":
-        values |= rules.of_many_rows(cls, values, facts.num_points)
+        taken = min(num_points or facts.num_points, facts.num_points)
+        values |= rules.of_many_rows(cls, values, taken)
     names = {field.name for field in dataclasses.fields(cls)}
     return cls(**{k: v for k, v in values.items() if k in names})
 
@@ -236,9 +240,9 @@ def _of_siamese(dataset: str, name: str) -> dict[str, Any]:
 def _dec(dataset: str, name: str) -> dict[str, Any]:
     """Of github.com/piiswrong/dec: network, batch, corruption, starts of K-means.
 
-    They are default's, too: paper differs by its pretraining, and by its network below
-    50,000 rows. SGD at 0.01 with
-    momentum 0.9, and the stop at 0.1% of changed labels, are not offered.
+    They are default's, too: paper differs by its pretraining, and by its network for
+    all but many images. SGD at 0.01 with momentum 0.9, and the stop at 0.1% of changed
+    labels, are not offered.
     """
     return SMOKE["dec"] | _smoke_batches(dataset) if name == "smoke" else {}
 

@@ -37,6 +37,7 @@ class Facts(NamedTuple):
       dispersion: theta, if that is the negative binomial one.
       is_sparse: whether most values are 0, as in rows of words.
       image_shape: of the image in a row, or None.
+      is_warped: whether networks see images that are warped.
     """
 
     num_points: int
@@ -47,6 +48,7 @@ class Facts(NamedTuple):
     dispersion: float = 10.0
     is_sparse: bool = False
     image_shape: tuple[int, ...] | None = None
+    is_warped: bool = True
 
 
 MANY_ROWS = 50_000  # from which on images have networks as wide as the papers'
@@ -98,8 +100,9 @@ def for_data(
     """The preset of a method on data of the user's own.
 
     What is not among the settings but depends on the data is chosen from them: the
-    likelihood (``data.preprocessing.likelihood_for``); for few rows smaller batches
-    and networks, more epochs of pretraining and neighbours from fewer candidates; for a
+    likelihood (``data.preprocessing.likelihood_for``); for few rows smaller batches,
+    more epochs of pretraining and neighbours from fewer candidates; smaller networks
+    for all but many images; for a
     Gaussian likelihood a smaller learning rate; where the graph's neighbours are near;
     for images, a longer training of what they are warped in; for more than 70,000 rows
     fewer epochs, which are as many steps.
@@ -150,7 +153,8 @@ def for_data(
         # Images may be as black; counts of cells are no words.
         is_sparse=not has_counts
         and (sparse.issparse(x) or (image_shape is None and are_words(x))),
-        image_shape=image_shape if given.get("siamese_warp", 1) else None,
+        image_shape=image_shape,
+        is_warped=bool(given.get("siamese_warp", 1)),
     )
     values = _chosen(cls, facts, given.get("num_neighbors"))
     values["embedding"] = EMBEDDINGS.get(method)
@@ -209,12 +213,17 @@ def of_many_rows(
     if num_points <= MOST_ROWS:
         return {}
     share = MOST_ROWS / num_points
-    epochs = {
+    before = {
         field.name: values.get(field.name, field.default)
         for field in dataclasses.fields(cls)
         if field.name.endswith("epochs")
     }
-    return {k: max(min(1, v), round(share * v)) for k, v in epochs.items()}
+    after = {k: max(min(1, v), round(share * v)) for k, v in before.items()}
+    for loop in ("", "siamese_"):
+        name, stair = f"{loop}epochs", f"{loop}decay_epochs"
+        if stair in before and before[stair] < before[name]:  # so that it comes
+            after[stair] = max(1, min(after[stair], after[name] - 1))
+    return after
 
 
 def embeds_as_dgg(cls: type[Preset]) -> bool:
@@ -275,11 +284,12 @@ def dgg(facts: Facts, num_neighbors: int | None = None) -> dict[str, Any]:
         "siamese_candidates": _between(2, positives, 10),
         "label_epochs": label_epochs(num_points),
         "num_candidates": num_candidates(num_points, num_clusters, nearest),
+        "siamese_components": 0,
     }
-    if facts.image_shape is not None:
-        if facts.num_columns > 200:
-            # What these leave out is noise more than what tells images apart.
-            values["siamese_components"] = 50
+    if facts.image_shape is not None and facts.num_columns > 200:
+        # What these leave out is noise more than what tells images apart.
+        values["siamese_components"] = 50
+    if facts.image_shape is not None and facts.is_warped:
         # Few pixels are blurred by warps; what is warped anew is not soon overfitted.
         values["siamese_warp"] = min(1.0, min(facts.image_shape[:2]) / 16)
         if num_points < 10_000:

@@ -175,7 +175,9 @@ class Config(NamedTuple):
                 name=self.preset_name,
                 **changes,
             )
-        preset = presets.preset(self.method, self.dataset, self.preset_name)
+        preset = presets.preset(
+            self.method, self.dataset, self.preset_name, self.num_rows
+        )
         return resolve(self._of_scaling(preset), changes)
 
     def taken(self, dataset: Dataset) -> Dataset:

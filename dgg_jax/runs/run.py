@@ -140,12 +140,20 @@ def _refuse_another(config: Config, theirs: dict[str, Any]) -> None:
 
 
 def _differences(theirs: dict[str, Any], ours: dict[str, Any]) -> dict[str, Any]:
-    """The settings of another run that differ from ours."""
+    """The settings of another run that differ from ours.
+
+    One that it did not know yet had its default.
+    """
+    ours = json.loads(json.dumps(ours))
+    defaults = {
+        field.name: json.loads(json.dumps(field.default))
+        for field in dataclasses.fields(presets.preset_class(ours["method"]))
+    }
     left_out = ("preset_values", "cluster_count")
     theirs, ours = (
         # An estimated K is "auto", whatever it has become.
-        {**one.get("preset_values", {}), **one, **dict.fromkeys(left_out)}
-        for one in (theirs, json.loads(json.dumps(ours)))
+        {**defaults, **one.get("preset_values", {}), **one, **dict.fromkeys(left_out)}
+        for one in (theirs, ours)
     )
     names = [name for name in {**theirs, **ours} if theirs.get(name) != ours.get(name)]
     return {name: theirs.get(name) for name in names}
@@ -498,7 +506,7 @@ def _chosen(config: Config) -> str:
         for name in ("num_clusters", *presets.of_the_data(config.method))
         if hasattr(preset, name)
     }
-    values |= {  # of many rows fewer than the default
+    values |= {  # by the number of rows, the preset or a flag
         field.name: getattr(preset, field.name)
         for field in dataclasses.fields(preset)
         if field.name.endswith("epochs")

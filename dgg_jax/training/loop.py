@@ -37,7 +37,8 @@ class StepOutput(NamedTuple):
     collections: Any = ()
 
 
-# Below it the epochs of a loop take less time than what XLA saves by compiling soon.
+# Of an epoch, below which the tens of them that a loop takes cost less than what XLA
+# saves by compiling soon.
 _BRIEF_WORK = 4e9
 
 # Sums of other metrics: of those that are not finite, a term says more.
@@ -155,9 +156,7 @@ def compile_epoch(
     laid, batches_of = devices.rows_of, _shuffled
     if shuffle == "device" and devices.mesh() is not None:
         batches_of = _shuffled_by_device
-        laid = functools.partial(
-            devices.own_rows_of, batch_size=min(batch_size, num_points)
-        )
+        laid = functools.partial(devices.own_rows_of, num_points=num_points)
 
     def epoch(state, data, key):
         spread = state.table
@@ -378,6 +377,7 @@ def _step(
     """One update by a batch; the metrics of the loss."""
     indices = devices.split_batch(indices)
     key = jax.random.fold_in(step_key, state.step)
+    data = devices.of_batch(data, indices)
     if isinstance(loss, tuple):
         params, opt_state, output = _in_turns(
             loss, optimizer, state, data, indices, key
@@ -389,7 +389,8 @@ def _step(
         params, opt_state = _descended(
             optimizer, gradients, state.params, state.opt_state
         )
-    metrics = output.metrics | _moved(state.table, indices, output.rows)
+    before = devices.of_batch(state.table, indices)
+    metrics = output.metrics | _moved(before, indices, output.rows)
     table = jax.tree.map(
         lambda rows, table: devices.with_rows(table, indices, rows),
         output.rows,

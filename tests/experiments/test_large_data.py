@@ -45,6 +45,14 @@ def test_rows_are_written_for_another_command(forks, tmp_path):
     np.testing.assert_array_equal(y, clusters)
 
 
+def test_rows_that_cannot_be_written_are_one_line(forks):
+    flags = ("--write=/dev/null/rows.npy", "--rows=20", "--columns=3")
+    process = forks.start("experiments.large_data", *flags)
+    assert process.wait() == 2
+    assert process.err.startswith("error: write /dev/null/rows.npy cannot be written")
+    assert process.err.count("\n") == 1
+
+
 @pytest.mark.parametrize("flag", ["--rows=2,3", "--write=rows.csv"])
 def test_one_array_is_written_at_a_time(forks, tmp_path, flag):
     flags = (f"--write={tmp_path}/rows.npy", "--rows=20", flag)

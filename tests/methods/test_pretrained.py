@@ -189,6 +189,14 @@ def test_a_vae_that_collapses_starts_again_from_narrow_posteriors():
     assert (means.var(axis=0) > 0.01).all()
 
 
+def test_a_vae_that_stays_collapsed_says_so(caplog):
+    settings = {"hidden_sizes": (8,), "pretrain_vae_epochs": 1}
+    x = np.random.default_rng(0).random((100, 12), np.float32) / 100 + 0.5
+    loops, means = vae_of(x, **settings)
+    assert loops == ["autoencoder", "vae", "vae_2"]
+    assert (means.var(axis=0) < 0.01).all() and "The VAE has collapsed" in caplog.text
+
+
 def test_a_vae_whose_latents_tell_rows_apart_is_kept():
     settings = {"hidden_sizes": (8,), "pretrain_vae_epochs": 1}
     x = np.eye(2, dtype=np.float32).repeat(50, axis=0).repeat(40, axis=1)
@@ -198,13 +206,14 @@ def test_a_vae_whose_latents_tell_rows_apart_is_kept():
     assert means.var(axis=0).max() > 0.01
 
 
-def test_an_encoder_of_ones_own_does_not_start_again():
+@pytest.mark.parametrize("name", ["spread", "logvar"])
+def test_an_encoder_of_ones_own_does_not_start_again(name):
     class Constant(nn.Module):
         @nn.compact
         def __call__(self, x):
-            head = nn.Dense(20, kernel_init=nn.initializers.zeros, name="head")
-            mean, logvar = jnp.split(head(0.0 * x), 2, axis=-1)
-            return Gaussian(mean, logvar)
+            mean = nn.Dense(10, name="head")(0.0 * x)
+            logvar = self.param(name, nn.initializers.zeros, (10,))
+            return Gaussian(mean, jnp.broadcast_to(logvar[None], mean.shape))
 
     parts = Parts(encoder=Constant())
     settings = {"hidden_sizes": (8,), "pretrain_vae_epochs": 1}

@@ -142,9 +142,13 @@ def sizes(result):
 OWN = """
 import functools
 import jax, numpy as np
+from dgg_jax import presets
 from dgg_jax.checks import InvalidInput
+from dgg_jax.methods.problem import Problem
 from dgg_jax.placement import devices
+from dgg_jax.placement.rows import sparse_rows
 from scipy import stats
+from scipy.sparse import csr_array
 
 for num_rows in (96, 99):  # of 12 and of 13 rows a device, the last of which has 8
     batches = functools.partial(devices.own_batches, num_points=num_rows, batch_size=16)
@@ -167,25 +171,51 @@ for num_rows in (96, 99):  # of 12 and of 13 rows a device, the last of which ha
     batch, new = order[0], np.float32(-np.arange(48).reshape(16, 3))
 
     def changed(spread, batch, new):
-        rows = devices.own_rows_of(spread, 16)
+        own = devices.own_rows_of(spread, num_rows)
+        rows = devices.of_batch(own, batch)
         assert len(rows) == num_rows and rows.shape == (num_rows, 3)
-        after = devices.with_rows(rows, batch, new)
-        return rows[batch], rows[batch[:5]], devices.like(after, spread)
+        after = devices.with_rows(own, batch, new)
+        assert isinstance(after, devices.OwnRows) and after.batch is None
+        # As many, from anywhere.
+        return rows[batch], rows[batch[::-1]], devices.like(after, spread)
 
     picked, others, after = jax.jit(changed)(spread, batch, new)
     np.testing.assert_array_equal(picked, x[batch])
-    np.testing.assert_array_equal(others, x[batch[:5]])
+    np.testing.assert_array_equal(others, x[batch[::-1]])
     x[batch] = new
     np.testing.assert_array_equal(devices.gather(after), x)
     assert after.array.sharding == spread.array.sharding
 
-for num_rows, batch_size in ((99, 12), (20, 16)):
+dense = np.eye(99, 7, dtype=np.float32)
+sparse = devices.put(sparse_rows(csr_array(dense)), 99)
+
+
+@jax.jit
+def picked(rows, batch):
+    return devices.of_batch(devices.own_rows_of(rows, 99), batch)[batch]
+
+
+np.testing.assert_array_equal(picked(sparse, order[0]), dense[order[0]])
+
+devices.check_own_batches("batch_size", 16, 99)
+none = "one of which has 0 of the 20 rows; take a smaller"
+for rows, size, words in (
+    (99, 12, "batch_size=12; take a multiple of 8"),
+    (20, 16, none),
+):
     try:
-        devices.own_batches(jax.random.key(0), num_rows, batch_size)
+        devices.own_batches(jax.random.key(0), rows, size)
     except InvalidInput as error:
-        assert "a multiple of 8, or shuffle='all'" in str(error)
+        assert words in str(error), error
     else:
-        raise AssertionError((num_rows, batch_size))
+        raise AssertionError((rows, size))
+try:
+    preset = presets.for_data("vade", dense, 3, shuffle="device", batch_size=12)
+    Problem.of(dense, preset)
+except InvalidInput as error:
+    assert "got batch_size=12" in str(error), error
+else:
+    raise AssertionError
 """
 
 
