@@ -1,5 +1,6 @@
 """Workdirs: what they keep is told from what was damaged, replaced or taken away."""
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -12,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import dgg_jax
-from dgg_jax import checks
+from dgg_jax import checks, presets
 from dgg_jax.cli import compare, run
 from dgg_jax.data import Dataset
 from dgg_jax.runs import kept
@@ -181,6 +182,19 @@ def test_another_configuration_that_ran_meanwhile_is_refused(
     config = json.loads((workdir / "config.json").read_text())
     assert config["method"] == "kmeans" and config["seed"] == 5
     folders.lock(workdir).close()  # it is free
+
+
+@pytest.mark.parametrize(("shuffle", "different"), [("all", {}), ("device", "all")])
+def test_a_setting_that_a_run_did_not_know_yet_had_its_default(shuffle, different):
+    values = dataclasses.asdict(presets.vade("digits"))
+    ours = {
+        "method": "vade",
+        "seed": 0,
+        "preset_values": {**values, "shuffle": shuffle},
+    }
+    values.pop("shuffle")
+    theirs = {**ours, "preset_values": json.loads(json.dumps(values))}
+    assert runs._differences(theirs, ours) == (different and {"shuffle": different})
 
 
 @pytest.mark.parametrize("anew", [False, True])
