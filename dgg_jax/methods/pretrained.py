@@ -184,19 +184,16 @@ def _trained_vae(problem: Problem, params: State, key: jax.Array) -> State:
 def _is_active(problem: Problem, params: State) -> bool:
     """Whether the posterior means of any latent have a variance above 0.01.
 
-    Such latents are active units.
-
-    Burda, Grosse and Salakhutdinov, "Importance weighted autoencoders", 2016.
+    Such latents are the active units of Burda, Grosse and Salakhutdinov, "Importance
+    weighted autoencoders", 2016.
     """
     return bool((_latent_variance(problem, params) > 0.01).any())
 
 
 def _latent_variance(problem: Problem, params: State) -> np.ndarray:
     """Of the posterior means of all points, as their weights count them, [L]."""
-    latents, weights = (
-        latent_means(problem, autoencoder(problem), params),
-        problem.sample_weight,
-    )
+    latents = latent_means(problem, autoencoder(problem), params)
+    weights = problem.sample_weight
     mean = np.average(latents, axis=0, weights=weights)
     return np.average((latents - mean) ** 2, axis=0, weights=weights)
 
