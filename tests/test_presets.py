@@ -106,6 +106,7 @@ def test_short_names():
     warps = {"siamese_warp": 1.0, "siamese_epochs": 24, "siamese_decay_epochs": 18}
     warps |= {"warp_weight": 10.0, "siamese_components": 50}
     changed_values = warps | {"siamese_learning_rate": 2e-3}
+    changed_values |= {"hidden_sizes": (256, 256, 512)}
     assert presets.dgg("mnist") == dataclasses.replace(DGGPreset(), **changed_values)
     assert presets.dgg("mnist", "paper") != DGGPreset()
 
@@ -375,18 +376,21 @@ def test_images_that_are_not_warped_are_images():
     warped = presets.for_data("dgg", x, 3, image_shape=shape)
     still = presets.for_data("dgg", x, 3, image_shape=shape, siamese_warp=0.0)
     rows = presets.for_data("dgg", x, 3)
-    for name in ("hidden_sizes", "siamese_components"):
-        assert getattr(still, name) == getattr(warped, name) != getattr(rows, name)
+    assert still.siamese_components == warped.siamese_components != 0
+    assert rows.siamese_components == 0
     for name in ("siamese_epochs", "siamese_learning_rate", "warp_weight"):
         assert getattr(still, name) == getattr(rows, name) != getattr(warped, name)
 
 
-def test_wide_networks_are_for_many_images():
+@pytest.mark.parametrize("method", ["vade", "dgg", "siamese_kmeans"])
+def test_wide_networks_are_for_many_images_of_other_methods(method):
     def widths(num_points, image_shape):
         x = np.zeros((num_points, 784))
-        return presets.for_data("dgg", x, 3, image_shape=image_shape).hidden_sizes
+        return presets.for_data(method, x, 3, image_shape=image_shape).hidden_sizes
 
-    assert widths(50_000, (28, 28)) == (500, 500, 2000)
+    wide = (500, 500, 2000) if method == "vade" else (256, 256, 512)
+    assert widths(50_000, (28, 28)) == presets.preset(method, "mnist").hidden_sizes
+    assert widths(50_000, (28, 28)) == wide
     assert widths(50_000, None) == widths(49_999, (28, 28)) == (256, 256, 512)
 
 

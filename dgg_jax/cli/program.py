@@ -1,6 +1,7 @@
 """The command ``dgg-jax``, and how its commands start under other names, too."""
 
 import difflib
+import gc
 import importlib
 import pathlib
 import sys
@@ -18,6 +19,8 @@ COMMANDS = {
     "predict": "clusters new rows with a saved model",
     "report": "draws the report of a finished run anew",
 }
+# Objects, and times, before each generation is searched for what nobody holds any more.
+_COLLECTIONS = (50_000, 20, 20)
 _HELP = ("h", "help", "helpshort", "helpfull")
 
 
@@ -71,4 +74,6 @@ def start(module: ModuleType, name: str, arguments: Sequence[str] | None = None)
         flags.FLAGS.register_key_flag_for_module(name, flag)
     given = sys.argv[1:] if arguments is None else arguments
     sys.argv = [name, *given]
+    # To import and to trace makes hundreds of thousands of objects, most of which stay.
+    gc.set_threshold(*_COLLECTIONS)
     return app.run(module.main, argv=sys.argv, flags_parser=parse_flags)

@@ -233,7 +233,8 @@ def _latent_gmm(dataset: str, name: str) -> dict[str, Any]:
 def _of_siamese(dataset: str, name: str) -> dict[str, Any]:
     """DGG's, as far as they embed."""
     values = _dgg(dataset, name)
-    values = {k: v for k, v in values.items() if "siamese" in k or "pretrain" in k}
+    shared = ("siamese", "pretrain", "hidden_sizes")
+    values = {k: v for k, v in values.items() if any(name in k for name in shared)}
     return values | SMOKE["siamese_kmeans"] if name == "smoke" else values
 
 

@@ -349,7 +349,7 @@ class DGGPreset(MixturePreset, SiamesePreset):
         "variance of every component to start from; 0: that of its labels.",
         low=0,
     )
-    label_epochs: int = 1
+    label_epochs: int = 4
     epochs: int = 20
     tolerance: float = setting(
         1e-4,

@@ -51,7 +51,7 @@ class Facts(NamedTuple):
     is_warped: bool = True
 
 
-MANY_ROWS = 50_000  # from which on images have networks as wide as the papers'
+MANY_ROWS = 50_000  # from which on networks of images are the papers', but DGG's
 MOST_ROWS = 70_000  # which epochs are counted for
 _SMALL_NETWORKS = (256, 256, 512)
 FEW_COLUMNS = 10  # up to which they are as narrow as the paper's for the plane
@@ -286,6 +286,8 @@ def dgg(facts: Facts, num_neighbors: int | None = None) -> dict[str, Any]:
         "num_candidates": num_candidates(num_points, num_clusters, nearest),
         "siamese_components": 0,
     }
+    if facts.num_columns > FEW_COLUMNS:  # wider ones are slower, and no better
+        values["hidden_sizes"] = _SMALL_NETWORKS
     if facts.image_shape is not None and facts.num_columns > 200:
         # What these leave out is noise more than what tells images apart.
         values["siamese_components"] = 50
@@ -318,7 +320,7 @@ def batch_size(num_points: int, num_steps: int = 28) -> int:
 
 def label_epochs(num_points: int) -> int:
     """Epochs that fit DGG to the initial labels."""
-    return _between(1, 100_000 // num_points, 10)
+    return _between(4, 100_000 // num_points, 10)
 
 
 def neighbors(num_points: int, num_clusters: int) -> int:
