@@ -216,6 +216,8 @@ def parse_flags(arguments: list[str]) -> list[str]:
     """
     try:
         rest = flags.FLAGS(arguments)
+    except SystemExit:  # with 1, after the help that was asked for
+        sys.exit(0)
     except flags.Error as error:
         sys.exit(fail(f"{error}; see --helpshort.", EXIT_INVALID))
     program = arguments[0]

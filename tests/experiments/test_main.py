@@ -617,7 +617,7 @@ def test_help_describes_every_flag(xla):
 
 def test_short_help_describes_what_everyone_sets(xla):
     outcome = execute(xla, "--helpshort")
-    assert outcome.err == ""
+    assert (outcome.code, outcome.err) == (0, "")
     shown = re.findall(r"^  --(?:\[no\])?(\w+):", outcome.out, re.M)
     assert shown == [
         "batch", "data_dir", "dataset", "image_shape", "image_size", "label", "layer",
