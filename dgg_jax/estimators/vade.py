@@ -70,6 +70,7 @@ class VaDE(MixtureVAE):
         pretrain_layer_epochs: int | None = None,
         pretrain_autoencoder_epochs: int | None = None,
         pretrain_vae_epochs: int | None = None,
+        pretrain_centered: bool | None = None,
         pretrain_corruption: float | None = None,
         pretrain_learning_rate: float | None = None,
         pretrain_batch_size: int | None = None,
@@ -142,6 +143,8 @@ class VaDE(MixtureVAE):
             Default: from the data.
           pretrain_vae_epochs: epochs of the VAE with prior N(0, I); 0 skips. Default:
             0.
+          pretrain_centered: start the encoder's first layer as if rows had a mean of 0
+            and a spread of 1. Default: False.
           pretrain_corruption: share of inputs set to 0 by the denoising autoencoders.
             Default: 0.2.
           pretrain_learning_rate: Adam's rate in pretraining. Default: 0.001.

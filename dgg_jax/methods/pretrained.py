@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,6 +26,8 @@ from dgg_jax.stages import evaluate
 from dgg_jax.stages.pretrain import AutoencoderLoss, VaeLoss, layerwise
 from dgg_jax.training import Diverged, Loss, Metrics, Rows, Schedule, State, optimize
 from dgg_jax.types import ElboTerms, Gaussian
+
+_SAMPLE = 10_000  # rows that say where all lie
 
 
 def pretrain_and_report(problem: Problem, state: State) -> tuple[State, Metrics]:
@@ -116,6 +119,29 @@ def vae_identity(problem: Problem) -> dict[str, Any]:
     return autoencoder_identity(problem) | epochs
 
 
+def _centered(problem: Problem, encoder: nn.Module, params: State) -> State:
+    """Encoder parameters whose first layer takes rows as if of mean 0 and spread 1.
+
+    Where rows lie far from 0, as pixels do, a random layer tells them from 0 more than
+    from each other. Its kernel W, [D, H], and its bias, 0, become W / s and -m W / s,
+    with the mean m [D] and the root of the mean variance s of what it sees of the rows:
+    the initialisation by data of Salimans and Kingma (NeurIPS 2016), by its input.
+    """
+    sample = np.random.default_rng(problem.numpy_seed("pretrain")).permutation(
+        np.flatnonzero(problem.trained)
+    )[:_SAMPLE]
+    sample.sort()  # a disk is read in order
+    values = problem.x[sample][:, : problem.num_features]
+    seen = np.asarray(encoder.seen(values), np.float32)
+    mean = seen.mean(axis=0, dtype=np.float64)
+    spread = math.sqrt(np.square(seen - mean.astype(np.float32)).mean(dtype=np.float64))
+    layer = params["hidden_0"]
+    kernel = np.array(layer["kernel"])  # of the batch's columns as it is
+    kernel[: problem.num_features] /= spread or 1.0
+    bias = layer["bias"] - mean.astype(np.float32) @ kernel[: problem.num_features]
+    return {**params, "hidden_0": {"kernel": jnp.asarray(kernel), "bias": bias}}
+
+
 def _autoencoder(problem: Problem, keys: jax.Array) -> State:
     """Layer by layer, then all layers, as denoising autoencoders."""
     preset, x = problem.preset, problem.x
@@ -124,6 +150,8 @@ def _autoencoder(problem: Problem, keys: jax.Array) -> State:
         "encoder": initial_params(encoder, keys[0], x[:1]),
         "decoder": initial_params(decoder, keys[1], jnp.zeros((1, preset.latent_dim))),
     }
+    if preset.pretrain_centered and not problem.parts.encoder:
+        params["encoder"] = _centered(problem, encoder, params["encoder"])
     if preset.pretrain_layer_epochs:
         depth = len(preset.hidden_sizes)
         hidden = [f"hidden_{index}" for index in range(depth)]

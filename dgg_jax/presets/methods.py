@@ -84,6 +84,10 @@ class AutoencoderPreset(DecoderPreset):
         "epochs of the VAE with prior N(0, I); 0 skips.",
         low=0,
     )
+    pretrain_centered: bool = setting(
+        False,
+        "start the encoder's first layer as if rows had a mean of 0 and a spread of 1.",
+    )
     pretrain_corruption: float = setting(
         0.2,
         "share of inputs set to 0 by the denoising autoencoders.",

@@ -286,8 +286,8 @@ def dgg(facts: Facts, num_neighbors: int | None = None) -> dict[str, Any]:
         "num_candidates": num_candidates(num_points, num_clusters, nearest),
         "siamese_components": 0,
     }
-    if facts.num_columns > FEW_COLUMNS:  # wider ones are slower, and no better
-        values["hidden_sizes"] = _SMALL_NETWORKS
+    if facts.num_columns > FEW_COLUMNS:  # wider networks are slower, and no better
+        values |= {"hidden_sizes": _SMALL_NETWORKS, "pretrain_centered": True}
     if facts.image_shape is not None and facts.num_columns > 200:
         # What these leave out is noise more than what tells images apart.
         values["siamese_components"] = 50

@@ -219,3 +219,72 @@ def test_an_encoder_of_ones_own_does_not_start_again(name):
     settings = {"hidden_sizes": (8,), "pretrain_vae_epochs": 1}
     loops, means = vae_of(np.eye(100, 12, dtype=np.float32), parts, **settings)
     assert loops == ["autoencoder", "vae"] and means.var() < 0.01
+
+
+def first_layer(x, is_centered, is_test=None, batch=None, **settings):
+    """The encoder's first layer and what it makes of rows, before any training."""
+    settings |= {"hidden_sizes": (16,), "pretrain_centered": is_centered}
+    settings |= {"pretrain_autoencoder_epochs": 0, "pretrain_vae_epochs": 0}
+    chosen, run = DGGPreset(num_clusters=3, **settings), Run()
+    problem = Problem.of(x, chosen, runner=run, is_test=is_test, batch=batch)
+    state = run.stage("pretrain", lambda _: (pretrained(problem), {}), {})
+    encoder, _ = autoencoder_modules(problem.preset, problem.num_features)
+    return state["encoder"]["hidden_0"], encoder.seen
+
+
+def test_a_centered_first_layer_takes_rows_as_if_they_were():
+    x = np.random.default_rng(0).uniform(0.4, 0.6, (200, 12)).astype(np.float32)
+    x[:, 3] += 0.3
+    drawn, _ = first_layer(x, False)
+    centered, _ = first_layer(x, True)
+    rows = (x - x.mean(axis=0)) / np.sqrt(x.var(axis=0).mean())
+    np.testing.assert_allclose(
+        x @ centered["kernel"] + centered["bias"],
+        rows @ drawn["kernel"] + drawn["bias"],
+        atol=1e-4,
+    )
+    assert not np.allclose(x @ drawn["kernel"], rows @ drawn["kernel"], atol=0.1)
+
+
+def test_rows_of_the_test_and_missing_values_do_not_move_the_first_layer():
+    x = np.random.default_rng(0).uniform(0.4, 0.6, (200, 12)).astype(np.float32)
+    far = np.r_[x, x + 0.3]
+    is_test = np.arange(400) >= 200
+    of_training, _ = first_layer(far, True, is_test=is_test)
+    alone, _ = first_layer(x, True)
+    jax.tree.map(np.testing.assert_array_equal, of_training, alone)
+    x[::2, 0] = np.nan
+    layer, _ = first_layer(x, True)
+    assert np.isfinite(layer["kernel"]).all() and np.isfinite(layer["bias"]).all()
+
+
+def test_equal_rows_have_a_centered_first_layer_too():
+    x = np.full((40, 12), 0.5, np.float32)
+    x[20:] = np.random.default_rng(0).uniform(size=(20, 12))
+    layer, _ = first_layer(x, True, is_test=np.arange(40) >= 20)
+    np.testing.assert_allclose(
+        np.full(12, 0.5) @ layer["kernel"] + layer["bias"], 0.0, atol=1e-6
+    )
+
+
+def test_a_centered_first_layer_of_counts_and_batches():
+    x = np.random.default_rng(0).poisson(3.0, (200, 12)).astype(np.float32)
+    batch = np.arange(200) % 2
+    kwargs = {"batch": batch, "likelihood": "negative_binomial"}
+    drawn, seen = first_layer(x, False, **kwargs)
+    centered, _ = first_layer(x, True, **kwargs)
+    logs = np.asarray(seen(x))
+    rows = (logs - logs.mean(axis=0)) / np.sqrt(logs.var(axis=0).mean())
+    np.testing.assert_allclose(
+        logs @ centered["kernel"][:12] + centered["bias"],
+        rows @ drawn["kernel"][:12],
+        atol=1e-4,
+    )
+    np.testing.assert_array_equal(centered["kernel"][12:], drawn["kernel"][12:])
+
+
+def test_a_centered_first_layer_of_sparse_rows():
+    x = sparse.random_array((200, 12), density=0.3, rng=0, dtype=np.float32).tocsr()
+    dense, _ = first_layer(x.toarray(), True)
+    layer, _ = first_layer(x, True)
+    jax.tree.map(np.testing.assert_array_equal, layer, dense)
