@@ -104,7 +104,7 @@ def images(num_rows: int | None, data_dir: str | None, num_neighbors: int) -> Wo
         mnist = data.load("mnist", data_dir=data_dir)
         x, y, source = mnist.x[:num_rows], mnist.y[:num_rows], "mnist"
     graph = _graph_within(np.zeros(len(x), int), num_neighbors)
-    return Workload(x, graph, presets.dgg("mnist"), source, y)
+    return Workload(x, graph, _preset(), source, y)
 
 
 def planted(num_rows: int, num_neighbors: int, num_features: int) -> Workload:
@@ -118,7 +118,7 @@ def planted(num_rows: int, num_neighbors: int, num_features: int) -> Workload:
     x, clusters = synthetic.planted_rows(num_rows, num_features)
     graph = _graph_within(clusters, num_neighbors)
     source = "ten planted clusters, neighbours of the same cluster"
-    return Workload(x, graph, presets.dgg("mnist"), source)
+    return Workload(x, graph, _preset(), source)
 
 
 def initial_params(workload: Workload) -> dict[str, Any]:
@@ -198,6 +198,11 @@ def vade_epochs(workload: Workload) -> Epochs:
             ),
         )
     )
+
+
+def _preset() -> DGGPreset:
+    """The default preset for MNIST, with networks as wide as the papers'."""
+    return dataclasses.replace(presets.dgg("mnist"), hidden_sizes=(500, 500, 2000))
 
 
 def _vade_preset(preset: DGGPreset) -> VaDEPreset:
