@@ -286,8 +286,9 @@ def dgg(facts: Facts, num_neighbors: int | None = None) -> dict[str, Any]:
         "num_candidates": num_candidates(num_points, num_clusters, nearest),
         "siamese_components": 0,
     }
-    if facts.num_columns > FEW_COLUMNS:  # wider networks are slower, and no better
-        values |= {"hidden_sizes": _SMALL_NETWORKS, "pretrain_centered": True}
+    if facts.num_columns > FEW_COLUMNS:
+        values["hidden_sizes"] = _SMALL_NETWORKS  # wider ones are slower, and no better
+        values["pretrain_centered"] = facts.image_shape is None or num_points < 10_000
     if facts.image_shape is not None and facts.num_columns > 200:
         # What these leave out is noise more than what tells images apart.
         values["siamese_components"] = 50
