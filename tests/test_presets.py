@@ -99,6 +99,11 @@ def test_every_preset_builds(method, dataset, name):
     assert hash(restored) == hash(preset)  # tuples again
 
 
+def test_whether_rows_are_centered_is_of_the_data():
+    assert "pretrain_centered" in presets.of_the_data("dgg")
+    assert "pretrain_centered" not in presets.of_the_data("vade")
+
+
 def test_short_names():
     assert presets.dgg("har", "paper") == presets.preset("dgg", "har", "paper")
     assert presets.vade("har", "paper") == presets.preset("vade", "har", "paper")

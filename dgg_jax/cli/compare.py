@@ -4,8 +4,10 @@
   dgg-jax compare --dataset=mnist --methods=vade,ae_gmm,kmeans --seeds=0,1
 
 Each run lives in a folder of --workdir, as one made alone would. Methods that
-start from an autoencoder start from the same weights, trained once a seed. The same
-command continues a comparison that was stopped and adds what it does not have yet.
+start from an autoencoder start from the same weights, trained once a seed; by default
+DGG and what clusters its embedding have their own, which starts as if rows were
+centred. The same command continues a comparison that was stopped and adds what it
+does not have yet.
 Writes comparison.csv, comparison.md and report.html after every run.
 
 Below are the flags that most comparisons need; --helpfull lists all, under "expert

@@ -212,7 +212,7 @@ class DGG(MixtureVAE):
           pretrain_vae_epochs: epochs of the VAE with prior N(0, I); 0 skips. Default:
             from the data.
           pretrain_centered: start the encoder's first layer as if rows had a mean of 0
-            and a spread of 1. Default: False.
+            and a spread of 1. Default: from the data.
           pretrain_corruption: share of inputs set to 0 by the denoising autoencoders.
             Default: 0.2.
           pretrain_learning_rate: Adam's rate in pretraining. Default: 0.001.

@@ -27,7 +27,9 @@ from dgg_jax.stages.pretrain import AutoencoderLoss, VaeLoss, layerwise
 from dgg_jax.training import Diverged, Loss, Metrics, Rows, Schedule, State, optimize
 from dgg_jax.types import ElboTerms, Gaussian
 
-_SAMPLE = 10_000  # rows that say where all lie
+# Rows that say where all lie, and values that these may have; how many times as far as
+# usual, squared, outliers lie.
+_SAMPLE, _SAMPLED_VALUES, _FAR = 10_000, 20_000_000, 10.0
 
 
 def pretrain_and_report(problem: Problem, state: State) -> tuple[State, Metrics]:
@@ -124,22 +126,30 @@ def _centered(problem: Problem, encoder: nn.Module, params: State) -> State:
 
     Where rows lie far from 0, as pixels do, a random layer tells them from 0 more than
     from each other. Its kernel W, [D, H], and its bias, 0, become W / s and -m W / s,
-    with the mean m [D] and the root of the mean variance s of what it sees of the rows:
-    the initialisation by data of Salimans and Kingma (NeurIPS 2016), by its input.
+    with the mean m [D] and the root of the mean variance s of what it sees of the rows
+    that are trained on, outliers left out: the initialisation by data of Salimans and
+    Kingma (NeurIPS 2016), by its input.
     """
+    dim = problem.num_features
     sample = np.random.default_rng(problem.numpy_seed("pretrain")).permutation(
         np.flatnonzero(problem.trained)
-    )[:_SAMPLE]
+    )[: min(_SAMPLE, 1 + _SAMPLED_VALUES // dim)]
     sample.sort()  # a disk is read in order
-    values = problem.x[sample][:, : problem.num_features]
-    seen = np.asarray(encoder.seen(values), np.float32)
-    mean = seen.mean(axis=0, dtype=np.float64)
-    spread = math.sqrt(np.square(seen - mean.astype(np.float32)).mean(dtype=np.float64))
-    layer = params["hidden_0"]
-    kernel = np.array(layer["kernel"])  # of the batch's columns as it is
-    kernel[: problem.num_features] /= spread or 1.0
-    bias = layer["bias"] - mean.astype(np.float32) @ kernel[: problem.num_features]
-    return {**params, "hidden_0": {"kernel": jnp.asarray(kernel), "bias": bias}}
+    seen = np.asarray(encoder.seen(problem.x[sample][:, :dim]), np.float32)
+    weights = np.ones(len(sample))
+    if problem.sample_weight is not None:
+        weights = np.asarray(problem.sample_weight, np.float64)[sample]
+    with np.errstate(over="ignore"):  # infinity is far
+        distance = np.square(seen - np.median(seen[weights > 0], axis=0)).mean(axis=1)
+    weights[distance > _FAR * np.median(distance[weights > 0])] = 0.0
+    seen, weights = seen[weights > 0], weights[weights > 0]
+    mean = np.average(seen, axis=0, weights=weights).astype(np.float32)
+    variance = np.average(np.square(seen - mean).mean(axis=1), weights=weights)
+    first = "hidden_0" if problem.preset.hidden_sizes else "mean"
+    kernel = np.array(params[first]["kernel"])  # of the batch's columns as it is
+    kernel[:dim] /= math.sqrt(variance) or 1.0
+    bias = params[first]["bias"] - mean @ kernel[:dim]
+    return {**params, first: {"kernel": jnp.asarray(kernel), "bias": bias}}
 
 
 def _autoencoder(problem: Problem, keys: jax.Array) -> State:

@@ -13,8 +13,8 @@ EM, with diagonal or full covariances:
   \qquad c_i = \arg\max_k \pi_k \, \mathcal{N}(x_i; \mu_k, \Sigma_k).
 
 AE+GMM, DAE+GMM (supplement figure 2 of DGG) and VAE+GMM fit it to latents instead. The
-networks f and g, of the other methods and from the same pretrained weights, have been
-trained on by
+networks f and g, of the other methods and from the same pretrained weights (but DGG's
+own in its default preset), have been trained on by
 
 .. math::
   \begin{aligned}

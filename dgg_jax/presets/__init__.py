@@ -18,7 +18,8 @@ that of a data set, ``for_data(method, x, num_clusters)`` that of data of one's 
 - "smoke": a few epochs of small networks, to see that everything runs.
 
 The methods that start from an autoencoder share its settings on a data set, so that
-they start from the same weights.
+they start from the same weights; in "default" DGG and what clusters its embedding share
+their own.
 """
 
 from dgg_jax.presets.benchmarks import DATASETS, dgg, preset, vade

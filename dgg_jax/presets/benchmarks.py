@@ -128,7 +128,8 @@ def _dgg(dataset: str, name: str) -> dict[str, Any]:
     values.setdefault("classifier_hidden_sizes", None)
     if name == "smoke":
         values |= SMOKE["dgg"]
-        values["label_epochs"] = rules.label_epochs(facts.num_points)
+        few = max(1, 100_000 // facts.num_points)
+        values["label_epochs"] = min(few, rules.label_epochs(facts.num_points))
         if dataset not in _OF_THE_PLANE:
             values |= _smoke_batches(dataset)
             values["num_candidates"] = rules.num_candidates(
@@ -233,8 +234,11 @@ def _latent_gmm(dataset: str, name: str) -> dict[str, Any]:
 def _of_siamese(dataset: str, name: str) -> dict[str, Any]:
     """DGG's, as far as they embed."""
     values = _dgg(dataset, name)
-    shared = ("siamese", "pretrain", "hidden_sizes")
-    values = {k: v for k, v in values.items() if any(name in k for name in shared)}
+    values = {
+        k: v
+        for k, v in values.items()
+        if "siamese" in k or "pretrain" in k or k == "hidden_sizes"
+    }
     return values | SMOKE["siamese_kmeans"] if name == "smoke" else values
 
 

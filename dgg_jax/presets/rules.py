@@ -51,7 +51,7 @@ class Facts(NamedTuple):
     is_warped: bool = True
 
 
-MANY_ROWS = 50_000  # from which on networks of images are the papers', but DGG's
+MANY_ROWS = 50_000  # from which on networks of images are the papers', except DGG's
 MOST_ROWS = 70_000  # which epochs are counted for
 _SMALL_NETWORKS = (256, 256, 512)
 FEW_COLUMNS = 10  # up to which they are as narrow as the paper's for the plane
@@ -101,8 +101,8 @@ def for_data(
 
     What is not among the settings but depends on the data is chosen from them: the
     likelihood (``data.preprocessing.likelihood_for``); for few rows smaller batches,
-    more epochs of pretraining and neighbours from fewer candidates; smaller networks
-    for all but many images; for a
+    more epochs of pretraining and neighbours from fewer candidates; smaller networks,
+    of DGG always, of other methods for all but many images; for a
     Gaussian likelihood a smaller learning rate; where the graph's neighbours are near;
     for images, a longer training of what they are warped in; for more than 70,000 rows
     fewer epochs, which are as many steps.
@@ -285,10 +285,11 @@ def dgg(facts: Facts, num_neighbors: int | None = None) -> dict[str, Any]:
         "label_epochs": label_epochs(num_points),
         "num_candidates": num_candidates(num_points, num_clusters, nearest),
         "siamese_components": 0,
+        "pretrain_centered": facts.num_columns > FEW_COLUMNS
+        and (facts.image_shape is None or num_points < 10_000),
     }
     if facts.num_columns > FEW_COLUMNS:
         values["hidden_sizes"] = _SMALL_NETWORKS  # wider ones are slower, and no better
-        values["pretrain_centered"] = facts.image_shape is None or num_points < 10_000
     if facts.image_shape is not None and facts.num_columns > 200:
         # What these leave out is noise more than what tells images apart.
         values["siamese_components"] = 50

@@ -16,6 +16,7 @@ from dgg_jax.methods.problem import Problem
 from dgg_jax.methods.spectralnet import SpectralNetLoss
 from dgg_jax.networks import ConvolutionalLayer, Embedding, Encoder, Network
 from dgg_jax.networks.convolutional import Convolution, TransposedConvolution
+from dgg_jax.placement.rows import HostRows, sparse_rows
 from dgg_jax.presets import DGGPreset, preset
 from dgg_jax.training import Run
 from dgg_jax.types import Gaussian
@@ -221,13 +222,22 @@ def test_an_encoder_of_ones_own_does_not_start_again(name):
     assert loops == ["autoencoder", "vae"] and means.var() < 0.01
 
 
-def first_layer(x, is_centered, is_test=None, batch=None, **settings):
-    """The encoder's first layer and what it makes of rows, before any training."""
-    settings |= {"hidden_sizes": (16,), "pretrain_centered": is_centered}
+def untrained(
+    x, *, is_test=None, batch=None, sample_weight=None, parts=None, **settings
+):
+    """What an autoencoder of three clusters is before any training."""
     settings |= {"pretrain_autoencoder_epochs": 0, "pretrain_vae_epochs": 0}
-    chosen, run = DGGPreset(num_clusters=3, **settings), Run()
-    problem = Problem.of(x, chosen, runner=run, is_test=is_test, batch=batch)
-    state = run.stage("pretrain", lambda _: (pretrained(problem), {}), {})
+    told = {"is_test": is_test, "batch": batch, "sample_weight": sample_weight}
+    told |= {"parts": parts} if parts else {}
+    run = Run()
+    problem = Problem.of(x, DGGPreset(num_clusters=3, **settings), runner=run, **told)
+    return problem, run.stage("pretrain", lambda _: (pretrained(problem), {}), {})
+
+
+def first_layer(x, is_centered, **given):
+    """The encoder's first layer, and what it sees of rows, before any training."""
+    given |= {"hidden_sizes": (16,), "pretrain_centered": is_centered}
+    problem, state = untrained(x, **given)
     encoder, _ = autoencoder_modules(problem.preset, problem.num_features)
     return state["encoder"]["hidden_0"], encoder.seen
 
@@ -283,8 +293,47 @@ def test_a_centered_first_layer_of_counts_and_batches():
     np.testing.assert_array_equal(centered["kernel"][12:], drawn["kernel"][12:])
 
 
-def test_a_centered_first_layer_of_sparse_rows():
+@pytest.mark.parametrize("place", [sparse_rows, HostRows])
+def test_a_centered_first_layer_of_rows_that_are_kept_elsewhere(place, monkeypatch):
     x = sparse.random_array((200, 12), density=0.3, rng=0, dtype=np.float32).tocsr()
     dense, _ = first_layer(x.toarray(), True)
+    monkeypatch.setattr("dgg_jax.methods.problem.place", lambda x, *_, **__: place(x))
     layer, _ = first_layer(x, True)
     jax.tree.map(np.testing.assert_array_equal, layer, dense)
+
+
+def test_outliers_and_rows_of_no_weight_do_not_move_the_first_layer():
+    x = np.random.default_rng(0).uniform(0.4, 0.6, (300, 12)).astype(np.float32)
+    given = {"likelihood": "gaussian", "sample_weight": np.repeat([1.0, 0.0], 150)}
+    alone, _ = first_layer(x, True, **given)
+    x[150:] += 5.0
+    far, _ = first_layer(x, True, **given)
+    jax.tree.map(np.testing.assert_array_equal, far, alone)
+    typical, _ = first_layer(x[:150], True, likelihood="gaussian")
+    x[0, 0] = 1e6
+    far, _ = first_layer(x[:150], True, likelihood="gaussian")
+    np.testing.assert_allclose(far["kernel"], typical["kernel"], rtol=0.05)
+    np.testing.assert_allclose(far["bias"], typical["bias"], atol=0.2)
+
+
+def test_an_encoder_without_hidden_layers_is_centered():
+    x = np.random.default_rng(0).uniform(0.4, 0.6, (200, 12)).astype(np.float32)
+    layers = []
+    for is_centered in (False, True):
+        _, state = untrained(x, hidden_sizes=(), pretrain_centered=is_centered)
+        layers.append(state["encoder"]["mean"])
+    drawn, centered = layers
+    rows = (x - x.mean(axis=0)) / np.sqrt(x.var(axis=0).mean())
+    np.testing.assert_allclose(
+        x @ centered["kernel"] + centered["bias"], rows @ drawn["kernel"], atol=1e-4
+    )
+
+
+def test_an_encoder_of_ones_own_starts_as_it_does():
+    x = np.random.default_rng(0).uniform(0.4, 0.6, (40, 12)).astype(np.float32)
+    parts = Parts(encoder=Encoder((5,), 10))
+    states = [
+        untrained(x, parts=parts, pretrain_centered=is_centered)[1]["encoder"]
+        for is_centered in (False, True)
+    ]
+    jax.tree.map(np.testing.assert_array_equal, *states)
