@@ -93,7 +93,7 @@ __all__ = ["Model", "count_clusters", "run", "samples_per_cluster", "traversals"
 # The whole model is fitted to labels until it follows so large a share of them, each
 # time twice as long and by ten times their weight; for so many steps, and once more for
 # so many further ones where what it does not follow costs standing that is dear.
-_FOLLOWED = 0.998
+_FOLLOWED, _FEW_FOLLOWED = 0.998, 0.8  # share of labels: enough, and a warning
 _STEPS, _FURTHER_STEPS = 1000, 3000
 _DEAR = 0.01  # a fall of the standing that undoes training, too; less says nothing
 _KNOWN_STARTS = 8  # clusterings that known rows and links choose from
@@ -473,6 +473,14 @@ def fit_to_labels(problem: Problem, state: State) -> tuple[State, Metrics]:
     shares = _followed(problem, labels, state["initial_labels"])
     for report, share in zip(metrics["restarts"], shares, strict=True):
         report["labels_followed"] = float(share)
+    if preset.guard and preset.label_epochs and shares.max() < _FEW_FOLLOWED:
+        LOGGER.warning(
+            "The model follows %.0f%% of the labels that it starts from: its latents "
+            "do not tell these clusters apart, and training seldom finds them again. A "
+            "smaller variance, another likelihood, a larger latent_dim or more "
+            "label_epochs may help.",
+            100 * shares.max(),
+        )
     return entries, metrics
 
 

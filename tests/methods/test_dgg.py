@@ -718,3 +718,21 @@ def test_latents_as_many_as_columns_are_no_candidates(num_columns):
     (initialize,) = [one for one in records if one["name"] == "initialize"]
     spaces = {one["space"] for one in initialize["candidates"]}
     assert ("latents" in spaces) == (num_columns > preset.latent_dim)
+
+
+@pytest.mark.parametrize("is_fitted", [True, False])
+def test_labels_that_the_model_does_not_follow_are_told_of(
+    is_fitted, monkeypatch, caplog
+):
+    x, _ = blobs()
+
+    def unfitted(loop, loss, params, *arguments, **keywords):
+        if is_fitted or not loop.startswith(("classifier", "labels")):
+            return optimize(loop, loss, params, *arguments, **keywords)
+        return SimpleNamespace(params=params)
+
+    monkeypatch.setattr(dgg, "optimize", unfitted)
+    with caplog.at_level("WARNING", "dgg_jax"):
+        dgg.run(x, dataclasses.replace(BRIEF, guard=True, label_epochs=30))
+    told = "of the labels that it starts from" in caplog.text
+    assert told != is_fitted
