@@ -28,7 +28,7 @@ WITH_AUTOENCODER = (
 AUTOENCODER = (
     "hidden_sizes", "latent_dim", "likelihood", "variance", "pretrain_layer_epochs",
     "pretrain_autoencoder_epochs", "pretrain_corruption", "pretrain_learning_rate",
-    "pretrain_batch_size", "pretrain_centered",
+    "pretrain_batch_size", "pretrain_centered", "principal_components",
 )  # fmt: skip
 
 
@@ -102,6 +102,25 @@ def test_every_preset_builds(method, dataset, name):
 def test_whether_rows_are_centered_is_of_the_data():
     assert "pretrain_centered" in presets.of_the_data("dgg")
     assert "pretrain_centered" not in presets.of_the_data("vade")
+
+
+@pytest.mark.parametrize("method", ["dgg", "siamese_kmeans"])
+def test_of_more_columns_than_rows_principal_components_are_taken(method):
+    rng = np.random.default_rng(0)
+
+    def taken(x, **settings):
+        return presets.for_data(method, x, 2, **settings).principal_components
+
+    x = rng.random((40, 60), np.float32)
+    assert taken(x) == taken(2.0 * x) == 50  # by their values, bernoulli and gaussian
+    assert taken(x, image_shape=(6, 10)) == 50
+    assert taken(x[:, :40]) == 0
+    assert taken(x[:5, :10]) == 0  # few columns
+    assert taken(np.where(x < 0.97, 0.0, x)) == 0  # words
+    counts = rng.poisson(3.0, x.shape).astype(np.float32)
+    assert taken(counts, likelihood="negative_binomial") == 0
+    assert taken(x, principal_components=7) == 7
+    assert presets.for_data("vade", x, 2).principal_components == 0
 
 
 def test_short_names():
@@ -193,7 +212,8 @@ def test_counts_have_a_least_value(method, name):
     counts_from_0 = name.endswith("epochs") and not {"decay", "search"} & set(
         name.split("_")
     )
-    may_be_0 = ("kernel_neighbor", "search_moves", "siamese_components")
+    may_be_0 = ("kernel_neighbor", "search_moves")
+    may_be_0 += ("siamese_components", "principal_components")
     low = 0 if counts_from_0 or name in may_be_0 else 1
     changes = {name: low}
     if name == "num_candidates":

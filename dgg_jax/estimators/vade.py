@@ -67,6 +67,7 @@ class VaDE(MixtureVAE):
         dispersion: float | None = None,
         hidden_sizes: Sequence[int] | None = None,
         latent_dim: int | None = None,
+        principal_components: int | None = None,
         pretrain_layer_epochs: int | None = None,
         pretrain_autoencoder_epochs: int | None = None,
         pretrain_vae_epochs: int | None = None,
@@ -137,6 +138,8 @@ class VaDE(MixtureVAE):
           hidden_sizes: widths of the encoder's ReLU layers; the decoder mirrors them.
             Default: from the data.
           latent_dim: L, dimension of the latent space. Default: 10.
+          principal_components: principal components by which the networks take rows and
+            give them, if there are more columns; 0: by their columns. Default: 0.
           pretrain_layer_epochs: epochs of each layer's denoising autoencoder; 0 skips.
             Default: 0.
           pretrain_autoencoder_epochs: epochs of the deep denoising autoencoder.

@@ -1,7 +1,9 @@
 """Parts of a model: those that a preset names, and those of one's own."""
 
 import dataclasses
+from collections.abc import Callable
 
+import jax
 from flax import linen as nn
 
 from dgg_jax.likelihoods import (
@@ -83,6 +85,17 @@ def modelled(
     return InBatches(likelihood, num_batches) if num_batches else likelihood
 
 
+def seen_by(preset: AutoencoderPreset) -> Callable[[jax.Array], jax.Array]:
+    """What the encoder sees of the values of rows [..., D]."""
+    return log_normalized if preset.has_counts else present
+
+
+def num_components(preset: AutoencoderPreset, num_features: int) -> int:
+    """P, principal components that stand for D columns in the networks; 0: none do."""
+    number = preset.principal_components
+    return number if number < num_features else 0
+
+
 def autoencoder_modules(
     preset: AutoencoderPreset, num_features: int, parts: Parts = AS_NAMED
 ) -> tuple[nn.Module, nn.Module]:
@@ -93,15 +106,21 @@ def autoencoder_modules(
       num_features: D.
       parts: modules in place of these.
     """
-    seen = log_normalized if preset.has_counts else present
+    components = num_components(preset, num_features)
     encoder = Encoder(
-        preset.hidden_sizes, preset.latent_dim, seen, num_batches=parts.num_batches
+        preset.hidden_sizes,
+        preset.latent_dim,
+        seen_by(preset),
+        num_batches=parts.num_batches,
+        num_components=components,
     )
     decoder = Decoder(
         preset.hidden_sizes[::-1],
         num_features,
         learned_variance=preset.likelihood == "learned_gaussian",
         num_batches=parts.num_batches,
+        # What a likelihood of one's own takes of a decoder, nobody knows.
+        num_components=0 if parts.likelihood else components,
     )
     return parts.encoder or encoder, parts.decoder or decoder
 

@@ -3,13 +3,15 @@
 import functools
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
+from scipy import special
+from sklearn.utils.extmath import randomized_svd
 
 from dgg_jax import checks
 from dgg_jax.likelihoods import Likelihood
@@ -19,9 +21,11 @@ from dgg_jax.methods.parts import (
     autoencoder_networks,
     likelihood_of,
     modelled,
+    num_components,
+    seen_by,
 )
 from dgg_jax.methods.problem import Problem, kmeans_metrics
-from dgg_jax.networks import Networks, initial_params, with_precision
+from dgg_jax.networks import FIXED, Networks, initial_params, with_precision
 from dgg_jax.stages import evaluate
 from dgg_jax.stages.pretrain import AutoencoderLoss, VaeLoss, layerwise
 from dgg_jax.training import Diverged, Loss, Metrics, Rows, Schedule, State, optimize
@@ -30,6 +34,7 @@ from dgg_jax.types import ElboTerms, Gaussian
 # Rows that say where all lie, and values that these may have; how many times as far as
 # usual, squared, outliers lie.
 _SAMPLE, _SAMPLED_VALUES, _FAR = 10_000, 20_000_000, 10.0
+_LEAST = 0.01  # mean of a column, as logits have it
 
 
 def pretrain_and_report(problem: Problem, state: State) -> tuple[State, Metrics]:
@@ -121,35 +126,84 @@ def vae_identity(problem: Problem) -> dict[str, Any]:
     return autoencoder_identity(problem) | epochs
 
 
-def _centered(problem: Problem, encoder: nn.Module, params: State) -> State:
-    """Encoder parameters whose first layer takes rows as if of mean 0 and spread 1.
+def _typical_rows(
+    problem: Problem, seen: Callable[[jax.Array], jax.Array]
+) -> tuple[np.ndarray, np.ndarray]:
+    """What a network sees of rows that are trained on, outliers left out; and weights.
 
-    Where rows lie far from 0, as pixels do, a random layer tells them from 0 more than
-    from each other. Its kernel W, [D, H], and its bias, 0, become W / s and -m W / s,
-    with the mean m [D] and the root of the mean variance s of what it sees of the rows
-    that are trained on, outliers left out: the initialisation by data of Salimans and
-    Kingma (NeurIPS 2016), by its input.
+    Args:
+      problem: of which 10,000 rows at most are taken, fewer of many columns.
+      seen: what the network sees of rows [n, D].
+
+    Returns:
+      Float32 of shape [n, D], and positive weights [n].
     """
     dim = problem.num_features
     sample = np.random.default_rng(problem.numpy_seed("pretrain")).permutation(
         np.flatnonzero(problem.trained)
     )[: min(_SAMPLE, 1 + _SAMPLED_VALUES // dim)]
     sample.sort()  # a disk is read in order
-    seen = np.asarray(encoder.seen(problem.x[sample][:, :dim]), np.float32)
+    rows = np.asarray(seen(problem.x[sample][:, :dim]), np.float32)
     weights = np.ones(len(sample))
     if problem.sample_weight is not None:
         weights = np.asarray(problem.sample_weight, np.float64)[sample]
     with np.errstate(over="ignore"):  # infinity is far
-        distance = np.square(seen - np.median(seen[weights > 0], axis=0)).mean(axis=1)
+        distance = np.square(rows - np.median(rows[weights > 0], axis=0)).mean(axis=1)
     weights[distance > _FAR * np.median(distance[weights > 0])] = 0.0
-    seen, weights = seen[weights > 0], weights[weights > 0]
-    mean = np.average(seen, axis=0, weights=weights).astype(np.float32)
-    variance = np.average(np.square(seen - mean).mean(axis=1), weights=weights)
+    return rows[weights > 0], weights[weights > 0]
+
+
+def _centered(problem: Problem, encoder: nn.Module, params: State) -> State:
+    """Encoder parameters whose first layer takes rows as if of mean 0 and spread 1.
+
+    Where rows lie far from 0, as pixels do, a random layer tells them from 0 more than
+    from each other. Its kernel W, [D, H], and its bias, 0, become W / s and -m W / s,
+    with the mean m [D] and the root of the mean variance s of what it sees of typical
+    rows: the initialisation by data of Salimans and Kingma (NeurIPS 2016), by its
+    input.
+    """
+    rows, weights = _typical_rows(problem, encoder.seen)
+    mean = np.average(rows, axis=0, weights=weights).astype(np.float32)
+    variance = np.average(np.square(rows - mean).mean(axis=1), weights=weights)
     first = "hidden_0" if problem.preset.hidden_sizes else "mean"
     kernel = np.array(params[first]["kernel"])  # of the batch's columns as it is
-    kernel[:dim] /= math.sqrt(variance) or 1.0
-    bias = params[first]["bias"] - mean @ kernel[:dim]
+    kernel[: len(mean)] /= math.sqrt(variance) or 1.0
+    bias = params[first]["bias"] - mean @ kernel[: len(mean)]
     return {**params, first: {"kernel": jnp.asarray(kernel), "bias": bias}}
+
+
+def _by_components(problem: Problem, params: State) -> State:
+    """Parameters of an autoencoder whose fixed layers are principal components.
+
+    The encoder takes a row x as V'(x - m) / s, of the mean m [D] and the leading
+    components V [D, P] of typical rows, where s^2 is the mean of their variances. The
+    decoder's P outputs o become columns as m + s V o; where columns are told by logits,
+    as the logits of m and 4 s V o, since the logistic function has the slope 1/4.
+    """
+    preset, parts = problem.preset, problem.parts
+    encoder, decoder = autoencoder_modules(preset, problem.num_features, parts)
+    rows, weights = _typical_rows(problem, seen_by(preset))
+    mean = np.average(rows, axis=0, weights=weights).astype(np.float32)
+    shares = (weights / weights.sum()).astype(np.float32)
+    number = num_components(preset, problem.num_features)
+    _, spreads, axes = randomized_svd(
+        np.sqrt(shares)[:, None] * (rows - mean),
+        min(number, *rows.shape),
+        random_state=0,
+    )
+    axes = np.pad(axes, [(0, number - len(axes)), (0, 0)])  # of few rows
+    spread = np.sqrt(np.square(spreads).sum() / number) or 1.0
+    kernel, gain = axes.T / spread, spread
+    encoding = {"kernel": kernel, "bias": -mean @ kernel}
+    if preset.likelihood == "bernoulli":
+        gain, mean = 4.0 * spread, special.logit(np.clip(mean, _LEAST, 1.0 - _LEAST))
+    decoding = {"kernel": gain * axes, "bias": mean}
+    fixed = {"encoder": (encoder, encoding), "decoder": (decoder, decoding)}
+    for name, (module, layer) in fixed.items():
+        if getattr(module, "num_components", 0):  # a module of one's own has none
+            layer = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), layer)
+            params = {**params, name: {**params[name], FIXED: layer}}
+    return params
 
 
 def _autoencoder(problem: Problem, keys: jax.Array) -> State:
@@ -160,7 +214,9 @@ def _autoencoder(problem: Problem, keys: jax.Array) -> State:
         "encoder": initial_params(encoder, keys[0], x[:1]),
         "decoder": initial_params(decoder, keys[1], jnp.zeros((1, preset.latent_dim))),
     }
-    if preset.pretrain_centered and not problem.parts.encoder:
+    if num_components(preset, problem.num_features):
+        params = _by_components(problem, params)
+    elif preset.pretrain_centered and not problem.parts.encoder:
         params["encoder"] = _centered(problem, encoder, params["encoder"])
     if preset.pretrain_layer_epochs:
         depth = len(preset.hidden_sizes)
@@ -323,6 +379,12 @@ def check_parts(problem: Problem) -> None:
       InvalidInput: if they do not; before any work.
     """
     preset, parts, x = problem.preset, problem.parts, problem.x[:1]
+    epochs = preset.pretrain_layer_epochs
+    if epochs and num_components(preset, problem.num_features):
+        raise checks.InvalidInput(
+            f"pretrain_layer_epochs={epochs} trains layers that see columns; use 0 "
+            f"with principal_components={preset.principal_components}."
+        )
     if problem.num_batches:
         _check_batches(problem)
     if not parts.own:

@@ -10,9 +10,16 @@ from sklearn.decomposition import PCA
 
 from dgg_jax.graph import knn
 from dgg_jax.log import LOGGER
+from dgg_jax.methods.parts import num_components
 from dgg_jax.methods.pretrained import vae_identity
 from dgg_jax.methods.problem import Problem
-from dgg_jax.networks import Embedding, MeanEmbedding, Network, initial_params
+from dgg_jax.networks import (
+    FIXED,
+    Embedding,
+    MeanEmbedding,
+    Network,
+    initial_params,
+)
 from dgg_jax.placement.rows import HostRows, SparseRows
 from dgg_jax.stages import evaluate
 from dgg_jax.stages.graph import Augment, SiameseLoss
@@ -106,7 +113,8 @@ def _encoder_mean(problem: Problem, state: State) -> tuple[nn.Module, State]:
     preset, encoder = problem.preset, state["encoder"]
     if problem.parts.encoder:
         return MeanEmbedding(problem.parts.encoder), {"encoder": encoder}
-    module = Embedding(preset.hidden_sizes, preset.latent_dim)
+    components = num_components(preset, problem.num_features)
+    module = Embedding(preset.hidden_sizes, preset.latent_dim, components)
     layers = {k: v for k, v in encoder.items() if k != "logvar"}
     if problem.num_batches:
         layers["hidden_0"] = _of_points(layers["hidden_0"], problem.num_batches)
@@ -141,6 +149,8 @@ def _train(
     else:
         first = jax.random.fold_in(key, 1)
         params = initial_params(network.module, first, rows[:1])
+        if FIXED in params:
+            params = {**params, FIXED: initial[FIXED]}
     return optimize(
         "siamese",
         SiameseLoss(

@@ -8,15 +8,18 @@ from dgg_jax.networks.convolutional import (
     ConvolutionalTrunk,
 )
 from dgg_jax.networks.dense import (
+    FIXED,
     Classifier,
     CodeEncoder,
     Decoder,
     Embedding,
     Encoder,
+    Fixed,
     Generator,
     MeanEmbedding,
     Moments,
     NormalizedClassifier,
+    is_learned,
     log_normalized,
     moments_of_state,
     present,
@@ -36,6 +39,7 @@ from dgg_jax.networks.network import (
 )
 
 __all__ = [
+    "FIXED",
     "MNIST_LAYERS",
     "SVHN_LAYERS",
     "Classifier",
@@ -48,6 +52,7 @@ __all__ = [
     "DenseTrunk",
     "Embedding",
     "Encoder",
+    "Fixed",
     "Generator",
     "MeanEmbedding",
     "Moments",
@@ -57,6 +62,7 @@ __all__ = [
     "PlainTrunk",
     "RecognitionNetwork",
     "initial_params",
+    "is_learned",
     "log_normalized",
     "moments_of_state",
     "present",

@@ -1,7 +1,7 @@
 """The fully connected networks of DGG: f_1, g, f_2 and the Siamese embedding."""
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +10,7 @@ from flax import linen as nn
 from dgg_jax.types import Gaussian
 
 _LARGEST_LOGVAR = 30.0
+FIXED = "fixed"  # the name of a layer that is not learned
 
 
 def bounded(logvar: jax.Array) -> jax.Array:
@@ -53,6 +54,36 @@ def hidden_layers(x: jax.Array, sizes: Sequence[int]) -> jax.Array:
     return x
 
 
+class Fixed(nn.Module):
+    """A linear layer that is not learned; 0 until it is set.
+
+    Optimisers leave parameters alone that lie under its name, ``FIXED``.
+
+    Attributes:
+      num_outputs: P.
+    """
+
+    num_outputs: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps x [..., D] to [..., P]."""
+        zeros, shape = nn.initializers.zeros, (x.shape[-1], self.num_outputs)
+        kernel = jax.lax.stop_gradient(self.param("kernel", zeros, shape))
+        bias = jax.lax.stop_gradient(self.param("bias", zeros, shape[1:]))
+        y = x @ kernel
+        return y + jnp.broadcast_to(bias, y.shape)
+
+
+def is_learned(params: Any) -> Any:
+    """Whether optimisers change parameters, for each leaf of a pytree of them."""
+
+    def learned(path, _):
+        return all(getattr(key, "key", None) != FIXED for key in path)
+
+    return jax.tree_util.tree_map_with_path(learned, params)
+
+
 class Encoder(nn.Module):
     """f_1 of eq. (6) of DGG: D-500-500-2000-L, with heads for mean and logvar.
 
@@ -62,18 +93,23 @@ class Encoder(nn.Module):
       seen: what the first layer sees of x.
       num_batches: M, columns of the one-hot vector of a row's batch, which follow its
         values and are seen as they are.
+      num_components: P, principal components by which rows are seen, of a ``Fixed``
+        layer; 0: by their columns.
     """
 
     hidden_sizes: Sequence[int]
     latent_dim: int
     seen: Callable[[jax.Array], jax.Array] = present
     num_batches: int = 0
+    num_components: int = 0
 
     @nn.compact
     def __call__(self, x: jax.Array) -> Gaussian:
         """Maps x [B, D + M] to q(z | x) with fields of shape [B, L]."""
         num_values = x.shape[-1] - self.num_batches
         seen = self.seen(x[..., :num_values])
+        if self.num_components:
+            seen = Fixed(self.num_components, name=FIXED)(seen)
         if self.num_batches:
             seen = jnp.concatenate([seen, x[..., num_values:]], axis=-1)
         x = hidden_layers(seen, self.hidden_sizes)
@@ -95,12 +131,15 @@ class Decoder(nn.Module):
         means.
       num_batches: M, of the batches that z is decoded in, all of them; 0: there are
         none.
+      num_components: P, principal components by which logits or means are told, which
+        a ``Fixed`` layer makes columns of; 0: by their columns.
     """
 
     hidden_sizes: Sequence[int]
     num_features: int
     learned_variance: bool = False
     num_batches: int = 0
+    num_components: int = 0
 
     @nn.compact
     def __call__(self, z: jax.Array) -> jax.Array | Gaussian:
@@ -108,7 +147,9 @@ class Decoder(nn.Module):
         if self.num_batches:
             z = in_batches(z, self.num_batches)
         z = hidden_layers(z, self.hidden_sizes)
-        output = nn.Dense(self.num_features, name="output")(z)
+        output = nn.Dense(self.num_components or self.num_features, name="output")(z)
+        if self.num_components:
+            output = Fixed(self.num_features, name=FIXED)(output)
         if not self.learned_variance:
             return output
         zeros = nn.initializers.zeros
@@ -140,14 +181,18 @@ class Embedding(nn.Module):
     Attributes:
       hidden_sizes: widths of the ReLU layers.
       latent_dim: dimension of the embedding.
+      num_components: P, as the encoder's.
     """
 
     hidden_sizes: Sequence[int]
     latent_dim: int
+    num_components: int = 0
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps x [B, D] to its embedding [B, L]."""
+        if self.num_components:
+            x = Fixed(self.num_components, name=FIXED)(x)
         x = hidden_layers(x, self.hidden_sizes)
         return nn.Dense(self.latent_dim, name="mean")(x)
 

@@ -69,6 +69,12 @@ class AutoencoderPreset(DecoderPreset):
         "widths of the encoder's ReLU layers; the decoder mirrors them.",
     )
     latent_dim: int = setting(10, "L, dimension of the latent space.")
+    principal_components: int = setting(
+        0,
+        "principal components by which the networks take rows and give them, if there "
+        "are more columns; 0: by their columns.",
+        low=0,
+    )
     pretrain_layer_epochs: int = setting(
         0,
         "epochs of each layer's denoising autoencoder; 0 skips.",

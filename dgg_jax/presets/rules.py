@@ -285,11 +285,16 @@ def dgg(facts: Facts, num_neighbors: int | None = None) -> dict[str, Any]:
         "label_epochs": label_epochs(num_points),
         "num_candidates": num_candidates(num_points, num_clusters, nearest),
         "siamese_components": 0,
+        "principal_components": 0,
         "pretrain_centered": facts.num_columns > FEW_COLUMNS
         and (facts.image_shape is None or num_points < 10_000),
     }
     if facts.num_columns > FEW_COLUMNS:
         values["hidden_sizes"] = _SMALL_NETWORKS  # wider ones are slower, and no better
+    is_wide = facts.num_columns > max(num_points, FEW_COLUMNS)
+    if is_wide and not facts.is_sparse and facts.likelihood != "negative_binomial":
+        # In all directions of the columns there are fewer rows than weights to learn.
+        values["principal_components"] = 50
     if facts.image_shape is not None and facts.num_columns > 200:
         # What these leave out is noise more than what tells images apart.
         values["siamese_components"] = 50

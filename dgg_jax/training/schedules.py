@@ -1,10 +1,12 @@
 """Optimisers of the papers, by optax."""
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import optax
+
+from dgg_jax.networks import is_learned
 
 _MOMENTUM = 0.9  # of the released code's SGD
 _FEW_PARAMETERS = 1_000_000  # those of smaller networks than the papers'
@@ -79,7 +81,7 @@ def descent(
       weight_decay: factor of the parameters in the gradient.
 
     Returns:
-      An optax gradient transformation.
+      An optax gradient transformation, which leaves ``Fixed`` layers alone.
     """
     schedule = optax.exponential_decay(
         rate.learning_rate,
@@ -93,7 +95,20 @@ def descent(
         steps = optax.sgd(schedule, momentum=_MOMENTUM)
     else:
         steps = optax.adam(schedule)
-    return _of_one_vector(optax.chain(optax.add_decayed_weights(weight_decay), steps))
+    steps = optax.chain(optax.add_decayed_weights(weight_decay), steps)
+    return _of_learned(_of_one_vector(steps))
+
+
+def _of_learned(
+    optimizer: optax.GradientTransformation,
+) -> optax.GradientTransformation:
+    """The same steps, of what is learned; of what is not, gradients are 0 already."""
+    masked = optax.masked(optimizer, is_learned)
+
+    def suited(params):
+        return optimizer if all(jax.tree.leaves(is_learned(params))) else masked
+
+    return _by_params(suited)
 
 
 def _of_one_vector(
@@ -109,6 +124,14 @@ def _of_one_vector(
     def suited(params):
         sizes = [leaf.size for leaf in jax.tree.leaves(params)]
         return of_vector if 0 < sum(sizes) <= _FEW_PARAMETERS else optimizer
+
+    return _by_params(suited)
+
+
+def _by_params(
+    suited: Callable[[Any], optax.GradientTransformation],
+) -> optax.GradientTransformation:
+    """The optimiser that suits the parameters, which gradients have the shape of."""
 
     def init(params):
         return suited(params).init(params)

@@ -5,16 +5,27 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
-from scipy import sparse
+from scipy import sparse, special
 
+from dgg_jax import DGG, metrics
+from dgg_jax.checks import InvalidInput
 from dgg_jax.data.synthetic import planted_patches
 from dgg_jax.graph import smoothing
-from dgg_jax.methods import dgg, gmvae, imsat
+from dgg_jax.likelihoods import GaussianLikelihood
+from dgg_jax.methods import dgg, gmvae, imsat, similarity
 from dgg_jax.methods.parts import Parts, autoencoder_modules
 from dgg_jax.methods.pretrained import autoencoder, latent_means, pretrained
 from dgg_jax.methods.problem import Problem
 from dgg_jax.methods.spectralnet import SpectralNetLoss
-from dgg_jax.networks import ConvolutionalLayer, Embedding, Encoder, Network
+from dgg_jax.networks import (
+    FIXED,
+    ConvolutionalLayer,
+    Decoder,
+    Embedding,
+    Encoder,
+    Network,
+    log_normalized,
+)
 from dgg_jax.networks.convolutional import Convolution, TransposedConvolution
 from dgg_jax.placement.rows import HostRows, sparse_rows
 from dgg_jax.presets import DGGPreset, preset
@@ -337,3 +348,157 @@ def test_an_encoder_of_ones_own_starts_as_it_does():
         for is_centered in (False, True)
     ]
     jax.tree.map(np.testing.assert_array_equal, *states)
+
+
+def components_of(x, number):
+    """Mean, leading components [D, P] and mean spread of rows, in float64."""
+    x = np.asarray(x, np.float64)
+    _, spreads, axes = np.linalg.svd(x - x.mean(axis=0), full_matrices=False)
+    spreads, axes = spreads[:number] / np.sqrt(len(x)), axes[:number].T
+    return x.mean(axis=0), axes, np.sqrt(np.square(spreads).sum() / number)
+
+
+def by_components(x, number, **given):
+    """The fixed layers before any training."""
+    given |= {"hidden_sizes": (16,), "principal_components": number}
+    _, state = untrained(x, **given)
+    return [state[name].get(FIXED) for name in ("encoder", "decoder")]
+
+
+def correlated(num_rows, num_columns=20, low=0.3, high=0.7):
+    """Rows whose columns vary together, in four ways."""
+    rng = np.random.default_rng(0)
+    ways = rng.standard_normal((4, num_columns)) * np.array([[4.0], [3.0], [2.0], [1]])
+    x = rng.standard_normal((num_rows, 4)) @ ways
+    x += 0.01 * rng.standard_normal(x.shape)
+    x = low + (high - low) * (x - x.min()) / (x.max() - x.min())
+    return x.astype(np.float32)
+
+
+def test_networks_take_and_give_rows_by_principal_components():
+    x = correlated(200) + 0.3 * np.arange(20, dtype=np.float32)
+    mean, axes, spread = components_of(x, 4)
+    encoding, decoding = by_components(x, 4, likelihood="gaussian")
+    seen = x @ encoding["kernel"] + encoding["bias"]
+    expected = (x - mean) @ axes / spread
+    signs = np.sign(np.sum(seen * expected, axis=0))
+    np.testing.assert_allclose(seen, expected * signs, atol=1e-3)
+    np.testing.assert_allclose(np.square(seen).sum(axis=1).mean(), 4.0, rtol=1e-3)
+    told = seen @ decoding["kernel"] + decoding["bias"]
+    np.testing.assert_allclose(told, x, atol=0.05)  # four of twenty tell nearly all
+
+
+def test_logits_are_told_by_principal_components():
+    x = correlated(300, low=0.45, high=0.55)
+    x[:, 0] = 0.0  # a column that is black
+    encoding, decoding = by_components(x, 4)
+    seen = x @ encoding["kernel"] + encoding["bias"]
+    told = np.asarray(jax.nn.sigmoid(seen @ decoding["kernel"] + decoding["bias"]))
+    np.testing.assert_allclose(told[:, 1:], x[:, 1:], atol=2e-3)
+    np.testing.assert_allclose(told[:, 0], 0.01, atol=1e-6)
+
+
+def test_of_no_fewer_components_than_columns_networks_take_these():
+    x = correlated(60)
+    assert by_components(x, 20) == by_components(x, 25) == [None, None]
+
+
+def test_components_of_few_rows_and_of_equal_ones():
+    x = np.random.default_rng(0).random((40, 20), np.float32)
+    is_test = np.arange(40) >= 5
+    encoding, decoding = by_components(x, 8, is_test=is_test, likelihood="gaussian")
+    assert encoding["kernel"].shape == (20, 8)
+    np.testing.assert_array_equal(encoding["kernel"][:, 5:], 0.0)
+    seen = x[:5] @ encoding["kernel"] + encoding["bias"]
+    told = seen @ decoding["kernel"] + decoding["bias"]
+    np.testing.assert_allclose(told, x[:5], atol=1e-5)
+    x[:5] = 0.5
+    layers = by_components(x, 8, is_test=is_test)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(layers))
+
+
+def test_outliers_the_test_and_rows_of_no_weight_are_in_no_component():
+    x = correlated(300)
+    is_test = np.arange(300) >= 150
+    weights = np.repeat([1.0, 2.0, 0.0], [50, 100, 150])
+    by_test = by_components(x, 4, likelihood="gaussian", is_test=is_test)
+    by_weights = by_components(x, 4, likelihood="gaussian", sample_weight=weights)
+    x[150:] += 5.0
+    again = by_components(x, 4, likelihood="gaussian", is_test=is_test)
+    jax.tree.map(np.testing.assert_array_equal, again, by_test)
+    again = by_components(x, 4, likelihood="gaussian", sample_weight=weights)
+    jax.tree.map(np.testing.assert_array_equal, again, by_weights)
+
+    def kernels(x):
+        layers = by_components(x, 4, likelihood="gaussian")
+        return [np.abs(layer["kernel"]) for layer in layers]
+
+    repeated = kernels(np.r_[x[:50], x[50:150], x[50:150]])
+    for kernel, layer in zip(repeated, by_weights, strict=True):
+        np.testing.assert_allclose(kernel, np.abs(layer["kernel"]), rtol=0.02, atol=0.1)
+    before, after = x[:150].copy(), x[:150].copy()
+    after[0] = 1e6
+    np.testing.assert_allclose(kernels(after)[1], kernels(before)[1], atol=0.02)
+
+
+def test_components_of_counts_and_batches():
+    x = np.random.default_rng(0).poisson(3.0, (200, 12)).astype(np.float32)
+    x[:100, :6] *= 20
+    kwargs = {"batch": np.arange(200) % 2, "likelihood": "negative_binomial"}
+    encoding, decoding = by_components(x, 1, **kwargs)
+    seen = np.asarray(log_normalized(x)) @ encoding["kernel"] + encoding["bias"]
+    assert np.all(np.sign(seen[:100]) == -np.sign(seen[100:]))
+    shares = special.softmax(seen @ decoding["kernel"] + decoding["bias"], axis=1)
+    assert np.all(shares[:100, :6].sum(axis=1) > 0.65)
+    assert np.all(shares[100:, :6].sum(axis=1) < 0.6)
+
+
+@pytest.mark.parametrize("place", [sparse_rows, HostRows])
+def test_components_of_rows_that_are_kept_elsewhere(place, monkeypatch):
+    x = sparse.random_array((200, 12), density=0.3, rng=0, dtype=np.float32).tocsr()
+    dense = by_components(x.toarray(), 4)
+    monkeypatch.setattr("dgg_jax.methods.problem.place", lambda x, *_, **__: place(x))
+    jax.tree.map(np.testing.assert_array_equal, by_components(x, 4), dense)
+
+
+def test_parts_of_ones_own_take_columns():
+    x = correlated(40)
+    encoding, decoding = by_components(x, 4, parts=Parts(encoder=Encoder((5,), 10)))
+    assert encoding is None and decoding is not None
+    parts = Parts(decoder=Decoder((5,), 20))
+    encoding, decoding = by_components(x, 4, parts=parts)
+    assert encoding is not None and decoding is None
+    parts = Parts(likelihood=GaussianLikelihood(0.1))
+    encoding, decoding = by_components(x, 4, parts=parts)
+    assert encoding is not None and decoding is None
+
+
+def test_layers_that_see_columns_are_not_pretrained_by_components():
+    with pytest.raises(InvalidInput, match="pretrain_layer_epochs=1 trains layers"):
+        dgg.run(
+            correlated(40),
+            DGGPreset(num_clusters=3, pretrain_layer_epochs=1, principal_components=5),
+        )
+
+
+@pytest.mark.parametrize("start", ["encoder", "random"])
+def test_components_stay_as_they_are_in_all_stages(start, monkeypatch):
+    x, y = blobs()
+    x = np.concatenate([x, x[:, ::-1], np.zeros((len(x), 6), np.float32)], axis=1)
+    seen, embed_all = [], similarity.embed_all
+
+    def embedded(network, params, x):
+        seen.append(params[FIXED])
+        return embed_all(network, params, x)
+
+    monkeypatch.setattr(similarity, "embed_all", embedded)
+    settings = {"principal_components": 2, "siamese_init": start, "siamese_epochs": 2}
+    untrained_layers = by_components(x, 2)
+    model = DGG(3, preset="smoke", random_state=0, **settings).fit(x)
+    params = model.model_.params
+    layers = [params[name][FIXED] for name in ("encoder", "decoder")]
+    jax.tree.map(np.testing.assert_array_equal, layers, untrained_layers)
+    jax.tree.map(np.testing.assert_array_equal, seen, [layers[0]])
+    assert metrics.clustering_accuracy(y, model.labels_) == 1.0
+    np.testing.assert_array_equal(model.predict(x), model.labels_)
+    assert model.inverse_transform(model.transform(x)).shape == x.shape

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from dgg_jax.networks import FIXED
 from dgg_jax.training import Rate, descent, schedules
 from dgg_jax.training.schedules import descent_by_entry
 
@@ -81,6 +82,31 @@ def test_few_parameters_are_one_vector_and_take_the_same_steps(monkeypatch):
     assert shapes_apart == [(3,), (3,), (4, 3), (4, 3)]
     for name, step in together.items():
         np.testing.assert_allclose(step, apart[name], rtol=1e-6)
+
+
+@pytest.mark.parametrize("most", [0, 100])
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_fixed_layers_stay_and_have_no_state(monkeypatch, most, optimizer):
+    monkeypatch.setattr(schedules, "_FEW_PARAMETERS", most)
+    learned = {"output": {"kernel": jnp.ones((3, 2))}}
+    params = {"decoder": learned | {FIXED: {"kernel": jnp.ones((2, 7))}}}
+    rate = Rate(0.1, optimizer=optimizer)
+    found = []
+    for tree in (params, {"decoder": learned}):
+        optimizer = descent_by_entry(
+            rate, {"mixture": Rate(0.01)}, steps_per_epoch=1, weight_decay=0.1
+        )
+        tree = tree | {"mixture": jnp.ones(3)}
+        state = optimizer.init(tree)
+        updates, state = optimizer.update(
+            jax.tree.map(jnp.zeros_like, tree), state, tree
+        )
+        found.append((updates, sorted(map(np.size, jax.tree.leaves(state)))))
+    (updates, sizes), (alone, sizes_alone) = found
+    np.testing.assert_array_equal(updates["decoder"].pop(FIXED)["kernel"], 0.0)
+    jax.tree.map(np.testing.assert_array_equal, updates, alone)
+    assert np.all(updates["decoder"]["output"]["kernel"] < 0.0)  # weights decay
+    assert sizes == sizes_alone
 
 
 def test_entries_with_rates_of_their_own():
