@@ -77,8 +77,8 @@ def installed(extra: str, purpose: str, otherwise: str = "") -> None:
         raise NotInstalled(f"{purpose} needs more packages; {missing}{remedy}.")
 
 
-def one_of(name: str, value: str, valid: Sequence[str]) -> str:
-    """Returns ``value`` if it is one of ``valid``.
+def one_of(name: str, value: str, valid: Sequence[str]) -> None:
+    """Checks that ``value`` is one of ``valid``.
 
     Raises:
       InvalidInput: otherwise; the message lists the valid values.
@@ -87,11 +87,10 @@ def one_of(name: str, value: str, valid: Sequence[str]) -> str:
         raise InvalidInput(
             f"{name}={value!r} is unknown; choose one of: {', '.join(valid)}."
         )
-    return value
 
 
-def of_type(name: str, value: Any, kind: Any) -> Any:
-    """Returns ``value`` if it is of a kind that settings are declared with.
+def of_type(name: str, value: Any, kind: Any) -> None:
+    """Checks that ``value`` is of a kind that settings are declared with.
 
     A whole number will do for a float, numpy's numbers for Python's.
 
@@ -107,7 +106,6 @@ def of_type(name: str, value: Any, kind: Any) -> Any:
     if not any(_is_of(value, option) for option in options):
         wanted = kind.__name__ if isinstance(kind, type) else kind
         raise InvalidInput(f"{name} must be of type {wanted}, got {value!r}.")
-    return value
 
 
 def _is_of(value: Any, kind: Any) -> bool:
@@ -120,8 +118,8 @@ def _is_of(value: Any, kind: Any) -> bool:
     )
 
 
-def in_range(name: str, value: float, low: float, high: float = float("inf")) -> float:
-    """Returns ``value`` if low <= value <= high.
+def in_range(name: str, value: float, low: float, high: float = float("inf")) -> None:
+    """Checks that low <= value <= high.
 
     Raises:
       InvalidInput: otherwise, NaN and what is no number included.
@@ -135,7 +133,6 @@ def in_range(name: str, value: float, low: float, high: float = float("inf")) ->
         ) from None
     if not is_inside:
         raise InvalidInput(f"{name} must be {wanted}, got {value!r}.")
-    return value
 
 
 def shapes(**arguments: tuple[Any, str | tuple[str, ...]]) -> None:
@@ -436,10 +433,10 @@ def batch(
     return places[codes], tuple(categories)
 
 
-def _quoted(names: Sequence[str], most: int = 5) -> str:
+def _quoted(names: Sequence[str]) -> str:
     """Names for a message, not all of very many."""
-    text = ", ".join(map(repr, names[:most]))
-    return text if len(names) <= most else f"{text} and {len(names) - most:,} more"
+    text = ", ".join(map(repr, names[:5]))
+    return text if len(names) <= 5 else f"{text} and {len(names) - 5:,} more"
 
 
 def no_batch(labels: Any, num_rows: int, method: str) -> None:

@@ -74,8 +74,8 @@ def test_what_is_there_lacks_nothing(monkeypatch, extra):
     checks.installed(extra, "this")
 
 
-def test_one_of_returns_a_valid_value():
-    assert checks.one_of("method", "dgg", ["dgg", "vade"]) == "dgg"
+def test_one_of_takes_a_valid_value():
+    checks.one_of("method", "dgg", ["dgg", "vade"])
 
 
 def test_one_of_lists_the_valid_values():
@@ -86,8 +86,8 @@ def test_one_of_lists_the_valid_values():
 
 
 @pytest.mark.parametrize("value", [0.0, 0.5, 2, 2.0])
-def test_in_range_returns_a_valid_value(value):
-    assert checks.in_range("graph_strength", value, 0.0, 2.0) is value
+def test_in_range_takes_a_valid_value(value):
+    checks.in_range("graph_strength", value, 0.0, 2.0)
 
 
 @pytest.mark.parametrize("value", [-0.1, 2.5, math.nan, math.inf])
@@ -110,7 +110,7 @@ def test_in_range_without_an_upper_end(value):
         message(checks.in_range, "epochs", value, 1)
         == f"epochs must be at least 1, got {value!r}."
     )
-    assert checks.in_range("epochs", 10**9, 1) == 10**9
+    checks.in_range("epochs", 10**9, 1)
 
 
 @pytest.mark.parametrize("unit_interval", [True, False])
@@ -170,7 +170,7 @@ def test_data_matrix_holds_bernoulli_data_to_the_unit_interval(x, shift, range_)
     ],
 )
 def test_of_type(value, kind):
-    assert checks.of_type("name", value, kind) is value
+    checks.of_type("name", value, kind)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """Clusters a data set with DGG or another method, from raw data to a report.
 
-  dgg-jax run  # digits, about a minute
+  dgg-jax run  # digits, half a minute
   dgg-jax run --dataset=moons
   dgg-jax run --method=vade
   dgg-jax run --dataset=mnist --data_dir=<folder with the idx files>

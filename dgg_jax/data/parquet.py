@@ -167,8 +167,3 @@ def _are_large(column: Any) -> bool:
 
     bounds = compute.min_max(column).as_py().values()
     return any(bound is not None and abs(bound) > 2**53 for bound in bounds)
-
-
-def _unless_empty(values: np.ndarray) -> np.ndarray | None:
-    """Values, unless none is there."""
-    return None if len(values) and np.isnan(values).all() else values

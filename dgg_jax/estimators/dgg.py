@@ -225,8 +225,8 @@ class DGG(MixtureVAE):
             stay on the host and stream to the device by the batch. Default: 0.5.
           num_neighbors: S, neighbours of a point in the graph. Default: from the data.
           init: labels to start from: ensemble (of clusterings that differ in space and
-            method, the one that the others agree with most), spectral (of the graph),
-            kmeans or gmm (of the latents). Default: ensemble.
+            method, the one that stands best), spectral (of the graph), kmeans or gmm
+            (of the latents). Default: ensemble.
           eigenvectors_per_cluster: times K, the most eigenvectors that spectral init
             tries. Default: 1.6.
           variance_floor: smallest initial variance of a mixture component. Default:

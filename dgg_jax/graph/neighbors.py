@@ -36,7 +36,6 @@ def knn(
     x: ArrayLike | sparse.csr_array | SparseRows | HostRows,
     k: int,
     *,
-    metric: str = "euclidean",
     method: str | None = None,
     block_size: int | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -55,7 +54,6 @@ def knn(
       x: points, shape [N, D]; the exact search makes a sparse matrix dense, the
         approximate one does not.
       k: neighbours a point; cut to N - 1 with a warning.
-      metric: "euclidean".
       method: "exact" or "approximate"; by default exact up to 200,000 rows.
       block_size: rows of one block of the exact search; 2,048 by default.
       progress: called with (rows done, N) after every block of the exact search; where
@@ -68,7 +66,7 @@ def knn(
 
     Raises:
       InvalidInput: if x is no matrix of at least 2 rows, k or block_size is below 1, or
-        metric or method is unknown.
+        method is unknown.
       NotInstalled: if method is "approximate" and pynndescent is missing.
 
     Example:
@@ -86,7 +84,6 @@ def knn(
     x = x.matrix() if isinstance(x, SparseRows) else x
     x = x.source if isinstance(x, HostRows) else x
     x = x if sparse.issparse(x) else np.asarray(x, np.float32)
-    checks.one_of("metric", metric, ("euclidean",))
     if method is None:
         # What is no matrix is refused below.
         num_points = x.shape[0] if x.ndim else 0

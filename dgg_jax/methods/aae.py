@@ -233,7 +233,7 @@ def model_of(
 
 
 def train(problem: Problem, state: State) -> tuple[State, Metrics]:
-    """Minimises three losses in turns, each by Adam; reports the assignments."""
+    """Minimises three losses in turns; reports the assignments."""
     del state
     preset = problem.preset
     networks = networks_of(preset, problem.num_features)

@@ -137,7 +137,7 @@ def initialize(problem: Problem, state: State) -> tuple[State, Metrics]:
 
 
 def train(problem: Problem, state: State) -> tuple[State, Metrics]:
-    """Minimises KL(p || q) by Adam, eq. (2) of DEC; reports the assignments.
+    """Minimises KL(p || q), eq. (2) of DEC; reports the assignments.
 
     The target p is computed from the assignments of all points at the start of each
     epoch and held for that epoch; the paper, which trains by SGD with momentum, has an

@@ -211,7 +211,7 @@ def is_told(problem: Problem) -> bool:
 
 
 def classifier_module(preset: DGGPreset) -> Classifier:
-    """f_2 of section 4.2 of DGG: L-K, or L-K-K for K < 10."""
+    """f_2 with the preset's widths; None is section 4.2's: L-K, or L-K-K for K < 10."""
     sizes = preset.classifier_hidden_sizes
     if sizes is None:
         sizes = () if preset.num_clusters >= 10 else (preset.num_clusters,)
@@ -386,8 +386,9 @@ def _graph_of(problem: Problem) -> str:
 def initialize(problem: Problem, state: State) -> tuple[State, Metrics]:
     """Labels and mixture of every restart; reports the labels.
 
-    With init=ensemble, those of an ensemble of clusterings that the others agree with
-    most: the first restart starts from the best, the next from the second best.
+    With init=ensemble, those of an ensemble of clusterings that stand best
+    (``ensemble.standing``): the first restart starts from the best, the next from the
+    second best.
     """
     preset, judge, reports = problem.preset, {}, {}
     if preset.init == "ensemble" or preset.guard:
@@ -580,7 +581,7 @@ def _fitted_classifier(problem: Problem, state: State, keys: jax.Array) -> State
 
 
 def train(problem: Problem, state: State) -> tuple[State, Metrics]:
-    """Maximises J by Adam, for every restart; reports the trained models.
+    """Maximises J, for every restart; reports the trained models.
 
     It ends before its epochs do when it has converged (``has_converged``), or when its
     clusters have stood much worse than before it for ten epochs. Where it has broken
@@ -726,7 +727,7 @@ def _is_undone(problem: Problem, before: State, after: State) -> np.ndarray:
 
 
 def _standing(problem: Problem, state: State, labels: np.ndarray) -> tuple[int, float]:
-    """What labels [N] are judged by: how many clusters they have, then agreement."""
+    """What labels [N] are judged by: how many clusters they have, then standing."""
     if "judge" not in state:
         return 0, 0.0
     return len(np.unique(labels)), judged(problem, state["judge"], labels)["standing"]
@@ -735,8 +736,8 @@ def _standing(problem: Problem, state: State, labels: np.ndarray) -> tuple[int, 
 def choose_restart(problem: Problem, state: State) -> tuple[State, Metrics]:
     """The best restart, and what it says of every point.
 
-    That is the one whose clusters the ensemble agrees with most, without an ensemble
-    the one whose clusters the graph has most information of. Its probabilities are
+    That is the one whose clusters stand best in the ensemble, without an ensemble the
+    one whose clusters the graph has most information of. Its probabilities are
     calibrated.
     """
     networks = _networks(problem)

@@ -352,7 +352,7 @@ def model_of(
 
 
 def train(problem: Problem, state: State) -> tuple[State, Metrics]:
-    """Maximises the bound by Adam; reports the trained model."""
+    """Maximises the bound; reports the trained model."""
     del state
     preset = problem.preset
     x = problem.x[problem.trained]

@@ -205,7 +205,7 @@ def perturbation_radius(distances: np.ndarray, fraction: float) -> np.ndarray:
 
 
 def train(problem: Problem, state: State) -> tuple[State, Metrics]:
-    """Minimises R_SAT - lambda (mu H(Y) - H(Y | X)) by Adam; reports the assignments.
+    """Minimises R_SAT - lambda (mu H(Y) - H(Y | X)); reports the assignments.
 
     Clusters that are uniform for every point are a stationary solution, of loss
     -lambda (mu - 1) ln K. A classifier without batch normalisation, the paper's has it,

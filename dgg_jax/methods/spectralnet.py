@@ -182,7 +182,7 @@ def embed(problem: Problem, state: State) -> tuple[State, Metrics]:
 
 
 def train(problem: Problem, state: State) -> tuple[State, Metrics]:
-    """Minimises the loss of orthonormalised batches by Adam; reports K-means of them.
+    """Minimises the loss of orthonormalised batches; reports K-means of them.
 
     The outputs Y~ of a batch are orthonormalised by R of that batch, and the gradient
     passes through R: the loss is the trace quotient tr((Y~^T Y~)^-1 Y~^T L Y~), which

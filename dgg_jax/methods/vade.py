@@ -250,7 +250,7 @@ def _latent_graph(problem: Problem, state: State) -> Graph:
 
 
 def train(problem: Problem, state: State) -> tuple[State, Metrics]:
-    """Maximises the ELBO by Adam, for every restart; reports the trained models."""
+    """Maximises the ELBO, for every restart; reports the trained models."""
     preset, networks = problem.preset, _networks(problem)
     if "models" in state:
         models = with_mixture(state["models"])

@@ -246,8 +246,8 @@ def _dec(dataset: str, name: str) -> dict[str, Any]:
     """Of github.com/piiswrong/dec: network, batch, corruption, starts of K-means.
 
     They are default's, too: paper differs by its pretraining, and by its network for
-    all but many images. SGD at 0.01 with momentum 0.9, and the stop at 0.1% of changed
-    labels, are not offered.
+    all but many images, and keeps Adam in place of SGD at 0.01. The stop at 0.1% of
+    changed labels is not offered.
     """
     return SMOKE["dec"] | _smoke_batches(dataset) if name == "smoke" else {}
 

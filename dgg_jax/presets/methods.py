@@ -272,7 +272,7 @@ class DGGPreset(MixturePreset, SiamesePreset):
     init: str = setting(
         "ensemble",
         "labels to start from: ensemble (of clusterings that differ in space and "
-        "method, the one that the others agree with most), spectral (of the graph), "
+        "method, the one that stands best), spectral (of the graph), "
         "kmeans or gmm (of the latents).",
         choices=("ensemble", "spectral", "kmeans", "gmm"),
     )

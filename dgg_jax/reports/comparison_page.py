@@ -14,7 +14,7 @@ from dgg_jax.reports.comparison import (
     standing,
     text_table,
 )
-from dgg_jax.reports.run import METHODS
+from dgg_jax.reports.method_names import METHOD_NAMES
 
 
 def html(
@@ -78,7 +78,7 @@ def _by_seconds(rows: Sequence[Row]) -> Figure:
 
 def _called(method: str) -> str:
     """A method as the papers write it."""
-    return METHODS.get(method, method)
+    return METHOD_NAMES.get(method, method)
 
 
 def _paired(rows: Sequence[Row]) -> list[tuple[str, ...]]:

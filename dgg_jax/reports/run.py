@@ -19,6 +19,7 @@ from dgg_jax.reports import latent_map, page, scores
 from dgg_jax.reports.columns import column_means
 from dgg_jax.reports.inputs import ReportInputs
 from dgg_jax.reports.members import card, members
+from dgg_jax.reports.method_names import METHOD_NAMES
 from dgg_jax.reports.terms import explained
 from dgg_jax.reports.thumbnails import separate
 from dgg_jax.stages.cluster_count import ClusterCount
@@ -38,27 +39,6 @@ _CANDIDATES = 8  # that are shown
 _DOUBTFUL = 20  # rows to check
 _STRANGE = 10
 _SIDE = 64  # pixels of an image on a card
-METHODS = {  # as the papers write them
-    "dgg": "DGG",
-    "vade": "VaDE",
-    "gmvae": "GMVAE",
-    "kmeans": "K-means",
-    "gmm": "GMM",
-    "spectral": "spectral clustering",
-    "ldmgi": "LDMGI",
-    "ae_gmm": "AE+GMM",
-    "dae_gmm": "DAE+GMM",
-    "vae_gmm": "VAE+GMM",
-    "ae_kmeans": "AE+K-means",
-    "siamese_kmeans": "K-means of the Siamese embedding",
-    "siamese_spectral": "spectral clustering of the Siamese embedding",
-    "dec": "DEC",
-    "spectralnet": "SpectralNet",
-    "imsat": "IMSAT",
-    "catgan": "CatGAN",
-    "aae": "AAE",
-    "ltvae": "LTVAE",
-}
 
 
 def write_report(workdir: pathlib.Path, inputs: ReportInputs) -> pathlib.Path:
@@ -195,7 +175,7 @@ def _shown(inputs: ReportInputs) -> dict[str, Any]:
     thin = thin_clusters(inputs.labels, num_clusters)
     warning = collapse_warning(thin, num_clusters) if thin else ""
     return {
-        "heading": f"{name}, clustered with {METHODS.get(method, method)}",
+        "heading": f"{name}, clustered with {METHOD_NAMES.get(method, method)}",
         "result": result,
         "config": config,
         "final": final,

@@ -252,11 +252,11 @@ class Config(NamedTuple):
                 changed[field.name] = value
         if changed.get("image_shape") == ():  # which says that rows are no images
             changed["image_shape"] = "none"
-        words = [f"--{name}={_as_flag(value)}" for name, value in changed.items()]
+        words = [f"--{name}={as_flag(value)}" for name, value in changed.items()]
         return shlex.join([*program("run"), *words])
 
 
-def _as_flag(value: Any) -> str:
+def as_flag(value: Any) -> str:
     """The value of a flag, as one writes it."""
     if isinstance(value, bool):
         return str(value).lower()

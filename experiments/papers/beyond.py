@@ -11,9 +11,12 @@ from dgg_jax import plots
 from dgg_jax.plots import GraphPanel
 from dgg_jax.reports import scores
 from experiments.arena import table as arena
+from experiments.outcomes import outcomes
 from experiments.papers.dgg import (
+    FROM_KMEANS,
     agrees_maps,
     collect_maps,
+    default_run,
     draw_maps,
     names_of,
     neighbor_edges,
@@ -29,15 +32,10 @@ _DRAWN_NEIGHBORS = 5  # more would cover the points
 
 def _over_epochs(scale: Scale) -> dict[str, Asked]:
     """Each from K-means without the label fit, so that training alone moves them."""
-    start = {"init": "kmeans", "label_epochs": 0, "guard": False}
     return {
-        str(number): scale.of_images("dgg", **start, epochs=number)
+        str(number): scale.of_images("dgg", **FROM_KMEANS, epochs=number)
         for number in _EPOCHS
     }
-
-
-def _default(scale: Scale) -> dict[str, Asked]:
-    return {"dgg": scale.of_images("dgg")}
 
 
 def _collect_graph(runs: Runs) -> Arrays:
@@ -76,8 +74,7 @@ def _agrees_graph(arrays: Arrays) -> str:
 def _collect_ranks(runs: Runs) -> Arrays:
     """Ranks by ARI over the sets that all methods have taken, 1 is the best."""
     del runs
-    lines = _OUTCOMES.read_text().splitlines()
-    found = arena.means(map(json.loads, lines), "ari")
+    found = arena.means(outcomes(_OUTCOMES), "ari")
     names = list(arena.mean_ranks(found))
     rows = [row for row in found.values() if all(name in row for name in names)]
     means = np.asarray([[np.mean(row[name]) for name in names] for row in rows])
@@ -139,7 +136,7 @@ EXHIBITS = (
         "The nearest latents joined, and where they differ",
         "In red are edges between two clusters, and between two classes: where both "
         "are red the clustering sees the border, where the right alone it does not.",
-        _default,
+        default_run,
         _collect_graph,
         _draw_graph,
         _agrees_graph,

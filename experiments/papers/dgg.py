@@ -19,7 +19,7 @@ from experiments.papers.exhibits import (
 )
 
 # The start and the training of the paper, without what is ours.
-_FROM_KMEANS = {"init": "kmeans", "label_epochs": 0, "guard": False}
+FROM_KMEANS = {"init": "kmeans", "label_epochs": 0, "guard": False}
 _DISTANCES = ("near", "far")
 _EPOCHS = (0, 20, 300)  # of supplement figure 4
 _MAP_POINTS = 1000  # likewise
@@ -31,7 +31,7 @@ def _moons(scale: Scale) -> dict[str, Asked]:
     for distance in _DISTANCES:
         runs[f"{distance}/vade"] = scale.asked("moons", "vade", distance=distance)
         runs[f"{distance}/dgg"] = scale.asked(
-            "moons", "dgg", distance=distance, **_FROM_KMEANS
+            "moons", "dgg", distance=distance, **FROM_KMEANS
         )
     return runs
 
@@ -115,7 +115,7 @@ def _agrees_denoising(arrays: Arrays) -> str:
 
 def _graphs_of_moons(scale: Scale) -> dict[str, Asked]:
     return {
-        distance: scale.asked("moons", "dgg", distance=distance, **_FROM_KMEANS)
+        distance: scale.asked("moons", "dgg", distance=distance, **FROM_KMEANS)
         for distance in _DISTANCES
     }
 
@@ -164,7 +164,8 @@ def _agrees_graphs(arrays: Arrays) -> str:
     )
 
 
-def _default(scale: Scale) -> dict[str, Asked]:
+def default_run(scale: Scale) -> dict[str, Asked]:
+    """DGG as it comes."""
     return {"dgg": scale.of_images("dgg")}
 
 
@@ -351,7 +352,7 @@ EXHIBITS = (
         "What each latent coordinate does, and its variance: four clusters",
         "Along coordinates of large variance the digits change, along others they do "
         "not, and few variances are large.",
-        _default,
+        default_run,
         _collect_traversals(4),
         _draw_traversals,
         _agrees_traversals,
@@ -402,7 +403,7 @@ EXHIBITS = (
         "DGG, supplement, figure 5",
         "What each latent coordinate does, and its variance: all clusters",
         "As figure 2, of more clusters.",
-        _default,
+        default_run,
         _collect_traversals(None),
         _draw_traversals,
         _agrees_traversals,

@@ -12,7 +12,7 @@ from dgg_jax import presets
 from dgg_jax.log import LOGGER
 from dgg_jax.runs import kept
 from dgg_jax.runs import run as runs
-from dgg_jax.runs.config import DEFAULTS, Config
+from dgg_jax.runs.config import DEFAULTS, Config, as_flag
 from dgg_jax.runs.finished import FinishedRun, load_run
 
 # What two commands of the same run may differ by.
@@ -80,7 +80,7 @@ class Library(NamedTuple):
             num_rows=asked.num_rows,
         )
         config = config._replace(preset=config.preset_with({}))
-        changed = "+".join(f"{k}={_word(v)}" for k, v in asked.settings.items())
+        changed = "+".join(f"{k}={as_flag(v)}" for k, v in asked.settings.items())
         parts = (asked.method, changed, config.preset_part.strip("-"), str(config.seed))
         name = "-".join(part for part in parts if part)
         return config._replace(workdir=self.folder / config.short_name / name)
@@ -122,12 +122,6 @@ class Library(NamedTuple):
     def _result(self, config: Config) -> dict[str, Any] | None:
         begun = kept.read_config(config.workdir, tell=False) is not None
         return runs.check_workdir(config._replace(resume=begun))
-
-
-def _word(value: Any) -> str:
-    if isinstance(value, tuple):
-        return ",".join(map(str, value))
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 @functools.cache

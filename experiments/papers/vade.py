@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 from dgg_jax import methods, plots
 from dgg_jax.plots import PlanePanel, RightPanel
 from dgg_jax.reports import published
+from dgg_jax.reports.method_names import METHOD_NAMES
 from experiments.papers.dgg import collect_maps, names_of
 from experiments.papers.exhibits import (
     Arrays,
@@ -22,13 +23,8 @@ from experiments.papers.exhibits import (
 _MAP_POINTS = 2000  # of figure 4
 _SAMPLES = 10
 _LEVEL = 0.94  # that VaDE rises to in figure 2
-_NAMES = {
-    "vade": "VaDE",
-    "dec": "DEC",
-    "ae_gmm": "AE+GMM",
-    "vae_gmm": "VAE+GMM",
-    "gmm": "GMM",
-}
+_CURVES = ("vade", "dec", "ae_gmm", "vae_gmm", "gmm")
+_NAMES = {name: METHOD_NAMES[name] for name in _CURVES}
 
 
 def _curves(scale: Scale) -> dict[str, Asked]:

@@ -136,10 +136,6 @@ def test_k_is_cut_to_the_other_points_with_a_warning(caplog):
     [
         ({"k": 0}, "k must be at least 1, got 0."),
         (
-            {"metric": "cosine"},
-            "metric='cosine' is unknown; choose one of: euclidean.",
-        ),
-        (
             {"method": "fast"},
             "method='fast' is unknown; choose one of: exact, approximate.",
         ),
