@@ -1,5 +1,6 @@
 """Settings of every test: rank promotion is an error, float64 on request."""
 
+import functools
 import gc
 import os
 import pathlib
@@ -10,6 +11,7 @@ os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 import jax
 import pytest
+from jax._src.interpreters import mlir
 
 from tests.forked import Forks
 
@@ -20,6 +22,9 @@ _SOON_COMPILED = ["--xla_cpu_parallel_codegen_split_count=1"]
 if jax.__version_info__ < (0, 11):  # later ones abort at a flag that they lost
     _SOON_COMPILED.append("--xla_cpu_use_fusion_emitters=false")
 os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *_SOON_COMPILED])
+
+# A context of MLIR takes as long to make as a small program to lower, and serves all.
+mlir.make_ir_context = functools.cache(mlir.make_ir_context)
 
 
 def pytest_configure(config):

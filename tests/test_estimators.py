@@ -593,6 +593,22 @@ def test_warm_start_goes_on_from_the_model(name):
             estimator.fit(x)
 
 
+@pytest.mark.parametrize(("first", "then"), [(55, 90), (90, 55)])
+def test_warm_start_keeps_the_networks_where_rows_become_more_than_columns(first, then):
+    x, _ = blobs()
+    x = np.tile(x, 20)  # 60 columns
+    model = tiny("DGG", warm_start=True).fit(x[:first])
+    kept = model.preset_.principal_components
+    assert kept == (50 if first == 55 else 0)
+    kept = {k: np.shape(v) for k, v in model.model_.params["encoder"].items()}
+    model.fit(x[:then])
+    after = model.model_.params["encoder"]
+    assert {k: np.shape(v) for k, v in after.items()} == kept
+    model.set_params(principal_components=7 if first == 90 else 0)
+    with pytest.raises(InvalidInput, match="start from has principal_components="):
+        model.fit(x)
+
+
 def test_pipeline_and_grid_search():
     x, y = blobs()
     scaled = make_pipeline(StandardScaler(), tiny("VaDE")).fit(x)

@@ -8,6 +8,7 @@ import pathlib
 
 import numpy as np
 import pytest
+from scipy import sparse
 
 import dgg_jax
 from dgg_jax import presets
@@ -105,22 +106,38 @@ def test_whether_rows_are_centered_is_of_the_data():
 
 
 @pytest.mark.parametrize("method", ["dgg", "siamese_kmeans"])
-def test_of_more_columns_than_rows_principal_components_are_taken(method):
+def test_few_rows_of_more_columns_are_seen_in_principal_components(method):
     rng = np.random.default_rng(0)
 
-    def taken(x, **settings):
-        return presets.for_data(method, x, 2, **settings).principal_components
+    def taken(x, num_clusters=2, **settings):
+        preset = presets.for_data(method, x, num_clusters, **settings)
+        return preset.principal_components
 
     x = rng.random((40, 60), np.float32)
-    assert taken(x) == taken(2.0 * x) == 50  # by their values, bernoulli and gaussian
+    assert taken(x) == taken(2.0 * x) == 50  # whatever the likelihood
+    assert taken(x, 30) == 60
     assert taken(x, image_shape=(6, 10)) == 50
     assert taken(x[:, :40]) == 0
     assert taken(x[:5, :10]) == 0  # few columns
     assert taken(np.where(x < 0.97, 0.0, x)) == 0  # words
+    assert taken(sparse.csr_array(x)) == 0
+    assert taken(np.where(x < 0.1, np.nan, x)) == 0
     counts = rng.poisson(3.0, x.shape).astype(np.float32)
     assert taken(counts, likelihood="negative_binomial") == 0
+    assert taken(x, pretrain_layer_epochs=1) == 0
     assert taken(x, principal_components=7) == 7
+    assert taken(np.ones((1999, 2500), np.float32)) == 50
+    assert taken(np.ones((2000, 2500), np.float32)) == 0  # not few
     assert presets.for_data("vade", x, 2).principal_components == 0
+
+
+@pytest.mark.parametrize("method", WITH_AUTOENCODER)
+def test_layers_that_see_columns_are_not_trained_alone_in_components(method):
+    text = message(method, pretrain_layer_epochs=1, principal_components=5)
+    assert text == (
+        "pretrain_layer_epochs=1 trains layers that see columns, not "
+        "principal_components=5; set one of them to 0."
+    )
 
 
 def test_short_names():

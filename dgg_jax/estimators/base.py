@@ -192,7 +192,7 @@ class Clusterer(ClusterMixin, BaseEstimator):
             shown = shape_of_images(X) if given is None else given
             known |= {k: shown for k in ("image_shape", "feature_shape") if k in known}
             image_shape = shown if hasattr(self, "image_shape") else None
-            preset = self._preset(x, num_clusters, image_shape)
+            preset = self._preset(x, num_clusters, image_shape, known.get("start"))
             if given is None and image_shape is not None:
                 _say_what_is_warped(preset, image_shape)
             if not getattr(self, "warm_start", False):
@@ -365,8 +365,13 @@ class Clusterer(ClusterMixin, BaseEstimator):
         x: np.ndarray,
         num_clusters: int,
         image_shape: Sequence[int] | None = None,
+        start: Any = None,
     ) -> presets.Preset:
         settings = {name: getattr(self, name) for name in self.settings()}
+        for name in ("hidden_sizes", "principal_components"):
+            if start is not None and settings.get(name, 0) is None:
+                # Networks are as they were, whatever the data are now.
+                settings[name] = getattr(start.preset, name)
         if not isinstance(settings.get("likelihood"), str | None):
             settings["likelihood"] = None
         return presets.for_data(

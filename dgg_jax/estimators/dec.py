@@ -105,8 +105,9 @@ class DEC(Embedder):
           hidden_sizes: widths of the encoder's ReLU layers; the decoder mirrors them.
             Default: from the data.
           latent_dim: L, dimension of the latent space. Default: 10.
-          principal_components: principal components by which the networks take rows and
-            give them, if there are more columns; 0: by their columns. Default: 0.
+          principal_components: P, principal components in which the encoder sees rows
+            and the decoder gives them back, if there are more than P columns; 0: the
+            columns themselves. Default: 0.
           pretrain_layer_epochs: epochs of each layer's denoising autoencoder; 0 skips.
             Default: 0.
           pretrain_autoencoder_epochs: epochs of the deep denoising autoencoder.
@@ -114,7 +115,7 @@ class DEC(Embedder):
           pretrain_vae_epochs: epochs of the VAE with prior N(0, I); 0 skips. Default:
             0.
           pretrain_centered: start the encoder's first layer as if rows had a mean of 0
-            and a spread of 1. Default: False.
+            and a spread of 1, which principal components have. Default: False.
           pretrain_corruption: share of inputs set to 0 by the denoising autoencoders.
             Default: 0.2.
           pretrain_learning_rate: Adam's rate in pretraining. Default: 0.001.

@@ -18,7 +18,13 @@ from dgg_jax import checks
 from dgg_jax.distributions import sample_gaussian
 from dgg_jax.graph.neighbors import check_search
 from dgg_jax.likelihoods import Likelihood, as_pytree
-from dgg_jax.methods.parts import AS_NAMED, Parts, likelihood_of, modelled
+from dgg_jax.methods.parts import (
+    AS_NAMED,
+    Parts,
+    components_of,
+    likelihood_of,
+    modelled,
+)
 from dgg_jax.methods.pretrained import (
     autoencoder_params,
     finite_means,
@@ -291,6 +297,14 @@ def _check_start(problem: Problem, start: Model) -> None:
         raise checks.InvalidInput(
             "the model to start from has (features, latent_dim, num_clusters) = "
             f"{theirs}, the data and settings have {ours}; train anew, or keep them."
+        )
+    theirs, ours = (
+        components_of(one, problem.num_features) for one in (start.preset, preset)
+    )
+    if theirs != ours:
+        raise checks.InvalidInput(
+            f"the model to start from has principal_components={theirs}, the settings "
+            f"have {ours}; train anew, or keep them."
         )
     if start.num_batches != problem.num_batches:
         raise checks.InvalidInput(

@@ -90,7 +90,12 @@ def seen_by(preset: AutoencoderPreset) -> Callable[[jax.Array], jax.Array]:
     return log_normalized if preset.has_counts else present
 
 
-def num_components(preset: AutoencoderPreset, num_features: int) -> int:
+def first_layer(preset: AutoencoderPreset) -> str:
+    """The name of the encoder's first layer that is learned."""
+    return "hidden_0" if preset.hidden_sizes else "mean"
+
+
+def components_of(preset: AutoencoderPreset, num_features: int) -> int:
     """P, principal components that stand for D columns in the networks; 0: none do."""
     number = preset.principal_components
     return number if number < num_features else 0
@@ -106,7 +111,7 @@ def autoencoder_modules(
       num_features: D.
       parts: modules in place of these.
     """
-    components = num_components(preset, num_features)
+    components = components_of(preset, num_features)
     encoder = Encoder(
         preset.hidden_sizes,
         preset.latent_dim,

@@ -4,7 +4,7 @@ import functools
 import hashlib
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,22 +19,28 @@ from dgg_jax.log import LOGGER
 from dgg_jax.methods.parts import (
     autoencoder_modules,
     autoencoder_networks,
+    components_of,
+    first_layer,
     likelihood_of,
     modelled,
-    num_components,
     seen_by,
 )
 from dgg_jax.methods.problem import Problem, kmeans_metrics
-from dgg_jax.networks import FIXED, Networks, initial_params, with_precision
+from dgg_jax.networks import (
+    COLUMNS,
+    PROJECTION,
+    Networks,
+    initial_params,
+    with_precision,
+)
 from dgg_jax.stages import evaluate
 from dgg_jax.stages.pretrain import AutoencoderLoss, VaeLoss, layerwise
 from dgg_jax.training import Diverged, Loss, Metrics, Rows, Schedule, State, optimize
 from dgg_jax.types import ElboTerms, Gaussian
 
-# Rows that say where all lie, and values that these may have; how many times as far as
-# usual, squared, outliers lie.
-_SAMPLE, _SAMPLED_VALUES, _FAR = 10_000, 20_000_000, 10.0
-_LEAST = 0.01  # mean of a column, as logits have it
+# Rows that say where all lie, at most and at least, and values that they should have;
+# how many times as far as usual, squared, a row lies that counts less.
+_SAMPLE, _FEWEST, _SAMPLED_VALUES, _FAR = 10_000, 256, 20_000_000, 10.0
 
 
 def pretrain_and_report(problem: Problem, state: State) -> tuple[State, Metrics]:
@@ -126,22 +132,37 @@ def vae_identity(problem: Problem) -> dict[str, Any]:
     return autoencoder_identity(problem) | epochs
 
 
-def _typical_rows(
-    problem: Problem, seen: Callable[[jax.Array], jax.Array]
-) -> tuple[np.ndarray, np.ndarray]:
-    """What a network sees of rows that are trained on, outliers left out; and weights.
+class _Sample(NamedTuple):
+    """What a network sees of some rows that are trained on, and how much each counts.
+
+    Attributes:
+      rows: float32 of shape [n, D].
+      weights: positive, shape [n].
+    """
+
+    rows: np.ndarray
+    weights: np.ndarray
+
+    def mean(self, of: np.ndarray) -> np.ndarray:
+        """The mean over rows, float32, of an array of them."""
+        mean = np.average(of, axis=0, weights=self.weights)
+        return np.asarray(mean, np.float32)
+
+
+def _sampled(problem: Problem, seen: Callable[[jax.Array], jax.Array]) -> _Sample:
+    """Rows of a problem, of which none pulls by more than a row that is usual does.
+
+    A row counts by its weight, and less the farther it lies beyond ten times the median
+    squared distance from the median of all.
 
     Args:
       problem: of which 10,000 rows at most are taken, fewer of many columns.
       seen: what the network sees of rows [n, D].
-
-    Returns:
-      Float32 of shape [n, D], and positive weights [n].
     """
     dim = problem.num_features
     sample = np.random.default_rng(problem.numpy_seed("pretrain")).permutation(
         np.flatnonzero(problem.trained)
-    )[: min(_SAMPLE, 1 + _SAMPLED_VALUES // dim)]
+    )[: min(_SAMPLE, max(_FEWEST, _SAMPLED_VALUES // dim))]
     sample.sort()  # a disk is read in order
     rows = np.asarray(seen(problem.x[sample][:, :dim]), np.float32)
     weights = np.ones(len(sample))
@@ -149,8 +170,12 @@ def _typical_rows(
         weights = np.asarray(problem.sample_weight, np.float64)[sample]
     with np.errstate(over="ignore"):  # infinity is far
         distance = np.square(rows - np.median(rows[weights > 0], axis=0)).mean(axis=1)
-    weights[distance > _FAR * np.median(distance[weights > 0])] = 0.0
-    return rows[weights > 0], weights[weights > 0]
+    counts = (weights > 0) & np.isfinite(distance)
+    rows, weights, distance = rows[counts], weights[counts], distance[counts]
+    usual = _FAR * np.median(distance)
+    if usual:  # else most rows are equal
+        weights = weights * np.minimum(1.0, usual / np.maximum(distance, usual))
+    return _Sample(rows, weights)
 
 
 def _centered(problem: Problem, encoder: nn.Module, params: State) -> State:
@@ -158,14 +183,13 @@ def _centered(problem: Problem, encoder: nn.Module, params: State) -> State:
 
     Where rows lie far from 0, as pixels do, a random layer tells them from 0 more than
     from each other. Its kernel W, [D, H], and its bias, 0, become W / s and -m W / s,
-    with the mean m [D] and the root of the mean variance s of what it sees of typical
-    rows: the initialisation by data of Salimans and Kingma (NeurIPS 2016), by its
-    input.
+    with the mean m [D] and the root of the mean variance s of what it sees of rows: the
+    initialisation by data of Salimans and Kingma (NeurIPS 2016), by its input.
     """
-    rows, weights = _typical_rows(problem, encoder.seen)
-    mean = np.average(rows, axis=0, weights=weights).astype(np.float32)
-    variance = np.average(np.square(rows - mean).mean(axis=1), weights=weights)
-    first = "hidden_0" if problem.preset.hidden_sizes else "mean"
+    sample = _sampled(problem, encoder.seen)
+    mean = sample.mean(sample.rows)
+    variance = sample.mean(np.square(sample.rows - mean).mean(axis=1))
+    first = first_layer(problem.preset)
     kernel = np.array(params[first]["kernel"])  # of the batch's columns as it is
     kernel[: len(mean)] /= math.sqrt(variance) or 1.0
     bias = params[first]["bias"] - mean @ kernel[: len(mean)]
@@ -173,37 +197,45 @@ def _centered(problem: Problem, encoder: nn.Module, params: State) -> State:
 
 
 def _by_components(problem: Problem, params: State) -> State:
-    """Parameters of an autoencoder whose fixed layers are principal components.
+    """Parameters of an autoencoder whose outermost layers are principal components.
 
-    The encoder takes a row x as V'(x - m) / s, of the mean m [D] and the leading
-    components V [D, P] of typical rows, where s^2 is the mean of their variances. The
-    decoder's P outputs o become columns as m + s V o; where columns are told by logits,
-    as the logits of m and 4 s V o, since the logistic function has the slope 1/4.
+    The encoder sees a row x as (x - m) V / s, of the mean m [D] and the leading
+    components V [D, P] of the rows, where s^2 is the mean of their variances. What the
+    decoder puts out, o [P], becomes the columns b + s o V', with b = m to start from;
+    of logits of columns, b is the logit of m and s is four times as large, since the
+    logistic function has the slope 1/4.
     """
     preset, parts = problem.preset, problem.parts
-    encoder, decoder = autoencoder_modules(preset, problem.num_features, parts)
-    rows, weights = _typical_rows(problem, seen_by(preset))
-    mean = np.average(rows, axis=0, weights=weights).astype(np.float32)
-    shares = (weights / weights.sum()).astype(np.float32)
-    number = num_components(preset, problem.num_features)
-    _, spreads, axes = randomized_svd(
-        np.sqrt(shares)[:, None] * (rows - mean),
-        min(number, *rows.shape),
-        random_state=0,
-    )
-    axes = np.pad(axes, [(0, number - len(axes)), (0, 0)])  # of few rows
-    spread = np.sqrt(np.square(spreads).sum() / number) or 1.0
-    kernel, gain = axes.T / spread, spread
-    encoding = {"kernel": kernel, "bias": -mean @ kernel}
-    if preset.likelihood == "bernoulli":
-        gain, mean = 4.0 * spread, special.logit(np.clip(mean, _LEAST, 1.0 - _LEAST))
-    decoding = {"kernel": gain * axes, "bias": mean}
-    fixed = {"encoder": (encoder, encoding), "decoder": (decoder, decoding)}
-    for name, (module, layer) in fixed.items():
-        if getattr(module, "num_components", 0):  # a module of one's own has none
-            layer = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), layer)
-            params = {**params, name: {**params[name], FIXED: layer}}
+    if parts.encoder and (parts.decoder or parts.likelihood):
+        return params
+    sample = _sampled(problem, seen_by(preset))
+    mean = sample.mean(sample.rows)
+    number = components_of(preset, problem.num_features)
+    axes, spread = _leading_axes(sample, number)
+    if not parts.encoder:
+        projection = {"mean": jnp.asarray(mean), "axes": jnp.asarray(axes / spread)}
+        encoder = {**params["encoder"], PROJECTION: projection}
+        params = {**params, "encoder": encoder}
+    if not parts.decoder and not parts.likelihood:
+        if preset.likelihood == "bernoulli":
+            spread, mean = 4.0 * spread, special.logit(np.clip(mean, 0.01, 0.99))
+        elif preset.has_counts:  # logits of shares, up to what is the same for all
+            mean = np.log(np.maximum(sample.mean(np.expm1(sample.rows)), 0.01))
+        columns = {"axes": jnp.asarray(spread * axes.T), "bias": jnp.asarray(mean)}
+        params = {**params, "decoder": {**params["decoder"], COLUMNS: columns}}
     return params
+
+
+def _leading_axes(sample: _Sample, number: int) -> tuple[np.ndarray, np.float32]:
+    """Principal components [D, P], 0 of what few rows lack, and their mean spread."""
+    roots = np.sqrt(sample.weights / sample.weights.sum()).astype(np.float32)
+    deviations = roots[:, None] * (sample.rows - sample.mean(sample.rows))
+    _, spreads, axes = randomized_svd(
+        deviations, min(number, *deviations.shape), random_state=0
+    )
+    missing = number - len(axes)
+    spread = np.sqrt(np.square(spreads).sum() / number)
+    return np.pad(axes.T, [(0, 0), (0, missing)]), spread or np.float32(1.0)
 
 
 def _autoencoder(problem: Problem, keys: jax.Array) -> State:
@@ -214,7 +246,7 @@ def _autoencoder(problem: Problem, keys: jax.Array) -> State:
         "encoder": initial_params(encoder, keys[0], x[:1]),
         "decoder": initial_params(decoder, keys[1], jnp.zeros((1, preset.latent_dim))),
     }
-    if num_components(preset, problem.num_features):
+    if components_of(preset, problem.num_features):
         params = _by_components(problem, params)
     elif preset.pretrain_centered and not problem.parts.encoder:
         params["encoder"] = _centered(problem, encoder, params["encoder"])
@@ -379,12 +411,6 @@ def check_parts(problem: Problem) -> None:
       InvalidInput: if they do not; before any work.
     """
     preset, parts, x = problem.preset, problem.parts, problem.x[:1]
-    epochs = preset.pretrain_layer_epochs
-    if epochs and num_components(preset, problem.num_features):
-        raise checks.InvalidInput(
-            f"pretrain_layer_epochs={epochs} trains layers that see columns; use 0 "
-            f"with principal_components={preset.principal_components}."
-        )
     if problem.num_batches:
         _check_batches(problem)
     if not parts.own:

@@ -149,6 +149,12 @@ class Problem:
             may_miss=preset.may_miss,
         )
         misses_values = preset.may_miss and checks.missing(x)
+        components = getattr(preset, "principal_components", 0)
+        if misses_values and 0 < components < x.shape[1]:
+            raise checks.InvalidInput(
+                f"principal_components={components} need rows whose values are all "
+                "there, and x misses some (NaN); use 0, or impute them."
+            )
         if has_counts:
             checks.counts(x)
         if neighbors is not None:

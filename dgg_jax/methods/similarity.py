@@ -10,11 +10,11 @@ from sklearn.decomposition import PCA
 
 from dgg_jax.graph import knn
 from dgg_jax.log import LOGGER
-from dgg_jax.methods.parts import num_components
+from dgg_jax.methods.parts import components_of, first_layer
 from dgg_jax.methods.pretrained import vae_identity
 from dgg_jax.methods.problem import Problem
 from dgg_jax.networks import (
-    FIXED,
+    PROJECTION,
     Embedding,
     MeanEmbedding,
     Network,
@@ -113,11 +113,12 @@ def _encoder_mean(problem: Problem, state: State) -> tuple[nn.Module, State]:
     preset, encoder = problem.preset, state["encoder"]
     if problem.parts.encoder:
         return MeanEmbedding(problem.parts.encoder), {"encoder": encoder}
-    components = num_components(preset, problem.num_features)
+    components = components_of(preset, problem.num_features)
     module = Embedding(preset.hidden_sizes, preset.latent_dim, components)
     layers = {k: v for k, v in encoder.items() if k != "logvar"}
     if problem.num_batches:
-        layers["hidden_0"] = _of_points(layers["hidden_0"], problem.num_batches)
+        first = first_layer(preset)
+        layers[first] = _of_points(layers[first], problem.num_batches)
     return module, layers
 
 
@@ -149,8 +150,8 @@ def _train(
     else:
         first = jax.random.fold_in(key, 1)
         params = initial_params(network.module, first, rows[:1])
-        if FIXED in params:
-            params = {**params, FIXED: initial[FIXED]}
+        if PROJECTION in params:
+            params = {**params, PROJECTION: initial[PROJECTION]}
     return optimize(
         "siamese",
         SiameseLoss(

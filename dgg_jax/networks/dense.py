@@ -10,7 +10,8 @@ from flax import linen as nn
 from dgg_jax.types import Gaussian
 
 _LARGEST_LOGVAR = 30.0
-FIXED = "fixed"  # the name of a layer that is not learned
+# Names of the layers that take rows to principal components, and back.
+PROJECTION, COLUMNS = "principal_components", "columns_of_components"
 
 
 def bounded(logvar: jax.Array) -> jax.Array:
@@ -54,32 +55,50 @@ def hidden_layers(x: jax.Array, sizes: Sequence[int]) -> jax.Array:
     return x
 
 
-class Fixed(nn.Module):
-    """A linear layer that is not learned; 0 until it is set.
-
-    Optimisers leave parameters alone that lie under its name, ``FIXED``.
+class Projection(nn.Module):
+    """Principal components of rows, which nothing learns; 0 until they are set.
 
     Attributes:
-      num_outputs: P.
+      num_components: P.
     """
 
-    num_outputs: int
+    num_components: int
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Maps x [..., D] to [..., P]."""
-        zeros, shape = nn.initializers.zeros, (x.shape[-1], self.num_outputs)
-        kernel = jax.lax.stop_gradient(self.param("kernel", zeros, shape))
-        bias = jax.lax.stop_gradient(self.param("bias", zeros, shape[1:]))
-        y = x @ kernel
-        return y + jnp.broadcast_to(bias, y.shape)
+        """Maps x [..., D] to (x - mean) axes, [..., P]."""
+        num_features, zeros = x.shape[-1], nn.initializers.zeros
+        mean = jax.lax.stop_gradient(self.param("mean", zeros, (num_features,)))
+        shape = (num_features, self.num_components)
+        axes = jax.lax.stop_gradient(self.param("axes", zeros, shape))
+        return (x - jnp.broadcast_to(mean, x.shape)) @ axes
+
+
+class Columns(nn.Module):
+    """Columns of principal components: nothing learns these, but a bias is learned.
+
+    Attributes:
+      num_features: D.
+    """
+
+    num_features: int
+
+    @nn.compact
+    def __call__(self, components: jax.Array) -> jax.Array:
+        """Maps components [..., P] to components axes + bias, [..., D]."""
+        zeros, shape = nn.initializers.zeros, (components.shape[-1], self.num_features)
+        axes = jax.lax.stop_gradient(self.param("axes", zeros, shape))
+        columns = components @ axes
+        bias = self.param("bias", zeros, shape[1:])
+        return columns + jnp.broadcast_to(bias, columns.shape)
 
 
 def is_learned(params: Any) -> Any:
     """Whether optimisers change parameters, for each leaf of a pytree of them."""
 
     def learned(path, _):
-        return all(getattr(key, "key", None) != FIXED for key in path)
+        names = [getattr(key, "key", None) for key in path]
+        return PROJECTION not in names and names[-2:] != [COLUMNS, "axes"]
 
     return jax.tree_util.tree_map_with_path(learned, params)
 
@@ -93,8 +112,8 @@ class Encoder(nn.Module):
       seen: what the first layer sees of x.
       num_batches: M, columns of the one-hot vector of a row's batch, which follow its
         values and are seen as they are.
-      num_components: P, principal components by which rows are seen, of a ``Fixed``
-        layer; 0: by their columns.
+      num_components: P, principal components in which rows are seen (``Projection``);
+        0: in their columns.
     """
 
     hidden_sizes: Sequence[int]
@@ -109,7 +128,7 @@ class Encoder(nn.Module):
         num_values = x.shape[-1] - self.num_batches
         seen = self.seen(x[..., :num_values])
         if self.num_components:
-            seen = Fixed(self.num_components, name=FIXED)(seen)
+            seen = Projection(self.num_components, name=PROJECTION)(seen)
         if self.num_batches:
             seen = jnp.concatenate([seen, x[..., num_values:]], axis=-1)
         x = hidden_layers(seen, self.hidden_sizes)
@@ -131,8 +150,8 @@ class Decoder(nn.Module):
         means.
       num_batches: M, of the batches that z is decoded in, all of them; 0: there are
         none.
-      num_components: P, principal components by which logits or means are told, which
-        a ``Fixed`` layer makes columns of; 0: by their columns.
+      num_components: P, principal components in which logits or means are decoded
+        (``Columns``), log-variances not; 0: in columns.
     """
 
     hidden_sizes: Sequence[int]
@@ -149,7 +168,7 @@ class Decoder(nn.Module):
         z = hidden_layers(z, self.hidden_sizes)
         output = nn.Dense(self.num_components or self.num_features, name="output")(z)
         if self.num_components:
-            output = Fixed(self.num_features, name=FIXED)(output)
+            output = Columns(self.num_features, name=COLUMNS)(output)
         if not self.learned_variance:
             return output
         zeros = nn.initializers.zeros
@@ -192,7 +211,7 @@ class Embedding(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps x [B, D] to its embedding [B, L]."""
         if self.num_components:
-            x = Fixed(self.num_components, name=FIXED)(x)
+            x = Projection(self.num_components, name=PROJECTION)(x)
         x = hidden_layers(x, self.hidden_sizes)
         return nn.Dense(self.latent_dim, name="mean")(x)
 

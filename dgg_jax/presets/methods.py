@@ -71,8 +71,8 @@ class AutoencoderPreset(DecoderPreset):
     latent_dim: int = setting(10, "L, dimension of the latent space.")
     principal_components: int = setting(
         0,
-        "principal components by which the networks take rows and give them, if there "
-        "are more columns; 0: by their columns.",
+        "P, principal components in which the encoder sees rows and the decoder gives "
+        "them back, if there are more than P columns; 0: the columns themselves.",
         low=0,
     )
     pretrain_layer_epochs: int = setting(
@@ -92,7 +92,8 @@ class AutoencoderPreset(DecoderPreset):
     )
     pretrain_centered: bool = setting(
         False,
-        "start the encoder's first layer as if rows had a mean of 0 and a spread of 1.",
+        "start the encoder's first layer as if rows had a mean of 0 and a spread of 1, "
+        "which principal components have.",
     )
     pretrain_corruption: float = setting(
         0.2,
@@ -113,6 +114,17 @@ class AutoencoderPreset(DecoderPreset):
         positive=True,
         high=1,
     )
+
+    def __post_init__(self):
+        """Checks every value; see ``Preset``."""
+        super().__post_init__()
+        if self.pretrain_layer_epochs and self.principal_components:
+            raise checks.InvalidInput(
+                f"pretrain_layer_epochs={self.pretrain_layer_epochs} trains layers "
+                "that see columns, not "
+                f"principal_components={self.principal_components}; set one of them "
+                "to 0."
+            )
 
     @property
     def has_counts(self) -> bool:  # type: ignore[override]

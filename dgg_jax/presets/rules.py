@@ -38,6 +38,8 @@ class Facts(NamedTuple):
       is_sparse: whether most values are 0, as in rows of words.
       image_shape: of the image in a row, or None.
       is_warped: whether networks see images that are warped.
+      is_wide: whether rows, which are few, have more columns than there are rows; not
+        of counts, and not where values are missing.
     """
 
     num_points: int
@@ -49,11 +51,13 @@ class Facts(NamedTuple):
     is_sparse: bool = False
     image_shape: tuple[int, ...] | None = None
     is_warped: bool = True
+    is_wide: bool = False
 
 
 MANY_ROWS = 50_000  # from which on networks of images are the papers', except DGG's
 MOST_ROWS = 70_000  # which epochs are counted for
 _SMALL_NETWORKS = (256, 256, 512)
+_FEW_ROWS = 2_000  # up to which more columns are many
 FEW_COLUMNS = 10  # up to which they are as narrow as the paper's for the plane
 # Most of a smoke run's time goes into compiling: an epoch of few rows costs little, a
 # network of more layers, or one more loop, a second.
@@ -155,6 +159,12 @@ def for_data(
         and (sparse.issparse(x) or (image_shape is None and are_words(x))),
         image_shape=image_shape,
         is_warped=bool(given.get("siamese_warp", 1)),
+        is_wide=max(num_points, FEW_COLUMNS) < num_columns
+        and num_points < _FEW_ROWS
+        and not has_counts
+        and not given.get("pretrain_layer_epochs")
+        and not sparse.issparse(x)
+        and not checks.has_nan(x),
     )
     values = _chosen(cls, facts, given.get("num_neighbors"))
     values["embedding"] = EMBEDDINGS.get(method)
@@ -291,10 +301,9 @@ def dgg(facts: Facts, num_neighbors: int | None = None) -> dict[str, Any]:
     }
     if facts.num_columns > FEW_COLUMNS:
         values["hidden_sizes"] = _SMALL_NETWORKS  # wider ones are slower, and no better
-    is_wide = facts.num_columns > max(num_points, FEW_COLUMNS)
-    if is_wide and not facts.is_sparse and facts.likelihood != "negative_binomial":
-        # In all directions of the columns there are fewer rows than weights to learn.
-        values["principal_components"] = 50
+    if facts.is_wide and not facts.is_sparse:
+        # N rows vary in fewer directions than N, and what tells them apart in fewer.
+        values["principal_components"] = max(50, 2 * num_clusters)
     if facts.image_shape is not None and facts.num_columns > 200:
         # What these leave out is noise more than what tells images apart.
         values["siamese_components"] = 50

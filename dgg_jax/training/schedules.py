@@ -81,7 +81,7 @@ def descent(
       weight_decay: factor of the parameters in the gradient.
 
     Returns:
-      An optax gradient transformation, which leaves ``Fixed`` layers alone.
+      An optax gradient transformation, which leaves alone what is not learned.
     """
     schedule = optax.exponential_decay(
         rate.learning_rate,
@@ -102,11 +102,15 @@ def descent(
 def _of_learned(
     optimizer: optax.GradientTransformation,
 ) -> optax.GradientTransformation:
-    """The same steps, of what is learned; of what is not, gradients are 0 already."""
-    masked = optax.masked(optimizer, is_learned)
+    """The same steps of what ``is_learned``, and none of what is not."""
+
+    def labels(params):
+        return jax.tree.map(str, is_learned(params))
+
+    parted = optax.partition({"True": optimizer, "False": optax.set_to_zero()}, labels)
 
     def suited(params):
-        return optimizer if all(jax.tree.leaves(is_learned(params))) else masked
+        return optimizer if all(jax.tree.leaves(is_learned(params))) else parted
 
     return _by_params(suited)
 

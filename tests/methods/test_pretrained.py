@@ -1,4 +1,5 @@
 import dataclasses
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +19,8 @@ from dgg_jax.methods.pretrained import autoencoder, latent_means, pretrained
 from dgg_jax.methods.problem import Problem
 from dgg_jax.methods.spectralnet import SpectralNetLoss
 from dgg_jax.networks import (
-    FIXED,
+    COLUMNS,
+    PROJECTION,
     ConvolutionalLayer,
     Decoder,
     Embedding,
@@ -324,7 +326,7 @@ def test_outliers_and_rows_of_no_weight_do_not_move_the_first_layer():
     x[0, 0] = 1e6
     far, _ = first_layer(x[:150], True, likelihood="gaussian")
     np.testing.assert_allclose(far["kernel"], typical["kernel"], rtol=0.05)
-    np.testing.assert_allclose(far["bias"], typical["bias"], atol=0.2)
+    np.testing.assert_allclose(far["bias"], typical["bias"], rtol=0.05)
 
 
 def test_an_encoder_without_hidden_layers_is_centered():
@@ -350,7 +352,7 @@ def test_an_encoder_of_ones_own_starts_as_it_does():
     jax.tree.map(np.testing.assert_array_equal, *states)
 
 
-def components_of(x, number):
+def axes_of(x, number):
     """Mean, leading components [D, P] and mean spread of rows, in float64."""
     x = np.asarray(x, np.float64)
     _, spreads, axes = np.linalg.svd(x - x.mean(axis=0), full_matrices=False)
@@ -358,11 +360,31 @@ def components_of(x, number):
     return x.mean(axis=0), axes, np.sqrt(np.square(spreads).sum() / number)
 
 
-def by_components(x, number, **given):
-    """The fixed layers before any training."""
+class InComponents(NamedTuple):
+    """The outermost layers before any training, None where they have columns."""
+
+    encoding: dict | None
+    decoding: dict | None
+
+    def seen(self, x):
+        """What the encoder sees of rows."""
+        return (x - self.encoding["mean"]) @ np.asarray(self.encoding["axes"])
+
+    def told(self, components):
+        """Means or logits of columns."""
+        return components @ np.asarray(self.decoding["axes"]) + self.decoding["bias"]
+
+    def rows(self, x):
+        """Rows as they pass through both."""
+        return np.asarray(self.told(self.seen(x)))
+
+
+def in_components(x, number, **given):
+    """The outermost layers of an autoencoder of so many components."""
     given |= {"hidden_sizes": (16,), "principal_components": number}
     _, state = untrained(x, **given)
-    return [state[name].get(FIXED) for name in ("encoder", "decoder")]
+    layers = state["encoder"].get(PROJECTION), state["decoder"].get(COLUMNS)
+    return InComponents(*jax.tree.map(np.asarray, layers))
 
 
 def correlated(num_rows, num_columns=20, low=0.3, high=0.7):
@@ -375,110 +397,132 @@ def correlated(num_rows, num_columns=20, low=0.3, high=0.7):
     return x.astype(np.float32)
 
 
-def test_networks_take_and_give_rows_by_principal_components():
+def test_networks_see_and_give_back_rows_in_principal_components():
     x = correlated(200) + 0.3 * np.arange(20, dtype=np.float32)
-    mean, axes, spread = components_of(x, 4)
-    encoding, decoding = by_components(x, 4, likelihood="gaussian")
-    seen = x @ encoding["kernel"] + encoding["bias"]
+    mean, axes, spread = axes_of(x, 4)
+    layers = in_components(x, 4, likelihood="gaussian")
+    seen = layers.seen(x)
     expected = (x - mean) @ axes / spread
     signs = np.sign(np.sum(seen * expected, axis=0))
     np.testing.assert_allclose(seen, expected * signs, atol=1e-3)
     np.testing.assert_allclose(np.square(seen).sum(axis=1).mean(), 4.0, rtol=1e-3)
-    told = seen @ decoding["kernel"] + decoding["bias"]
-    np.testing.assert_allclose(told, x, atol=0.05)  # four of twenty tell nearly all
+    np.testing.assert_allclose(layers.rows(x), x, atol=0.05)  # four tell nearly all
 
 
-def test_logits_are_told_by_principal_components():
+def test_logits_are_told_in_principal_components():
     x = correlated(300, low=0.45, high=0.55)
     x[:, 0] = 0.0  # a column that is black
-    encoding, decoding = by_components(x, 4)
-    seen = x @ encoding["kernel"] + encoding["bias"]
-    told = np.asarray(jax.nn.sigmoid(seen @ decoding["kernel"] + decoding["bias"]))
+    told = special.expit(in_components(x, 4).rows(x))
     np.testing.assert_allclose(told[:, 1:], x[:, 1:], atol=2e-3)
     np.testing.assert_allclose(told[:, 0], 0.01, atol=1e-6)
 
 
-def test_of_no_fewer_components_than_columns_networks_take_these():
+def test_of_no_fewer_components_than_columns_networks_have_these():
     x = correlated(60)
-    assert by_components(x, 20) == by_components(x, 25) == [None, None]
+    assert in_components(x, 20) == in_components(x, 25) == (None, None)
 
 
 def test_components_of_few_rows_and_of_equal_ones():
     x = np.random.default_rng(0).random((40, 20), np.float32)
     is_test = np.arange(40) >= 5
-    encoding, decoding = by_components(x, 8, is_test=is_test, likelihood="gaussian")
-    assert encoding["kernel"].shape == (20, 8)
-    np.testing.assert_array_equal(encoding["kernel"][:, 5:], 0.0)
-    seen = x[:5] @ encoding["kernel"] + encoding["bias"]
-    told = seen @ decoding["kernel"] + decoding["bias"]
-    np.testing.assert_allclose(told, x[:5], atol=1e-5)
+    layers = in_components(x, 8, is_test=is_test, likelihood="gaussian")
+    assert layers.encoding["axes"].shape == (20, 8)
+    np.testing.assert_array_equal(layers.encoding["axes"][:, 5:], 0.0)
+    np.testing.assert_allclose(layers.rows(x[:5]), x[:5], atol=1e-5)
     x[:5] = 0.5
-    layers = by_components(x, 8, is_test=is_test)
+    layers = in_components(x, 8, is_test=is_test)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(layers))
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.05])
+def test_small_clusters_far_from_a_large_one_are_seen(spread):
+    rng = np.random.default_rng(0)
+    centers = rng.random((4, 400)).astype(np.float32)
+    y = np.repeat(np.arange(4), [150, 20, 20, 20])
+    x = centers[y] + spread * rng.standard_normal((len(y), 400))
+    layers = in_components(x.astype(np.float32), 50, likelihood="gaussian")
+    np.testing.assert_allclose(layers.rows(centers), centers, atol=0.15)
 
 
 def test_outliers_the_test_and_rows_of_no_weight_are_in_no_component():
     x = correlated(300)
     is_test = np.arange(300) >= 150
     weights = np.repeat([1.0, 2.0, 0.0], [50, 100, 150])
-    by_test = by_components(x, 4, likelihood="gaussian", is_test=is_test)
-    by_weights = by_components(x, 4, likelihood="gaussian", sample_weight=weights)
+    by_test = in_components(x, 4, likelihood="gaussian", is_test=is_test)
+    by_weights = in_components(x, 4, likelihood="gaussian", sample_weight=weights)
     x[150:] += 5.0
-    again = by_components(x, 4, likelihood="gaussian", is_test=is_test)
+    again = in_components(x, 4, likelihood="gaussian", is_test=is_test)
     jax.tree.map(np.testing.assert_array_equal, again, by_test)
-    again = by_components(x, 4, likelihood="gaussian", sample_weight=weights)
+    again = in_components(x, 4, likelihood="gaussian", sample_weight=weights)
     jax.tree.map(np.testing.assert_array_equal, again, by_weights)
 
-    def kernels(x):
-        layers = by_components(x, 4, likelihood="gaussian")
-        return [np.abs(layer["kernel"]) for layer in layers]
+    repeated = np.r_[x[:50], x[50:150], x[50:150]]
+    repeated = in_components(repeated, 4, likelihood="gaussian")
+    for layer, other in zip(repeated, by_weights, strict=True):
+        off = np.abs(np.abs(layer["axes"]) - np.abs(other["axes"])).max()
+        assert off < 0.01 * np.abs(other["axes"]).max()
 
-    repeated = kernels(np.r_[x[:50], x[50:150], x[50:150]])
-    for kernel, layer in zip(repeated, by_weights, strict=True):
-        np.testing.assert_allclose(kernel, np.abs(layer["kernel"]), rtol=0.02, atol=0.1)
-    before, after = x[:150].copy(), x[:150].copy()
-    after[0] = 1e6
-    np.testing.assert_allclose(kernels(after)[1], kernels(before)[1], atol=0.02)
+
+@pytest.mark.parametrize("far", [1e3, 1e6, np.finfo(np.float32).max])
+def test_an_outlier_takes_one_component_at_most(far):
+    x = correlated(150)
+    rows = x.copy()
+    rows[0] = far
+    layers = in_components(rows, 5, likelihood="gaussian")
+    np.testing.assert_allclose(layers.rows(x[1:]), x[1:], atol=0.05)
 
 
 def test_components_of_counts_and_batches():
     x = np.random.default_rng(0).poisson(3.0, (200, 12)).astype(np.float32)
-    x[:100, :6] *= 20
+    x[:100, :5] *= 20
+    x[:, 11] = 0.0  # nobody has it
     kwargs = {"batch": np.arange(200) % 2, "likelihood": "negative_binomial"}
-    encoding, decoding = by_components(x, 1, **kwargs)
-    seen = np.asarray(log_normalized(x)) @ encoding["kernel"] + encoding["bias"]
+    layers = in_components(x, 1, **kwargs)
+    seen = layers.seen(np.asarray(log_normalized(x)))
     assert np.all(np.sign(seen[:100]) == -np.sign(seen[100:]))
-    shares = special.softmax(seen @ decoding["kernel"] + decoding["bias"], axis=1)
-    assert np.all(shares[:100, :6].sum(axis=1) > 0.65)
-    assert np.all(shares[100:, :6].sum(axis=1) < 0.6)
+    shares = special.softmax(layers.told(seen), axis=1)
+    assert shares[:100, :5].sum(axis=1).min() > shares[100:, :5].sum(axis=1).max()
+    mean_shares = (x / x.sum(axis=1, keepdims=True)).mean(axis=0)
+    told = special.softmax(layers.decoding["bias"])
+    np.testing.assert_allclose(told, mean_shares, atol=0.002)
 
 
 @pytest.mark.parametrize("place", [sparse_rows, HostRows])
 def test_components_of_rows_that_are_kept_elsewhere(place, monkeypatch):
     x = sparse.random_array((200, 12), density=0.3, rng=0, dtype=np.float32).tocsr()
-    dense = by_components(x.toarray(), 4)
+    dense = in_components(x.toarray(), 4)
     monkeypatch.setattr("dgg_jax.methods.problem.place", lambda x, *_, **__: place(x))
-    jax.tree.map(np.testing.assert_array_equal, by_components(x, 4), dense)
+    jax.tree.map(np.testing.assert_array_equal, in_components(x, 4), dense)
 
 
-def test_parts_of_ones_own_take_columns():
+def test_parts_of_ones_own_have_columns():
     x = correlated(40)
-    encoding, decoding = by_components(x, 4, parts=Parts(encoder=Encoder((5,), 10)))
-    assert encoding is None and decoding is not None
-    parts = Parts(decoder=Decoder((5,), 20))
-    encoding, decoding = by_components(x, 4, parts=parts)
-    assert encoding is not None and decoding is None
-    parts = Parts(likelihood=GaussianLikelihood(0.1))
-    encoding, decoding = by_components(x, 4, parts=parts)
-    assert encoding is not None and decoding is None
+    own = Encoder((5,), 10), Decoder((5,), 20)
+    layers = in_components(x, 4, parts=Parts(encoder=own[0]))
+    assert layers.encoding is None and layers.decoding is not None
+    layers = in_components(x, 4, parts=Parts(decoder=own[1]))
+    assert layers.encoding is not None and layers.decoding is None
+    layers = in_components(x, 4, parts=Parts(likelihood=GaussianLikelihood(0.1)))
+    assert layers.encoding is not None and layers.decoding is None
+    assert in_components(x, 4, parts=Parts(*own)) == (None, None)
+    theirs = Parts(encoder=Encoder((5,), 10, num_components=3))
+    layers = in_components(x, 4, parts=theirs)
+    np.testing.assert_array_equal(layers.encoding["axes"], np.zeros((20, 3)))
 
 
-def test_layers_that_see_columns_are_not_pretrained_by_components():
-    with pytest.raises(InvalidInput, match="pretrain_layer_epochs=1 trains layers"):
-        dgg.run(
-            correlated(40),
-            DGGPreset(num_clusters=3, pretrain_layer_epochs=1, principal_components=5),
-        )
+def test_components_of_rows_that_miss_values_are_refused():
+    x = correlated(40)
+    x[3, 4] = np.nan
+    with pytest.raises(InvalidInput, match=r"principal_components=5 need rows whose"):
+        untrained(x, principal_components=5)
+    untrained(x, principal_components=20)  # which are the columns
+
+
+def test_an_encoder_without_hidden_layers_sees_components_and_batches():
+    x, batch = correlated(60), np.arange(60) % 2
+    settings = {"hidden_sizes": (), "principal_components": 3, "siamese_epochs": 1}
+    model = DGG(3, preset="smoke", graph_of="siamese", **settings).fit(x, batch=batch)
+    assert model.model_.params["encoder"]["mean"]["kernel"].shape == (3 + 2, 10)
 
 
 @pytest.mark.parametrize("start", ["encoder", "random"])
@@ -488,17 +532,19 @@ def test_components_stay_as_they_are_in_all_stages(start, monkeypatch):
     seen, embed_all = [], similarity.embed_all
 
     def embedded(network, params, x):
-        seen.append(params[FIXED])
+        seen.append(params[PROJECTION])
         return embed_all(network, params, x)
 
     monkeypatch.setattr(similarity, "embed_all", embedded)
     settings = {"principal_components": 2, "siamese_init": start, "siamese_epochs": 2}
-    untrained_layers = by_components(x, 2)
+    before = in_components(x, 2)
     model = DGG(3, preset="smoke", random_state=0, **settings).fit(x)
     params = model.model_.params
-    layers = [params[name][FIXED] for name in ("encoder", "decoder")]
-    jax.tree.map(np.testing.assert_array_equal, layers, untrained_layers)
-    jax.tree.map(np.testing.assert_array_equal, seen, [layers[0]])
+    encoding, decoding = params["encoder"][PROJECTION], params["decoder"][COLUMNS]
+    jax.tree.map(np.testing.assert_array_equal, encoding, before.encoding)
+    np.testing.assert_array_equal(decoding["axes"], before.decoding["axes"])
+    assert np.abs(decoding["bias"] - before.decoding["bias"]).max() > 0  # learned
+    jax.tree.map(np.testing.assert_array_equal, seen, [encoding])
     assert metrics.clustering_accuracy(y, model.labels_) == 1.0
     np.testing.assert_array_equal(model.predict(x), model.labels_)
     assert model.inverse_transform(model.transform(x)).shape == x.shape

@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 
 from dgg_jax.networks import (
-    FIXED,
+    COLUMNS,
+    PROJECTION,
     Classifier,
     Decoder,
     Embedding,
     Encoder,
     is_learned,
 )
+from dgg_jax.types import Gaussian
 
 SIZES = [(2, (20, 20), 2), (784, (500, 500, 2000), 10)]
 
@@ -84,27 +86,26 @@ def test_encoder_is_a_relu_network_with_a_head_for_the_mean():
     assert np.abs(posterior.mean).max() > 0.0
 
 
-def with_components(module, num_inputs):
-    """Parameters whose fixed layer is drawn, and rows."""
+def with_axes(module, num_inputs):
+    """Parameters whose layer of principal components is drawn, and rows."""
     params, x = initialized(module, num_inputs)
     drawn = np.random.default_rng(1)
-    for name, leaf in params[FIXED].items():
-        np.testing.assert_array_equal(leaf, 0.0)
-        params[FIXED][name] = drawn.standard_normal(leaf.shape).astype(np.float32)
-    return params, x
+    (name,) = {PROJECTION, COLUMNS} & set(params)
+    for leaf, value in params[name].items():
+        np.testing.assert_array_equal(value, 0.0)
+        params[name][leaf] = drawn.standard_normal(value.shape).astype(np.float32)
+    return params, x, params[name]
 
 
 @pytest.mark.parametrize("module", [Encoder((7, 6), 3), Embedding((7, 6), 3)])
-def test_rows_are_seen_by_components(module):
+def test_rows_are_seen_in_components(module):
     module = module.clone(num_components=2)
-    params, x = with_components(module, 4)
+    params, x, layer = with_axes(module, 4)
     assert params["hidden_0"]["kernel"].shape == (2, 7)
     found = module.apply({"params": params}, x)
-    components = forward(params, x, FIXED)
+    components = (x - layer["mean"]) @ layer["axes"]
     expected = forward(params, components, "hidden_0", "hidden_1", "mean")
-    mean = getattr(found, "mean", found)
-    if callable(mean):  # an array has a method of that name
-        mean = found
+    mean = found.mean if isinstance(found, Gaussian) else found
     np.testing.assert_allclose(mean, expected, rtol=1e-4, atol=1e-5)
     one = module.apply({"params": params}, x[0])
     jax.tree.map(
@@ -117,38 +118,39 @@ def test_rows_are_seen_by_components(module):
 def test_batches_are_seen_beside_components():
     encoder = Encoder((7,), 3, num_batches=2, num_components=3)
     params, x = initialized(encoder, 6)
-    assert params[FIXED]["kernel"].shape == (4, 3)
+    assert params[PROJECTION]["axes"].shape == (4, 3)
     assert params["hidden_0"]["kernel"].shape == (5, 7)
     moved = encoder.apply({"params": params}, x + np.float32([0, 0, 0, 0, 1, 0]))
     assert np.abs(moved.mean - encoder.apply({"params": params}, x).mean).max() > 0
 
 
 @pytest.mark.parametrize("learned_variance", [False, True])
-def test_rows_are_told_by_components(learned_variance):
+def test_rows_are_decoded_in_components(learned_variance):
     decoder = Decoder((6, 7), 4, learned_variance, num_components=2)
-    params, z = with_components(decoder, 3)
+    params, z, layer = with_axes(decoder, 3)
     assert params["output"]["kernel"].shape == (7, 2)
     decoded = decoder.apply({"params": params}, z)
     if learned_variance:
         assert decoded.logvar.shape == (5, 4)
         decoded = decoded.mean
     components = forward(params, z, "hidden_0", "hidden_1", "output")
-    np.testing.assert_allclose(
-        decoded, forward(params, components, FIXED), rtol=1e-4, atol=1e-5
-    )
+    expected = components @ layer["axes"] + layer["bias"]
+    np.testing.assert_allclose(decoded, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_fixed_layers_have_no_gradient_and_are_not_learned():
+def test_axes_have_no_gradient_and_are_not_learned_but_a_bias_is():
     decoder = Decoder((6,), 4, num_components=2)
-    params, z = with_components(decoder, 3)
+    params, z, _ = with_axes(decoder, 3)
     gradient = jax.grad(lambda p: jnp.sum(decoder.apply({"params": p}, z) ** 2))(params)
-    for leaf in gradient[FIXED].values():
-        np.testing.assert_array_equal(leaf, 0.0)
+    np.testing.assert_array_equal(gradient[COLUMNS]["axes"], 0.0)
+    assert np.abs(gradient[COLUMNS]["bias"]).min() > 0.0
     assert np.abs(gradient["output"]["kernel"]).max() > 0.0
-    told = is_learned({"decoder": params, "mixture": (jnp.ones(2), jnp.ones(2))})
-    assert told["mixture"] == (True, True)
-    assert told["decoder"].pop(FIXED) == {"kernel": False, "bias": False}
-    assert all(jax.tree.leaves(told))
+    encoder = {PROJECTION: {"mean": jnp.ones(4), "axes": jnp.ones((4, 2))}}
+    told = is_learned({"decoder": params, "encoder": encoder, "pair": (1.0, 2.0)})
+    assert told["pair"] == (True, True)
+    assert told["encoder"] == {PROJECTION: {"mean": False, "axes": False}}
+    assert told["decoder"].pop(COLUMNS) == {"axes": False, "bias": True}
+    assert all(jax.tree.leaves(told["decoder"]))
 
 
 def test_logvar_of_the_encoder_starts_at_0_everywhere_and_has_its_own_head():

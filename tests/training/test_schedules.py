@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dgg_jax.networks import FIXED
+from dgg_jax.networks import COLUMNS
 from dgg_jax.training import Rate, descent, schedules
 from dgg_jax.training.schedules import descent_by_entry
 
@@ -86,26 +86,27 @@ def test_few_parameters_are_one_vector_and_take_the_same_steps(monkeypatch):
 
 @pytest.mark.parametrize("most", [0, 100])
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
-def test_fixed_layers_stay_and_have_no_state(monkeypatch, most, optimizer):
+def test_what_is_not_learned_stays_and_has_no_state(monkeypatch, most, optimizer):
     monkeypatch.setattr(schedules, "_FEW_PARAMETERS", most)
-    learned = {"output": {"kernel": jnp.ones((3, 2))}}
-    params = {"decoder": learned | {FIXED: {"kernel": jnp.ones((2, 7))}}}
+    learned = {"output": {"kernel": jnp.ones((3, 2))}, COLUMNS: {"bias": jnp.ones(7)}}
+    fixed = {"axes": jnp.ones((2, 7))}
+    decoder = learned | {COLUMNS: learned[COLUMNS] | fixed}
     rate = Rate(0.1, optimizer=optimizer)
     found = []
-    for tree in (params, {"decoder": learned}):
+    for tree in ({"decoder": decoder}, {"decoder": learned}):
         optimizer = descent_by_entry(
             rate, {"mixture": Rate(0.01)}, steps_per_epoch=1, weight_decay=0.1
         )
         tree = tree | {"mixture": jnp.ones(3)}
         state = optimizer.init(tree)
-        updates, state = optimizer.update(
-            jax.tree.map(jnp.zeros_like, tree), state, tree
-        )
-        found.append((updates, sorted(map(np.size, jax.tree.leaves(state)))))
+        gradient = jax.tree.map(lambda leaf: 5.0 * leaf, tree)
+        updates, state = optimizer.update(gradient, state, tree)
+        sizes = sorted(np.size(leaf) for leaf in jax.tree.leaves(state))
+        found.append((updates, [size for size in sizes if size > 1]))
     (updates, sizes), (alone, sizes_alone) = found
-    np.testing.assert_array_equal(updates["decoder"].pop(FIXED)["kernel"], 0.0)
+    np.testing.assert_array_equal(updates["decoder"][COLUMNS].pop("axes"), 0.0)
     jax.tree.map(np.testing.assert_array_equal, updates, alone)
-    assert np.all(updates["decoder"]["output"]["kernel"] < 0.0)  # weights decay
+    assert all(np.all(leaf < 0.0) for leaf in jax.tree.leaves(updates))
     assert sizes == sizes_alone
 
 
